@@ -1,0 +1,2 @@
+//! From HE IR to scheduled programs: order, buffers, keys, memory plan.
+#![forbid(unsafe_code)]

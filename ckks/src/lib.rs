@@ -1,0 +1,1 @@
+//! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.

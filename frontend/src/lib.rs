@@ -1,0 +1,2 @@
+//! ONNX import for Chiffre: from a model file to the tensor IR.
+#![forbid(unsafe_code)]

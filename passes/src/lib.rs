@@ -1,0 +1,2 @@
+//! Passes of the Chiffre compiler: everything that changes a graph.
+#![forbid(unsafe_code)]
