@@ -1,2 +1,14 @@
-//! Intermediate representations of Chiffre: types, text form, verifiers, clear interpreters, program container.
+//! Intermediate representations of Chiffre: tensor IR, packed IR, HE IR and program.
+//!
+//! Every level is a [`graph::Graph`] over a dialect: an op enum made by [`define_ops!`], a type,
+//! a verifier and a clear interpreter. All levels share one text form ([`text`]) whose parser
+//! and printer round-trip. This crate knows neither ONNX nor cryptography.
 #![forbid(unsafe_code)]
+
+pub mod consts;
+pub mod error;
+pub mod graph;
+#[macro_use]
+pub mod ops;
+pub mod tensor;
+pub mod text;

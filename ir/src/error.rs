@@ -1,0 +1,83 @@
+//! Errors of the IR: text errors with a position, and verifier findings that name the node.
+
+use std::fmt;
+
+/// A parse error at a place in a text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct ParseError {
+    /// 1-based line.
+    pub line: usize,
+    /// 1-based column, in characters.
+    pub column: usize,
+    /// What was expected, or what is wrong.
+    pub message: String,
+}
+
+impl ParseError {
+    /// The error with the offending line of `text` and a caret under the column.
+    pub fn with_caret(&self, text: &str) -> String {
+        let line = text.lines().nth(self.line - 1).unwrap_or("");
+        let pad = " ".repeat(self.column.saturating_sub(1));
+        format!("{self}\n  {line}\n  {pad}^")
+    }
+}
+
+/// One broken invariant, with the node it was found at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `%3` of the graph, or empty for the graph as a whole.
+    pub value: String,
+    /// Name of the ONNX node that the value came from; may be empty.
+    pub source: String,
+    /// The invariant that does not hold.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.value.is_empty(), self.source.is_empty()) {
+            (true, _) => write!(f, "{}", self.message),
+            (false, true) => write!(f, "{}: {}", self.value, self.message),
+            (false, false) => write!(f, "{} (node \"{}\"): {}", self.value, self.source, self.message),
+        }
+    }
+}
+
+/// Everything a verifier found wrong with a graph.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct VerifyError {
+    /// All findings, in node order.
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, finding) in self.findings.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A clear interpreter could not run a graph.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InterpError {
+    /// The input has another number of elements than the graph's input type.
+    #[error("input has {got} values per image, the graph takes {want}")]
+    InputSize {
+        /// Elements given per image.
+        got: usize,
+        /// Elements expected per image.
+        want: usize,
+    },
+    /// A constant is known by name and hash only.
+    #[error("constant @{0} has no data: give the file or store that holds it")]
+    MissingConst(String),
+    /// An operation that this interpreter does not execute.
+    #[error("{0}")]
+    Unsupported(String),
+}

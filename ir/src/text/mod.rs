@@ -1,0 +1,22 @@
+//! The text form of every IR level, with a parser: `parse(print(g)) == g` up to the data of constants.
+//!
+//! ```text
+//! tensor @net {
+//!   const @w : f32[4x3x3x3] blake3:06f2…
+//!   %0 = input : f32[3x8x8] ; "input"
+//!   %1 = conv2d %0 {weight=@w, stride=[1, 1], pad=[1, 1, 1, 1], dilation=[1, 1]} : f32[4x8x8] ; "/conv1/Conv"
+//!   return %1
+//! }
+//! ```
+//! `#` starts a comment. A constant of hand-written IR may give its values, `const @w : f32[2] = [1, 2.5]`,
+//! instead of a hash; the printer never does.
+
+mod lexer;
+mod parse;
+mod print;
+
+pub use parse::parse;
+pub use print::print;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Parser of the text form.
+
+use super::lexer::Cursor;
+use crate::consts::{Array, Const, ConstId, Consts, Hash};
+use crate::error::ParseError;
+use crate::graph::{Dialect, Graph, HeaderText, Node, Op, Type, ValueId};
+use crate::ops::Attr;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, ParseError>;
+
+/// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of definition.
+/// Checks grammar, names, attributes and types' syntax; the level's verifier checks the rest.
+pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
+    let mut p = Parser { c: Cursor::new(text), consts: Consts::default(), values: HashMap::new() };
+    let at = p.c.pos();
+    let keyword = p.c.ident("the name of an IR level")?;
+    if keyword != D::NAME {
+        return Err(p.c.error_at(at, format!("this is `{keyword}` IR, expected `{}`", D::NAME)));
+    }
+    p.c.expect("@")?;
+    let name = p.c.run("a name", |c| !c.is_whitespace() && !matches!(c, '{' | '('))?.to_string();
+    let mut g = Graph::<D>::new(&name);
+    let at = p.c.pos();
+    let mut header = if p.c.eat("(") { p.attrs_body(")")? } else { vec![] };
+    g.header = D::Header::build(&mut header).map_err(|e| p.c.error_at(at, e))?;
+    if let Some((n, _)) = header.first() {
+        return Err(p.c.error_at(at, format!("unknown header attribute `{n}`")));
+    }
+    p.c.expect("{")?;
+    loop {
+        if p.c.eat("const") {
+            p.constant()?;
+        } else if p.c.peek("%") {
+            let n = p.node::<D>(g.nodes.len())?;
+            g.nodes.push(n);
+        } else {
+            break;
+        }
+    }
+    p.c.expect("return")?;
+    if p.c.peek("%") {
+        g.outputs.push(p.value()?);
+        while p.c.eat(",") {
+            g.outputs.push(p.value()?);
+        }
+    }
+    p.c.expect("}")?;
+    if !p.c.at_end() {
+        return Err(p.c.error("text after the end of the graph"));
+    }
+    g.consts = p.consts;
+    Ok(g)
+}
+
+struct Parser<'a> {
+    c: Cursor<'a>,
+    consts: Consts,
+    values: HashMap<String, ValueId>,
+}
+
+impl Parser<'_> {
+    fn value(&mut self) -> Result<ValueId> {
+        self.c.expect("%")?;
+        let at = self.c.pos();
+        let n = self.c.ident("the number of a value")?;
+        self.values.get(n).copied().ok_or_else(|| self.c.error_at(at, format!("%{n} is not defined above")))
+    }
+
+    fn node<D: Dialect>(&mut self, index: usize) -> Result<Node<D>> {
+        self.c.expect("%")?;
+        let at = self.c.pos();
+        let name = self.c.ident("the number of a value")?.to_string();
+        self.c.expect("=")?;
+        self.c.skip();
+        let op_at = self.c.pos();
+        let mnemonic = self.c.ident("an op")?.to_string();
+        let mut args = vec![];
+        if self.c.peek("%") {
+            args.push(self.value()?);
+            while self.c.eat(",") {
+                args.push(self.value()?);
+            }
+        }
+        let mut attrs = if self.c.eat("{") { self.attrs_body("}")? } else { vec![] };
+        let op = D::Op::build(&mnemonic, &mut attrs).map_err(|e| self.c.error_at(op_at, e))?;
+        if let Some((n, _)) = attrs.first() {
+            let known = op.info().attrs.join(", ");
+            return Err(self.c.error_at(op_at, format!("`{mnemonic}` has no attribute `{n}` (it has: {known})")));
+        }
+        self.c.expect(":")?;
+        self.c.skip();
+        let ty_at = self.c.pos();
+        let ty = D::Type::parse(self.c.until(&[';', '\n', '#'])).map_err(|e| self.c.error_at(ty_at, e))?;
+        let source = if self.c.eat(";") { self.c.string()? } else { String::new() };
+        if self.values.insert(name.clone(), ValueId(index as u32)).is_some() {
+            return Err(self.c.error_at(at, format!("%{name} is defined twice")));
+        }
+        Ok(Node { op, args, ty, source })
+    }
+
+    fn constant(&mut self) -> Result<()> {
+        self.c.expect("@")?;
+        let at = self.c.pos();
+        let name = self.c.ident("a constant's name")?.to_string();
+        if self.consts.find(&name).is_some() {
+            return Err(self.c.error_at(at, format!("@{name} is defined twice")));
+        }
+        self.c.expect(":")?;
+        self.c.expect("f32")?;
+        self.c.expect("[")?;
+        let at = self.c.pos();
+        let dims = self.c.ident("extents such as 16x3x3x3")?;
+        let shape: Option<Vec<usize>> = dims.split('x').map(|d| d.parse().ok()).collect();
+        let shape = shape.ok_or_else(|| self.c.error_at(at, format!("bad extents `{dims}`")))?;
+        let count = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).filter(|&n| n < 1 << 40);
+        let count = count.ok_or_else(|| self.c.error_at(at, "this constant is too large"))?;
+        self.c.expect("]")?;
+        if self.c.eat("=") {
+            let at = self.c.pos();
+            let Attr::List(l) = self.attr()? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
+            let data: Option<Vec<f32>> = l
+                .iter()
+                .map(|a| {
+                    if let Attr::Float(x) = a {
+                        Some(*x as f32)
+                    } else if let Attr::Int(i) = a {
+                        Some(*i as f32)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            let data = data.filter(|d| d.len() == count).ok_or_else(|| self.c.error_at(at, format!("expected {count} numbers")))?;
+            let a = Array::new(shape, data);
+            self.consts.push(Const { name, shape: a.shape.clone(), hash: a.hash(), data: Some(Arc::new(a)) });
+        } else {
+            self.c.expect("blake3:")?;
+            let at = self.c.pos();
+            let h = self.c.ident("a hash")?;
+            let hash = Hash::parse(h).ok_or_else(|| self.c.error_at(at, "a BLAKE3 hash has 64 hexadecimal digits"))?;
+            self.consts.push(Const { name, shape, hash, data: None });
+        }
+        Ok(())
+    }
+
+    /// Attributes after an opening bracket, up to and including `close`.
+    fn attrs_body(&mut self, close: &str) -> Result<Vec<(String, Attr)>> {
+        let mut out: Vec<(String, Attr)> = vec![];
+        if self.c.eat(close) {
+            return Ok(out);
+        }
+        loop {
+            self.c.skip();
+            let at = self.c.pos();
+            let name = self.c.ident("an attribute")?.to_string();
+            if out.iter().any(|(n, _)| *n == name) {
+                return Err(self.c.error_at(at, format!("attribute `{name}` is given twice")));
+            }
+            self.c.expect("=")?;
+            let a = self.attr()?;
+            out.push((name, a));
+            if !self.c.eat(",") {
+                break;
+            }
+        }
+        self.c.expect(close)?;
+        Ok(out)
+    }
+
+    fn attr(&mut self) -> Result<Attr> {
+        self.c.skip();
+        if self.c.eat("[") {
+            let mut l = vec![];
+            if self.c.eat("]") {
+                return Ok(Attr::List(l));
+            }
+            loop {
+                l.push(self.attr()?);
+                if !self.c.eat(",") {
+                    break;
+                }
+            }
+            self.c.expect("]")?;
+            return Ok(Attr::List(l));
+        }
+        if self.c.peek("\"") {
+            return Ok(Attr::Str(self.c.string()?));
+        }
+        if self.c.eat("@") {
+            let at = self.c.pos();
+            let n = self.c.ident("a constant's name")?;
+            let id: Option<ConstId> = self.consts.find(n);
+            return id.map(Attr::Const).ok_or_else(|| self.c.error_at(at, format!("@{n} is not defined above")));
+        }
+        let w = self.c.word()?;
+        if let Ok(i) = w.parse() {
+            return Ok(Attr::Int(i));
+        }
+        // `inf` and `nan` would parse as floats; they are words here.
+        match w.parse::<f64>() {
+            Ok(x) if x.is_finite() && !w.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(Attr::Float(x)),
+            _ => Ok(Attr::Word(w.to_string())),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use super::{parse, print};
+use crate::consts::Array;
+use crate::graph::ValueId;
+use crate::tensor::{TensorGraph, TensorOp, TensorType};
+
+const TEXT: &str = r#"
+tensor @net {   # comment
+  const @w : f32[2x1x1x1] = [1, -2.5]
+  %0 = input : f32[1x8x8] ; "in\"put"
+  %7 = conv2d %0 {weight=@w, stride=[1, 1], pad=[0, 0, 0, 0], dilation=[1, 1]} : f32[2x8x8]
+  %8 = activation %7 {kind=relu} : f32[2x8x8]
+  return %8
+}
+"#;
+
+#[test]
+fn round_trip() {
+    let g: TensorGraph = parse(TEXT).unwrap();
+    assert_eq!(g.nodes[0].source, "in\"put");
+    assert_eq!(g.consts.array(crate::consts::ConstId(0)).unwrap(), &Array::new(vec![2, 1, 1, 1], vec![1.0, -2.5]));
+    let again: TensorGraph = parse(&print(&g)).unwrap();
+    assert_eq!(again, g);
+    assert_eq!(print(&again), print(&g));
+}
+
+#[test]
+fn errors_have_positions() {
+    let cases = [
+        ("tensor @n {\n  %0 = inptu : f32[1]\n  return %0\n}", 2, 8, "did you mean `input`"),
+        ("tensor @n {\n  %0 = input : f32[0]\n  return %0\n}", 2, 16, "bad type"),
+        ("tensor @n {\n  %1 = square %0 : f32[1]\n}", 2, 16, "not defined above"),
+        ("packed @n {}", 1, 1, "expected `tensor`"),
+        ("tensor @n {\n  %0 = input {x=1} : f32[1]\n}", 2, 8, "no attribute `x`"),
+        ("tensor @n {\n  return %0", 2, 11, "not defined"),
+        ("tensor @n {\n  %0 = input : f32[1] ; \"abc", 2, 25, "does not end"),
+    ];
+    for (text, line, column, message) in cases {
+        let e = parse::<crate::tensor::Tensor>(text).unwrap_err();
+        assert!(e.message.contains(message), "{e}");
+        assert_eq!((e.line, e.column), (line, column), "{}", e.with_caret(text));
+    }
+}
+
+#[test]
+fn prune_drops_dead_nodes_and_constants() {
+    let mut g = TensorGraph::new("p");
+    let ty = TensorType::new([1, 4, 4]);
+    let x = g.push(TensorOp::Input {}, vec![], ty.clone(), "x");
+    let dead = g.consts.add("dead", Array::zeros(vec![1]));
+    g.push(TensorOp::Affine { scale: dead, shift: dead }, vec![x], ty.clone(), "");
+    let live = g.consts.add("live", Array::new(vec![1], vec![2.0]));
+    let y = g.push(TensorOp::Affine { scale: live, shift: live }, vec![x], ty, "");
+    g.outputs.push(y);
+    g.prune(|op| matches!(op, TensorOp::Input {}));
+    assert_eq!(g.nodes.len(), 2);
+    assert_eq!(g.outputs, [ValueId(1)]);
+    assert_eq!(g.consts.len(), 1);
+}
