@@ -1,0 +1,163 @@
+//! A ring with its chain of primes and their transform tables.
+
+use super::{Modulus, NttTable, RnsPoly, primes::is_prime};
+use rayon::prelude::*;
+
+/// Why a ring cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RingError {
+    /// The degree is outside the supported range.
+    #[error("ring degree 2^{0} is not supported: log2 N must be in 4..=17")]
+    Degree(u32),
+    /// A number in the chain is not an NTT-friendly prime.
+    #[error("{q} is not a prime below 2^50 that is 1 modulo 2^{}", log_n + 1)]
+    Prime {
+        /// The number.
+        q: u64,
+        /// The base-2 logarithm of the degree.
+        log_n: u32,
+    },
+    /// A prime occurs twice.
+    #[error("prime {0} occurs twice in the modulus chain")]
+    Repeated(u64),
+    /// There is no Q prime.
+    #[error("the modulus chain is empty")]
+    Empty,
+}
+
+/// `Z[X]/(X^N + 1)` modulo each prime of a chain: the Q primes, then the special primes P.
+#[derive(Debug)]
+pub struct Ring {
+    /// Base-2 logarithm of the degree.
+    pub log_n: u32,
+    /// The degree `N`.
+    pub n: usize,
+    /// All moduli: Q primes from the bottom up, then P primes.
+    pub moduli: Vec<Modulus>,
+    /// Transform tables, one for each modulus.
+    pub ntt: Vec<NttTable>,
+    /// Number of Q primes.
+    pub q_count: usize,
+    /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds its negative.
+    pub imaginary: Vec<u64>,
+}
+
+impl Ring {
+    /// The ring of degree `2^log_n` with Q primes `q` and special primes `p`.
+    pub fn new(log_n: u32, q: &[u64], p: &[u64]) -> Result<Self, RingError> {
+        if !(4..=17).contains(&log_n) {
+            return Err(RingError::Degree(log_n));
+        }
+        if q.is_empty() {
+            return Err(RingError::Empty);
+        }
+        let chain: Vec<u64> = q.iter().chain(p).copied().collect();
+        for (i, &q) in chain.iter().enumerate() {
+            if !is_prime(q) || q % (2 << log_n) != 1 {
+                return Err(RingError::Prime { q, log_n });
+            }
+            if chain[..i].contains(&q) {
+                return Err(RingError::Repeated(q));
+            }
+        }
+        let n = 1 << log_n;
+        let moduli: Vec<Modulus> = chain.iter().map(|&q| Modulus::new(q)).collect();
+        let ntt = moduli
+            .par_iter()
+            .map(|&m| NttTable::new(n, m).ok_or(RingError::Prime { q: m.q, log_n }))
+            .collect::<Result<Vec<_>, _>>()?;
+        let imaginary = ntt
+            .par_iter()
+            .map(|t| {
+                let mut x = vec![0; n];
+                x[n / 2] = 1;
+                t.forward(&mut x);
+                x[0]
+            })
+            .collect();
+        Ok(Self {
+            log_n,
+            n,
+            moduli,
+            ntt,
+            q_count: q.len(),
+            imaginary,
+        })
+    }
+
+    /// Number of special primes.
+    pub fn p_count(&self) -> usize {
+        self.moduli.len() - self.q_count
+    }
+
+    /// Index of the modulus of `row` in a polynomial with `limbs` Q rows followed by P rows.
+    #[inline]
+    pub fn modulus_index(&self, row: usize, limbs: usize) -> usize {
+        if row < limbs {
+            row
+        } else {
+            self.q_count + row - limbs
+        }
+    }
+
+    /// Transforms all rows of a polynomial with `limbs` Q rows in place, in parallel.
+    pub fn forward(&self, poly: &mut RnsPoly, limbs: usize) {
+        poly.par_iter_mut()
+            .enumerate()
+            .for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].forward(limb));
+    }
+
+    /// Undoes [`Self::forward`].
+    pub fn inverse(&self, poly: &mut RnsPoly, limbs: usize) {
+        poly.par_iter_mut()
+            .enumerate()
+            .for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].inverse(limb));
+    }
+
+    /// The polynomial with the given signed coefficients, in NTT order, with `limbs` Q rows and `specials` P rows.
+    pub fn embed(&self, coefficients: &[i64], limbs: usize, specials: usize) -> RnsPoly {
+        assert_eq!(coefficients.len(), self.n);
+        let mut poly = RnsPoly::new_unspecified(self.n, limbs + specials);
+        poly.par_iter_mut().enumerate().for_each(|(row, limb)| {
+            let index = self.modulus_index(row, limbs);
+            for (d, &c) in limb.iter_mut().zip(coefficients) {
+                *d = self.moduli[index].reduce_i64(c);
+            }
+            self.ntt[index].forward(limb);
+        });
+        poly
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::primes::ntt_primes_below;
+    use super::*;
+
+    #[test]
+    fn refuses_bad_chains() {
+        let p = ntt_primes_below(40, 8, 2, &[]).unwrap();
+        assert!(matches!(Ring::new(3, &p, &[]), Err(RingError::Degree(3))));
+        assert!(matches!(Ring::new(8, &[], &p), Err(RingError::Empty)));
+        assert!(matches!(
+            Ring::new(8, &[p[0], p[0]], &[]),
+            Err(RingError::Repeated(_))
+        ));
+        assert!(matches!(
+            Ring::new(8, &[p[0] + 2], &[]),
+            Err(RingError::Prime { .. })
+        ));
+    }
+
+    #[test]
+    fn imaginary_unit_is_a_sign_by_halves() {
+        let p = ntt_primes_below(40, 8, 2, &[]).unwrap();
+        let ring = Ring::new(8, &p[..1], &p[1..]).unwrap();
+        let mut x = vec![0; ring.n];
+        x[ring.n / 2] = 1;
+        ring.ntt[1].forward(&mut x);
+        let i = ring.imaginary[1];
+        assert!(x[..ring.n / 2].iter().all(|&v| v == i));
+        assert!(x[ring.n / 2..].iter().all(|&v| v == ring.moduli[1].neg(i)));
+    }
+}

@@ -1,0 +1,242 @@
+//! Word buffers: cache-line aligned, in 2-MiB pages when large, recycled between calls.
+//!
+//! A layer of a network allocates and frees the same few gigabytes of temporaries again and again. Returning them to
+//! the system would cost a page fault and a clearing for each page each time, so large buffers are kept in a bounded
+//! free list. Contents of recycled buffers are stale but initialised words; secrets must be zeroized by their owner.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LINE: usize = 64;
+const HUGE: usize = 2 << 20;
+/// Bytes that the free list may hold.
+const RECYCLE_BYTES: usize = 1 << 30;
+/// Large buffers start at different offsets into their first huge page, so that equal positions in different buffers
+/// fall into different cache sets.
+const COLOURS: usize = 32;
+const COLOUR_BYTES: usize = 17 * 8 * LINE;
+
+/// Owned words with zero or unspecified initial contents; a slice of `u64`.
+pub struct Buffer {
+    block: Option<Block>,
+    len: usize,
+}
+
+/// One allocation: `words` words from `start`.
+struct Block {
+    start: NonNull<u64>,
+    words: usize,
+    origin: Origin,
+}
+
+enum Origin {
+    /// From the global allocator.
+    Heap(Layout),
+    /// A private mapping of `bytes` bytes at `base`.
+    Mapping { base: NonNull<u8>, bytes: usize },
+}
+
+// SAFETY: a block is plain owned memory; access goes through `&Buffer` and `&mut Buffer`.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+static FREE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
+
+impl Block {
+    /// A zeroed block of at least `words` words.
+    fn allocate(words: usize) -> Self {
+        let bytes = words.checked_mul(8).expect("buffer size overflows");
+        if bytes >= HUGE / 2
+            && let Some(block) = Self::map(bytes)
+        {
+            return block;
+        }
+        let layout = Layout::from_size_align(bytes.max(LINE), LINE).expect("buffer size overflows");
+        // SAFETY: the size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start.cast()) else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            start,
+            words: layout.size() / 8,
+            origin: Origin::Heap(layout),
+        }
+    }
+
+    /// A fresh mapping (zero by definition) in huge pages, or `None` when the system refuses.
+    #[cfg(target_os = "linux")]
+    fn map(bytes: usize) -> Option<Self> {
+        let colour = NEXT_COLOUR.fetch_add(1, Ordering::Relaxed) % COLOURS * COLOUR_BYTES;
+        let usable = (bytes + colour).next_multiple_of(HUGE);
+        let total = usable + HUGE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new private anonymous mapping aliases nothing.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                total,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return None;
+        }
+        let base = NonNull::new(base.cast::<u8>())?;
+        let skip = base.as_ptr().align_offset(HUGE);
+        // SAFETY: `skip < HUGE`, so the advised range and `start` lie inside the mapping; the advice cannot fail badly.
+        let start = unsafe {
+            libc::madvise(base.as_ptr().add(skip).cast(), usable, libc::MADV_HUGEPAGE);
+            base.as_ptr().add(skip + colour).cast::<u64>()
+        };
+        Some(Self {
+            start: NonNull::new(start)?,
+            words: (usable - colour) / 8,
+            origin: Origin::Mapping { base, bytes: total },
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn map(_bytes: usize) -> Option<Self> {
+        None
+    }
+
+    /// The smallest recycled block that fits without wasting more than a quarter.
+    fn recycled(words: usize) -> Option<Self> {
+        if words * 8 < HUGE / 2 {
+            return None;
+        }
+        let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
+        let fits = |b: &Block| b.words >= words && b.words <= words + words / 4 + HUGE / 8;
+        let best = (0..free.len())
+            .filter(|&i| fits(&free[i]))
+            .min_by_key(|&i| free[i].words)?;
+        Some(free.swap_remove(best))
+    }
+
+    fn release(self) {
+        if matches!(self.origin, Origin::Heap(_)) || self.words * 8 > RECYCLE_BYTES {
+            return self.free();
+        }
+        let mut evicted = Vec::new();
+        {
+            let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
+            free.push(self);
+            let mut held: usize = free.iter().map(|b| b.words * 8).sum();
+            while held > RECYCLE_BYTES {
+                let oldest = free.remove(0);
+                held -= oldest.words * 8;
+                evicted.push(oldest);
+            }
+        }
+        evicted.into_iter().for_each(Self::free);
+    }
+
+    fn free(self) {
+        match self.origin {
+            // SAFETY: allocated with this layout and consumed here.
+            Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr().cast(), layout) },
+            #[cfg(target_os = "linux")]
+            // SAFETY: this is exactly one mapping, consumed here.
+            Origin::Mapping { base, bytes } => unsafe {
+                libc::munmap(base.as_ptr().cast(), bytes);
+            },
+            #[cfg(not(target_os = "linux"))]
+            Origin::Mapping { .. } => {}
+        }
+    }
+}
+
+impl Buffer {
+    /// `len` zero words.
+    pub fn zeroed(len: usize) -> Self {
+        match Block::recycled(len) {
+            Some(block) => {
+                let mut buffer = Self {
+                    block: Some(block),
+                    len,
+                };
+                buffer.fill(0);
+                buffer
+            }
+            None => Self {
+                block: Some(Block::allocate(len)),
+                len,
+            },
+        }
+    }
+
+    /// `len` initialised words of unspecified value.
+    pub fn unspecified(len: usize) -> Self {
+        let block = Block::recycled(len).unwrap_or_else(|| Block::allocate(len));
+        Self {
+            block: Some(block),
+            len,
+        }
+    }
+
+    /// Forgets the words from `len` on; the memory stays allocated.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+/// Returns all recycled memory to the system, for measurements and between phases of a program.
+pub fn release_recycled() {
+    let blocks = std::mem::take(&mut *FREE.lock().unwrap_or_else(|e| e.into_inner()));
+    blocks.into_iter().for_each(Block::free);
+}
+
+impl Deref for Buffer {
+    type Target = [u64];
+
+    #[inline]
+    fn deref(&self) -> &[u64] {
+        let start = self.block.as_ref().map_or(NonNull::dangling(), |b| b.start);
+        // SAFETY: the block holds at least `len` initialised words; the pointer is aligned.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u64] {
+        let start = self.block.as_ref().map_or(NonNull::dangling(), |b| b.start);
+        // SAFETY: as in `deref`, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            block.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_aligned_and_recycled() {
+        for len in [0, 1, 100, 1 << 17, 300_000] {
+            let mut b = Buffer::zeroed(len);
+            assert_eq!(b.as_ptr() as usize % LINE, 0);
+            assert!(b.iter().all(|&w| w == 0));
+            b.fill(7);
+            drop(b);
+            assert!(Buffer::zeroed(len).iter().all(|&w| w == 0));
+            assert_eq!(Buffer::unspecified(len).len(), len);
+        }
+    }
+}
