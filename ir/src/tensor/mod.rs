@@ -1,16 +1,22 @@
 //! Tensor IR: the network as the model file describes it, one image at a time (the batch dimension is implicit).
 
+mod infer;
+mod interp;
 mod ty;
+mod verify;
 
+pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
+pub use interp::{activate, interp, ranges, visit};
 pub use ty::TensorType;
+pub use verify::verify;
 
 use crate::consts::ConstId;
 use crate::graph::{Dialect, Graph};
-use crate::{define_ops, word_attr};
 use std::fmt;
 
 define_ops! {
     /// Operations of the tensor IR. Shapes are `[C, H, W]` or `[C]`; weights as in ONNX (`[out, in, kh, kw]`).
+    #[allow(missing_docs)] // each op's line names its attributes
     pub enum TensorOp {
         /// An input of the network.
         Input = "input" (0) {},

@@ -1,0 +1,369 @@
+//! Clear interpreter of the tensor IR: values and sums in f64, one image per task.
+
+use super::{ActivationKind, TensorGraph, TensorOp};
+use crate::consts::ConstId;
+use crate::error::InterpError;
+use crate::graph::{Op, ValueId};
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// Runs `n` images (`n·C·H·W` values, image-major) and returns, per output of the graph, `n·len` values.
+/// `g` must satisfy the verifier's invariants.
+///
+/// # Errors
+/// The input has another size than the graph takes, a constant has no data, or there is not exactly one input.
+pub fn interp(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
+    let consts = prepare(g, images.len(), n)?;
+    let per_image: Vec<Vec<Vec<f32>>> = split(images, n)
+        .map(|image| {
+            let mut out = vec![vec![]; g.outputs.len()];
+            run(g, &consts, image, |v, x| {
+                for (slot, _) in out.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
+                    *slot = x.iter().map(|&x| x as f32).collect();
+                }
+            });
+            out
+        })
+        .collect();
+    Ok((0..g.outputs.len()).map(|o| per_image.iter().flat_map(|p| p[o].iter().copied()).collect()).collect())
+}
+
+/// Largest absolute value of every value of the graph over `n` images, for choosing ranges and scales.
+///
+/// # Errors
+/// As [`interp`].
+pub fn ranges(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<f32>, InterpError> {
+    let consts = prepare(g, images.len(), n)?;
+    let zero = || vec![0f32; g.nodes.len()];
+    let max = |mut a: Vec<f32>, b: Vec<f32>| {
+        a.iter_mut().zip(b).for_each(|(x, y)| *x = x.max(y));
+        a
+    };
+    Ok(split(images, n)
+        .map(|image| {
+            let mut m = zero();
+            run(g, &consts, image, |v, x| m[v.index()] = x.iter().fold(0.0, |a: f64, x| a.max(x.abs())) as f32);
+            m
+        })
+        .reduce(zero, max))
+}
+
+/// Calls `f(image, value, elements)` for every value of every image, image by image in parallel.
+///
+/// # Errors
+/// As [`interp`].
+pub fn visit(g: &TensorGraph, images: &[f32], n: usize, f: impl Fn(usize, ValueId, &[f64]) + Sync) -> Result<(), InterpError> {
+    let consts = prepare(g, images.len(), n)?;
+    split(images, n).enumerate().for_each(|(i, image)| run(g, &consts, image, |v, x| f(i, v, x)));
+    Ok(())
+}
+
+/// A named activation at `x`; `alpha` is read by leaky ReLU (slope) and clip (upper end).
+pub fn activate(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match kind {
+        ActivationKind::Relu => x.max(0.0),
+        ActivationKind::LeakyRelu => {
+            if x > 0.0 {
+                x
+            } else {
+                alpha.unwrap_or(0.01) * x
+            }
+        }
+        ActivationKind::Sigmoid => sigmoid(x),
+        ActivationKind::Silu => x * sigmoid(x),
+        ActivationKind::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+        ActivationKind::Tanh => x.tanh(),
+        ActivationKind::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        ActivationKind::Clip => x.max(0.0).min(alpha.unwrap_or(f64::INFINITY)),
+    }
+}
+
+/// The error function: Maclaurin series below 3, Laplace's continued fraction of erfc above; |error| < 1e-13.
+fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    let value = if a < 3.0 {
+        let (mut term, mut sum) = (a, a);
+        for k in 1..100 {
+            term *= -a * a / k as f64;
+            sum += term / (2 * k + 1) as f64;
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else {
+        let tail = (1..=60).rev().fold(a, |t, k| a + k as f64 / 2.0 / t);
+        1.0 - (-a * a).exp() / (tail * std::f64::consts::PI.sqrt())
+    };
+    value.copysign(x)
+}
+
+type Prepared = HashMap<ConstId, Vec<f64>>;
+
+/// Checks the sizes and widens all constants in use.
+fn prepare(g: &TensorGraph, len: usize, n: usize) -> Result<Prepared, InterpError> {
+    let inputs: Vec<_> = g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Input {})).collect();
+    let [input] = inputs[..] else {
+        return Err(InterpError::Unsupported(format!("the tensor interpreter runs graphs with one input, not {}", inputs.len())));
+    };
+    if Some(len) != input.ty.len().checked_mul(n) {
+        return Err(InterpError::InputSize { got: len.checked_div(n).unwrap_or(len), want: input.ty.len() });
+    }
+    let mut out = Prepared::new();
+    for c in g.nodes.iter().flat_map(|n| n.op.consts()) {
+        if let std::collections::hash_map::Entry::Vacant(e) = out.entry(c) {
+            e.insert(g.consts.array(c)?.data.iter().map(|&x| f64::from(x)).collect());
+        }
+    }
+    Ok(out)
+}
+
+fn split(images: &[f32], n: usize) -> impl IndexedParallelIterator<Item = &[f32]> {
+    images.par_chunks(images.len().checked_div(n).unwrap_or(1).max(1))
+}
+
+/// Evaluates all nodes on one image; values are dropped after their last use.
+fn run(g: &TensorGraph, consts: &Prepared, image: &[f32], mut f: impl FnMut(ValueId, &[f64])) {
+    let mut uses = g.use_counts();
+    let mut values: Vec<Vec<f64>> = vec![vec![]; g.nodes.len()];
+    for (v, n) in g.iter() {
+        let args: Vec<&[f64]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
+        let x = eval(g, consts, v, &args, image);
+        f(v, &x);
+        for a in &n.args {
+            uses[a.index()] -= 1;
+            if uses[a.index()] == 0 {
+                values[a.index()] = vec![];
+            }
+        }
+        values[v.index()] = x;
+    }
+}
+
+fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: &[f32]) -> Vec<f64> {
+    let n = g.node(v);
+    let out = n.ty.chw();
+    let dims = |i: usize| g.ty(n.args[i]).chw();
+    let shape = |c: &ConstId| g.consts.get(*c).shape.as_slice();
+    let map = |f: &dyn Fn(f64) -> f64| args[0].iter().map(|&x| f(x)).collect();
+    let zip = |f: &dyn Fn(f64, f64) -> f64| args[0].iter().zip(args[1]).map(|(&x, &y)| f(x, y)).collect();
+    match &n.op {
+        TensorOp::Input {} => image.iter().map(|&x| f64::from(x)).collect(),
+        TensorOp::Conv2d { weight, bias, stride, pad, dilation } => {
+            let mut acc = biased(out, bias.map(|b| consts[&b].as_slice()));
+            let k = Window { stride: *stride, origin: [-(pad[0] as i64), -(pad[1] as i64)], dilation: *dilation };
+            convolve(args[0], dims(0), &consts[weight], shape(weight), &k, &mut acc, out);
+            acc
+        }
+        TensorOp::Linear { weight, bias } => {
+            let mut acc = biased(out, bias.map(|b| consts[&b].as_slice()));
+            for (y, row) in acc.iter_mut().zip(consts[weight].chunks_exact(args[0].len())) {
+                *y += row.iter().zip(args[0]).map(|(w, x)| w * x).sum::<f64>();
+            }
+            acc
+        }
+        TensorOp::Affine { scale, shift } => {
+            let (a, b) = (&consts[scale], &consts[shift]);
+            per_channel(args[0], out, |c, x| a[c % a.len()] * x + b[c % b.len()])
+        }
+        TensorOp::AddConst { value } => args[0].iter().zip(&consts[value]).map(|(x, y)| x + y).collect(),
+        TensorOp::Add {} => zip(&|x, y| x + y),
+        TensorOp::Sub {} => zip(&|x, y| x - y),
+        TensorOp::Mul {} => zip(&|x, y| x * y),
+        TensorOp::Square {} => map(&|x| x * x),
+        TensorOp::Poly { coeffs } => {
+            let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
+            per_channel(args[0], out, |c, x| rows[c % rows.len()].iter().rev().fold(0.0, |acc, a| acc * x + a))
+        }
+        TensorOp::Activation { kind, alpha } => map(&|x| activate(*kind, *alpha, x)),
+        TensorOp::AvgPool { kernel, stride, pad, count_pad } => {
+            let full = (kernel[0] * kernel[1]) as f64;
+            pool(args[0], dims(0), out, *kernel, *stride, *pad, |w| {
+                let (sum, count) = w.fold((0.0, 0.0), |(s, k), x| (s + x, k + 1.0));
+                sum / if *count_pad { full } else { count }
+            })
+        }
+        TensorOp::MaxPool { kernel, stride, pad } => {
+            pool(args[0], dims(0), out, *kernel, *stride, *pad, |w| w.fold(f64::NEG_INFINITY, f64::max))
+        }
+        TensorOp::Slice { start, step, .. } => {
+            let [_, h, w] = dims(0);
+            let at = |d: usize, i: usize| start[d] + i * step[d];
+            positions(out).map(|[c, y, x]| args[0][(at(0, c) * h + at(1, y)) * w + at(2, x)]).collect()
+        }
+        TensorOp::Pad { before, .. } => {
+            let [c, h, w] = dims(0);
+            let mut y = vec![0.0; out.iter().product()];
+            for (row, src) in args[0].chunks_exact(w).enumerate().take(c * h) {
+                let at = ((row / h + before[0]) * out[1] + row % h + before[1]) * out[2] + before[2];
+                y[at..at + w].copy_from_slice(src);
+            }
+            y
+        }
+        TensorOp::Concat {} => args.concat(),
+        TensorOp::Flatten {} => args[0].to_vec(),
+        TensorOp::LinearMap { kernels, strides, origins, bias } => {
+            let mut acc = biased(out, bias.map(|b| consts[&b].as_slice()));
+            for (i, kernel) in kernels.iter().enumerate() {
+                let k = Window { stride: strides[i], origin: origins[i], dilation: [1, 1] };
+                convolve(args[i], dims(i), &consts[kernel], shape(kernel), &k, &mut acc, out);
+            }
+            acc
+        }
+    }
+}
+
+/// An output filled with a bias of `[out]` or of its own shape.
+fn biased(out: [usize; 3], bias: Option<&[f64]>) -> Vec<f64> {
+    let plane = out[1] * out[2];
+    match bias {
+        None => vec![0.0; out[0] * plane],
+        Some(b) if b.len() == out[0] => b.iter().flat_map(|&b| std::iter::repeat_n(b, plane)).collect(),
+        Some(b) => b.to_vec(),
+    }
+}
+
+fn per_channel(x: &[f64], [_, h, w]: [usize; 3], f: impl Fn(usize, f64) -> f64) -> Vec<f64> {
+    x.chunks_exact(h * w).enumerate().flat_map(|(c, p)| p.iter().map(move |&x| (c, x))).map(|(c, x)| f(c, x)).collect()
+}
+
+fn positions([c, h, w]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    (0..c).flat_map(move |c| (0..h).flat_map(move |y| (0..w).map(move |x| [c, y, x])))
+}
+
+/// Where a kernel reads: output `y` and tap `ky` meet input row `stride·y + origin + dilation·ky`.
+struct Window {
+    stride: [usize; 2],
+    origin: [i64; 2],
+    dilation: [usize; 2],
+}
+
+impl Window {
+    /// The outputs whose tap `k` of axis `d` reads inside `0..extent`, and the input position of the first.
+    fn valid(&self, d: usize, k: usize, extent: usize, out: usize) -> (std::ops::Range<usize>, usize) {
+        let (stride, first) = (self.stride[d] as i64, self.origin[d] + (k * self.dilation[d]) as i64);
+        let lo = if first < 0 { (-first + stride - 1) / stride } else { 0 };
+        let hi = if first >= extent as i64 { 0 } else { ((extent as i64 - 1 - first) / stride + 1).min(out as i64) };
+        let lo = lo.min(hi);
+        (lo as usize..hi as usize, (first + lo * stride).max(0) as usize)
+    }
+}
+
+/// Adds the convolution of `x` with `kernel` (`[out, in, kh, kw]`) to `acc`, row by row.
+fn convolve(x: &[f64], [_, h, w]: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
+    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
+    let step = at.stride[1];
+    for (o, plane) in acc.chunks_exact_mut(out[1] * out[2]).enumerate() {
+        for (t, &weight) in kernel[o * ins * kh * kw..(o + 1) * ins * kh * kw].iter().enumerate() {
+            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+            if weight == 0.0 {
+                continue;
+            }
+            let (rows, mut y) = at.valid(0, ky, h, out[1]);
+            let (cols, x0) = at.valid(1, kx, w, out[2]);
+            for row in rows {
+                let src = &x[(i * h + y) * w..(i * h + y + 1) * w];
+                let dst = &mut plane[row * out[2] + cols.start..row * out[2] + cols.end];
+                if step == 1 {
+                    for (d, s) in dst.iter_mut().zip(&src[x0.min(w)..]) {
+                        *d += weight * s;
+                    }
+                } else {
+                    for (d, s) in dst.iter_mut().zip(src[x0.min(w)..].iter().step_by(step)) {
+                        *d += weight * s;
+                    }
+                }
+                y += at.stride[0];
+            }
+        }
+    }
+}
+
+/// Applies `f` to the elements of every window that lie inside the operand.
+fn pool(
+    x: &[f64],
+    [_, h, w]: [usize; 3],
+    out: [usize; 3],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 4],
+    f: impl Fn(&mut dyn Iterator<Item = f64>) -> f64,
+) -> Vec<f64> {
+    positions(out)
+        .map(|[c, oy, ox]| {
+            let span = |o: usize, d: usize, extent: usize| {
+                let from = o * stride[d];
+                from.saturating_sub(pad[d])..(from + kernel[d]).saturating_sub(pad[d]).min(extent)
+            };
+            let (ys, xs) = (span(oy, 0, h), span(ox, 1, w));
+            f(&mut ys.flat_map(|y| x[(c * h + y) * w..][xs.clone()].iter().copied()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Tensor, verify};
+
+    fn run_text(body: &str, image: &[f32]) -> Vec<f32> {
+        let g = crate::text::parse::<Tensor>(&format!("tensor @t {{\n{body}\n}}")).unwrap();
+        let g = verify(g).unwrap_or_else(|e| panic!("{e}"));
+        interp(&g, image, 1).unwrap().remove(0)
+    }
+    const X: [f32; 9] = [1., 2., 3., 4., 5., 6., 7., 8., 9.];
+
+    #[test]
+    fn convolution_with_padding_stride_and_dilation() {
+        let body = |a: &str, ty: &str| {
+            format!(
+                "const @w : f32[1x1x2x2] = [1, 10, 100, 1000]\nconst @b : f32[1] = [0.5]\n%0 = input : f32[1x3x3]\n%1 = conv2d %0 {{weight=@w, bias=@b, {a}}} : f32[{ty}]\nreturn %1"
+            )
+        };
+        assert_eq!(run_text(&body("stride=[1, 1], pad=[0, 0, 0, 0], dilation=[1, 1]", "1x2x2"), &X), [5421.5, 6532.5, 8754.5, 9865.5]);
+        assert_eq!(run_text(&body("stride=[2, 2], pad=[1, 1, 0, 0], dilation=[1, 1]", "1x2x2"), &X), [1000.5, 3200.5, 7040.5, 9865.5]);
+        assert_eq!(run_text(&body("stride=[1, 1], pad=[0, 0, 0, 0], dilation=[2, 2]", "1x1x1"), &X), [9731.5]);
+    }
+
+    #[test]
+    fn pools_slices_and_pads() {
+        let pool = |op: &str, ty: &str| run_text(&format!("%0 = input : f32[1x3x3]\n%1 = {op} : f32[{ty}]\nreturn %1"), &X);
+        assert_eq!(pool("avg_pool %0 {kernel=[2, 2], stride=[2, 2], pad=[1, 1, 0, 0]}", "1x2x2"), [1.0, 2.5, 5.5, 7.0]);
+        assert_eq!(pool("avg_pool %0 {kernel=[2, 2], stride=[2, 2], pad=[1, 1, 0, 0], count_pad=true}", "1x2x2"), [0.25, 1.25, 2.75, 7.0]);
+        assert_eq!(pool("max_pool %0 {kernel=[2, 2], stride=[1, 1], pad=[0, 0, 0, 0]}", "1x2x2"), [5., 6., 8., 9.]);
+        assert_eq!(pool("slice %0 {start=[0, 0, 1], count=[1, 2, 1], step=[1, 2, 1]}", "1x2x1"), [2., 8.]);
+        assert_eq!(
+            pool("pad %0 {before=[1, 0, 1], after=[0, 0, 0]}", "2x3x4"),
+            [[0.0; 12], [0., 1., 2., 3., 0., 4., 5., 6., 0., 7., 8., 9.]].concat()
+        );
+    }
+
+    #[test]
+    fn linear_map_is_convolution_plus_strided_shortcut() {
+        let text = "const @k : f32[1x1x1x3] = [1, 2, 3]\nconst @s : f32[1x1x1x1] = [10]\nconst @b : f32[1x3x2] = [0, 0, 0, 0, 0, 100]
+            %0 = input : f32[1x3x3]
+            %1 = linear_map %0, %0 {kernels=[@k, @s], strides=[[1, 2], [1, 2]], origins=[[0, -1], [0, 0]], bias=@b} : f32[1x3x2]
+            return %1";
+        assert_eq!(run_text(text, &X), [18., 38., 63., 77., 108., 216.]);
+    }
+
+    #[test]
+    fn activations_match_known_values() {
+        let at = |k, x| activate(k, Some(0.1), x);
+        assert_eq!(at(ActivationKind::LeakyRelu, -2.0), -0.2);
+        assert_eq!(at(ActivationKind::Clip, 3.0), 0.1);
+        assert_eq!(at(ActivationKind::HardSwish, 1.0), 4.0 / 6.0);
+        assert!((at(ActivationKind::Silu, 1.0) - 0.731_058_578_630_005).abs() < 1e-14);
+        assert!((at(ActivationKind::Gelu, 1.0) - 0.841_344_746_068_543).abs() < 1e-13);
+        assert!((erf(3.5) - 0.999_999_256_901_628).abs() < 1e-14 && (erf(2.999) - erf(3.0)).abs() < 2e-7);
+        assert_eq!(erf(-0.5), -erf(0.5));
+    }
+
+    #[test]
+    fn ranges_take_the_maximum_over_images() {
+        let text = "tensor @t {\n%0 = input : f32[2]\n%1 = square %0 : f32[2]\nreturn %1, %0\n}";
+        let g = verify(crate::text::parse::<Tensor>(text).unwrap()).unwrap();
+        assert_eq!(ranges(&g, &[1., -3., 2., 0.5], 2).unwrap(), [3.0, 9.0]);
+        assert_eq!(interp(&g, &[1., -3., 2., 0.5], 2).unwrap(), [vec![1., 9., 4., 0.25], vec![1., -3., 2., 0.5]]);
+        assert_eq!(interp(&g, &[1., 2., 3.], 2).unwrap_err(), InterpError::InputSize { got: 1, want: 2 });
+        assert_eq!(interp(&g, &[], 0).unwrap(), [vec![], vec![]]);
+    }
+}
