@@ -1,4 +1,11 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
 
+pub mod context;
+pub mod encode;
+pub mod params;
+pub mod plaintext;
 pub mod ring;
+pub mod sample;
+pub mod scale;
+pub mod security;
 pub mod simd;
