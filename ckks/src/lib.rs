@@ -1,7 +1,10 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
 
+pub mod ciphertext;
+pub mod client;
 pub mod context;
 pub mod encode;
+pub mod keys;
 pub mod params;
 pub mod plaintext;
 pub mod ring;

@@ -1,0 +1,121 @@
+//! Key generation.
+
+use rayon::prelude::*;
+use zeroize::Zeroize;
+
+use crate::ciphertext::uniform_poly;
+use crate::context::Context;
+use crate::keys::{KeyTarget, PublicKey, SeededSwitchingKey};
+use crate::params::ParamsError;
+use crate::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
+use crate::sample::{Csprng, Seed};
+
+use super::secret::{SecretKey, small_poly};
+
+/// Makes the public and evaluation keys of one secret.
+pub struct KeyGenerator<'a> {
+    context: &'a Context,
+    secret: &'a SecretKey,
+    rng: Csprng,
+}
+
+impl<'a> KeyGenerator<'a> {
+    /// A generator that draws seeds and noise from `rng`.
+    pub fn new(context: &'a Context, secret: &'a SecretKey, rng: Csprng) -> Self {
+        Self { context, secret, rng }
+    }
+
+    /// A public encryption key.
+    pub fn public_key(&mut self) -> PublicKey {
+        let ring = self.context.ring();
+        let seed = self.rng.seed();
+        let mut noise = self.rng.fork();
+        let mut a = uniform_poly(ring, &seed, 0, ring.q_count, 0);
+        let mut b = gaussian_poly(self.context, &mut noise, ring.q_count, 0);
+        b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(i, (b, a))| {
+            limb::mul_assign(&ring.moduli[i], a, self.secret.ntt().row(i));
+            limb::sub_assign(&ring.moduli[i], b, a);
+        });
+        PublicKey::new(seed, b)
+    }
+
+    /// The key for the automorphism `galois`, for ciphertexts of at most `gadget.limbs` limbs.
+    ///
+    /// # Errors
+    /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
+    pub fn galois_key(&mut self, galois: Galois, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
+        self.switching_key(Some(galois), gadget)
+    }
+
+    /// The relinearisation key for ciphertexts of at most `gadget.limbs` limbs.
+    ///
+    /// # Errors
+    /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
+    pub fn relinearization_key(&mut self, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
+        self.switching_key(None, gadget)
+    }
+
+    /// The key for `galois`, or the relinearisation key if `None`.
+    ///
+    /// # Errors
+    /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
+    pub fn switching_key(&mut self, galois: KeyTarget, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
+        self.context.params().check_gadget(gadget)?;
+        let (seed, noise) = (self.rng.seed(), self.rng.fork());
+        Ok(self.build(galois, gadget, seed, noise))
+    }
+
+    /// Several keys in parallel; the result is in the order of `targets`, and the same as one by one.
+    ///
+    /// # Errors
+    /// [`ParamsError::Gadget`] if a gadget does not fit the chain.
+    pub fn switching_keys(&mut self, targets: &[(KeyTarget, Gadget)]) -> Result<Vec<SeededSwitchingKey>, ParamsError> {
+        for (_, gadget) in targets {
+            self.context.params().check_gadget(*gadget)?;
+        }
+        let jobs: Vec<_> = targets.iter().map(|&(galois, gadget)| (galois, gadget, self.rng.seed(), self.rng.fork())).collect();
+        let this = &*self;
+        Ok(jobs.into_par_iter().map(|(galois, gadget, seed, noise)| this.build(galois, gadget, seed, noise)).collect())
+    }
+
+    /// `b_d = e_d − a_d·s + P·g_d·s'` for every digit d.
+    fn build(&self, galois: KeyTarget, gadget: Gadget, seed: Seed, mut noise: Csprng) -> SeededSwitchingKey {
+        let ring = self.context.ring();
+        let secret = self.secret.ntt();
+        let table = galois.map(|g| GaloisTable::new(g, ring.log_n));
+        let special = &ring.moduli[ring.q_count..][..gadget.alpha];
+        let b = (0..gadget.digits())
+            .map(|d| {
+                let digit = gadget.digit(d, gadget.limbs);
+                let mut a = uniform_poly(ring, &seed, d as u32, gadget.limbs, gadget.alpha);
+                let mut b = gaussian_poly(self.context, &mut noise, gadget.limbs, gadget.alpha);
+                b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(row, (b, a))| {
+                    let index = ring.modulus_index(row, gadget.limbs);
+                    let m = &ring.moduli[index];
+                    let s = secret.row(index);
+                    limb::mul_assign(m, a, s);
+                    limb::sub_assign(m, b, a);
+                    if digit.contains(&row) {
+                        // The row of `a` is free now: it takes s'.
+                        match &table {
+                            Some(table) => limb::automorphism_into(table, s, a),
+                            None => limb::mul_into(m, s, s, a),
+                        }
+                        let p = special.iter().fold(1, |p, special| m.mul(p, m.reduce(special.q)));
+                        limb::mul_scalar_add_assign(m, b, a, p);
+                    }
+                });
+                a.zeroize();
+                b
+            })
+            .collect();
+        SeededSwitchingKey::new(gadget, galois, seed, b)
+    }
+}
+
+/// A noise polynomial in NTT order: `limbs` Q rows, then `specials` P rows.
+pub(super) fn gaussian_poly(context: &Context, rng: &mut Csprng, limbs: usize, specials: usize) -> RnsPoly {
+    let mut e = zeroize::Zeroizing::new(vec![0i8; context.ring().n]);
+    rng.fill_gaussian(&mut e);
+    small_poly(context.ring(), &e, limbs, specials)
+}
