@@ -8,7 +8,11 @@
 pub mod consts;
 pub mod error;
 pub mod graph;
-#[macro_use]
+pub mod he;
+pub mod layout;
 pub mod ops;
+pub mod packed;
+pub mod program;
+pub mod table;
 pub mod tensor;
 pub mod text;

@@ -197,7 +197,7 @@ macro_rules! define_ops {
     ($(#[$em:meta])* pub enum $name:ident { $( $(#[doc = $doc:literal])+ $v:ident = $mn:literal ($($ar:tt)*) { $( $(#[$fm:meta])* $f:ident : $t:ty ),* $(,)? } ),* $(,)? }) => {
         $(#[$em])*
         #[derive(Clone, Debug, PartialEq)]
-        pub enum $name { $( $(#[doc = $doc])+ $v { $( $(#[$fm])* $f: $t ),* } ),* }
+        pub enum $name { $( $(#[doc = $doc])+ #[allow(missing_docs)] $v { $( $(#[$fm])* $f: $t ),* } ),* }
         impl $crate::graph::Op for $name {
             const TABLE: &'static [$crate::ops::OpInfo] = &[ $( $crate::ops::OpInfo {
                 mnemonic: $mn, arity: $crate::define_ops!(@arity $($ar)*), attrs: &[$(stringify!($f)),*], doc: concat!($($doc),+) } ),* ];

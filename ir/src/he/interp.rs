@@ -1,0 +1,140 @@
+//! Clear interpreter of the HE IR, with an optional noise model: what decryption of each value would show.
+
+use super::{HeGraph, HeOp};
+use crate::error::InterpError;
+use crate::packed::interp::{Bundle, add_bias, by_batches, multiply};
+use crate::packed::table_of;
+use crate::table::DiagTable;
+use num_complex::Complex64;
+
+/// Noise model of an execution: sizes of rounding errors, and the generator of the errors drawn.
+///
+/// Rescaling (and the ModDown merged with it) leaves an error of standard deviation
+/// `sqrt(N/12·(1 + 2N/3))` per slot at the result's scale for a uniform ternary secret; a weight at scale ω is an
+/// integer (error of a scalar ≤ 1/2) or an integer polynomial with 2g coefficients (error sqrt(2g/12) per slot).
+pub struct Noise {
+    /// Ring degree N.
+    pub ring_degree: usize,
+    /// log2 of the chain's primes.
+    pub log2_prime: Box<dyn Fn(u32) -> f64 + Sync>,
+    /// State of the generator: a fixed seed gives the same errors.
+    pub seed: u64,
+}
+
+impl Noise {
+    fn gaussian(&mut self) -> f64 {
+        let mut u = || {
+            self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = self.seed;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (a, b) = (u().max(1e-300), u());
+        (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
+    }
+    fn disturb(&mut self, bundle: &mut Bundle, std: f64) {
+        // Independent errors in both parts; a real bundle decrypts the real part only.
+        let s = std / std::f64::consts::SQRT_2;
+        for z in bundle.iter_mut().flatten() {
+            *z += Complex64::new(s * self.gaussian(), s * self.gaussian());
+        }
+    }
+    /// Standard deviation (in units of the plaintext) of the rounding error of a rescale to `scale`.
+    fn rescale_std(&self, scale: &super::Scale) -> f64 {
+        let n = self.ring_degree as f64;
+        (n / 12.0 * (1.0 + 2.0 * n / 3.0)).sqrt() / 2f64.powf(scale.log2_with(&self.log2_prime))
+    }
+}
+
+/// Rounds the weights to integers at their operand's scale.
+fn quantise(t: &DiagTable, omega: &[f64]) -> DiagTable {
+    let mut t = t.clone();
+    for e in &mut t.entries {
+        let w = omega[t.rows[e.row as usize].operand as usize];
+        if e.mask.is_none() && w < 2f64.powi(40) {
+            e.weight = ((e.weight as f64 * w).round() / w) as f32;
+        }
+    }
+    t
+}
+
+/// Root of the sum of squares over rows of mean |x|², times the rounding error of a periodic weight: the error they cause together.
+fn periodic_weight_std(t: &DiagTable, omega: &[f64], args: &[&[Vec<Complex64>]], output: usize) -> f64 {
+    if t.masks.is_empty() {
+        return 0.0;
+    }
+    let mut rows: Vec<u32> = t.entries.iter().filter(|e| e.output as usize == output && e.mask.is_some()).map(|e| e.row).collect();
+    rows.dedup();
+    let energy = |x: &[Complex64]| x.iter().map(Complex64::norm_sqr).sum::<f64>() / x.len() as f64;
+    let unit = 2.0 * t.period() as f64 / 12.0;
+    rows.iter()
+        .map(|&r| {
+            let r = t.rows[r as usize];
+            unit / omega[r.operand as usize].powi(2) * energy(&args[r.operand as usize][r.ct as usize])
+        })
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// Runs the graph on the slot vectors of its inputs.
+pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Result<Vec<Bundle>, InterpError> {
+    let mut last_use = vec![0; g.nodes.len()];
+    for (v, n) in g.iter() {
+        n.args.iter().for_each(|a| last_use[a.index()] = v.index());
+    }
+    g.outputs.iter().for_each(|o| last_use[o.index()] = usize::MAX);
+    let mut values: Vec<Bundle> = vec![vec![]; g.nodes.len()];
+    let mut next_input = inputs.iter();
+    for (v, n) in g.iter() {
+        let args: Vec<&[Vec<Complex64>]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
+        let out = match &n.op {
+            HeOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
+            HeOp::Linear { taps, rows, entries, masks, bias, scales } => {
+                let mut t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.ct_count(), args.len())?;
+                let mut omega = vec![];
+                if let Some(noise) = &noise {
+                    omega = scales.iter().map(|s| 2f64.powf(s.log2_with(&noise.log2_prime))).collect();
+                    t = quantise(&t, &omega);
+                }
+                let mut out = t.apply(&args, n.ty.layout.slot_count());
+                if let Some(noise) = &mut noise {
+                    for (o, ct) in out.iter_mut().enumerate() {
+                        let std = periodic_weight_std(&t, &omega, &args, o);
+                        let s = std / std::f64::consts::SQRT_2;
+                        if s > 0.0 {
+                            ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gaussian(), s * noise.gaussian()));
+                        }
+                    }
+                }
+                add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;
+                out
+            }
+            HeOp::Mul {} => multiply(args[0], args[1]),
+            HeOp::Square {} => multiply(args[0], args[0]),
+            HeOp::Relin {} | HeOp::ModDrop {} => args[0].to_vec(),
+            HeOp::Rescale {} => {
+                let mut out = args[0].to_vec();
+                if let Some(noise) = &mut noise {
+                    let std = noise.rescale_std(&n.ty.scale);
+                    noise.disturb(&mut out, std);
+                }
+                out
+            }
+        };
+        values[v.index()] = out;
+        for a in &n.args {
+            if last_use[a.index()] == v.index() {
+                values[a.index()] = vec![];
+            }
+        }
+    }
+    Ok(g.outputs.iter().map(|o| values[o.index()].clone()).collect())
+}
+
+/// Runs the graph on a batch of tensors `[n, C, H, W]`.
+pub fn interp(g: &HeGraph, images: &[f32], n: usize, mut noise: Option<&mut Noise>) -> Result<Vec<Vec<f32>>, InterpError> {
+    let inputs: Vec<&crate::layout::Layout> = g.nodes.iter().filter(|n| matches!(n.op, HeOp::Input {})).map(|n| &n.ty.layout).collect();
+    let outputs: Vec<&crate::layout::Layout> = g.outputs.iter().map(|o| &g.ty(*o).layout).collect();
+    by_batches(&inputs, &outputs, images, n, |b| run(g, &b, noise.as_deref_mut()))
+}

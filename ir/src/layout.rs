@@ -1,0 +1,361 @@
+//! Layouts: where each element of a batch of tensors lives in a bundle of slot vectors.
+//!
+//! A layout gives every bit of the slot index and of the ciphertext index one bit of a logical
+//! dimension (`b`, `c`, `y`, `x`), or marks it as a gap:
+//! `slots[b4..b0 y4..y0 x4..x0] cts[c3..c0] complex=b5 shape=16x32x32 batch=64`, most significant bit first.
+//! The `complex` bit selects the real or the imaginary part of a slot.
+//!
+//! **Invariant**: unless a layout is `dirty`, every slot that holds no element (a gap, or a coordinate
+//! outside the shape) is zero. Slots of images beyond `batch` hold whatever the network computes there.
+
+use crate::graph::Type;
+use std::fmt;
+
+/// A logical dimension.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Dim {
+    /// Image in the batch.
+    B,
+    /// Channel.
+    C,
+    /// Row.
+    Y,
+    /// Column.
+    X,
+}
+
+impl Dim {
+    /// All dimensions, in the order of coordinates `[b, c, y, x]`.
+    pub const ALL: [Dim; 4] = [Dim::B, Dim::C, Dim::Y, Dim::X];
+    fn letter(self) -> char {
+        match self {
+            Dim::B => 'b',
+            Dim::C => 'c',
+            Dim::Y => 'y',
+            Dim::X => 'x',
+        }
+    }
+    fn parse(c: char) -> Option<Dim> {
+        Dim::ALL.into_iter().find(|d| d.letter() == c)
+    }
+}
+
+/// One bit of a logical coordinate; bit 0 is the least significant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Bit {
+    /// Dimension.
+    pub dim: Dim,
+    /// Bit number.
+    pub index: u8,
+}
+
+/// Bit shorthand.
+pub fn bit(dim: Dim, index: usize) -> Bit {
+    Bit { dim, index: index as u8 }
+}
+
+/// Where a batch of tensors lives in a bundle of slot vectors.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Layout {
+    /// Meaning of each bit of the slot index, least significant first; `None` is a gap.
+    pub slots: Vec<Option<Bit>>,
+    /// Meaning of each bit of the ciphertext index, least significant first.
+    pub cts: Vec<Bit>,
+    /// The bit that selects real (0) or imaginary (1) part.
+    pub complex: Option<Bit>,
+    /// Channels, rows, columns.
+    pub shape: [usize; 3],
+    /// Images.
+    pub batch: usize,
+    /// True if slots that hold no element may be non-zero.
+    pub dirty: bool,
+}
+
+/// Position of an element.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// Ciphertext in the bundle.
+    pub ct: usize,
+    /// Slot.
+    pub slot: usize,
+    /// True for the imaginary part.
+    pub imag: bool,
+}
+
+impl Layout {
+    /// Number of slots of a ciphertext.
+    pub fn slot_count(&self) -> usize {
+        1 << self.slots.len()
+    }
+    /// Extent of a dimension.
+    pub fn extent(&self, d: Dim) -> usize {
+        match d {
+            Dim::B => self.batch,
+            Dim::C => self.shape[0],
+            Dim::Y => self.shape[1],
+            Dim::X => self.shape[2],
+        }
+    }
+    /// Number of ciphertexts in the bundle: one more than the highest index that holds an element.
+    pub fn ct_count(&self) -> usize {
+        let mut top = 0;
+        for d in Dim::ALL {
+            top += (0..self.extent(d)).map(|v| self.part(d, v).ct).max().unwrap_or(0);
+        }
+        top + 1
+    }
+    /// Contribution of one coordinate to an element's position; positions of coordinates add up.
+    pub fn part(&self, d: Dim, value: usize) -> Place {
+        let has = |b: &Bit| b.dim == d && value >> b.index & 1 == 1;
+        let pick = |bits: &mut dyn Iterator<Item = (usize, Option<Bit>)>| {
+            bits.filter(|(_, b)| b.as_ref().is_some_and(has)).map(|(i, _)| 1 << i).sum()
+        };
+        Place {
+            ct: pick(&mut self.cts.iter().map(|b| Some(*b)).enumerate()),
+            slot: pick(&mut self.slots.iter().copied().enumerate()),
+            imag: self.complex.as_ref().is_some_and(has),
+        }
+    }
+    /// Position of element `[b, c, y, x]`.
+    pub fn place(&self, at: [usize; 4]) -> Place {
+        let mut p = Place::default();
+        for (d, v) in Dim::ALL.into_iter().zip(at) {
+            let q = self.part(d, v);
+            p.ct += q.ct;
+            p.slot += q.slot;
+            p.imag |= q.imag;
+        }
+        p
+    }
+    /// Smallest power of two g such that the position of `c`, `y`, `x` in the slots depends on `slot mod g` only.
+    pub fn period(&self) -> usize {
+        let low = self.slots.iter().rposition(|b| b.is_none_or(|b| b.dim != Dim::B));
+        low.map_or(1, |i| 2 << i)
+    }
+    /// For each slot below [`Self::period`], true if it may hold a non-zero value.
+    pub fn occupied(&self) -> Vec<bool> {
+        let g = self.period();
+        if self.dirty {
+            return vec![true; g];
+        }
+        let mut v = vec![false; g];
+        let parts = |d| (0..self.extent(d)).map(|i| self.part(d, i).slot).collect::<Vec<_>>();
+        let (cs, ys, xs) = (parts(Dim::C), parts(Dim::Y), parts(Dim::X));
+        for c in cs {
+            for y in &ys {
+                for x in &xs {
+                    v[c + y + x] = true;
+                }
+            }
+        }
+        v
+    }
+    /// Largest batch that the `b` bits can number.
+    pub fn batch_capacity(&self) -> usize {
+        let n = self.slots.iter().flatten().chain(&self.cts).chain(&self.complex).filter(|b| b.dim == Dim::B).count();
+        1 << n
+    }
+    /// The `b` bits and the complex bit of two layouts agree, so that linear maps act within an image.
+    pub fn same_batch(&self, o: &Layout) -> bool {
+        let b = |l: &Layout| l.slots.iter().map(|b| b.filter(|b| b.dim == Dim::B)).collect::<Vec<_>>();
+        b(self) == b(o) && self.complex == o.complex && self.batch == o.batch
+    }
+    /// What is wrong with the layout, if anything.
+    pub fn check(&self) -> Vec<String> {
+        let mut e = vec![];
+        let all: Vec<Bit> = self.slots.iter().flatten().copied().chain(self.cts.iter().copied()).chain(self.complex).collect();
+        for (i, b) in all.iter().enumerate() {
+            if all[..i].contains(b) {
+                e.push(format!("bit {}{} is used twice", b.dim.letter(), b.index));
+            }
+        }
+        for d in Dim::ALL {
+            let bits = all.iter().filter(|b| b.dim == d).count();
+            if all.iter().any(|b| b.dim == d && b.index as usize >= bits) {
+                e.push(format!("the bits of {} have a hole", d.letter()));
+            }
+            if self.extent(d) == 0 || bits < 40 && self.extent(d) > 1 << bits {
+                e.push(format!("{} bits of {} cannot number {} values", bits, d.letter(), self.extent(d)));
+            }
+        }
+        if self.cts.iter().any(|b| b.dim == Dim::B) {
+            e.push("batch bits in the ciphertext index are micro-batches, not part of a layout".into());
+        }
+        if let Some(b) = self.complex
+            && b.dim != Dim::B
+        {
+            e.push("the complex bit must be a batch bit".into());
+        }
+        e
+    }
+    /// Writes a batch of values (`[b, c, y, x]` row-major, `n <= batch` images) into slot vectors: per ciphertext, (re, im) of each slot.
+    pub fn pack(&self, values: &[f32], n: usize) -> Vec<Vec<num_complex::Complex64>> {
+        let [c, h, w] = self.shape;
+        let mut out = vec![vec![num_complex::Complex64::default(); self.slot_count()]; self.ct_count()];
+        for (i, v) in values.iter().enumerate().take(n * c * h * w) {
+            let p = self.place([i / (c * h * w), i / (h * w) % c, i / w % h, i % w]);
+            let s = &mut out[p.ct][p.slot];
+            if p.imag { s.im = *v as f64 } else { s.re = *v as f64 }
+        }
+        out
+    }
+    /// Reads a batch back: the inverse of [`Self::pack`] for the first `n` images.
+    pub fn unpack(&self, cts: &[Vec<num_complex::Complex64>], n: usize) -> Vec<f32> {
+        let [c, h, w] = self.shape;
+        (0..n * c * h * w)
+            .map(|i| {
+                let p = self.place([i / (c * h * w), i / (h * w) % c, i / w % h, i % w]);
+                let s = cts[p.ct][p.slot];
+                (if p.imag { s.im } else { s.re }) as f32
+            })
+            .collect()
+    }
+}
+
+fn write_bits(f: &mut fmt::Formatter<'_>, bits: &[Option<Bit>]) -> fmt::Result {
+    let mut i = bits.len();
+    let mut first = true;
+    while i > 0 {
+        if !first {
+            write!(f, " ")?;
+        }
+        first = false;
+        let Some(top) = bits[i - 1] else {
+            write!(f, "_")?;
+            i -= 1;
+            continue;
+        };
+        let mut j = i - 1;
+        while j > 0 && bits[j - 1].is_some_and(|b| bits[j].is_some_and(|a| a.dim == b.dim && a.index == b.index + 1)) {
+            j -= 1;
+        }
+        let low = bits[j].map_or(0, |b| b.index);
+        if j + 1 == i {
+            write!(f, "{}{}", top.dim.letter(), top.index)?;
+        } else {
+            write!(f, "{}{}..{}{}", top.dim.letter(), top.index, top.dim.letter(), low)?;
+        }
+        i = j;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slots[")?;
+        write_bits(f, &self.slots)?;
+        write!(f, "] cts[")?;
+        write_bits(f, &self.cts.iter().map(|b| Some(*b)).collect::<Vec<_>>())?;
+        write!(f, "]")?;
+        if let Some(b) = self.complex {
+            write!(f, " complex={}{}", b.dim.letter(), b.index)?;
+        }
+        let [c, h, w] = self.shape;
+        write!(f, " shape={c}x{h}x{w} batch={}", self.batch)?;
+        if self.dirty {
+            write!(f, " dirty")?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_bit(s: &str) -> Result<Bit, String> {
+    let mut it = s.chars();
+    let dim = it.next().and_then(Dim::parse);
+    let index = it.as_str().parse::<u8>().ok().filter(|&i| i < 40);
+    dim.zip(index).map(|(dim, index)| Bit { dim, index }).ok_or_else(|| format!("bad bit `{s}`: expected e.g. b4, c0, y3, x2"))
+}
+
+fn parse_bits(s: &str) -> Result<Vec<Option<Bit>>, String> {
+    let mut v = vec![];
+    for item in s.split_whitespace() {
+        if item == "_" {
+            v.push(None);
+        } else if let Some((a, b)) = item.split_once("..") {
+            let (a, b) = (parse_bit(a)?, parse_bit(b)?);
+            if a.dim != b.dim || a.index < b.index {
+                return Err(format!("bad bit range `{item}`"));
+            }
+            v.extend((b.index..=a.index).rev().map(|index| Some(Bit { dim: a.dim, index })));
+        } else {
+            v.push(Some(parse_bit(item)?));
+        }
+    }
+    v.reverse();
+    Ok(v)
+}
+
+impl Type for Layout {
+    fn parse(s: &str) -> Result<Self, String> {
+        let s = s.trim();
+        let rest = s.strip_prefix("slots[").ok_or_else(|| format!("bad layout `{s}`: expected slots[…]"))?;
+        let (slots, rest) = rest.split_once(']').ok_or("slots[ is not closed")?;
+        let rest = rest.trim_start().strip_prefix("cts[").ok_or("expected cts[…] after slots[…]")?;
+        let (cts, rest) = rest.split_once(']').ok_or("cts[ is not closed")?;
+        let slots = parse_bits(slots)?;
+        if slots.len() > 20 {
+            return Err("more than 2^20 slots".into());
+        }
+        let cts = parse_bits(cts)?.into_iter().collect::<Option<Vec<_>>>().ok_or("the ciphertext index has no gaps")?;
+        let mut l = Layout { slots, cts, complex: None, shape: [0; 3], batch: 0, dirty: false };
+        for word in rest.split_whitespace() {
+            match word.split_once('=') {
+                None if word == "dirty" => l.dirty = true,
+                Some(("complex", b)) => l.complex = Some(parse_bit(b)?),
+                Some(("batch", n)) => l.batch = n.parse().map_err(|_| format!("bad batch `{n}`"))?,
+                Some(("shape", d)) => {
+                    let v: Vec<usize> =
+                        d.split('x').map(|x| x.parse().map_err(|_| format!("bad shape `{d}`"))).collect::<Result<_, _>>()?;
+                    l.shape = v.try_into().map_err(|_| format!("bad shape `{d}`: expected CxHxW"))?;
+                }
+                _ => return Err(format!("unknown part `{word}` of a layout")),
+            }
+        }
+        match l.check().first() {
+            Some(e) => Err(e.clone()),
+            None => Ok(l),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trip() {
+        for t in [
+            "slots[b4..b0 y4..y0 x4..x0] cts[c3..c0] complex=b5 shape=16x32x32 batch=64",
+            "slots[b4..b0 y3..y0 _ x3..x0 _] cts[c4..c0] complex=b5 shape=32x16x16 batch=40",
+            "slots[b2..b0 c1 y1..y0 c0 x1..x0] cts[] shape=3x4x3 batch=8 dirty",
+        ] {
+            assert_eq!(Layout::parse(t).unwrap().to_string(), t);
+        }
+        for bad in [
+            "slots[b0",
+            "slots[b0 b0] cts[] shape=1x1x1 batch=2",
+            "slots[x1] cts[] shape=1x1x2 batch=1",
+            "slots[] cts[] shape=1x2x1 batch=1",
+        ] {
+            assert!(Layout::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn places_and_periods() {
+        let l = Layout::parse("slots[b4..b0 y3..y0 _ x3..x0 _] cts[c4..c0] complex=b5 shape=20x16x16 batch=64").unwrap();
+        assert_eq!(l.place([33, 7, 3, 5]), Place { ct: 7, slot: 1 << 10 | 3 << 6 | 5 << 1, imag: true });
+        assert_eq!((l.period(), l.ct_count(), l.slot_count()), (1024, 20, 1 << 15));
+        assert_eq!(l.occupied().iter().filter(|&&o| o).count(), 256);
+    }
+
+    #[test]
+    fn pack_unpack() {
+        let l = Layout::parse("slots[b1..b0 c0 y1..y0 _ x1..x0] cts[c1] complex=b2 shape=3x4x3 batch=6").unwrap();
+        let v: Vec<f32> = (0..6 * 36).map(|i| i as f32 + 1.0).collect();
+        let p = l.pack(&v, 6);
+        assert_eq!(l.unpack(&p, 6), v);
+        let nonzero: usize = p.iter().flatten().map(|z| usize::from(z.re != 0.0) + usize::from(z.im != 0.0)).sum();
+        assert_eq!(nonzero, v.len());
+    }
+}

@@ -1,0 +1,96 @@
+//! Clear interpreter of the packed IR, on complex slot vectors.
+
+use super::{PackedGraph, PackedOp, table_of};
+use crate::consts::{ConstId, Consts};
+use crate::error::InterpError;
+use num_complex::Complex64;
+use rayon::prelude::*;
+
+/// Slot vectors of a bundle: `[ciphertext][slot]`.
+pub type Bundle = Vec<Vec<Complex64>>;
+
+/// Runs the graph on the slot vectors of its inputs (in order of the `input` nodes); returns the outputs' slot vectors.
+pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpError> {
+    let mut last_use = vec![0; g.nodes.len()];
+    for (v, n) in g.iter() {
+        n.args.iter().for_each(|a| last_use[a.index()] = v.index());
+    }
+    g.outputs.iter().for_each(|o| last_use[o.index()] = usize::MAX);
+    let mut values: Vec<Bundle> = vec![vec![]; g.nodes.len()];
+    let mut next_input = inputs.iter();
+    for (v, n) in g.iter() {
+        let out = {
+            let args: Vec<&[Vec<Complex64>]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
+            match &n.op {
+                PackedOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
+                PackedOp::Linear { taps, rows, entries, masks, bias } => {
+                    let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), args.len())?;
+                    let mut out = t.apply(&args, n.ty.slot_count());
+                    add_bias(&g.consts, *bias, n.ty.complex.is_some(), &mut out)?;
+                    out
+                }
+                PackedOp::Mul {} => multiply(args[0], args[1]),
+                PackedOp::Square {} => multiply(args[0], args[0]),
+            }
+        };
+        values[v.index()] = out;
+        for a in &n.args {
+            if last_use[a.index()] == v.index() {
+                values[a.index()] = vec![];
+            }
+        }
+    }
+    Ok(g.outputs.iter().map(|o| values[o.index()].clone()).collect())
+}
+
+/// Adds a `[outputs, period]` bias to the real parts, and to the imaginary parts of complex-packed bundles.
+pub fn add_bias(consts: &Consts, bias: Option<ConstId>, complex: bool, out: &mut Bundle) -> Result<(), InterpError> {
+    let Some(b) = bias else { return Ok(()) };
+    let b = consts.array(b)?;
+    let period = b.shape.get(1).copied().unwrap_or(1);
+    for (ct, row) in out.iter_mut().zip(b.data.chunks(period)) {
+        for (s, v) in ct.iter_mut().zip(row.iter().cycle()) {
+            s.re += *v as f64;
+            if complex {
+                s.im += *v as f64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Product of real parts and of imaginary parts.
+pub fn multiply(a: &[Vec<Complex64>], b: &[Vec<Complex64>]) -> Bundle {
+    a.par_iter().zip(b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| Complex64::new(p.re * q.re, p.im * q.im)).collect()).collect()
+}
+
+/// Runs the graph on a batch of tensors `[n, C, H, W]`, packing and unpacking by its layouts, micro-batch by micro-batch.
+pub fn interp(g: &PackedGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
+    let inputs: Vec<&crate::layout::Layout> = g.nodes.iter().filter(|n| matches!(n.op, PackedOp::Input {})).map(|n| &n.ty).collect();
+    let outputs: Vec<&crate::layout::Layout> = g.outputs.iter().map(|o| g.ty(*o)).collect();
+    by_batches(&inputs, &outputs, images, n, |bundles| run(g, &bundles))
+}
+
+/// Splits a batch into micro-batches, packs each, runs `f` and unpacks.
+pub fn by_batches(
+    inputs: &[&crate::layout::Layout],
+    outputs: &[&crate::layout::Layout],
+    images: &[f32],
+    n: usize,
+    mut f: impl FnMut(Vec<Bundle>) -> Result<Vec<Bundle>, InterpError>,
+) -> Result<Vec<Vec<f32>>, InterpError> {
+    let [layout] = inputs else { return Err(InterpError::Unsupported("a network with several inputs".into())) };
+    let per = layout.shape.iter().product::<usize>();
+    if images.len() != n * per {
+        return Err(InterpError::InputSize { got: images.len() / n.max(1), want: per });
+    }
+    let mut result = vec![vec![]; outputs.len()];
+    for chunk in images.chunks(per * layout.batch) {
+        let k = chunk.len() / per;
+        let out = f(vec![layout.pack(chunk, k)])?;
+        for (r, (b, l)) in result.iter_mut().zip(out.iter().zip(outputs)) {
+            r.extend(l.unpack(b, k));
+        }
+    }
+    Ok(result)
+}

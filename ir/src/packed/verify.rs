@@ -1,0 +1,85 @@
+//! Verifier of the packed IR. Invariants:
+//! 1. structure (see [`crate::graph`]); layouts are consistent ([`crate::layout::Layout::check`]);
+//! 2. operands and result of an op agree in batch bits, and have the same number of slots;
+//! 3. `linear`: the table is well formed, its rows name existing ciphertexts, its period covers the operands' and result's periods or divides them;
+//!    the bias is `[outputs, 2^k]`;
+//! 4. `mul` and `square`: operand layouts equal the result's.
+
+use super::{Packed, PackedGraph, PackedOp, table_of};
+use crate::consts::{ConstId, Consts};
+use crate::error::{Finding, VerifyError};
+use crate::graph::Verified;
+use crate::layout::Layout;
+
+/// Checks all invariants; the graph is given back wrapped, or all findings.
+pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
+    let mut f: Vec<Finding> = vec![];
+    g.check_structure(&mut f);
+    if f.is_empty() {
+        for (v, n) in g.iter() {
+            let args: Vec<&Layout> = n.args.iter().map(|a| g.ty(*a)).collect();
+            f.extend(check_layouts(&args, &n.ty).into_iter().map(|m| g.finding(v, m)));
+            let m = match &n.op {
+                PackedOp::Linear { taps, rows, entries, masks, bias } => {
+                    check_linear(&g.consts, &args, &n.ty, taps, (*rows, *entries, *masks, *bias))
+                }
+                PackedOp::Mul {} | PackedOp::Square {} => check_product(&args, &n.ty),
+                PackedOp::Input {} => vec![],
+            };
+            f.extend(m.into_iter().map(|m| g.finding(v, m)));
+        }
+    }
+    Verified::from_findings(g, f)
+}
+
+/// Invariants 1 and 2 for one node.
+pub fn check_layouts(args: &[&Layout], ty: &Layout) -> Vec<String> {
+    let mut e = ty.check();
+    for a in args {
+        if a.slots.len() != ty.slots.len() || !a.same_batch(ty) {
+            e.push(format!("operand layout `{a}` and result layout `{ty}` place the batch differently"));
+        }
+    }
+    e
+}
+
+/// Invariant 4.
+pub fn check_product(args: &[&Layout], ty: &Layout) -> Vec<String> {
+    args.iter().filter(|a| **a != ty).map(|a| format!("operand layout `{a}` differs from the result's `{ty}`")).collect()
+}
+
+/// Invariant 3; constants without data are not looked into.
+pub fn check_linear(
+    consts: &Consts,
+    args: &[&Layout],
+    ty: &Layout,
+    taps: &[i64],
+    c: (ConstId, ConstId, Option<ConstId>, Option<ConstId>),
+) -> Vec<String> {
+    let mut e = vec![];
+    let (rows, entries, masks, bias) = c;
+    let slots = ty.slot_count() as i64;
+    if taps.iter().any(|t| t.abs() >= slots) {
+        e.push(format!("a tap is outside the {slots} slots"));
+    }
+    if let Some(b) = bias {
+        let s = &consts.get(b).shape;
+        if s.len() != 2 || s[0] != ty.ct_count() || !s[1].is_power_of_two() || s[1] > ty.slot_count() {
+            e.push(format!("bias of shape {s:?} for {} ciphertexts", ty.ct_count()));
+        }
+    }
+    if consts.get(rows).data.is_some() && consts.get(entries).data.is_some() {
+        match table_of(consts, rows, entries, masks, taps, ty.ct_count(), args.len()) {
+            Err(x) => e.push(x.to_string()),
+            Ok(t) => {
+                if t.rows.iter().any(|r| r.ct as usize >= args[r.operand as usize].ct_count()) {
+                    e.push("a row names a ciphertext that its operand does not have".into());
+                }
+                if t.period() > ty.slot_count() {
+                    e.push("masks are longer than the slot vector".into());
+                }
+            }
+        }
+    }
+    e
+}

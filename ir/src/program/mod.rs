@@ -1,0 +1,152 @@
+//! Programs: the scheduled instruction list that the runtime executes, with parameters, keys and memory plan.
+//!
+//! A program is a graph whose node order is the execution order; `free` lists the values whose buffers end with an
+//! instruction. Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
+
+mod interp;
+mod verify;
+
+pub use interp::interp;
+pub use verify::verify;
+
+use crate::consts::ConstId;
+use crate::define_ops;
+use crate::graph::{Dialect, Graph, HeaderText, Verified};
+use crate::he::{HeType, Scale};
+use crate::ops::{Attr, AttrValue};
+use std::collections::BTreeSet;
+
+define_ops! {
+    /// Instructions of a program.
+    pub enum ProgramOp {
+        /// Takes the encrypted input.
+        Input = "input" (0) {},
+        /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
+        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]>, free: Vec<usize> },
+        /// Product with relinearisation (and conjugation if complex-packed).
+        Mul = "mul" (2) { gadget: [usize; 2], free: Vec<usize> },
+        /// Square with relinearisation (and conjugation if complex-packed).
+        Square = "square" (1) { gadget: [usize; 2], free: Vec<usize> },
+    }
+}
+
+/// Parameters, provenance and predictions of a program.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ProgramHeader {
+    /// log2 of the ring degree.
+    pub log_n: usize,
+    /// Primes of the modulus chain, bottom first.
+    pub q: Vec<u64>,
+    /// Special primes.
+    pub p: Vec<u64>,
+    /// True if the parameters are outside the security table; such programs run only with `--allow-insecure`.
+    pub insecure: bool,
+    /// Images per run; micro-batches of the layouts' batch are executed one after the other.
+    pub batch: usize,
+    /// Normalisation of pixel data, as in the model's metadata.
+    pub normalisation: Option<String>,
+    /// BLAKE3 digest of the model file.
+    pub model: String,
+    /// Predicted peak memory of `run`, bytes.
+    pub predicted_bytes: usize,
+    /// Predicted time of `run` on the machine the cost model was made for, microseconds.
+    pub predicted_us: usize,
+}
+
+impl HeaderText for ProgramHeader {
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        let primes = |v: &[u64]| Attr::List(v.iter().map(|&x| Attr::Int(x as i64)).collect());
+        let mut out = vec![("log_n", Attr::Int(self.log_n as i64)), ("q", primes(&self.q)), ("p", primes(&self.p))];
+        if self.insecure {
+            out.push(("insecure", Attr::Word("true".into())));
+        }
+        out.push(("batch", Attr::Int(self.batch as i64)));
+        if let Some(n) = &self.normalisation {
+            out.push(("normalisation", Attr::Str(n.clone())));
+        }
+        out.push(("model", Attr::Str(self.model.clone())));
+        out.push(("predicted_bytes", Attr::Int(self.predicted_bytes as i64)));
+        out.push(("predicted_us", Attr::Int(self.predicted_us as i64)));
+        out
+    }
+    fn build(attrs: &mut Vec<(String, Attr)>) -> Result<Self, String> {
+        fn take<T: AttrValue>(attrs: &mut Vec<(String, Attr)>, name: &str) -> Result<T, String> {
+            let a = attrs.iter().position(|(n, _)| n == name).map(|i| attrs.remove(i).1);
+            T::from_attr(a).map_err(|e| format!("header attribute {name} {e}"))
+        }
+        let primes = |v: Vec<i64>| {
+            v.into_iter().map(|x| u64::try_from(x).map_err(|_| "a prime is negative".to_string())).collect::<Result<Vec<u64>, _>>()
+        };
+        Ok(ProgramHeader {
+            log_n: take(attrs, "log_n")?,
+            q: primes(take(attrs, "q")?)?,
+            p: primes(take(attrs, "p")?)?,
+            insecure: take(attrs, "insecure")?,
+            batch: take(attrs, "batch")?,
+            normalisation: take(attrs, "normalisation")?,
+            model: take(attrs, "model")?,
+            predicted_bytes: take(attrs, "predicted_bytes")?,
+            predicted_us: take(attrs, "predicted_us")?,
+        })
+    }
+}
+
+/// The program level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prog;
+impl Dialect for Prog {
+    const NAME: &'static str = "program";
+    type Op = ProgramOp;
+    type Type = HeType;
+    type Header = ProgramHeader;
+}
+/// A scheduled program.
+pub type Program = Graph<Prog>;
+/// A program that the verifier has accepted.
+pub type VerifiedProgram = Verified<Prog>;
+
+/// What an evaluation key is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum KeyUse {
+    /// Relinearisation, s² → s.
+    Relin,
+    /// Complex conjugation of the slots.
+    Conjugate,
+    /// Rotation of the slots by an offset in [1, slots).
+    Rotate(usize),
+}
+
+impl Program {
+    /// The evaluation keys that the program uses: what for, and the gadget `[limbs, special primes]`.
+    pub fn keys(&self) -> BTreeSet<(KeyUse, [usize; 2])> {
+        let mut keys = BTreeSet::new();
+        for n in &self.nodes {
+            let slots = n.ty.layout.slot_count() as i64;
+            match &n.op {
+                ProgramOp::Linear { taps, gadget: Some(g), .. } => {
+                    keys.extend(taps.iter().map(|t| t.rem_euclid(slots) as usize).filter(|&t| t != 0).map(|t| (KeyUse::Rotate(t), *g)));
+                }
+                ProgramOp::Mul { gadget, .. } | ProgramOp::Square { gadget, .. } => {
+                    keys.insert((KeyUse::Relin, *gadget));
+                    if n.ty.layout.complex.is_some() {
+                        keys.insert((KeyUse::Conjugate, *gadget));
+                    }
+                }
+                ProgramOp::Linear { .. } | ProgramOp::Input {} => {}
+            }
+        }
+        keys
+    }
+    /// Bytes of the expanded evaluation keys; the seeded form on disk has half.
+    pub fn key_bytes(&self) -> usize {
+        self.keys().iter().map(|(_, [limbs, alpha])| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) << (self.header.log_n + 3)).sum()
+    }
+    /// Images in one micro-batch.
+    pub fn micro_batch(&self) -> usize {
+        self.nodes.first().map_or(1, |n| n.ty.layout.batch)
+    }
+    /// log2 of the product of all primes.
+    pub fn log_qp(&self) -> f64 {
+        self.header.q.iter().chain(&self.header.p).map(|&p| (p as f64).log2()).sum()
+    }
+}

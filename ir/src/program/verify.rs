@@ -1,0 +1,119 @@
+//! Verifier of programs. Invariants, beside those of layouts and tables:
+//! 1. the header's chain has as many primes as the largest value has limbs; primes are distinct, odd, below 2^51; slots number N/2;
+//! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that scale divided by the dropped primes, and
+//!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero;
+//! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
+//! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
+//! 5. `free`: every freed value is defined before, not freed twice, not an output, and not used after it.
+
+use super::{Prog, Program, ProgramOp};
+use crate::error::{Finding, VerifyError};
+use crate::graph::{ValueId, Verified};
+use crate::he::{HeType, Scale, product_scale};
+use crate::packed::verify::{check_layouts, check_linear, check_product};
+
+/// Checks all invariants; the program is given back wrapped, or all findings.
+pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
+    let mut f: Vec<Finding> = vec![];
+    g.check_structure(&mut f);
+    if f.is_empty() {
+        f.extend(header(&g).into_iter().map(|message| Finding { value: String::new(), source: String::new(), message }));
+        for (v, n) in g.iter() {
+            let args: Vec<&HeType> = n.args.iter().map(|a| g.ty(*a)).collect();
+            let layouts: Vec<_> = args.iter().map(|a| &a.layout).collect();
+            let mut m = check_layouts(&layouts, &n.ty.layout);
+            match &n.op {
+                ProgramOp::Linear { taps, rows, entries, masks, bias, .. } => {
+                    m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, taps, (*rows, *entries, *masks, *bias)))
+                }
+                ProgramOp::Mul { .. } | ProgramOp::Square { .. } => m.extend(check_product(&layouts, &n.ty.layout)),
+                ProgramOp::Input {} => {}
+            }
+            m.extend(node(&g, &n.op, &args, &n.ty));
+            f.extend(m.into_iter().map(|m| g.finding(v, m)));
+        }
+        frees(&g, &mut f);
+    }
+    Verified::from_findings(g, f)
+}
+
+fn header(g: &Program) -> Vec<String> {
+    let mut e = vec![];
+    let h = &g.header;
+    if !(3..=17).contains(&h.log_n) {
+        e.push(format!("ring degree 2^{}", h.log_n));
+    }
+    let all: Vec<u64> = h.q.iter().chain(&h.p).copied().collect();
+    if all.iter().any(|p| p % 2 == 0 || *p >= 1 << 51) || (1..all.len()).any(|i| all[..i].contains(&all[i])) {
+        e.push("the primes are not distinct odd numbers below 2^51".into());
+    }
+    if h.batch == 0 {
+        e.push("batch of no images".into());
+    }
+    e
+}
+
+fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<String> {
+    let mut e = vec![];
+    let h = &g.header;
+    if ty.limbs == 0 || ty.limbs > h.q.len() || ty.parts != 2 {
+        e.push(format!("{} limbs (the chain has {}) and {} polynomials", ty.limbs, h.q.len(), ty.parts));
+        return e;
+    }
+    if ty.layout.slots.len() + 1 != h.log_n {
+        e.push(format!("2^{} slots in a ring of degree 2^{}", ty.layout.slots.len(), h.log_n));
+    }
+    let limbs = args.iter().map(|a| a.limbs).min().unwrap_or(0);
+    let mut gadget = |g: &[usize; 2]| {
+        if g[0] < limbs || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() {
+            e.push(format!("gadget {g:?} for {limbs} limbs, a chain of {} and {} special primes", h.q.len(), h.p.len()));
+        }
+    };
+    let (want_limbs, want_scale) = match op {
+        ProgramOp::Input {} => return e,
+        ProgramOp::Linear { taps, scales, drop, gadget: gad, .. } => {
+            if let Some(x) = gad {
+                gadget(x);
+            } else if taps.iter().any(|&t| t != 0) {
+                e.push("rotations without a gadget".into());
+            }
+            if scales.len() != args.len() || *drop >= limbs {
+                e.push(format!("{} weight scales for {} operands, drop {drop} of {limbs} limbs", scales.len(), args.len()));
+                return e;
+            }
+            let products: Vec<Scale> = args.iter().zip(scales).map(|(a, s)| &a.scale * s).collect();
+            if products.iter().any(|p| *p != products[0]) {
+                e.push("operand scale × weight scale differs between operands".into());
+            }
+            let dropped = (limbs - drop..limbs).fold(products[0].clone(), |s, i| &s / &Scale::prime(i as u32));
+            (limbs - drop, dropped)
+        }
+        ProgramOp::Mul { gadget: x, .. } | ProgramOp::Square { gadget: x, .. } => {
+            gadget(x);
+            (limbs, product_scale(args[0], args[args.len() - 1]))
+        }
+    };
+    if want_limbs != ty.limbs || want_scale != ty.scale {
+        e.push(format!("should have {want_limbs} limbs and scale {want_scale}, not {} and {}", ty.limbs, ty.scale));
+    }
+    e
+}
+
+fn frees(g: &Program, f: &mut Vec<Finding>) {
+    let mut dead = vec![false; g.nodes.len()];
+    for (v, n) in g.iter() {
+        for a in &n.args {
+            if dead[a.index()] {
+                f.push(g.finding(v, format!("uses %{} after it was freed", a.0)));
+            }
+        }
+        let (ProgramOp::Linear { free, .. } | ProgramOp::Mul { free, .. } | ProgramOp::Square { free, .. }) = &n.op else { continue };
+        for &x in free {
+            if x >= v.index() || dead[x] || g.outputs.contains(&ValueId(x as u32)) {
+                f.push(g.finding(v, format!("must not free %{x}")));
+            } else {
+                dead[x] = true;
+            }
+        }
+    }
+}
