@@ -1,0 +1,215 @@
+"""The networks, in torch, each with a `to_onnx` that writes the same graph.
+
+Every nonlinearity is a polynomial of degree two. A batch normalisation always follows
+a convolution directly and is folded into it at export, except in `TinyCnn`, which
+keeps its normalisations as nodes on purpose.
+"""
+
+import torch
+from torch import nn
+
+# Initial coefficients: half the curvature of the least-squares fit of max(x, 0) under a
+# standard normal x, which is (0.1995, 0.5, 0.1995).
+START = (0.1, 0.5, 0.1)
+
+# Training keeps every leading coefficient above this: a tiny one makes completing the
+# square ill conditioned.
+SMALLEST_LEADING = 0.03
+
+
+class QuadraticFunction(torch.autograd.Function):
+    """a*x^2 + b*x + c at x clamped to |x| <= bound, whose backward also pushes |x| below `limit`.
+
+    The push is the gradient of pressure/batch * sum(max(|x| - limit, 0)^2); adding it
+    here saves keeping one more tensor per layer alive.
+    """
+
+    @staticmethod
+    def forward(ctx, x, a, b, c, bound, limit, pressure):
+        ctx.save_for_backward(x, a, b)
+        ctx.bound, ctx.limit, ctx.pressure = bound, limit, pressure
+        x = x.clamp(-bound, bound)
+        return (a.to(x.dtype) * x + b.to(x.dtype)) * x + c.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, a, b = ctx.saved_tensors
+        over_batch_and_pixels = (0, 2, 3)
+        inner = x.clamp(-ctx.bound, ctx.bound)
+        grad_inner = grad * inner
+        grad_a = (grad_inner * inner).sum(over_batch_and_pixels, keepdim=True, dtype=torch.float32)
+        grad_b = grad_inner.sum(over_batch_and_pixels, keepdim=True, dtype=torch.float32)
+        grad_c = grad.sum(over_batch_and_pixels, keepdim=True, dtype=torch.float32)
+        grad_x = grad * (2 * a.to(x.dtype) * x + b.to(x.dtype)) * (inner == x)
+        excess = x - x.clamp(-ctx.limit, ctx.limit)
+        grad_x = grad_x + excess * (2 * ctx.pressure / len(x))
+        return grad_x, grad_a, grad_b, grad_c, None, None, None
+
+
+class Quadratic(nn.Module):
+    """Per-channel a*x^2 + b*x + c on N x C x H x W, with a in [SMALLEST_LEADING, largest].
+
+    In training the input is clamped to |x| <= bound, or the first steps would overflow:
+    along the shortcuts squares of squares pile up. The pressure makes the clamp idle;
+    evaluation and export have none. A network with a large `largest` diverges on images
+    unlike its training data.
+    """
+
+    bound, limit, pressure, largest = 8.0, 5.0, 0.05, 0.25
+
+    def __init__(self, channels):
+        super().__init__()
+        self.a, self.b, self.c = (
+            nn.Parameter(torch.full((1, channels, 1, 1), value)) for value in START
+        )
+
+    def forward(self, x):
+        if not self.training:
+            return (self.a * x + self.b) * x + self.c
+        return QuadraticFunction.apply(x, self.a, self.b, self.c, self.bound, self.limit, self.pressure)
+
+    @torch.no_grad()
+    def keep_leading_moderate(self):
+        self.a.clamp_(SMALLEST_LEADING, self.largest)
+
+    def to_onnx(self, graph, name, x):
+        return graph.quadratic(name, x, self.a, self.b, self.c)
+
+
+class ConvNorm(nn.Module):
+    """3x3 convolution and batch normalisation; one Conv node after export."""
+
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+    def to_onnx(self, graph, name, x):
+        gain = self.norm.weight / torch.sqrt(self.norm.running_var + self.norm.eps)
+        weight = self.conv.weight * gain[:, None, None, None]
+        bias = self.norm.bias - self.norm.running_mean * gain
+        return graph.conv(name, x, weight, bias, self.stride)
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a shortcut without weights (He et al. 2015, option A)."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1, self.act1 = ConvNorm(inputs, outputs, stride), Quadratic(outputs)
+        self.conv2, self.act2 = ConvNorm(outputs, outputs), Quadratic(outputs)
+        self.extra, self.stride = outputs - inputs, stride
+        nn.init.constant_(self.conv2.norm.weight, 0.5)
+
+    def forward(self, x):
+        branch = self.conv2(self.act1(self.conv1(x)))
+        if self.stride == 2:
+            side = self.extra // 2
+            x = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, side, self.extra - side))
+        return self.act2(branch + x)
+
+    def to_onnx(self, graph, name, x):
+        branch = self.conv1.to_onnx(graph, f"{name}/conv1", x)
+        branch = self.act1.to_onnx(graph, f"{name}/act1", branch)
+        branch = self.conv2.to_onnx(graph, f"{name}/conv2", branch)
+        if self.stride == 2:
+            x = graph.half_resolution_wider(f"{name}/shortcut", x, self.extra)
+        total = graph.node("Add", f"{name}/add", [branch, x])
+        return self.act2.to_onnx(graph, f"{name}/act2", total)
+
+
+class ResNet(nn.Module):
+    """CIFAR-style residual network: `widths` stages of `depth` blocks, stride 2 between stages."""
+
+    opset = 17
+
+    def __init__(self, inputs, widths, depth, classes, pool="GlobalAveragePool"):
+        super().__init__()
+        self.pool = pool
+        self.conv, self.act = ConvNorm(inputs, widths[0]), Quadratic(widths[0])
+        self.blocks = nn.ModuleDict()
+        previous = widths[0]
+        for stage, width in enumerate(widths):
+            for index in range(depth):
+                stride = 2 if stage > 0 and index == 0 else 1
+                self.blocks[f"stage{stage + 1}_block{index + 1}"] = BasicBlock(previous, width, stride)
+                previous = width
+        self.fc = nn.Linear(widths[-1], classes)
+
+    def forward(self, x):
+        x = self.act(self.conv(x))
+        for block in self.blocks.values():
+            x = block(x)
+        return self.fc(x.float().mean((2, 3)))
+
+    def to_onnx(self, graph, x):
+        x = self.act.to_onnx(graph, "act", self.conv.to_onnx(graph, "conv", x))
+        for name, block in self.blocks.items():
+            x = block.to_onnx(graph, name.replace("_", "/"), x)
+        if self.pool == "ReduceMean":
+            x = graph.node("ReduceMean", "pool", [x], axes=[2, 3], keepdims=0)
+        else:
+            x = graph.global_average_pool("pool", x)
+        return graph.linear("fc", x, self.fc, output="logits")
+
+
+class TinyMlp(nn.Module):
+    """Flatten, 64 -> 32, square, 32 -> 4."""
+
+    opset = 13
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(64, 32), nn.Linear(32, 4)
+
+    def forward(self, x):
+        return self.fc2(self.fc1(x.flatten(1)).square())
+
+    def to_onnx(self, graph, x):
+        x = graph.node("Flatten", "flatten", [x], axis=1)
+        x = graph.linear("fc1", x, self.fc1)
+        x = graph.node("Mul", "square", [x, x])
+        return graph.linear("fc2", x, self.fc2, output="logits")
+
+
+class TinyCnn(nn.Module):
+    """Conv 1 -> 4, norm, x^2, norm, strided conv 4 -> 8, norm, quadratic, pool, 8 -> 4."""
+
+    opset = 17
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.norm2 = nn.BatchNorm2d(4)
+        self.conv2, self.norm3 = nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.act2, self.fc = Quadratic(8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.norm2(self.norm1(self.conv1(x)).square())
+        x = self.act2(self.norm3(self.conv2(x)))
+        return self.fc(x.mean((2, 3)))
+
+    def to_onnx(self, graph, x):
+        x = graph.conv("conv1", x, self.conv1.weight, self.conv1.bias)
+        x = graph.batch_norm("norm1", x, self.norm1)
+        x = graph.node("Pow", "square", [x, graph.constant("two", torch.tensor(2.0))])
+        x = graph.batch_norm("norm2", x, self.norm2)
+        x = graph.conv("conv2", x, self.conv2.weight, stride=2)
+        x = graph.batch_norm("norm3", x, self.norm3)
+        x = self.act2.to_onnx(graph, "act2", x)
+        x = graph.global_average_pool("pool", x)
+        return graph.linear("fc", x, self.fc, output="logits")
+
+
+def resnet20(classes):
+    return ResNet(3, (16, 32, 64), 3, classes)
+
+
+def tiny_resnet():
+    """One identity block of 4 channels and one strided block of 8, on 3 x 8 x 8."""
+    return ResNet(3, (4, 8), 1, 4, pool="ReduceMean")
