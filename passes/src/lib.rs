@@ -1,2 +1,9 @@
 //! Passes of the Chiffre compiler: everything that changes a graph.
 #![forbid(unsafe_code)]
+
+pub mod cost;
+pub mod error;
+pub mod he;
+pub mod options;
+pub mod pack;
+pub mod tensor;

@@ -12,6 +12,7 @@ pub use verify::verify;
 
 use crate::consts::ConstId;
 use crate::graph::{Dialect, Graph};
+use crate::{define_ops, word_attr};
 use std::fmt;
 
 define_ops! {

@@ -1,0 +1,90 @@
+//! `assign-levels`: limbs and exact scales; one prime per linear map and the product before it.
+//!
+//! Every value behind a linear map has scale Δ. A product leaves Δ² (Δ²·4 if complex-packed), the next linear map multiplies by integers
+//! at weight scale ω = Δ·q / (operand scale), and one rescale by the prime q returns to Δ. So a rescale happens only behind a linear map
+//! (lazily), and residual branches meet because each operand has its own ω. A linear map with small integer scalar weights needs no prime.
+//! Limbs are counted from the outputs: a value has one limb more than the linear map that reads it leaves.
+
+use crate::error::PassError;
+use crate::options::CompileOptions;
+use chiffre_ir::graph::ValueId;
+use chiffre_ir::he::{HeGraph, HeOp, HeType, Scale, product_scale};
+use chiffre_ir::packed::{PackedGraph, PackedOp};
+use chiffre_ir::table::DiagTable;
+
+const PASS: &str = "assign-levels";
+
+/// True if the map's weights are small integers, exact at scale 1.
+fn is_unit(t: &DiagTable) -> bool {
+    t.entries.iter().all(|e| e.mask.is_none() && e.weight.fract() == 0.0 && e.weight.abs() <= 16.0)
+}
+
+/// Turns packed IR into HE IR without relinearisation.
+pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, PassError> {
+    let delta = Scale::pow2(opts.log_scale);
+    let mut unit = vec![false; g.nodes.len()];
+    for (v, n) in g.iter() {
+        if let PackedOp::Linear { taps, rows, entries, masks, .. } = &n.op {
+            let t = chiffre_ir::packed::table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), n.args.len());
+            let t = t.map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
+            // Operands must all have scale Δ already: results of linear maps.
+            unit[v.index()] = is_unit(&t) && n.args.iter().all(|a| matches!(g.node(*a).op, PackedOp::Linear { .. }));
+        }
+    }
+    // Limbs that each value must have, from its readers.
+    let mut need = vec![0usize; g.nodes.len()];
+    for o in &g.outputs {
+        let squared = matches!(g.node(*o).op, PackedOp::Mul {} | PackedOp::Square {});
+        need[o.index()] = need[o.index()].max(if squared { 2 } else { 1 });
+    }
+    for (v, n) in g.iter().collect::<Vec<_>>().into_iter().rev() {
+        let own = need[v.index()].max(1);
+        need[v.index()] = own;
+        let extra = usize::from(matches!(n.op, PackedOp::Linear { .. }) && !unit[v.index()]);
+        for a in &n.args {
+            need[a.index()] = need[a.index()].max(own + extra);
+        }
+    }
+    let mut out = HeGraph::new(&g.name);
+    out.consts = g.consts.clone();
+    let mut map: Vec<ValueId> = vec![];
+    for (v, n) in g.iter() {
+        let args: Vec<ValueId> = n.args.iter().map(|a| map[a.index()]).collect();
+        let types: Vec<HeType> = args.iter().map(|a| out.ty(*a).clone()).collect();
+        let value = match &n.op {
+            PackedOp::Input {} => {
+                // Fresh values carry spare precision: weights of the first map get Δ bits.
+                let scale = Scale::pow2(opts.prime_bits as i32);
+                out.push(HeOp::Input {}, vec![], HeType { limbs: need[v.index()], scale, parts: 2, layout: n.ty.clone() }, &n.source)
+            }
+            PackedOp::Mul {} | PackedOp::Square {} => {
+                let limbs = need[v.index()];
+                let mut dropped = vec![];
+                for (a, t) in args.iter().zip(&types) {
+                    let same = t.limbs == limbs;
+                    dropped.push(if same { *a } else { out.push(HeOp::ModDrop {}, vec![*a], HeType { limbs, ..t.clone() }, &n.source) });
+                }
+                let scale = product_scale(&types[0], &types[types.len() - 1]);
+                let op = if matches!(n.op, PackedOp::Mul {}) { HeOp::Mul {} } else { HeOp::Square {} };
+                out.push(op, dropped, HeType { limbs, scale, parts: 3, layout: n.ty.clone() }, &n.source)
+            }
+            PackedOp::Linear { taps, rows, entries, masks, bias } => {
+                let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
+                let (target, rescale) =
+                    if unit[v.index()] { (delta.clone(), false) } else { (&delta * &Scale::prime(limbs as u32 - 1), true) };
+                let scales = types.iter().map(|t| &target / &t.scale).collect();
+                let op = HeOp::Linear { taps: taps.clone(), rows: *rows, entries: *entries, masks: *masks, bias: *bias, scales };
+                let ty = HeType { limbs, scale: target, parts: 2, layout: n.ty.clone() };
+                let lin = out.push(op, args, ty.clone(), &n.source);
+                if rescale {
+                    out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: delta.clone(), ..ty }, &n.source)
+                } else {
+                    lin
+                }
+            }
+        };
+        map.push(value);
+    }
+    out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
+    Ok(out)
+}

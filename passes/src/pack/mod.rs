@@ -1,0 +1,4 @@
+//! From tensors to slots: layouts and diagonals.
+
+pub mod choose_layout;
+pub mod lower_linear;

@@ -1,0 +1,263 @@
+//! `compose-linear`: every maximal linear region becomes one `linear_map` per non-linear consumer.
+//!
+//! A value is kept as a sum of kernels over *bases* (inputs and results of non-linear ops) plus a bias tensor, and is
+//! materialised only where a non-linear op or an output reads it, or where composition would not be exact
+//! (zero padding in the middle). Batch norm, pooling before a fully connected layer, shortcuts and residual adds vanish here.
+
+use super::linear_form::Kernel;
+use crate::error::PassError;
+use chiffre_ir::consts::{Array, ConstId, Consts};
+use chiffre_ir::graph::{Node, ValueId};
+use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp, TensorType};
+
+/// A value as Σ kernel(base) + bias.
+#[derive(Clone)]
+struct Form {
+    shape: [usize; 3],
+    terms: Vec<(ValueId, Kernel)>,
+    bias: Vec<f64>,
+}
+
+impl Form {
+    fn base(v: ValueId, shape: [usize; 3]) -> Form {
+        Form { shape, terms: vec![(v, Kernel::identity(shape))], bias: vec![0.0; shape.iter().product()] }
+    }
+    fn add(mut self, other: &Form, factor: f64) -> Form {
+        for (v, k) in &other.terms {
+            match self.terms.iter_mut().find(|(w, l)| w == v && l.stride == k.stride) {
+                Some((_, l)) => l.merge(k, factor),
+                None => {
+                    let mut k = k.clone();
+                    k.scale_outputs(|_| factor);
+                    self.terms.push((*v, k));
+                }
+            }
+        }
+        self.bias.iter_mut().zip(&other.bias).for_each(|(a, b)| *a += factor * b);
+        self
+    }
+}
+
+struct Composer<'a> {
+    old: &'a TensorGraph,
+    new: TensorGraph,
+    forms: Vec<Option<Form>>,
+    /// Nodes that hold a value, for consumers that may share one.
+    shared: Vec<Option<ValueId>>,
+}
+
+/// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (activations and max pooling stay as they are).
+pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
+    let mut c = Composer { old: g, new: TensorGraph::new(&g.name), forms: vec![None; g.nodes.len()], shared: vec![None; g.nodes.len()] };
+    for (v, n) in g.iter() {
+        let form = c.form(n)?;
+        c.forms[v.index()] = Some(form);
+    }
+    for o in &g.outputs {
+        let out = c.materialise_shared(*o);
+        c.new.outputs.push(out);
+    }
+    c.new.prune(|op| matches!(op, TensorOp::Input {}));
+    Ok(c.new)
+}
+
+impl Composer<'_> {
+    fn get(&self, v: ValueId) -> &Form {
+        self.forms[v.index()].as_ref().expect("operands come first")
+    }
+
+    fn form(&mut self, n: &Node<Tensor>) -> Result<Form, PassError> {
+        let shape = n.ty.chw();
+        let array = |c: ConstId| self.old.consts.array(c).map_err(|e| PassError::at("compose-linear", &n.source, e.to_string()));
+        Ok(match &n.op {
+            TensorOp::Conv2d { weight, bias, stride, pad, dilation } => {
+                let k = Kernel::dense(
+                    array(*weight)?,
+                    self.old.ty(n.args[0]).chw(),
+                    shape,
+                    *stride,
+                    [-(pad[0] as i64), -(pad[1] as i64)],
+                    *dilation,
+                );
+                let bias = bias.map(array).transpose()?.map(|b| b.data.clone());
+                self.apply(n.args[0], k, per_channel(bias.as_deref(), shape))
+            }
+            TensorOp::Linear { weight, bias } => {
+                let w = array(*weight)?;
+                let dense = Array::new(vec![w.shape[0], w.shape[1], 1, 1], w.data.clone());
+                let k = Kernel::dense(&dense, self.old.ty(n.args[0]).chw(), shape, [1, 1], [0, 0], [1, 1]);
+                let bias = bias.map(array).transpose()?.map(|b| b.data.clone());
+                self.apply(n.args[0], k, per_channel(bias.as_deref(), shape))
+            }
+            TensorOp::Affine { scale, shift } => {
+                let (s, t) = (array(*scale)?.data.clone(), array(*shift)?.data.clone());
+                let mut k = Kernel::identity(shape);
+                k.scale_outputs(|c| s[c % s.len()] as f64);
+                self.apply(n.args[0], k, per_channel(Some(&t), shape))
+            }
+            TensorOp::AddConst { value } => {
+                let a = array(*value)?.data.clone();
+                let mut f = self.get(n.args[0]).clone();
+                f.bias.iter_mut().enumerate().for_each(|(i, b)| *b += a[i % a.len()] as f64);
+                f
+            }
+            TensorOp::Add {} => self.get(n.args[0]).clone().add(self.get(n.args[1]), 1.0),
+            TensorOp::Sub {} => self.get(n.args[0]).clone().add(self.get(n.args[1]), -1.0),
+            TensorOp::AvgPool { kernel, stride, pad, count_pad } => self.avg_pool(n, shape, *kernel, *stride, *pad, *count_pad)?,
+            TensorOp::Slice { start, count: _, step } => {
+                let input = self.old.ty(n.args[0]).chw();
+                let mut k = Kernel { input, output: shape, stride: [step[1], step[2]], taps: Default::default() };
+                (0..shape[0]).for_each(|o| k.add(start[1] as i64, start[2] as i64, o, start[0] + o * step[0], 1.0));
+                self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
+            }
+            TensorOp::Pad { before, .. } => {
+                let input = self.old.ty(n.args[0]).chw();
+                let mut k = Kernel { input, output: shape, stride: [1, 1], taps: Default::default() };
+                (0..input[0]).for_each(|i| k.add(-(before[1] as i64), -(before[2] as i64), i + before[0], i, 1.0));
+                self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
+            }
+            TensorOp::Concat {} => {
+                let mut out = Form { shape, terms: vec![], bias: vec![0.0; shape.iter().product()] };
+                let mut at = 0;
+                for a in &n.args {
+                    let f = self.get(*a);
+                    let mut k = Kernel { input: f.shape, output: shape, stride: [1, 1], taps: Default::default() };
+                    (0..f.shape[0]).for_each(|i| k.add(0, 0, at + i, i, 1.0));
+                    at += f.shape[0];
+                    let part = self.apply(*a, k, vec![0.0; shape.iter().product()]);
+                    out = out.add(&part, 1.0);
+                }
+                out
+            }
+            TensorOp::Flatten {} => {
+                let input = self.old.ty(n.args[0]).chw();
+                let mut k = Kernel { input, output: shape, stride: [1, 1], taps: Default::default() };
+                for o in 0..shape[0] {
+                    k.add((o / input[2] % input[1]) as i64, (o % input[2]) as i64, o, o / (input[1] * input[2]), 1.0);
+                }
+                self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
+            }
+            TensorOp::LinearMap { kernels, strides, origins, bias } => {
+                let mut out = Form { shape, terms: vec![], bias: vec![0.0; shape.iter().product()] };
+                for (j, a) in n.args.iter().enumerate() {
+                    let k = Kernel::dense(array(kernels[j])?, self.old.ty(*a).chw(), shape, strides[j], origins[j], [1, 1]);
+                    let part = self.apply(*a, k, vec![0.0; shape.iter().product()]);
+                    out = out.add(&part, 1.0);
+                }
+                if let Some(b) = bias {
+                    let b = array(*b)?;
+                    let per = out.bias.len() / b.data.len();
+                    out.bias.iter_mut().enumerate().for_each(|(i, v)| *v += b.data[i / per] as f64);
+                }
+                out
+            }
+            TensorOp::Input {} => Form::base(self.new.push(n.op.clone(), vec![], n.ty.clone(), &n.source), shape),
+            TensorOp::Mul {} | TensorOp::Square {} | TensorOp::MaxPool { .. } | TensorOp::Activation { .. } => {
+                self.nonlinear(n, n.op.clone())
+            }
+            TensorOp::Poly { coeffs } => {
+                let c = self.old.consts.get(*coeffs).clone();
+                let op = TensorOp::Poly { coeffs: self.new.consts.push(c) };
+                self.nonlinear(n, op)
+            }
+        })
+    }
+
+    fn nonlinear(&mut self, n: &Node<Tensor>, op: TensorOp) -> Form {
+        // A polynomial gets an operand of its own, into which fold-scales can put its scale and shift.
+        let own = matches!(op, TensorOp::Poly { .. });
+        let args = n.args.iter().map(|a| if own { self.materialise(*a) } else { self.materialise_shared(*a) }).collect();
+        Form::base(self.new.push(op, args, n.ty.clone(), &n.source), n.ty.chw())
+    }
+
+    fn avg_pool(
+        &mut self,
+        n: &Node<Tensor>,
+        shape: [usize; 3],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        pad: [usize; 4],
+        count_pad: bool,
+    ) -> Result<Form, PassError> {
+        if !count_pad && pad != [0; 4] {
+            let m = "average pooling that leaves padding out of the divisor is not supported: export with count_include_pad=1";
+            return Err(PassError::at("compose-linear", &n.source, m.into()));
+        }
+        let input = self.old.ty(n.args[0]).chw();
+        let mut k = Kernel { input, output: shape, stride, taps: Default::default() };
+        for y in 0..kernel[0] {
+            for x in 0..kernel[1] {
+                let w = 1.0 / (kernel[0] * kernel[1]) as f64;
+                (0..shape[0]).for_each(|c| k.add(y as i64 - pad[0] as i64, x as i64 - pad[1] as i64, c, c, w));
+            }
+        }
+        let f = self.apply(n.args[0], k, vec![0.0; shape.iter().product()]);
+        Ok(f)
+    }
+
+    /// `k(value) + bias`, composed into the value's form where exact, else through a materialised value.
+    fn apply(&mut self, value: ValueId, k: Kernel, mut bias: Vec<f64>) -> Form {
+        let f = self.get(value).clone();
+        let composed: Option<Vec<_>> = f.terms.iter().map(|(v, t)| Some((*v, t.compose(&k)?))).collect();
+        let terms = match composed {
+            Some(t) => {
+                if f.bias.iter().any(|b| *b != 0.0) {
+                    bias.iter_mut().zip(k.apply(&f.bias)).for_each(|(a, b)| *a += b);
+                }
+                t
+            }
+            None => vec![(self.materialise_shared(value), k.clone())],
+        };
+        Form { shape: k.output, terms, bias }
+    }
+
+    /// A node that holds the value, shared by its consumers.
+    fn materialise_shared(&mut self, v: ValueId) -> ValueId {
+        match self.shared[v.index()] {
+            Some(n) => n,
+            None => {
+                let n = self.materialise(v);
+                self.shared[v.index()] = Some(n);
+                n
+            }
+        }
+    }
+
+    /// A new `linear_map` that holds the value.
+    fn materialise(&mut self, v: ValueId) -> ValueId {
+        let f = self.get(v).clone();
+        push_linear_map(&mut self.new, &f.terms, &f.bias, f.shape, &self.old.node(v).source)
+    }
+}
+
+fn per_channel(bias: Option<&[f32]>, shape: [usize; 3]) -> Vec<f64> {
+    let area = shape[1] * shape[2];
+    (0..shape[0] * area).map(|i| bias.map_or(0.0, |b| b[(i / area) % b.len()] as f64)).collect()
+}
+
+/// Appends a `linear_map` for Σ kernel(base) + bias.
+pub(crate) fn push_linear_map(g: &mut TensorGraph, terms: &[(ValueId, Kernel)], bias: &[f64], shape: [usize; 3], source: &str) -> ValueId {
+    let (mut kernels, mut strides, mut origins) = (vec![], vec![], vec![]);
+    for (_, k) in terms {
+        let (a, origin) = k.to_dense();
+        kernels.push(g.consts.add("k", a));
+        strides.push(k.stride);
+        origins.push(origin);
+    }
+    let bias = store_bias(&mut g.consts, bias, shape);
+    let args = terms.iter().map(|(v, _)| *v).collect();
+    g.push(TensorOp::LinearMap { kernels, strides, origins, bias }, args, TensorType::new(shape), source)
+}
+
+/// Stores a bias tensor as `[C]` if it is constant per channel, else as `[C, H, W]`; nothing if it is zero.
+pub(crate) fn store_bias(consts: &mut Consts, bias: &[f64], shape: [usize; 3]) -> Option<ConstId> {
+    if bias.iter().all(|b| *b == 0.0) {
+        return None;
+    }
+    let area = shape[1] * shape[2];
+    let flat = bias.chunks(area).all(|c| c.iter().all(|x| *x == c[0]));
+    let data: Vec<f32> =
+        if flat { bias.iter().step_by(area).map(|x| *x as f32).collect() } else { bias.iter().map(|x| *x as f32).collect() };
+    let dims = if flat { vec![shape[0]] } else { shape.to_vec() };
+    Some(consts.add("b", Array::new(dims, data)))
+}
