@@ -1,0 +1,96 @@
+//! Networks and parameter facts for the tests of passes.
+#![allow(dead_code)]
+
+use chiffre_ir::consts::Array;
+use chiffre_ir::graph::ValueId;
+use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
+use chiffre_passes::options::{CompileOptions, ParameterFacts};
+
+/// Deterministic numbers in [-1, 1).
+pub struct Rng(pub u64);
+impl Rng {
+    pub fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as f64 / (1u64 << 30) as f64 - 1.0) as f32
+    }
+    pub fn array(&mut self, shape: &[usize], scale: f32) -> Array {
+        let n = shape.iter().product();
+        Array::new(shape.to_vec(), (0..n).map(|_| scale * self.next()).collect())
+    }
+}
+
+/// Numbers that look like a parameter table, without any cryptography: every odd number is a "prime".
+pub struct Facts;
+impl ParameterFacts for Facts {
+    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
+        [26.0, 53.0, 106.0, 214.0, 430.0, 868.0, 1747.0, 3523.0].get(log_n.checked_sub(10)?).copied()
+    }
+    fn primes(&self, bits: u32, log_n: usize, count: usize, _: &[u64]) -> Option<Vec<u64>> {
+        Some((1..=count as u64).map(|i| (1 << bits) - (i << (log_n + 1)) + 1).collect())
+    }
+}
+
+pub fn options(batch: usize, log_n: usize) -> CompileOptions {
+    CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() }
+}
+
+pub struct Net {
+    pub g: TensorGraph,
+    pub rng: Rng,
+}
+
+impl Net {
+    pub fn conv(&mut self, x: ValueId, out: usize, k: usize, stride: usize, name: &str) -> ValueId {
+        let [c, h, w] = self.g.ty(x).chw();
+        let weight = self.rng.array(&[out, c, k, k], 1.5 / ((c * k * k) as f32).sqrt());
+        let weight = self.g.consts.add("w", weight);
+        let bias = self.rng.array(&[out], 0.3);
+        let bias = Some(self.g.consts.add("b", bias));
+        let p = k / 2;
+        let ty = TensorType::new([out, h.div_ceil(stride), w.div_ceil(stride)]);
+        self.g.push(TensorOp::Conv2d { weight, bias, stride: [stride; 2], pad: [p; 4], dilation: [1; 2] }, vec![x], ty, name)
+    }
+    pub fn poly(&mut self, x: ValueId, name: &str) -> ValueId {
+        let c = self.g.ty(x).chw()[0];
+        let data =
+            (0..c).flat_map(|i| [self.rng.next(), self.rng.next(), if i % 5 == 4 { 1e-7 } else { 0.3 + 0.2 * self.rng.next() }]).collect();
+        let coeffs = self.g.consts.add("p", Array::new(vec![c, 3], data));
+        let ty = self.g.ty(x).clone();
+        self.g.push(TensorOp::Poly { coeffs }, vec![x], ty, name)
+    }
+}
+
+/// Conv, an identity block, a stride-2 block with a slice-and-pad shortcut, average pool and fully connected layer on 8×8 images.
+pub fn residual_net(seed: u64) -> TensorGraph {
+    let mut n = Net { g: TensorGraph::new("net"), rng: Rng(seed) };
+    let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([2, 8, 8]), "x");
+    let c = n.conv(x, 5, 3, 1, "conv0");
+    let h = n.poly(c, "act0");
+    let a = n.conv(h, 5, 3, 1, "conv1");
+    let a = n.poly(a, "act1");
+    let b = n.conv(a, 5, 3, 1, "conv2");
+    let ty = n.g.ty(b).clone();
+    let s = n.g.push(TensorOp::Add {}, vec![b, h], ty, "add1");
+    let h = n.poly(s, "act2");
+    let a = n.conv(h, 6, 3, 2, "conv3");
+    let a = n.poly(a, "act3");
+    let b = n.conv(a, 6, 3, 1, "conv4");
+    let sl = n.g.push(TensorOp::Slice { start: [0; 3], count: [5, 4, 4], step: [1, 2, 2] }, vec![h], TensorType::new([5, 4, 4]), "slice");
+    let pd = n.g.push(TensorOp::Pad { before: [0; 3], after: [1, 0, 0] }, vec![sl], TensorType::new([6, 4, 4]), "pad");
+    let s = n.g.push(TensorOp::Add {}, vec![b, pd], TensorType::new([6, 4, 4]), "add2");
+    let h = n.poly(s, "act4");
+    let p = n.g.push(
+        TensorOp::AvgPool { kernel: [4, 4], stride: [1, 1], pad: [0; 4], count_pad: false },
+        vec![h],
+        TensorType::new([6, 1, 1]),
+        "pool",
+    );
+    let f = n.g.push(TensorOp::Flatten {}, vec![p], TensorType::new([6]), "flat");
+    let weight = n.rng.array(&[3, 6], 1.0);
+    let weight = n.g.consts.add("fc", weight);
+    let bias = n.rng.array(&[3], 1.0);
+    let bias = Some(n.g.consts.add("fcb", bias));
+    let y = n.g.push(TensorOp::Linear { weight, bias }, vec![f], TensorType::new([3]), "fc");
+    n.g.outputs.push(y);
+    n.g
+}
