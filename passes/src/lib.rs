@@ -6,4 +6,6 @@ pub mod error;
 pub mod he;
 pub mod options;
 pub mod pack;
+pub mod pipeline;
+pub mod registry;
 pub mod tensor;

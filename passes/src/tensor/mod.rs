@@ -1,8 +1,10 @@
 //! Passes on the tensor IR.
 
 pub mod compose_linear;
+pub mod fold_affine;
 pub mod fold_scales;
 pub mod linear_form;
+pub mod recognise_activation;
 
 use crate::error::PassError;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};

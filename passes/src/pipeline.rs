@@ -1,0 +1,183 @@
+//! Pipelines: text specs of passes, the pass table, and their execution with a verifier after every pass.
+
+use crate::cost::CostModel;
+use crate::error::PassError;
+use crate::he::select_params::Params;
+use crate::options::{CompileOptions, ParameterFacts};
+use crate::pack::choose_layout::Layouts;
+use crate::registry::{PASSES, PassInfo};
+use chiffre_ir::he::HeGraph;
+use chiffre_ir::packed::PackedGraph;
+use chiffre_ir::tensor::TensorGraph;
+use chiffre_ir::{he, packed, tensor, text};
+use std::time::{Duration, Instant};
+
+/// The default pipeline. Why here:
+/// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine maps move;
+/// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
+/// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
+/// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
+/// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
+/// * `select-params` last: it needs every key's limbs; `schedule` belongs to the backend and ends every pipeline.
+pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+
+/// A network on its way through the pipeline.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Tensor IR, until the end (for dumps and the layouts' values).
+    pub tensor: Option<TensorGraph>,
+    /// Ring and layouts, once chosen.
+    pub layouts: Option<Layouts>,
+    /// Packed IR, once lowered.
+    pub packed: Option<PackedGraph>,
+    /// HE IR, once levels are assigned.
+    pub he: Option<HeGraph>,
+    /// Parameters, once selected.
+    pub params: Option<Params>,
+}
+
+impl State {
+    /// Text of the latest level.
+    pub fn dump(&self) -> String {
+        if let Some(g) = &self.he {
+            text::print(g)
+        } else if let Some(g) = &self.packed {
+            text::print(g)
+        } else {
+            self.tensor.as_ref().map(text::print).unwrap_or_default()
+        }
+    }
+    pub(crate) fn tensor(&self, pass: &str) -> Result<&TensorGraph, PassError> {
+        self.tensor.as_ref().ok_or_else(|| PassError::at(pass, "", "needs tensor IR".into()))
+    }
+    pub(crate) fn he(&self, pass: &str) -> Result<&HeGraph, PassError> {
+        self.he.as_ref().ok_or_else(|| PassError::at(pass, "", "needs HE IR: run assign-levels first".into()))
+    }
+}
+
+/// What passes can look at.
+pub struct Context<'a> {
+    /// The caller's options.
+    pub options: &'a CompileOptions,
+    /// Parameter table and primes.
+    pub facts: &'a dyn ParameterFacts,
+    /// Unit times of the target machine.
+    pub cost: &'a CostModel,
+}
+
+/// One pass of a pipeline with its options.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The pass.
+    pub pass: &'static PassInfo,
+    /// Options as given, `key=value`.
+    pub options: Vec<(String, String)>,
+}
+
+/// A parsed pipeline.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Passes in order.
+    pub steps: Vec<Step>,
+}
+
+impl Pipeline {
+    /// Reads a spec such as [`DEFAULT`]: passes separated by commas, `level(…)` groups, options in braces.
+    pub fn parse(spec: &str) -> Result<Pipeline, PassError> {
+        let bad = |m: String| PassError::at("pipeline", "", m);
+        let mut steps = vec![];
+        let mut group: Option<String> = None;
+        let mut rest = spec.trim();
+        while !rest.is_empty() {
+            let n = rest.find(['(', ')', ',', '{']).unwrap_or(rest.len());
+            let name = rest[..n].trim();
+            rest = &rest[n..];
+            if rest.starts_with('(') {
+                if group.is_some() || !["tensor", "packed", "he"].contains(&name) {
+                    return Err(bad(format!("`{name}(`: groups are tensor(…), packed(…) and he(…), not nested")));
+                }
+                group = Some(name.into());
+                rest = &rest[1..];
+                continue;
+            }
+            let mut options = vec![];
+            if rest.starts_with('{') {
+                let end = rest.find('}').ok_or_else(|| bad(format!("the options of `{name}` are not closed")))?;
+                for item in rest[1..end].split(',').map(str::trim).filter(|s| !s.is_empty()) {
+                    let (k, v) = item.split_once('=').ok_or_else(|| bad(format!("option `{item}` of `{name}`: expected key=value")))?;
+                    options.push((k.trim().to_string(), v.trim().to_string()));
+                }
+                rest = &rest[end + 1..];
+            }
+            if !name.is_empty() {
+                let pass = PASSES.iter().find(|p| p.name == name).ok_or_else(|| bad(unknown_pass(name)))?;
+                if let Some(g) = &group
+                    && pass.level != g
+                {
+                    return Err(bad(format!("`{name}` is a pass on {} IR, not in the group {g}(…)", pass.level)));
+                }
+                if let Some((k, _)) = options.iter().find(|(k, _)| !pass.options.iter().any(|o| o.0 == k)) {
+                    return Err(bad(format!("pass `{name}` has no option `{k}`")));
+                }
+                steps.push(Step { pass, options });
+            }
+            if rest.starts_with(')') && group.take().is_none() {
+                return Err(bad("`)` without `(`".into()));
+            }
+            rest = rest.strip_prefix([')', ',']).unwrap_or(rest).trim_start();
+        }
+        if group.is_some() {
+            return Err(bad("a group is not closed".into()));
+        }
+        Ok(Pipeline { steps })
+    }
+
+    /// Runs the passes on `state`; `after` sees the state and the time taken after each pass.
+    pub fn run(&self, mut state: State, cx: &Context, mut after: impl FnMut(&Step, &State, Duration)) -> Result<State, PassError> {
+        for step in &self.steps {
+            let start = Instant::now();
+            let mut options = cx.options.clone();
+            for (k, v) in &step.options {
+                apply_option(&mut options, k, v).map_err(|m| PassError::at(step.pass.name, "", m))?;
+            }
+            let cx = Context { options: &options, ..*cx };
+            state = (step.pass.run)(state, &cx)?;
+            state = check(state, step.pass.name)?;
+            tracing::debug!(pass = step.pass.name, micros = start.elapsed().as_micros() as u64, "pass");
+            after(step, &state, start.elapsed());
+        }
+        Ok(state)
+    }
+}
+
+fn unknown_pass(name: &str) -> String {
+    let near = PASSES.iter().min_by_key(|p| chiffre_ir::ops::edit_distance(p.name, name)).map_or("", |p| p.name);
+    format!("unknown pass `{name}`; did you mean `{near}`? (`chiffre passes` lists them)")
+}
+
+fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), String> {
+    let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
+    match key {
+        "log-n" => o.log_n = Some(number()?),
+        "log-scale" => o.log_scale = number()? as i32,
+        "prime-bits" => o.prime_bits = number()? as u32,
+        _ => return Err(format!("unknown option {key}")),
+    }
+    Ok(())
+}
+
+/// Runs the verifiers; a finding is a bug of the pass and names it.
+fn check(mut s: State, pass: &str) -> Result<State, PassError> {
+    let bug = |e: chiffre_ir::error::VerifyError| PassError::at(pass, "", format!("the pass broke the graph (please report this): {e}"));
+    if let Some(g) = s.tensor.take() {
+        s.tensor = Some(tensor::verify(g).map_err(bug)?.into_inner());
+    }
+    if let Some(g) = s.packed.take() {
+        s.packed = Some(packed::verify(g).map_err(bug)?.into_inner());
+    }
+    if let Some(g) = s.he.take() {
+        // Before place-relin, products are read with three polynomials; the verifier's rule holds from then on.
+        s.he = Some(if pass == "assign-levels" { g } else { he::verify(g).map_err(bug)?.into_inner() });
+    }
+    Ok(s)
+}
