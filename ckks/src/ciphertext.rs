@@ -39,6 +39,9 @@ pub enum ShapeError {
         /// What is needed.
         expected: &'static str,
     },
+    /// A number that is not a Galois element: even, or not below 2N.
+    #[error("{0} is not a Galois element of the ring")]
+    Galois(u32),
     /// A residue is not below its modulus.
     #[error("row {row} has a residue that is not below its modulus {modulus}")]
     Range {

@@ -42,6 +42,11 @@ impl SeededSwitchingKey {
         if !(1..=ring.q_count).contains(&gadget.limbs) || !(1..=ring.p_count()).contains(&gadget.alpha) {
             return Err(ShapeError::Limbs { limbs: gadget.limbs, max: ring.q_count });
         }
+        if let Some(galois) = galois
+            && (galois.0 % 2 == 0 || galois.0 as usize >= 2 * ring.n)
+        {
+            return Err(ShapeError::Galois(galois.0));
+        }
         if b.len() != gadget.digits() {
             return Err(ShapeError::Polynomials { found: b.len(), expected: "as many as the gadget has digits" });
         }

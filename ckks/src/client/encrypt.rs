@@ -25,6 +25,12 @@ impl<'a> SecretKeyEncryptor<'a> {
         Self { context, secret, rng }
     }
 
+    /// An encryptor with its own randomness, independent of what this one draws later: one for each thread or item.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self { context: self.context, secret: self.secret, rng: self.rng.fork() }
+    }
+
     /// `c0 = m + e − a·s`, with a from a fresh public seed. The ciphertext has the plaintext's limbs and scale.
     pub fn encrypt(&mut self, plaintext: &Plaintext) -> SeededCiphertext {
         let ring = self.context.ring();

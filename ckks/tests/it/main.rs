@@ -1,0 +1,5 @@
+//! Tests of the public interface: what a client and a server can do with it, and what a server cannot.
+
+mod laws;
+mod programs;
+mod separation;
