@@ -17,10 +17,8 @@ pub struct Decomposition {
     digits: Vec<RnsPoly>,
 }
 
-/// `ModUp`: digit d of `c` is the lift of `c` modulo its primes `D_d = Π q_j` to all rows of the extended basis.
-///
-/// The lift is `Σ_j y_j·D_d/q_j` with `y_j` the centred residue of `c·(D_d/q_j)^-1`: congruent to `c` modulo `D_d`, of mean
-/// zero, and below `k·D_d/2` for k primes.
+/// `ModUp`: digit d of `c` is the residue of `c` modulo `D_d`, the product of its primes, of least magnitude, in all rows of
+/// the extended basis.
 pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
     let limbs = c.rows();
     let digits = (0..gadget.digits_at(limbs))
@@ -28,6 +26,7 @@ pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
             let sources: Vec<usize> = gadget.digit(d, limbs).collect();
             let conversion = Conversion::new(ring, &sources);
             let y = conversion.coefficients(ring, |i| c.row(i));
+            let overflow = conversion.overflow(ring, &y);
             let mut digit = RnsPoly::new_zero(ring.n, limbs + gadget.alpha);
             digit.par_iter_mut().enumerate().for_each(|(row, out)| {
                 if sources.contains(&row) {
@@ -35,7 +34,7 @@ pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
                     return;
                 }
                 let target = ring.modulus_index(row, limbs);
-                conversion.convert(ring, &y, None, target, out);
+                conversion.convert(ring, &y, &overflow, target, out);
                 ring.ntt[target].forward(out);
             });
             digit
@@ -84,16 +83,10 @@ pub fn mod_down(ring: &Ring, poly: &RnsPoly, limbs: usize, keep: usize) -> RnsPo
     }
     let conversion = Conversion::new(ring, &sources);
     let y = conversion.coefficients(ring, |i| poly.row(if i < ring.q_count { i } else { limbs + i - ring.q_count }));
-    // The centred remainder modulo S is Σ y_j·S/m_j − v·S with v the nearest integer to Σ y_j/m_j.
-    let overflow: Vec<i64> = (0..ring.n)
-        .map(|k| {
-            let sum: f64 = y.iter().zip(&sources).map(|(y, &j)| y[k] as f64 / ring.moduli[j].q as f64).sum();
-            sum.round_ties_even() as i64
-        })
-        .collect();
+    let overflow = conversion.overflow(ring, &y);
     let mut out = RnsPoly::new_zero(ring.n, keep);
     out.par_iter_mut().enumerate().for_each(|(t, out)| {
-        conversion.convert(ring, &y, Some(&overflow), t, out);
+        conversion.convert(ring, &y, &overflow, t, out);
         ring.ntt[t].forward(out);
         let m = &ring.moduli[t];
         let inverse = m.inv(conversion.product(ring, None, t));
@@ -145,8 +138,19 @@ impl<'a> Conversion<'a> {
             .collect()
     }
 
-    /// `Σ_j y_j·S/m_j − v·S` modulo the modulus of index `target`; v = 0 without `overflow`.
-    fn convert(&self, ring: &Ring, y: &[Vec<i64>], overflow: Option<&[i64]>, target: usize, out: &mut [u64]) {
+    /// `v = round(Σ_j y_j/m_j)`: Σ_j y_j·S/m_j − v·S is the residue modulo S of least magnitude.
+    fn overflow(&self, ring: &Ring, y: &[Vec<i64>]) -> Vec<i64> {
+        (0..ring.n)
+            .map(|k| {
+                let terms = y.iter().zip(self.sources);
+                let sum: f64 = terms.map(|(y, &j)| y[k] as f64 / ring.moduli[j].q as f64).sum();
+                sum.round_ties_even() as i64
+            })
+            .collect()
+    }
+
+    /// `Σ_j y_j·S/m_j − v·S` modulo the modulus of index `target`.
+    fn convert(&self, ring: &Ring, y: &[Vec<i64>], overflow: &[i64], target: usize, out: &mut [u64]) {
         let m = &ring.moduli[target];
         out.fill(0);
         for (k, y) in y.iter().enumerate() {
@@ -155,11 +159,9 @@ impl<'a> Conversion<'a> {
                 *d = m.add(*d, m.mul(m.reduce_i64(y), factor));
             }
         }
-        if let Some(overflow) = overflow {
-            let whole = self.product(ring, None, target);
-            for (d, &v) in out.iter_mut().zip(overflow) {
-                *d = m.sub(*d, m.mul(m.reduce_i64(v), whole));
-            }
+        let whole = self.product(ring, None, target);
+        for (d, &v) in out.iter_mut().zip(overflow) {
+            *d = m.sub(*d, m.mul(m.reduce_i64(v), whole));
         }
     }
 }

@@ -110,17 +110,12 @@ impl NoiseModel {
 
     /// The keys' noise in a key switch at `limbs` limbs, after division by P and without the rounding of that division.
     ///
-    /// A digit of k primes with product D is a sum of k centred terms uniform over D: coefficients of variance k·D²/12,
-    /// each multiplied by a noise polynomial of the key.
+    /// A digit with product D has coefficients of variance D²/12, each multiplied by a noise polynomial of the key.
     pub fn key_switch(&self, gadget: Gadget, limbs: usize) -> f64 {
         let p: f64 = self.p_bits[..gadget.alpha].iter().sum();
         let variance: f64 = (0..gadget.digits_at(limbs))
-            .map(|d| {
-                let digit = gadget.digit(d, limbs);
-                let terms = digit.len() as f64;
-                let d: f64 = self.q_bits[digit].iter().sum();
-                terms / 12.0 * (2.0 * (d - p)).exp2()
-            })
+            .map(|d| self.q_bits[gadget.digit(d, limbs)].iter().sum::<f64>())
+            .map(|d| (2.0 * (d - p)).exp2() / 12.0)
             .sum();
         self.n * variance.sqrt() * SIGMA
     }
