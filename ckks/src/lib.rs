@@ -1,5 +1,6 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
 
+pub mod bundle;
 pub mod ciphertext;
 pub mod client;
 pub mod context;

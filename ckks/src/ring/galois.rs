@@ -4,11 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The `bits` low bits of `x` in reverse order.
 pub(crate) fn bit_reverse(x: usize, bits: u32) -> usize {
-    if bits == 0 {
-        0
-    } else {
-        x.reverse_bits() >> (usize::BITS - bits)
-    }
+    if bits == 0 { 0 } else { x.reverse_bits() >> (usize::BITS - bits) }
 }
 
 /// A Galois element: an odd exponent modulo `2N`.
@@ -89,11 +85,7 @@ impl GaloisTable {
                 (((source >> 3) << 3) | bit_reverse(source & 7, 3)) as u32
             })
             .collect();
-        Self {
-            galois,
-            blocks,
-            patterns,
-        }
+        Self { galois, blocks, patterns }
     }
 
     /// The Galois element.
@@ -144,11 +136,7 @@ mod tests {
     #[test]
     fn blocks_describe_the_permutation() {
         let log_n = 8;
-        for g in [
-            Galois::rotation(1, log_n),
-            Galois::rotation(-9, log_n),
-            Galois::conjugation(log_n),
-        ] {
+        for g in [Galois::rotation(1, log_n), Galois::rotation(-9, log_n), Galois::conjugation(log_n)] {
             let t = GaloisTable::new(g, log_n);
             for i in 0..t.n() {
                 let b = t.blocks()[i / 8];

@@ -49,9 +49,7 @@ pub fn mul_scalar_assign(m: &Modulus, a: &mut [u64], scalar: u64) {
 /// `acc += scalar a` for a scalar in `[0, q)`.
 pub fn mul_scalar_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], scalar: u64) {
     assert_eq!(a.len(), acc.len());
-    acc.iter_mut()
-        .zip(a)
-        .for_each(|(o, &a)| *o = m.add(*o, m.mul(a, scalar)));
+    acc.iter_mut().zip(a).for_each(|(o, &a)| *o = m.add(*o, m.mul(a, scalar)));
 }
 
 /// The automorphism of `table` on a limb in NTT order.
@@ -89,11 +87,7 @@ mod tests {
         let m = Modulus::new(ntt_primes_below(50, log_n, 1, &[]).unwrap()[0]);
         let table = NttTable::new(n, m).unwrap();
         let f: Vec<u64> = (0..n as u64).map(|i| m.pow(11, 3 * i + 2)).collect();
-        for g in [
-            Galois::rotation(1, log_n),
-            Galois::rotation(-33, log_n),
-            Galois::conjugation(log_n),
-        ] {
+        for g in [Galois::rotation(1, log_n), Galois::rotation(-33, log_n), Galois::conjugation(log_n)] {
             let mut want = automorphism_coefficients(&m, g, &f);
             table.forward(&mut want);
             let mut x = f.clone();

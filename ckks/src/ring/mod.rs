@@ -5,6 +5,7 @@
 //! * In NTT order, output `i` holds the evaluation at `psi^(2 bitrev(i) + 1)`; a test pins this.
 //! * `limbs` always counts the Q primes in use. Rows of an extended polynomial are `limbs` Q rows, then P rows.
 
+mod conversion;
 mod gadget;
 mod galois;
 pub mod limb;
@@ -15,6 +16,7 @@ pub mod primes;
 #[allow(clippy::module_inception)]
 mod ring;
 
+pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
 pub use gadget::Gadget;
 pub use galois::{Galois, GaloisTable};
 pub use modulus::Modulus;

@@ -16,6 +16,8 @@ pub struct Modulus {
     pub r: u64,
     /// `R^2 mod q`.
     pub r2: u64,
+    /// `R^3 mod q`.
+    pub r3: u64,
 }
 
 impl Modulus {
@@ -33,12 +35,7 @@ impl Modulus {
         }
         let r = ((1u128 << 52) % q as u128) as u64;
         let r2 = ((r as u128 * r as u128) % q as u128) as u64;
-        Self {
-            q,
-            qinv: inv & MASK52,
-            r,
-            r2,
-        }
+        Self { q, qinv: inv & MASK52, r, r2, r3: ((r2 as u128 * r as u128) % q as u128) as u64 }
     }
 
     /// `t / R mod q` for `t < q 2^52`.
@@ -118,21 +115,13 @@ impl Modulus {
     /// The residue of a double rounded to the nearest integer (ties to even), for `|x| < 2^100`.
     pub fn from_f64(&self, x: f64) -> u64 {
         let x = x.round_ties_even();
-        if x.abs() < 9.0e18 {
-            self.reduce_i64(x as i64)
-        } else {
-            self.reduce_i128(x as i128)
-        }
+        if x.abs() < 9.0e18 { self.reduce_i64(x as i64) } else { self.reduce_i128(x as i128) }
     }
 
     /// The representative in `(-q/2, q/2)`.
     #[inline]
     pub const fn centre(&self, a: u64) -> i64 {
-        if a > self.q / 2 {
-            a as i64 - self.q as i64
-        } else {
-            a as i64
-        }
+        if a > self.q / 2 { a as i64 - self.q as i64 } else { a as i64 }
     }
 
     /// Shoup's quotient `floor(w 2^52 / q)` of a constant `w` in `[0, q)`.

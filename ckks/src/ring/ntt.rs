@@ -75,21 +75,12 @@ mod tests {
         x[1] = 1;
         table.forward(&mut x);
         for (i, &v) in x.iter().enumerate() {
-            assert_eq!(
-                v,
-                m.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1),
-                "output {i}"
-            );
+            assert_eq!(v, m.pow(psi, 2 * bit_reverse(i, log_n) as u64 + 1), "output {i}");
         }
         let coefficients: Vec<u64> = (0..n as u64).map(|i| m.pow(7, i)).collect();
         let mut y = coefficients.clone();
         table.forward(&mut y);
-        let horner = |at: u64| {
-            coefficients
-                .iter()
-                .rev()
-                .fold(0, |s, &c| m.add(m.mul(s, at), c))
-        };
+        let horner = |at: u64| coefficients.iter().rev().fold(0, |s, &c| m.add(m.mul(s, at), c));
         assert_eq!(y[5], horner(x[5]));
         table.inverse(&mut y);
         assert_eq!(y, coefficients);
@@ -100,10 +91,7 @@ mod tests {
         let (log_n, log_small) = (11, 6);
         let (n, small) = (1usize << log_n, 1usize << log_small);
         let m = Modulus::new(ntt_primes_below(50, log_n, 1, &[]).unwrap()[0]);
-        let (big, little) = (
-            NttTable::new(n, m).unwrap(),
-            NttTable::new(small, m).unwrap(),
-        );
+        let (big, little) = (NttTable::new(n, m).unwrap(), NttTable::new(small, m).unwrap());
         let mut short: Vec<u64> = (0..small as u64).map(|i| m.pow(3, 5 * i + 1)).collect();
         let mut long = vec![0; n];
         for (i, &c) in short.iter().enumerate() {

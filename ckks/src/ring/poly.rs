@@ -25,24 +25,14 @@ impl RnsPoly {
     pub fn new_zero(n: usize, rows: usize) -> Self {
         let stride = Self::stride(n);
         let buffer = Buffer::zeroed(stride * rows);
-        Self {
-            buffer,
-            n,
-            rows,
-            stride,
-        }
+        Self { buffer, n, rows, stride }
     }
 
     /// A polynomial with unspecified words, for callers that overwrite all of them.
     pub fn new_unspecified(n: usize, rows: usize) -> Self {
         let stride = Self::stride(n);
         let buffer = Buffer::unspecified(stride * rows);
-        Self {
-            buffer,
-            n,
-            rows,
-            stride,
-        }
+        Self { buffer, n, rows, stride }
     }
 
     /// Words per row.
@@ -78,25 +68,19 @@ impl RnsPoly {
     /// All rows in order.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u64]> {
         let n = self.n;
-        self.buffer
-            .chunks_exact_mut(self.stride)
-            .map(move |r| &mut r[..n])
+        self.buffer.chunks_exact_mut(self.stride).map(move |r| &mut r[..n])
     }
 
     /// All rows, in parallel.
     pub fn par_iter(&self) -> impl IndexedParallelIterator<Item = &[u64]> {
         let n = self.n;
-        self.buffer
-            .par_chunks_exact(self.stride)
-            .map(move |r| &r[..n])
+        self.buffer.par_chunks_exact(self.stride).map(move |r| &r[..n])
     }
 
     /// All rows, in parallel.
     pub fn par_iter_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [u64]> {
         let n = self.n;
-        self.buffer
-            .par_chunks_exact_mut(self.stride)
-            .map(move |r| &mut r[..n])
+        self.buffer.par_chunks_exact_mut(self.stride).map(move |r| &mut r[..n])
     }
 
     /// A copy of the first `rows` rows.

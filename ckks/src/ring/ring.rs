@@ -62,10 +62,8 @@ impl Ring {
         }
         let n = 1 << log_n;
         let moduli: Vec<Modulus> = chain.iter().map(|&q| Modulus::new(q)).collect();
-        let ntt = moduli
-            .par_iter()
-            .map(|&m| NttTable::new(n, m).ok_or(RingError::Prime { q: m.q, log_n }))
-            .collect::<Result<Vec<_>, _>>()?;
+        let ntt =
+            moduli.par_iter().map(|&m| NttTable::new(n, m).ok_or(RingError::Prime { q: m.q, log_n })).collect::<Result<Vec<_>, _>>()?;
         let imaginary = ntt
             .par_iter()
             .map(|t| {
@@ -75,14 +73,7 @@ impl Ring {
                 x[0]
             })
             .collect();
-        Ok(Self {
-            log_n,
-            n,
-            moduli,
-            ntt,
-            q_count: q.len(),
-            imaginary,
-        })
+        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary })
     }
 
     /// Number of special primes.
@@ -93,25 +84,17 @@ impl Ring {
     /// Index of the modulus of `row` in a polynomial with `limbs` Q rows followed by P rows.
     #[inline]
     pub fn modulus_index(&self, row: usize, limbs: usize) -> usize {
-        if row < limbs {
-            row
-        } else {
-            self.q_count + row - limbs
-        }
+        if row < limbs { row } else { self.q_count + row - limbs }
     }
 
     /// Transforms all rows of a polynomial with `limbs` Q rows in place, in parallel.
     pub fn forward(&self, poly: &mut RnsPoly, limbs: usize) {
-        poly.par_iter_mut()
-            .enumerate()
-            .for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].forward(limb));
+        poly.par_iter_mut().enumerate().for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].forward(limb));
     }
 
     /// Undoes [`Self::forward`].
     pub fn inverse(&self, poly: &mut RnsPoly, limbs: usize) {
-        poly.par_iter_mut()
-            .enumerate()
-            .for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].inverse(limb));
+        poly.par_iter_mut().enumerate().for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].inverse(limb));
     }
 
     /// The polynomial with the given signed coefficients, in NTT order, with `limbs` Q rows and `specials` P rows.
@@ -139,14 +122,8 @@ mod tests {
         let p = ntt_primes_below(40, 8, 2, &[]).unwrap();
         assert!(matches!(Ring::new(3, &p, &[]), Err(RingError::Degree(3))));
         assert!(matches!(Ring::new(8, &[], &p), Err(RingError::Empty)));
-        assert!(matches!(
-            Ring::new(8, &[p[0], p[0]], &[]),
-            Err(RingError::Repeated(_))
-        ));
-        assert!(matches!(
-            Ring::new(8, &[p[0] + 2], &[]),
-            Err(RingError::Prime { .. })
-        ));
+        assert!(matches!(Ring::new(8, &[p[0], p[0]], &[]), Err(RingError::Repeated(_))));
+        assert!(matches!(Ring::new(8, &[p[0] + 2], &[]), Err(RingError::Prime { .. })));
     }
 
     #[test]

@@ -59,14 +59,8 @@ impl Block {
         let layout = Layout::from_size_align(bytes.max(LINE), LINE).expect("buffer size overflows");
         // SAFETY: the size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start.cast()) else {
-            handle_alloc_error(layout)
-        };
-        Self {
-            start,
-            words: layout.size() / 8,
-            origin: Origin::Heap(layout),
-        }
+        let Some(start) = NonNull::new(start.cast()) else { handle_alloc_error(layout) };
+        Self { start, words: layout.size() / 8, origin: Origin::Heap(layout) }
     }
 
     /// A fresh mapping (zero by definition) in huge pages, or `None` when the system refuses.
@@ -77,16 +71,7 @@ impl Block {
         let total = usable + HUGE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new private anonymous mapping aliases nothing.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                total,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), total, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return None;
         }
@@ -97,11 +82,7 @@ impl Block {
             libc::madvise(base.as_ptr().add(skip).cast(), usable, libc::MADV_HUGEPAGE);
             base.as_ptr().add(skip + colour).cast::<u64>()
         };
-        Some(Self {
-            start: NonNull::new(start)?,
-            words: (usable - colour) / 8,
-            origin: Origin::Mapping { base, bytes: total },
-        })
+        Some(Self { start: NonNull::new(start)?, words: (usable - colour) / 8, origin: Origin::Mapping { base, bytes: total } })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -116,9 +97,7 @@ impl Block {
         }
         let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
         let fits = |b: &Block| b.words >= words && b.words <= words + words / 4 + HUGE / 8;
-        let best = (0..free.len())
-            .filter(|&i| fits(&free[i]))
-            .min_by_key(|&i| free[i].words)?;
+        let best = (0..free.len()).filter(|&i| fits(&free[i])).min_by_key(|&i| free[i].words)?;
         Some(free.swap_remove(best))
     }
 
@@ -160,27 +139,18 @@ impl Buffer {
     pub fn zeroed(len: usize) -> Self {
         match Block::recycled(len) {
             Some(block) => {
-                let mut buffer = Self {
-                    block: Some(block),
-                    len,
-                };
+                let mut buffer = Self { block: Some(block), len };
                 buffer.fill(0);
                 buffer
             }
-            None => Self {
-                block: Some(Block::allocate(len)),
-                len,
-            },
+            None => Self { block: Some(Block::allocate(len)), len },
         }
     }
 
     /// `len` initialised words of unspecified value.
     pub fn unspecified(len: usize) -> Self {
         let block = Block::recycled(len).unwrap_or_else(|| Block::allocate(len));
-        Self {
-            block: Some(block),
-            len,
-        }
+        Self { block: Some(block), len }
     }
 
     /// Forgets the words from `len` on; the memory stays allocated.

@@ -1,6 +1,121 @@
 //! The only module with `unsafe`: memory in huge pages and vector kernels.
+//!
+//! Every kernel is written once over the [`Lanes`](lanes::Lanes) vocabulary (eight 64-bit words at a time, 52-bit
+//! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled three times: portable, portable with AVX2
+//! and BMI2 enabled, and with AVX-512 IFMA instructions. AVX2 has no wide multiply, so nothing hand-written is faster
+//! there than the compiler's `mulx` code. All three give equal bits.
+//!
+//! **Invariants**
+//! * Residues are in `[0, q)`, `q < 2^50`, on entry and exit of every public kernel.
+//! * Kernels check lengths once on entry; loops inside are unchecked.
 #![allow(unsafe_code)]
+// Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see `lanes`).
+#![allow(clippy::needless_range_loop)]
 
+mod convert;
+mod elementwise;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod lanes;
 mod mem;
+mod panel;
+mod switch;
+mod tensor;
 
+pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
+pub use elementwise::{add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_assign, mul_into, neg_assign, sub_assign};
 pub use mem::{Buffer, release_recycled};
+pub use panel::{InputLimbs, LimbPanel, PanelRow, PanelShape, TILE, TapRows, expand_pattern, finish_units, linear_tiles};
+pub use switch::key_inner_product;
+pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
+
+use lanes::{Kernel, Portable};
+use std::sync::OnceLock;
+
+/// The instruction set that kernels use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Portable code, the reference.
+    Scalar,
+    /// Portable code compiled for AVX2 and BMI2.
+    Avx2,
+    /// AVX-512 with 52-bit integer multiply-add.
+    Avx512Ifma,
+}
+
+impl Isa {
+    /// The best instruction set of this machine, or the one that `CHIFFRE_ISA` (`scalar`, `avx2`, `avx512`) names if
+    /// the machine has it. Decided once for each process.
+    pub fn detect() -> Self {
+        static CHOICE: OnceLock<Isa> = OnceLock::new();
+        *CHOICE.get_or_init(|| {
+            let asked = std::env::var("CHIFFRE_ISA").unwrap_or_default();
+            Self::available()
+                .into_iter()
+                .rev()
+                .find(|isa| asked.is_empty() || asked.eq_ignore_ascii_case(isa.name()))
+                .unwrap_or(Self::Scalar)
+        })
+    }
+
+    /// All instruction sets of this machine, slowest first.
+    pub fn available() -> Vec<Self> {
+        [Self::Scalar, Self::Avx2, Self::Avx512Ifma].into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// Its name in `CHIFFRE_ISA`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512Ifma => "avx512",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2"),
+            Self::Avx512Ifma => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512ifma")
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        self == Self::Scalar
+    }
+
+    /// Runs a kernel with this instruction set, or with portable code where the machine lacks it.
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Self::Scalar => {}
+            // SAFETY: the features were detected.
+            Self::Avx2 if self.is_available() => return unsafe { run_avx2(kernel) },
+            // SAFETY: the features were detected.
+            Self::Avx512Ifma if self.is_available() => return unsafe { run_ifma(kernel) },
+            Self::Avx2 | Self::Avx512Ifma => {}
+        }
+        kernel.run(Portable)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Portable)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma,bmi1,bmi2")]
+fn run_ifma<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function has the features that the token stands for.
+    kernel.run(unsafe { ifma::Ifma::assume() })
+}
+
+#[cfg(test)]
+mod tests;

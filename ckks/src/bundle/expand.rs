@@ -1,0 +1,101 @@
+//! Residues of a panel's weights at one limb.
+
+use super::panels::Panel;
+use super::{LinearTable, SCALAR};
+use crate::ring::{Modulus, NttTable};
+use crate::simd::{Buffer, Isa, expand_pattern, finish_units};
+use rayon::prelude::*;
+
+/// Words of transformed patterns that wait for being spread over units.
+const CHUNK_WORDS: usize = 1 << 19;
+/// Fewest words that are worth a task.
+const TASK_WORDS: usize = 1 << 12;
+
+/// Expands weights at one modulus.
+pub(super) struct Expander<'a> {
+    isa: Isa,
+    modulus: Modulus,
+    table: &'a LinearTable,
+    scales: &'a [f64],
+    blocks: usize,
+    ntt: Option<NttTable>,
+}
+
+impl<'a> Expander<'a> {
+    /// `blocks` as in [`super::panels::Plan`]; `scales[i]` multiplies all weights of input `i`.
+    pub fn new(isa: Isa, modulus: Modulus, table: &'a LinearTable, scales: &'a [f64], blocks: usize) -> Self {
+        let ntt = (blocks > 1).then(|| NttTable::new(blocks, modulus).expect("the modulus is friendly to larger degrees"));
+        Self { isa, modulus, table, scales, blocks, ntt }
+    }
+
+    /// All units of a panel for degree `n`.
+    pub fn expand(&self, panel: &Panel, n: usize) -> Buffer {
+        let shape = &panel.shape;
+        let (lanes, stride) = (shape.lanes(), shape.unit_stride());
+        let units = if self.blocks == 1 { 1 } else { n / shape.unit_span() };
+        let mut weights = Buffer::unspecified(units * stride);
+        let chunk = (CHUNK_WORDS / self.blocks).max(1);
+        let mut rows = Buffer::unspecified(chunk.min(panel.cells.len()) * self.blocks);
+        let units_per_task = (TASK_WORDS / (chunk * lanes)).max(8);
+        for (c, cells) in panel.cells.chunks(chunk).enumerate() {
+            let rows = &mut rows[..cells.len() * self.blocks];
+            rows.par_chunks_mut(self.blocks)
+                .zip(cells)
+                .with_min_len((TASK_WORDS / self.blocks).max(1))
+                .for_each(|(row, entries)| self.cell(entries.clone(), row));
+            let first = c * chunk;
+            weights.par_chunks_mut(stride * units_per_task).enumerate().for_each(|(task, weights)| {
+                let start = task * units_per_task;
+                for (i, row) in rows.chunks_exact(self.blocks).enumerate() {
+                    for (u, unit) in weights.chunks_exact_mut(stride).enumerate() {
+                        if lanes == 1 {
+                            unit[first + i] = row[start + u];
+                        } else {
+                            for (j, word) in unit[8 * (first + i)..][..8].iter_mut().enumerate() {
+                                *word = row[(8 * (start + u) + j) * self.blocks / n];
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        weights.par_chunks_mut(stride * units_per_task).for_each(|weights| finish_units(self.isa, &self.modulus, shape, weights));
+        weights
+    }
+
+    /// The weight of some entries along the limb: one word for each block.
+    fn cell(&self, entries: std::ops::Range<usize>, row: &mut [u64]) {
+        let entries = &self.table.entries[entries];
+        let factor = |e: &super::LinearEntry| e.weight * self.scales[self.table.rows[e.row as usize].0 as usize];
+        let scalar: f64 = entries.iter().filter(|e| e.pattern == SCALAR).map(factor).sum();
+        let patterns = entries.iter().filter(|e| e.pattern != SCALAR);
+        let terms: Vec<(f64, &[f64])> = patterns.map(|e| (factor(e), &self.table.patterns[e.pattern as usize][..])).collect();
+        let (m, Some(ntt)) = (&self.modulus, &self.ntt) else {
+            row.fill(self.modulus.from_f64(scalar));
+            return;
+        };
+        if terms.is_empty() {
+            row.fill(m.from_f64(scalar));
+            return;
+        }
+        let coefficients = 2 * self.table.period;
+        expand_pattern(self.isa, m, &terms, &mut row[..coefficients]);
+        if scalar != 0.0 {
+            row[0] = m.from_f64(terms.iter().fold(scalar, |s, (w, p)| s + w * p[0]));
+        }
+        if coefficients < row.len() {
+            // Periods below eight: the same polynomial in a smaller power of X.
+            let step = row.len() / coefficients;
+            for j in (0..coefficients).rev() {
+                let value = std::mem::take(&mut row[j]);
+                row[j * step] = value;
+            }
+            for (j, v) in row.iter_mut().enumerate() {
+                if j % step != 0 {
+                    *v = 0;
+                }
+            }
+        }
+        ntt.forward(row);
+    }
+}

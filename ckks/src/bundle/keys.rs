@@ -1,0 +1,119 @@
+//! Switching keys in the form that the kernels read.
+
+use super::BundleError;
+use crate::keys::{KeyTarget, SwitchingKey};
+use crate::ring::{Gadget, Galois, GaloisTable, Ring, RnsPoly};
+use crate::simd::{Isa, automorphism_into, mul_constant_assign};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// A switching key whose rows are multiplied by `R^3` and permuted by the inverse automorphism, so that inner products
+/// run on unpermuted digits and only their results are permuted.
+#[derive(Debug)]
+pub struct PreparedKey {
+    gadget: Gadget,
+    galois: KeyTarget,
+    table: Option<GaloisTable>,
+    digits: Vec<[RnsPoly; 2]>,
+}
+
+impl PreparedKey {
+    /// Prepares a full key in place.
+    pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
+        let SwitchingKey { gadget, galois, mut digits } = key;
+        let isa = Isa::detect();
+        let inverse = galois.map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
+        for poly in digits.iter_mut().flatten() {
+            assert!(poly.n() == ring.n && poly.rows() == gadget.rows());
+            poly.par_iter_mut().enumerate().for_each_init(
+                || vec![0; ring.n],
+                |scratch, (row, limb)| {
+                    let m = &ring.moduli[ring.modulus_index(row, gadget.limbs)];
+                    mul_constant_assign(isa, m, limb, m.r3);
+                    if let Some(inverse) = &inverse {
+                        scratch.copy_from_slice(limb);
+                        automorphism_into(isa, inverse, scratch, limb);
+                    }
+                },
+            );
+        }
+        Self { gadget, galois, table: galois.map(|g| GaloisTable::new(g, ring.log_n)), digits }
+    }
+
+    /// The shape.
+    pub fn gadget(&self) -> Gadget {
+        self.gadget
+    }
+
+    /// The automorphism, or `None` for relinearisation.
+    pub fn galois(&self) -> KeyTarget {
+        self.galois
+    }
+
+    /// The automorphism's permutation.
+    pub fn table(&self) -> Option<&GaloisTable> {
+        self.table.as_ref()
+    }
+
+    /// Bytes of its residues.
+    pub fn bytes(&self) -> usize {
+        self.digits.iter().flatten().map(|p| p.rows() * p.n() * 8).sum()
+    }
+
+    /// The limbs of the first `digits` digits for row `row` of an extended polynomial with `limbs` Q limbs.
+    pub(super) fn rows(&self, digits: usize, row: usize, limbs: usize) -> Vec<[&[u64]; 2]> {
+        let row = if row < limbs { row } else { row - limbs + self.gadget.limbs };
+        self.digits[..digits].iter().map(|[b, a]| [b.row(row), a.row(row)]).collect()
+    }
+}
+
+/// Where operations find their keys.
+pub trait KeyProvider: Sync {
+    /// The key for an automorphism (`None`: relinearisation) of exactly this shape.
+    fn key(&self, galois: Option<Galois>, gadget: Gadget) -> Option<&PreparedKey>;
+
+    /// As [`Self::key`], with an error that names what is missing.
+    ///
+    /// # Errors
+    /// [`BundleError::MissingKey`].
+    fn require(&self, galois: Option<Galois>, gadget: Gadget) -> Result<&PreparedKey, BundleError> {
+        self.key(galois, gadget).ok_or(BundleError::MissingKey { galois, gadget })
+    }
+}
+
+/// A set of prepared keys in memory.
+#[derive(Debug, Default)]
+pub struct PreparedKeys {
+    keys: BTreeMap<(KeyTarget, Gadget), PreparedKey>,
+}
+
+impl PreparedKeys {
+    /// The empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a key, replacing one of the same target and shape.
+    pub fn insert(&mut self, key: PreparedKey) {
+        self.keys.insert((key.galois, key.gadget), key);
+    }
+
+    /// Bytes of all residues.
+    pub fn bytes(&self) -> usize {
+        self.keys.values().map(PreparedKey::bytes).sum()
+    }
+}
+
+impl KeyProvider for PreparedKeys {
+    fn key(&self, galois: Option<Galois>, gadget: Gadget) -> Option<&PreparedKey> {
+        self.keys.get(&(galois, gadget))
+    }
+}
+
+impl FromIterator<PreparedKey> for PreparedKeys {
+    fn from_iter<I: IntoIterator<Item = PreparedKey>>(keys: I) -> Self {
+        let mut set = Self::new();
+        keys.into_iter().for_each(|k| set.insert(k));
+        set
+    }
+}

@@ -1,0 +1,258 @@
+//! The fused linear map on a bundle of ciphertexts.
+
+use super::expand::Expander;
+use super::panels::{Panel, Plan};
+use super::switch::{check_gadget, mod_up_all};
+use super::{BiasPoly, BundleError, CtRef, KeyProvider, LinearTable, PreparedKey, check_inputs};
+use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
+use rayon::prelude::*;
+
+/// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
+const SPAN: usize = 1024;
+
+/// A linear map at a level.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearOp<'a> {
+    /// The map.
+    pub table: &'a LinearTable,
+    /// For each input the factor by which its weights are multiplied before they are rounded.
+    pub input_scales: &'a [f64],
+    /// Q limbs to use; inputs may have more.
+    pub limbs_in: usize,
+    /// Constants to add to the rescaled outputs, one for each output.
+    pub bias: Option<&'a [BiasPoly]>,
+    /// Shape of the rotation keys.
+    pub gadget: Gadget,
+    /// Q limbs that the rescale drops.
+    pub drop_limbs: usize,
+}
+
+/// Applies a linear map: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
+/// `limbs_in - drop_limbs` limbs.
+///
+/// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The divisions by the
+/// special modulus and by the dropped primes are one rounding.
+///
+/// # Errors
+/// Any [`BundleError`]; nothing is computed then.
+pub fn apply_linear(
+    ring: &Ring,
+    isa: Isa,
+    inputs: &[CtRef<'_>],
+    op: &LinearOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    let LinearOp { table, limbs_in: limbs, gadget, .. } = *op;
+    check(ring, inputs, op)?;
+    let plan = Plan::new(table, ring.log_n, inputs.len());
+    let rotated = !plan.galois.is_empty();
+    if rotated {
+        check_gadget(ring, gadget, limbs)?;
+    }
+    let keys: Vec<&PreparedKey> = plan.galois.iter().map(|&g| keys.require(Some(g), gadget)).collect::<Result<_, _>>()?;
+    let tables =
+        keys.iter().zip(&plan.galois).map(|(key, &galois)| key.table().ok_or(BundleError::MissingKey { galois: Some(galois), gadget }));
+    let tables: Vec<&GaloisTable> = tables.collect::<Result<_, _>>()?;
+    let alpha = if rotated { gadget.alpha } else { 0 };
+
+    let hoisted = Hoisted::new(ring, isa, inputs, &plan, gadget, limbs);
+    let mut sums: Vec<RnsPoly> = (0..2 * table.outputs).map(|_| RnsPoly::new_unspecified(ring.n, limbs + alpha)).collect();
+    let order = span_order(ring.n, tables.first().copied());
+    let limb = Limb { ring, isa, op, inputs, plan: &plan, keys: &keys, tables: &tables, hoisted: &hoisted, order: &order };
+    for row in 0..limbs + alpha {
+        let outs: Vec<&mut [u64]> = sums.iter_mut().map(|s| s.row_mut(row)).collect();
+        limb.run(row, outs);
+    }
+    drop(hoisted);
+
+    let keep = limbs - op.drop_limbs;
+    if alpha + op.drop_limbs > 0 {
+        let down = ModDown::new(ring, limbs, alpha, keep, Carried::Nothing);
+        let inner = sums.len() < 2 * rayon::current_num_threads();
+        sums = sums.into_par_iter().with_max_len(1).map(|s| down.run(ring, isa, &s, None, inner)).collect();
+    }
+    if let Some(bias) = op.bias {
+        add_bias(ring, isa, bias, &mut sums);
+    }
+    let mut out = Vec::with_capacity(table.outputs);
+    let mut sums = sums.into_iter();
+    while let (Some(c0), Some(c1)) = (sums.next(), sums.next()) {
+        out.push([c0, c1]);
+    }
+    Ok(out)
+}
+
+fn check(ring: &Ring, inputs: &[CtRef<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
+    if ring.n < TILE {
+        return Err(BundleError::Degree(ring.n));
+    }
+    let (limbs, drop, chain) = (op.limbs_in, op.drop_limbs, ring.q_count);
+    if !(drop + 1..=chain).contains(&limbs) {
+        return Err(BundleError::Limbs { limbs, drop, chain });
+    }
+    check_inputs(ring.n, inputs, limbs)?;
+    op.table.check(ring.n, inputs.len())?;
+    let fail = |message: String| Err(BundleError::Table(message));
+    if op.input_scales.len() != inputs.len() || op.input_scales.iter().any(|s| !s.is_finite()) {
+        return fail(format!("{} weight scales for {} inputs", op.input_scales.len(), inputs.len()));
+    }
+    if let Some(bias) = op.bias {
+        if bias.len() != op.table.outputs {
+            return fail(format!("{} biases for {} outputs", bias.len(), op.table.outputs));
+        }
+        for BiasPoly(b) in bias {
+            let fits = b.is_empty() || (b.len().is_power_of_two() && b.len() <= ring.n);
+            if !fits {
+                return fail(format!("a bias of {} coefficients", b.len()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Extended digits of the inputs that are rotated; others have none.
+struct Hoisted {
+    up: Option<ModUp>,
+    digits: Vec<Vec<RnsPoly>>,
+}
+
+impl Hoisted {
+    fn new(ring: &Ring, isa: Isa, inputs: &[CtRef<'_>], plan: &Plan, gadget: Gadget, limbs: usize) -> Self {
+        let mut digits: Vec<Vec<RnsPoly>> = inputs.iter().map(|_| Vec::new()).collect();
+        if plan.galois.is_empty() {
+            return Self { up: None, digits };
+        }
+        let up = ModUp::new(ring, gadget, limbs);
+        let used: Vec<usize> = (0..inputs.len()).filter(|&i| plan.hoisted[i]).collect();
+        let polys: Vec<&RnsPoly> = used.iter().map(|&i| inputs[i].c1).collect();
+        for (&i, d) in used.iter().zip(mod_up_all(ring, isa, &up, &polys)) {
+            digits[i] = d;
+        }
+        Self { up: Some(up), digits }
+    }
+
+    fn rows<'a>(&'a self, input: usize, c1: &'a RnsPoly, row: usize) -> Vec<&'a [u64]> {
+        let Some(up) = &self.up else { return Vec::new() };
+        self.digits[input].iter().enumerate().map(|(d, e)| up.row(c1, e, d, row)).collect()
+    }
+}
+
+/// The order in which spans of a limb are computed: along the orbits of one automorphism, so that the source words of
+/// rotations by small multiples of it are still in cache.
+fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
+    let span = SPAN.min(n);
+    let Some(table) = table else { return (0..n / span).collect() };
+    let mut seen = vec![false; n / span];
+    let mut order = Vec::with_capacity(n / span);
+    for first in 0..n / span {
+        let mut s = first;
+        while !std::mem::replace(&mut seen[s], true) {
+            order.push(s);
+            s = table.source_start(s * span / 8) / span;
+        }
+    }
+    order
+}
+
+/// What the computation of one limb reads.
+struct Limb<'a> {
+    ring: &'a Ring,
+    isa: Isa,
+    op: &'a LinearOp<'a>,
+    inputs: &'a [CtRef<'a>],
+    plan: &'a Plan,
+    keys: &'a [&'a PreparedKey],
+    tables: &'a [&'a GaloisTable],
+    hoisted: &'a Hoisted,
+    order: &'a [usize],
+}
+
+impl Limb<'_> {
+    /// Fills row `row` of all sums.
+    fn run(&self, row: usize, mut outs: Vec<&mut [u64]>) {
+        let limbs = self.op.limbs_in;
+        let panels = if row < limbs { &self.plan.q } else { &self.plan.p };
+        if panels.is_empty() {
+            outs.iter_mut().for_each(|o| o.fill(0));
+            return;
+        }
+        let modulus = self.ring.moduli[self.ring.modulus_index(row, limbs)];
+        let expander = Expander::new(self.isa, modulus, self.op.table, self.op.input_scales, self.plan.blocks);
+        for (i, panel) in panels.iter().enumerate() {
+            let weights = expander.expand(panel, self.ring.n);
+            let limb_panel = self.limb_panel(row, panel, &weights);
+            self.sweep(&limb_panel, &mut outs, i > 0);
+        }
+    }
+
+    fn limb_panel<'b>(&'b self, row: usize, panel: &'b Panel, weights: &'b [u64]) -> LimbPanel<'b> {
+        let limbs = self.op.limbs_in;
+        let modulus = &self.ring.moduli[self.ring.modulus_index(row, limbs)];
+        let alpha = self.keys.first().map_or(0, |k| k.gadget().alpha);
+        let specials = &self.ring.moduli[self.ring.q_count..][..alpha];
+        let inputs = self
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| InputLimbs {
+                digits: self.hoisted.rows(i, input.c1, row),
+                own: (row < limbs).then(|| [input.c0.row(row), input.c1.row(row)]),
+            })
+            .collect();
+        let digits = self.hoisted.up.as_ref().map_or(0, ModUp::digits);
+        let taps = panel
+            .taps
+            .iter()
+            .map(|(g, rows)| TapRows { table: self.tables[*g], keys: self.keys[*g].rows(digits, row, limbs), rows: rows.clone() })
+            .collect();
+        LimbPanel {
+            modulus,
+            n: self.ring.n,
+            shape: &panel.shape,
+            own_factor: specials.iter().fold(modulus.r3, |p, s| modulus.mul(p, modulus.reduce(s.q))),
+            inputs,
+            taps,
+            identity: panel.identity.clone(),
+            padding: panel.padding.clone(),
+            weights,
+        }
+    }
+
+    /// One panel for all words of a limb, in parallel over spans.
+    fn sweep(&self, panel: &LimbPanel<'_>, outs: &mut [&mut [u64]], accumulate: bool) {
+        let span = SPAN.min(self.ring.n);
+        let mut by_span: Vec<Vec<&mut [u64]>> = self.order.iter().map(|_| Vec::with_capacity(outs.len())).collect();
+        for out in outs {
+            for (spans, words) in by_span.iter_mut().zip(out.chunks_exact_mut(span)) {
+                spans.push(words);
+            }
+        }
+        let tasks: Vec<(usize, Vec<&mut [u64]>)> = self.order.iter().map(|&s| (s, std::mem::take(&mut by_span[s]))).collect();
+        tasks.into_par_iter().for_each_init(
+            || Buffer::unspecified(panel.shape.scratch_words()),
+            |scratch, (s, mut words)| linear_tiles(self.isa, panel, s * span, &mut words, accumulate, scratch),
+        );
+    }
+}
+
+/// Adds biases to the constant components, `sums[2 o]`.
+fn add_bias(ring: &Ring, isa: Isa, bias: &[BiasPoly], sums: &mut [RnsPoly]) {
+    let limbs = sums.first().map_or(0, RnsPoly::rows);
+    let largest = bias.iter().map(|b| b.0.len()).max().unwrap_or(0);
+    let blocks = largest.max(NttTable::MIN_N);
+    for row in 0..limbs {
+        let m = ring.moduli[row];
+        let table = NttTable::new(blocks, m).expect("the modulus is friendly to larger degrees");
+        sums.par_iter_mut().step_by(2).zip(bias).filter(|(_, b)| !b.0.is_empty()).for_each(|(sum, BiasPoly(b))| {
+            let mut small = vec![0; blocks];
+            for (j, &c) in b.iter().enumerate() {
+                small[j * (blocks / b.len())] = m.reduce_i64(c);
+            }
+            table.forward(&mut small);
+            let run = ring.n / blocks;
+            let expanded: Vec<u64> = small.iter().flat_map(|&v| std::iter::repeat_n(v, run)).collect();
+            add_assign(isa, &m, sum.row_mut(row), &expanded);
+        });
+    }
+}

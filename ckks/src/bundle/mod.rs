@@ -1,0 +1,71 @@
+//! Fused operations on bundles of ciphertexts: hoisted linear maps and products with one relinearisation.
+//!
+//! **Invariants**
+//! * All polynomials are in NTT order with residues in `[0, q)`.
+//! * Work goes limb by limb: rotated copies of a bundle never exist, and weights exist for one limb at a time.
+//! * Results do not depend on the number of threads or on the instruction set, bit by bit.
+//!
+//! A linear map decomposes each input once (hoisting, Halevi and Shoup 2018), accumulates in the extended basis and
+//! divides by the special modulus once for each output polynomial, together with the rescale (double hoisting, Bossuat,
+//! Mouchet, Troncoso-Pastoriza and Hubaux 2021, section 3.3).
+
+mod error;
+mod expand;
+mod keys;
+mod linear;
+mod panels;
+mod product;
+mod switch;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::BundleError;
+pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
+pub use linear::{LinearOp, apply_linear};
+pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
+pub use switch::{conjugate, key_switch, rotate};
+pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
+
+use crate::ciphertext::Ciphertext;
+use crate::ring::RnsPoly;
+
+/// The two polynomials of a ciphertext. They may have more rows than an operation uses.
+#[derive(Clone, Copy, Debug)]
+pub struct CtRef<'a> {
+    /// Constant component.
+    pub c0: &'a RnsPoly,
+    /// Component at s.
+    pub c1: &'a RnsPoly,
+}
+
+impl<'a> CtRef<'a> {
+    /// The components of a relinearised ciphertext.
+    ///
+    /// # Errors
+    /// [`BundleError::NotRelinearised`] when there are not exactly two polynomials.
+    pub fn new(ciphertext: &'a Ciphertext) -> Result<Self, BundleError> {
+        match &ciphertext.polys[..] {
+            [c0, c1] => Ok(Self { c0, c1 }),
+            polys => Err(BundleError::NotRelinearised(polys.len())),
+        }
+    }
+}
+
+impl<'a> From<&'a [RnsPoly; 2]> for CtRef<'a> {
+    fn from([c0, c1]: &'a [RnsPoly; 2]) -> Self {
+        Self { c0, c1 }
+    }
+}
+
+/// Checks that all inputs have at least `limbs` rows of degree `n`.
+fn check_inputs(n: usize, inputs: &[CtRef<'_>], limbs: usize) -> Result<(), BundleError> {
+    for (input, ct) in inputs.iter().enumerate() {
+        for poly in [ct.c0, ct.c1] {
+            if poly.n() != n || poly.rows() < limbs {
+                return Err(BundleError::InputShape { input, rows: poly.rows(), n: poly.n(), limbs });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The table of a linear map on bundles, and its checks.
+
+use super::BundleError;
+
+/// Pattern number of an entry that multiplies all slots by its weight alone.
+pub const SCALAR: u32 = u32::MAX;
+
+/// A linear map `out_o = sum over rows k = (input i, tap t) of W[k][o] rot_t(in_i)`, independent of level and scale.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinearTable {
+    /// Slot rotation offsets, `out[j] = in[j + offset]`; 0 is the identity and needs no key.
+    pub taps: Vec<isize>,
+    /// (input, tap) of each row.
+    pub rows: Vec<(u32, u16)>,
+    /// Number of output ciphertexts.
+    pub outputs: usize,
+    /// Period g of all patterns in the slot index, a power of two; 0 when every entry is a scalar.
+    pub period: usize,
+    /// For each pattern the `2g` coefficients, at scale 1 and unrounded, of the polynomial in `X^(N/2g)` that encodes it.
+    pub patterns: Vec<Vec<f64>>,
+    /// Entries sorted by (row, output). Entries of the same row and output add up before rounding.
+    pub entries: Vec<LinearEntry>,
+}
+
+/// One weight of a linear map: `weight` times a pattern or, for [`SCALAR`], times one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearEntry {
+    /// Row in [`LinearTable::rows`].
+    pub row: u32,
+    /// Output ciphertext.
+    pub output: u32,
+    /// Pattern in [`LinearTable::patterns`], or [`SCALAR`].
+    pub pattern: u32,
+    /// The weight; it is multiplied by the input's weight scale and the pattern, then rounded.
+    pub weight: f64,
+}
+
+/// An additive constant of one output: coefficients, at the output scale, of a polynomial in `X^(N / len)`, where `len`
+/// is a power of two up to N. Empty: nothing to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BiasPoly(pub Vec<i64>);
+
+impl LinearTable {
+    /// Checks all indices, shapes and numbers against each other, a degree and a number of inputs.
+    ///
+    /// # Errors
+    /// [`BundleError::Table`] with the first contradiction found.
+    pub fn check(&self, n: usize, inputs: usize) -> Result<(), BundleError> {
+        let fail = |message: String| Err(BundleError::Table(message));
+        if self.outputs == 0 || self.outputs > 1 << 16 {
+            return fail(format!("{} outputs", self.outputs));
+        }
+        if self.period != 0 && !(self.period.is_power_of_two() && 2 * self.period <= n) {
+            return fail(format!("a period of {} is not a power of two up to {}", self.period, n / 2));
+        }
+        for (i, p) in self.patterns.iter().enumerate() {
+            if p.len() != 2 * self.period {
+                return fail(format!("pattern {i} has {} coefficients, not {}", p.len(), 2 * self.period));
+            }
+            if p.iter().any(|c| !c.is_finite()) {
+                return fail(format!("pattern {i} is not finite"));
+            }
+        }
+        for (i, &(input, tap)) in self.rows.iter().enumerate() {
+            if input as usize >= inputs || tap as usize >= self.taps.len() {
+                return fail(format!("row {i} reads input {input} of {inputs}, tap {tap} of {}", self.taps.len()));
+            }
+        }
+        for (i, e) in self.entries.iter().enumerate() {
+            if e.row as usize >= self.rows.len() || e.output as usize >= self.outputs {
+                return fail(format!("entry {i} is at row {}, output {}", e.row, e.output));
+            }
+            if e.pattern != SCALAR && e.pattern as usize >= self.patterns.len() {
+                return fail(format!("entry {i} has pattern {}", e.pattern));
+            }
+            if !e.weight.is_finite() {
+                return fail(format!("entry {i} has weight {}", e.weight));
+            }
+        }
+        if !self.entries.is_sorted_by_key(|e| (e.row, e.output)) {
+            return fail("entries are not sorted by row and output".into());
+        }
+        Ok(())
+    }
+}

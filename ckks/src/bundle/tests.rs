@@ -1,0 +1,326 @@
+//! Bundle operations under real keys on small rings: decryptions against clear slots, and equal bits on every
+//! instruction set and number of threads.
+
+use super::*;
+use crate::ciphertext::Ciphertext;
+use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
+use crate::context::Context;
+use crate::params::{CkksParams, CkksParamsLiteral};
+use crate::ring::{Gadget, Galois, RnsPoly};
+use crate::sample::Csprng;
+use crate::scale::Scale;
+use crate::simd::Isa;
+use num_complex::Complex64;
+
+/// A ring with keys and ciphertexts.
+struct Bench {
+    context: Context,
+    secret: SecretKey,
+    keys: PreparedKeys,
+    gadget: Gadget,
+    messages: Vec<Vec<Complex64>>,
+    inputs: Vec<Ciphertext>,
+}
+
+fn rng(seed: u8) -> Csprng {
+    Csprng::from_seed([seed; 32])
+}
+
+fn number(state: &mut u64) -> f64 {
+    *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    (*state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+impl Bench {
+    /// `limbs` Q primes of 50 bits, keys for rotations by `taps`, conjugation and relinearisation.
+    fn new(log_n: u32, limbs: usize, gadget: Gadget, taps: &[isize], inputs: usize, scale: i32) -> Self {
+        let literal = CkksParamsLiteral::generate(log_n, &vec![50; limbs], &vec![50; gadget.alpha]).expect("primes");
+        let context = Context::new(CkksParams::try_from(literal.insecure()).expect("marked")).expect("context");
+        let secret = SecretKey::generate(&context, &mut rng(1));
+        let targets: Vec<_> = taps
+            .iter()
+            .map(|&t| Some(Galois::rotation(t, log_n)))
+            .chain([None, Some(Galois::conjugation(log_n))])
+            .map(|g| (g, gadget))
+            .collect();
+        let keys = KeyGenerator::new(&context, &secret, rng(2)).switching_keys(&targets).expect("keys");
+        let keys = keys.iter().map(|k| PreparedKey::new(context.ring(), k.expand(context.ring()))).collect();
+        let mut state = 5;
+        let mut slot = || Complex64::new(number(&mut state), number(&mut state));
+        let messages: Vec<Vec<Complex64>> = (0..inputs).map(|_| (0..context.slots()).map(|_| slot()).collect()).collect();
+        let mut encryptor = SecretKeyEncryptor::new(&context, &secret, rng(3));
+        let inputs = messages
+            .iter()
+            .map(|m| encryptor.encrypt(&context.encode(m, &Scale::pow2(scale), limbs).expect("encode")).expand(context.ring(), limbs))
+            .collect();
+        Self { context, secret, keys, gadget, messages, inputs }
+    }
+
+    fn refs(&self) -> Vec<CtRef<'_>> {
+        self.inputs.iter().map(|c| CtRef::new(c).expect("two polynomials")).collect()
+    }
+
+    fn decrypt(&self, pair: &[RnsPoly; 2], scale: Scale) -> Vec<Complex64> {
+        let ct = Ciphertext::new(pair.clone(), scale);
+        self.context.decode(&Decryptor::new(&self.context, &self.secret).decrypt(&ct).expect("decrypt"))
+    }
+
+    /// A table with random weights on `taps`: masks of period `period` (0: scalars) with a few scalars among them, plus
+    /// for each output one row that only it uses.
+    fn table(&self, taps: &[isize], outputs: usize, period: usize) -> (LinearTable, Vec<Vec<Complex64>>) {
+        let mut state = 77;
+        let inputs = self.inputs.len();
+        let values: Vec<Vec<Complex64>> = (0..if period == 0 { 0 } else { 5 })
+            .map(|p| (0..period).map(|j| Complex64::from(if (j * 7 + p) % 5 < 3 { 1.0 } else { 0.0 })).collect())
+            .collect();
+        let patterns = values.iter().map(|v| self.context.encoder().encode_periodic(v).expect("encode")).collect();
+        let mut table = LinearTable { taps: taps.to_vec(), outputs, period, patterns, ..LinearTable::default() };
+        for tap in 0..taps.len() {
+            for input in 0..inputs {
+                table.rows.push((input as u32, tap as u16));
+            }
+        }
+        let dense = table.rows.len();
+        for output in 0..outputs {
+            table.rows.push(((output % inputs) as u32, (output % taps.len()) as u16));
+        }
+        for row in 0..table.rows.len() {
+            let all = 0..if row < dense { outputs } else { 1 };
+            for o in all {
+                let output = (if row < dense { o } else { row - dense }) as u32;
+                let pattern = match (period, (row * 3 + o) % 7) {
+                    (0, _) | (_, 0) => SCALAR,
+                    (_, k) => (k % 5) as u32,
+                };
+                let weight = number(&mut state);
+                if row % 5 == 4 && o == 1 {
+                    continue;
+                }
+                table.entries.push(LinearEntry { row: row as u32, output, pattern, weight });
+                if row % 6 == 1 {
+                    let pattern = if period == 0 { SCALAR } else { 1 };
+                    table.entries.push(LinearEntry { row: row as u32, output, pattern, weight: 0.25 });
+                }
+            }
+        }
+        let slots = self.context.slots();
+        let mut want = vec![vec![Complex64::default(); slots]; outputs];
+        for e in &table.entries {
+            let (input, tap) = table.rows[e.row as usize];
+            let offset = table.taps[tap as usize];
+            for (j, w) in want[e.output as usize].iter_mut().enumerate() {
+                let mask = if e.pattern == SCALAR { Complex64::from(1.0) } else { values[e.pattern as usize][j % period] };
+                let from = (j as isize + offset).rem_euclid(slots as isize) as usize;
+                *w += mask * e.weight * self.messages[input as usize][from];
+            }
+        }
+        (table, want)
+    }
+}
+
+fn worst(a: &[Complex64], b: &[Complex64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max)
+}
+
+/// One linear map: right in the clear, and bit-equal for all instruction sets and for one thread.
+fn linear_case(log_n: u32, limbs: usize, gadget: Gadget, taps: &[isize], shape: (usize, usize), period: usize, drop: usize) {
+    let (inputs, outputs) = shape;
+    let bench = Bench::new(log_n, limbs + 1, gadget, taps, inputs, 40);
+    let ring = bench.context.ring();
+    let (table, mut want) = bench.table(taps, outputs, period);
+    let weight_bits = if drop > 0 { 45 * drop as i32 } else { 4 };
+    let scales = vec![2f64.powi(weight_bits); inputs];
+    let mut scale = Scale::pow2(40).mul(&Scale::pow2(weight_bits));
+    for m in &ring.moduli[limbs - drop..limbs] {
+        scale = scale.div_prime(m.q);
+    }
+    let bias: Vec<BiasPoly> = (0..outputs)
+        .map(|o| match o % 3 {
+            0 => BiasPoly::default(),
+            1 => BiasPoly(vec![(o as f64 * scale.to_f64()).round() as i64]),
+            _ => {
+                let values: Vec<Complex64> = (0..4).map(|j| Complex64::new(j as f64, o as f64)).collect();
+                BiasPoly(
+                    bench
+                        .context
+                        .encoder()
+                        .encode_periodic(&values)
+                        .expect("encode")
+                        .iter()
+                        .map(|c| (c * scale.to_f64()).round() as i64)
+                        .collect(),
+                )
+            }
+        })
+        .collect();
+    for (o, want) in want.iter_mut().enumerate() {
+        for (j, w) in want.iter_mut().enumerate() {
+            *w += match o % 3 {
+                0 => Complex64::default(),
+                1 => Complex64::from(o as f64),
+                _ => Complex64::new((j % 4) as f64, o as f64),
+            };
+        }
+    }
+    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: drop };
+    let mut first: Option<Vec<[RnsPoly; 2]>> = None;
+    for isa in Isa::available() {
+        let got = apply_linear(ring, isa, &bench.refs(), &op, &bench.keys).expect("linear");
+        if let Some(first) = &first {
+            assert!(*first == got, "{isa:?} differs from scalar");
+            continue;
+        }
+        for (o, (got, want)) in got.iter().zip(&want).enumerate() {
+            assert_eq!(got[0].rows(), limbs - drop);
+            let error = worst(&bench.decrypt(got, scale.clone()), want);
+            let bound = if drop > 0 { 2f64.powi(-17) } else { 0.6 };
+            assert!(error < bound, "output {o}: error 2^{:.1}", error.log2());
+        }
+        first = Some(got);
+    }
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
+    let again = one.install(|| apply_linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
+    assert!(first == Some(again), "one thread differs");
+}
+
+#[test]
+fn masked_convolution_with_dense_and_sparse_rows() {
+    linear_case(9, 4, Gadget { limbs: 5, alpha: 2 }, &[0, 1, -1, 8, 9], (3, 11), 16, 1);
+}
+
+#[test]
+fn scalars_only() {
+    linear_case(9, 3, Gadget { limbs: 3, alpha: 3 }, &[0, 5], (2, 9), 0, 1);
+}
+
+#[test]
+fn full_period_patterns_have_a_weight_for_each_word() {
+    linear_case(7, 3, Gadget { limbs: 4, alpha: 1 }, &[0, 3, -2], (2, 5), 64, 2);
+}
+
+#[test]
+fn short_runs_and_tiny_periods() {
+    linear_case(6, 2, Gadget { limbs: 2, alpha: 2 }, &[1], (1, 2), 8, 1);
+    linear_case(6, 3, Gadget { limbs: 3, alpha: 2 }, &[2, 0], (2, 8), 2, 1);
+    linear_case(10, 3, Gadget { limbs: 3, alpha: 2 }, &[2, 0], (2, 3), 1, 1);
+}
+
+#[test]
+fn many_digits_use_the_general_inner_product() {
+    linear_case(8, 8, Gadget { limbs: 8, alpha: 1 }, &[1, 0], (2, 3), 4, 1);
+}
+
+#[test]
+fn identity_taps_need_no_keys() {
+    linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (7, 10), 32, 1);
+    linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (4, 1), 0, 0);
+    let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
+    let (table, _) = bench.table(&[0], 2, 0);
+    let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1 };
+    assert!(apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
+    let (table, _) = bench.table(&[1], 2, 0);
+    let op = LinearOp { table: &table, ..op };
+    let error = apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
+    assert!(matches!(error, BundleError::MissingKey { .. }), "{error}");
+}
+
+#[test]
+fn more_rows_than_a_panel_holds() {
+    let taps: Vec<isize> = (0..90).collect();
+    linear_case(6, 2, Gadget { limbs: 2, alpha: 2 }, &taps, (9, 2), 4, 1);
+}
+
+#[test]
+fn pooling_keeps_its_scale() {
+    // rotations of single rows with weight 1 at scale 1, no rescale
+    let taps = [0, 1, 2, 4];
+    let gadget = Gadget { limbs: 2, alpha: 2 };
+    let bench = Bench::new(9, 2, gadget, &taps, 10, 40);
+    let mut table = LinearTable { taps: taps.to_vec(), outputs: 10, ..LinearTable::default() };
+    for input in 0..10 {
+        for tap in 0..taps.len() {
+            table.entries.push(LinearEntry { row: table.rows.len() as u32, output: input, pattern: SCALAR, weight: 1.0 });
+            table.rows.push((input, tap as u16));
+        }
+    }
+    let op = LinearOp { table: &table, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0 };
+    let got = apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+    let slots = bench.context.slots();
+    for (got, message) in got.iter().zip(&bench.messages) {
+        let want: Vec<Complex64> = (0..slots).map(|j| taps.iter().map(|&t| message[(j + t as usize) % slots]).sum()).collect();
+        assert!(worst(&bench.decrypt(got, Scale::pow2(40)), &want) < 1e-6);
+    }
+}
+
+#[test]
+fn contradictory_tables_are_refused() {
+    let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1], 2, 30);
+    let (good, _) = bench.table(&[1, 0], 3, 4);
+    let run = |table: &LinearTable, limbs_in: usize, drop_limbs: usize| {
+        let op = LinearOp { table, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs };
+        apply_linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
+    };
+    assert!(run(&good, 2, 1).is_ok());
+    assert!(matches!(run(&good, 2, 2), Err(BundleError::Limbs { .. })));
+    assert!(matches!(run(&good, 3, 1), Err(BundleError::Limbs { .. })));
+    let broken: [fn(&mut LinearTable); 8] = [
+        |t| t.outputs = 0,
+        |t| t.outputs = 2,
+        |t| t.period = 3,
+        |t| t.patterns[0].truncate(3),
+        |t| t.rows[0].0 = 9,
+        |t| t.rows[0].1 = 9,
+        |t| t.entries.swap(0, 5),
+        |t| t.entries[0].weight = f64::NAN,
+    ];
+    for (i, break_it) in broken.iter().enumerate() {
+        let mut table = good.clone();
+        break_it(&mut table);
+        assert!(matches!(run(&table, 2, 1), Err(BundleError::Table(_))), "case {i}");
+    }
+}
+
+#[test]
+fn products_multiply_slots() {
+    for (limbs, gadget) in [(4, Gadget { limbs: 5, alpha: 2 }), (5, Gadget { limbs: 5, alpha: 5 }), (3, Gadget { limbs: 5, alpha: 1 })] {
+        let bench = Bench::new(9, 5, gadget, &[3], 6, 40);
+        let ring = bench.context.ring();
+        let refs = bench.refs();
+        let (left, right) = refs.split_at(3);
+        let parts = |x: &[Complex64], y: &[Complex64], f: fn(Complex64, Complex64) -> Complex64| -> Vec<Complex64> {
+            x.iter().zip(y).map(|(&x, &y)| f(x, y)).collect()
+        };
+        let pair = |x: Complex64, y: Complex64| Complex64::new(x.re * y.re, x.im * y.im);
+        let plain = Scale::pow2(80);
+        let packed = Scale::pow2(82);
+        let mut first: Option<Vec<Vec<[RnsPoly; 2]>>> = None;
+        for isa in Isa::available() {
+            let got = vec![
+                pair_square(ring, isa, &refs, limbs, &bench.keys, gadget).expect("square"),
+                pair_mul(ring, isa, left, right, limbs, &bench.keys, gadget).expect("product"),
+                mul_relin(ring, isa, left, right, limbs, &bench.keys, gadget).expect("product"),
+                square_relin(ring, isa, left, limbs, &bench.keys, gadget).expect("square"),
+                vec![rotate(ring, isa, refs[0], limbs, Galois::rotation(3, ring.log_n), &bench.keys, gadget).expect("rotation")],
+                vec![conjugate(ring, isa, refs[0], limbs, &bench.keys, gadget).expect("conjugation")],
+            ];
+            if let Some(first) = &first {
+                assert!(*first == got, "{isa:?} differs");
+                continue;
+            }
+            let m = &bench.messages;
+            for (i, z) in m.iter().enumerate() {
+                assert!(worst(&bench.decrypt(&got[0][i], packed.clone()), &parts(z, z, pair)) < 1e-6, "square {i}");
+            }
+            for i in 0..3 {
+                assert!(worst(&bench.decrypt(&got[1][i], packed.clone()), &parts(&m[i], &m[i + 3], pair)) < 1e-6);
+                assert!(worst(&bench.decrypt(&got[2][i], plain.clone()), &parts(&m[i], &m[i + 3], |x, y| x * y)) < 1e-6);
+                assert!(worst(&bench.decrypt(&got[3][i], plain.clone()), &parts(&m[i], &m[i], |x, y| x * y)) < 1e-6);
+            }
+            let rotated: Vec<Complex64> = (0..m[0].len()).map(|j| m[0][(j + 3) % m[0].len()]).collect();
+            assert!(worst(&bench.decrypt(&got[4][0], Scale::pow2(40)), &rotated) < 1e-7);
+            let conjugated: Vec<Complex64> = m[0].iter().map(|z| z.conj()).collect();
+            assert!(worst(&bench.decrypt(&got[5][0], Scale::pow2(40)), &conjugated) < 1e-7);
+            first = Some(got);
+        }
+    }
+}

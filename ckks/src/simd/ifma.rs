@@ -1,0 +1,143 @@
+//! Lanes in AVX-512 registers with 52-bit multiply-add.
+
+use super::lanes::Lanes;
+use core::arch::x86_64::*;
+
+/// Proof that the code runs with AVX-512 F, DQ and IFMA enabled.
+#[derive(Clone, Copy)]
+pub(super) struct Ifma(());
+
+impl Ifma {
+    /// # Safety
+    /// The caller must be compiled with, and run on a machine with, AVX-512 F, DQ and IFMA.
+    #[inline(always)]
+    pub unsafe fn assume() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_setzero_si512() }
+    }
+    /// `a` plus the low 52 bits of the product of the low 52 bits of `x` and `y`.
+    #[inline(always)]
+    fn lo(self, a: __m512i, x: __m512i, y: __m512i) -> __m512i {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_madd52lo_epu64(a, x, y) }
+    }
+    /// As `lo`, with bits 52 to 103 of the product.
+    #[inline(always)]
+    fn hi(self, a: __m512i, x: __m512i, y: __m512i) -> __m512i {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_madd52hi_epu64(a, x, y) }
+    }
+    #[inline(always)]
+    fn shr52(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_srli_epi64::<52>(a) }
+    }
+}
+
+impl Lanes for Ifma {
+    type V = __m512i;
+    /// Low and high 52-bit halves; each holds 2^12 summands.
+    type Acc = (__m512i, __m512i);
+
+    #[inline(always)]
+    fn splat(self, x: u64) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_set1_epi64(x as i64) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const u64) -> Self::V {
+        // SAFETY: the caller's promise; the token proves the features.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut u64, v: Self::V) {
+        // SAFETY: the caller's promise; the token proves the features.
+        unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+    #[inline(always)]
+    fn prefetch<const NEAR: bool>(self, p: *const u64) {
+        // SAFETY: prefetching has no architectural effect at any address.
+        unsafe {
+            if NEAR {
+                _mm_prefetch::<_MM_HINT_T0>(p.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(p.cast());
+            }
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_add_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_sub_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_min_epu64(a, b) }
+    }
+    #[inline(always)]
+    fn permute(self, pattern: &[u64; 8], v: Self::V) -> Self::V {
+        // SAFETY: the token proves the features; the pattern is eight words.
+        unsafe { _mm512_permutexvar_epi64(_mm512_loadu_si512(pattern.as_ptr().cast()), v) }
+    }
+    #[inline(always)]
+    fn acc(self) -> Self::Acc {
+        (self.zero(), self.zero())
+    }
+    #[inline(always)]
+    fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc {
+        (self.lo(acc.0, x, y), self.hi(acc.1, x, y))
+    }
+    #[inline(always)]
+    fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
+        let h = self.add(acc.1, self.shr52(acc.0));
+        let m = self.lo(self.zero(), acc.0, qinv);
+        let u = self.sub(h, self.hi(self.zero(), m, q));
+        self.min(u, self.add(u, q))
+    }
+    #[inline(always)]
+    fn redc2(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
+        let h = self.add(acc.1, self.shr52(acc.0));
+        let m = self.lo(self.zero(), acc.0, qinv);
+        let u = self.add(self.sub(h, self.hi(self.zero(), m, q)), q);
+        let m = self.lo(self.zero(), u, qinv);
+        let v = self.sub(self.shr52(u), self.hi(self.zero(), m, q));
+        self.min(v, self.add(v, q))
+    }
+    #[inline(always)]
+    fn shoup(self, x: Self::V, w: Self::V, w2: Self::V, q: Self::V) -> Self::V {
+        let t = self.hi(self.zero(), x, w2);
+        let d = self.sub(self.lo(self.zero(), x, w), self.lo(self.zero(), t, q));
+        // SAFETY: the token proves the features.
+        let r = unsafe { _mm512_and_si512(d, _mm512_set1_epi64(super::lanes::MASK52 as i64)) };
+        self.reduce_once(r, q)
+    }
+    #[inline(always)]
+    unsafe fn weighted_sum(self, x: &[*const u64], c: &[f64], at: usize) -> Self::V {
+        // SAFETY: the caller's promise; the token proves the features.
+        unsafe {
+            let mut s = _mm512_setzero_pd();
+            for j in 0..x.len() {
+                let x = _mm512_cvtepu64_pd(_mm512_loadu_si512(x.get_unchecked(j).add(at).cast()));
+                s = _mm512_add_pd(s, _mm512_mul_pd(x, _mm512_set1_pd(*c.get_unchecked(j))));
+            }
+            _mm512_cvtpd_epu64(s)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scaled_residues(self, x: *const f64, c: f64, q: Self::V) -> Self::V {
+        // SAFETY: the caller's promise; the token proves the features.
+        let v = unsafe { _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_loadu_pd(x), _mm512_set1_pd(c))) };
+        self.min(v, self.add(v, q))
+    }
+}

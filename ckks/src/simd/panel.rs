@@ -1,0 +1,551 @@
+//! The fused linear map on one limb: rotated inner products of a tile, then a register-blocked multiply-accumulate.
+//!
+//! A *panel* is a set of rows `(input, tap)` of a linear map. For a tile of [`TILE`] words, each row's rotated key
+//! inner product is written to one *slot* of a column buffer, and every output then takes its sum over the slots.
+//! Dense slots use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product", 1968):
+//! `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by all outputs and `sum w0 w1` is a
+//! constant; this halves the multiplications. Slots that few outputs use are added one by one.
+//!
+//! Slots hold values times `R^2`, weights are plain residues, and sums are reduced by `R^2`.
+
+use super::Isa;
+use super::lanes::{Kernel, Lanes, ModulusLanes};
+use crate::ring::{GaloisTable, Modulus};
+use std::ops::Range;
+
+/// Words of a limb that are processed at a time.
+pub const TILE: usize = 32;
+/// Most columns (eight words of one component) of a tile.
+const COLUMNS: usize = 2 * TILE / 8;
+/// Outputs whose accumulators fit the registers.
+const GROUP: usize = 8;
+
+/// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of the limb (at least
+/// eight words, or exactly eight words with one weight for each when runs are shorter): dense weights by output group
+/// and slot, then sparse weights by output, then one constant for each output.
+#[derive(Clone, Debug)]
+pub struct PanelShape {
+    outputs: usize,
+    dense: usize,
+    slots: usize,
+    sparse_start: Vec<u32>,
+    sparse_slots: Vec<u32>,
+    run: usize,
+    lanes: usize,
+}
+
+impl PanelShape {
+    /// Most slots of a panel: sums of that many products fit the accumulators, and a tile's columns fit L2.
+    pub const MAX_SLOTS: usize = 768;
+
+    /// A panel with slots `0..dense` dense (`dense` even), and for each output the list of further slots it uses, all
+    /// below `slots`. `run` is the number of consecutive limb words with equal weights, a power of two.
+    pub fn new(dense: usize, slots: usize, sparse: &[Vec<u32>], run: usize) -> Self {
+        assert!(dense.is_multiple_of(2) && dense <= slots && slots <= Self::MAX_SLOTS && run.is_power_of_two());
+        let mut sparse_start = vec![0];
+        let mut sparse_slots = Vec::new();
+        for list in sparse {
+            assert!(list.iter().all(|&s| (s as usize) < slots) && list.len() <= Self::MAX_SLOTS);
+            sparse_slots.extend_from_slice(list);
+            sparse_start.push(sparse_slots.len() as u32);
+        }
+        let lanes = if run < 8 { 8 } else { 1 };
+        Self { outputs: sparse.len(), dense, slots, sparse_start, sparse_slots, run: run.max(8), lanes }
+    }
+
+    /// Limb words that one unit serves, at least eight.
+    pub fn unit_span(&self) -> usize {
+        self.run
+    }
+
+    /// Words for each weight: 1, or 8 when every limb word has its own weight.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Weights of one unit before the constants.
+    pub fn cells(&self) -> usize {
+        self.dense * self.outputs + self.sparse_slots.len()
+    }
+
+    /// Distance between units in words.
+    pub fn unit_stride(&self) -> usize {
+        ((self.cells() + self.outputs) * self.lanes).next_multiple_of(8)
+    }
+
+    /// Cell of the dense weight of (slot, output).
+    pub fn dense_cell(&self, slot: usize, output: usize) -> usize {
+        let group = output / GROUP * GROUP;
+        let width = GROUP.min(self.outputs - group);
+        group * self.dense + slot * width + output % GROUP
+    }
+
+    /// Cells of the sparse weights of one output, in the order of its list.
+    pub fn sparse_cells(&self, output: usize) -> Range<usize> {
+        let base = self.dense * self.outputs;
+        base + self.sparse_start[output] as usize..base + self.sparse_start[output + 1] as usize
+    }
+
+    /// Words of column scratch that [`linear_tiles`] needs.
+    pub fn scratch_words(&self) -> usize {
+        COLUMNS * self.column_stride()
+    }
+
+    fn column_stride(&self) -> usize {
+        self.slots * 8 + 8 // off powers of two
+    }
+}
+
+/// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double precision.
+pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64])], out: &mut [u64]) {
+    assert!(terms.iter().all(|(_, p)| p.len() == out.len()));
+    if let [(weight, pattern)] = terms {
+        let bound = (m.q / 2) as f64;
+        let top = pattern.iter().fold(0f64, |top, x| top.max(x.abs()));
+        if (top * weight.abs()) < bound && out.len().is_multiple_of(8) {
+            return isa.run(ScaledResidues { m, weight: *weight, pattern, out });
+        }
+    }
+    for (j, out) in out.iter_mut().enumerate() {
+        *out = m.from_f64(terms.iter().fold(0.0, |s, (w, p)| s + w * p[j]));
+    }
+}
+
+struct ScaledResidues<'a> {
+    m: &'a Modulus,
+    weight: f64,
+    pattern: &'a [f64],
+    out: &'a mut [u64],
+}
+
+impl Kernel for ScaledResidues<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let q = lanes.splat(self.m.q);
+        for at in (0..self.out.len()).step_by(8) {
+            // SAFETY: both slices have this length, a multiple of eight.
+            unsafe {
+                let v = lanes.scaled_residues(self.pattern.as_ptr().add(at), self.weight, q);
+                lanes.store(self.out.as_mut_ptr().add(at), v);
+            }
+        }
+    }
+}
+
+/// Computes the constants of consecutive units whose weights are in place.
+pub fn finish_units(isa: Isa, m: &Modulus, shape: &PanelShape, units: &mut [u64]) {
+    assert!(units.len().is_multiple_of(shape.unit_stride()));
+    for unit in units.chunks_exact_mut(shape.unit_stride()) {
+        let (weights, constants) = unit.split_at_mut(shape.cells() * shape.lanes);
+        for first in (0..shape.outputs).step_by(GROUP) {
+            let width = GROUP.min(shape.outputs - first);
+            let dense = &weights[first * shape.dense * shape.lanes..][..shape.dense * width * shape.lanes];
+            let constants = &mut constants[first * shape.lanes..][..width * shape.lanes];
+            if shape.lanes == 8 || width == 8 {
+                // Eight outputs of a pair, or eight lanes of an output, are consecutive.
+                isa.run(PairConstants { m, dense, constants });
+                continue;
+            }
+            for (o, constant) in constants.iter_mut().enumerate() {
+                let pairs = dense.chunks_exact(2 * width);
+                *constant = pairs.fold(0, |s, p| {
+                    let low = m.redc(p[o] as u128 * p[width + o] as u128);
+                    m.add(s, m.redc(low as u128))
+                });
+            }
+        }
+    }
+}
+
+/// `constants[i] = sum_p w[2p][i] w[2p + 1][i] / R^2`, where each `w[s]` has the length of `constants`.
+struct PairConstants<'a> {
+    m: &'a Modulus,
+    dense: &'a [u64],
+    constants: &'a mut [u64],
+}
+
+impl Kernel for PairConstants<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let m = ModulusLanes::new(lanes, self.m);
+        let width = self.constants.len();
+        let pairs = self.dense.len() / (2 * width);
+        for i in (0..width).step_by(8) {
+            let mut acc = lanes.acc();
+            // SAFETY: `dense` holds `2 pairs` runs of `width` words, and `width` is a multiple of eight.
+            unsafe {
+                for p in 0..pairs {
+                    let w = self.dense.as_ptr().add(2 * p * width + i);
+                    acc = lanes.mac(acc, lanes.load(w), lanes.load(w.add(width)));
+                }
+                let v = lanes.redc2(acc, m.q, m.qinv);
+                lanes.store(self.constants.as_mut_ptr().add(i), v);
+            }
+        }
+    }
+}
+
+/// A row of a panel: the slot it fills and the input it reads.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelRow {
+    /// Slot in `0..slots`.
+    pub slot: u32,
+    /// Index of the input.
+    pub input: u32,
+}
+
+/// The rows of one rotation.
+pub struct TapRows<'a> {
+    /// The rotation's permutation.
+    pub table: &'a GaloisTable,
+    /// Key limbs by digit, pre-permuted by the inverse automorphism and times `R^3`.
+    pub keys: Vec<[&'a [u64]; 2]>,
+    /// Rows of this rotation.
+    pub rows: Vec<PanelRow>,
+}
+
+/// The limbs of one input at one modulus.
+pub struct InputLimbs<'a> {
+    /// Extended digits of `c1`; may be empty when no rotation reads this input.
+    pub digits: Vec<&'a [u64]>,
+    /// The ciphertext's own limbs, absent at special primes.
+    pub own: Option<[&'a [u64]; 2]>,
+}
+
+/// One panel at one limb.
+pub struct LimbPanel<'a> {
+    /// The modulus.
+    pub modulus: &'a Modulus,
+    /// Degree: length of all limbs.
+    pub n: usize,
+    /// Slots and weights.
+    pub shape: &'a PanelShape,
+    /// `P R^3 mod q`: factor of the ciphertext's own limbs.
+    pub own_factor: u64,
+    /// Inputs.
+    pub inputs: Vec<InputLimbs<'a>>,
+    /// Rotations.
+    pub taps: Vec<TapRows<'a>>,
+    /// Unrotated rows; they need the inputs' own limbs.
+    pub identity: Vec<PanelRow>,
+    /// Slots without a row; they read as zero.
+    pub padding: Vec<u32>,
+    /// All units.
+    pub weights: &'a [u64],
+}
+
+impl LimbPanel<'_> {
+    /// Checks everything that the unchecked loops rely on.
+    fn check(&self) {
+        let (n, shape) = (self.n, self.shape);
+        let digits = self.taps.first().map_or(0, |t| t.keys.len());
+        assert!(n >= TILE && n.is_multiple_of(TILE));
+        assert_eq!(self.weights.len(), n / shape.unit_span().min(n) * shape.unit_stride());
+        for input in &self.inputs {
+            assert!(input.digits.iter().all(|d| d.len() == n) && input.own.iter().flatten().all(|d| d.len() == n));
+        }
+        for tap in &self.taps {
+            assert!(tap.table.n() == n && tap.keys.len() == digits && digits > 0);
+            assert!(tap.keys.iter().flatten().all(|k| k.len() == n));
+            for row in &tap.rows {
+                assert!((row.slot as usize) < shape.slots && self.inputs[row.input as usize].digits.len() == digits);
+            }
+        }
+        for row in &self.identity {
+            assert!((row.slot as usize) < shape.slots && self.inputs[row.input as usize].own.is_some());
+        }
+        assert!(self.padding.iter().all(|&s| (s as usize) < shape.slots));
+    }
+}
+
+/// Computes words `start..start + len` of all outputs of one panel at one limb: `out[2 o + c]` is component `c` of
+/// output `o`, all of equal length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`.
+/// `scratch` has at least [`PanelShape::scratch_words`] words.
+pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&mut [u64]], accumulate: bool, scratch: &mut [u64]) {
+    panel.check();
+    let shape = panel.shape;
+    let len = out.first().map_or(0, |o| o.len());
+    assert!(out.len() == 2 * shape.outputs && out.iter().all(|o| o.len() == len));
+    assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n);
+    assert!(scratch.len() >= shape.scratch_words());
+    let digits = panel.taps.first().map_or(0, |t| t.keys.len());
+    for tile in (0..len).step_by(TILE) {
+        let columns = Columns { panel, start: start + tile, x: scratch.as_mut_ptr() };
+        match digits {
+            0 | 1 => isa.run(FillColumns::<1>(columns)),
+            2 => isa.run(FillColumns::<2>(columns)),
+            3 => isa.run(FillColumns::<3>(columns)),
+            4 => isa.run(FillColumns::<4>(columns)),
+            5 => isa.run(FillColumns::<5>(columns)),
+            6 => isa.run(FillColumns::<6>(columns)),
+            _ => isa.run(FillColumns::<0>(columns)),
+        }
+        let span = TILE.min(shape.unit_span());
+        for step in (0..TILE).step_by(span) {
+            let unit = &panel.weights[(start + tile + step) / shape.unit_span() * shape.unit_stride()..];
+            let mut xi = [0; 8 * COLUMNS];
+            let mut sums = Sums {
+                panel,
+                unit: &unit[..shape.unit_stride()],
+                columns: 2 * step / 8..2 * (step + span) / 8,
+                x: scratch.as_ptr(),
+                xi: &mut xi,
+                first: 0,
+                out,
+                at: tile,
+                accumulate,
+            };
+            isa.run(PairProducts(&mut sums));
+            for first in (0..shape.outputs).step_by(GROUP) {
+                sums.first = first;
+                match (shape.lanes == 8, shape.outputs - first) {
+                    (false, 1) => isa.run(Accumulate::<1, false>(&mut sums)),
+                    (false, 2) => isa.run(Accumulate::<2, false>(&mut sums)),
+                    (false, 3) => isa.run(Accumulate::<3, false>(&mut sums)),
+                    (false, 4) => isa.run(Accumulate::<4, false>(&mut sums)),
+                    (false, 5) => isa.run(Accumulate::<5, false>(&mut sums)),
+                    (false, 6) => isa.run(Accumulate::<6, false>(&mut sums)),
+                    (false, 7) => isa.run(Accumulate::<7, false>(&mut sums)),
+                    (false, _) => isa.run(Accumulate::<8, false>(&mut sums)),
+                    (true, 1) => isa.run(Accumulate::<1, true>(&mut sums)),
+                    (true, 2) => isa.run(Accumulate::<2, true>(&mut sums)),
+                    (true, 3) => isa.run(Accumulate::<3, true>(&mut sums)),
+                    (true, 4) => isa.run(Accumulate::<4, true>(&mut sums)),
+                    (true, 5) => isa.run(Accumulate::<5, true>(&mut sums)),
+                    (true, 6) => isa.run(Accumulate::<6, true>(&mut sums)),
+                    (true, 7) => isa.run(Accumulate::<7, true>(&mut sums)),
+                    (true, _) => isa.run(Accumulate::<8, true>(&mut sums)),
+                }
+            }
+        }
+    }
+}
+
+/// A checked panel, a tile inside it and column scratch of sufficient size.
+struct Columns<'a> {
+    panel: &'a LimbPanel<'a>,
+    start: usize,
+    x: *mut u64,
+}
+
+/// Fills the columns of one tile. `D` is the number of digits, 0 for any number above six.
+struct FillColumns<'a, const D: usize>(Columns<'a>);
+
+/// Digits that one reduction takes with the own limb: seven products stay below `2 q 2^52`.
+const DIGIT_RUN: usize = 6;
+
+impl<const D: usize> Kernel for FillColumns<'_, D> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Columns { panel, start, x } = self.0;
+        let m = ModulusLanes::new(lanes, panel.modulus);
+        let own_factor = lanes.splat(panel.own_factor);
+        let stride = panel.shape.column_stride();
+        // The tile's weights are fetched while inner products run.
+        let unit = panel.weights.as_ptr().wrapping_add(start / panel.shape.run * panel.shape.unit_stride());
+        let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
+        let fresh = start.is_multiple_of(panel.shape.run) && panel.shape.run < panel.n;
+        let lines = if fresh { panel.shape.unit_stride() / 8 } else { 0 };
+        let per_row = lines.div_ceil(rows.max(1));
+        let mut line = 0;
+        // SAFETY: `LimbPanel::check` has seen that limbs, keys and tables have length n, that slots and inputs are in
+        // range and that own limbs exist where they are read; `x` has room for all slots of all columns.
+        unsafe {
+            for tap in &panel.taps {
+                let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + TILE / 8);
+                let patterns = tap.table.patterns();
+                let source = (*map.get_unchecked(0) & !7) as usize / TILE * TILE;
+                for (r, row) in tap.rows.iter().enumerate() {
+                    if let Some(next) = tap.rows.get(r + 2) {
+                        let input = panel.inputs.get_unchecked(next.input as usize);
+                        for b in 0..TILE / 8 {
+                            for d in &input.digits {
+                                lanes.prefetch::<true>(d.as_ptr().wrapping_add(source + 8 * b));
+                            }
+                            if let Some([c0, _]) = &input.own {
+                                lanes.prefetch::<true>(c0.as_ptr().wrapping_add(source + 8 * b));
+                            }
+                        }
+                    }
+                    for _ in 0..per_row {
+                        lanes.prefetch::<false>(unit.wrapping_add(8 * line));
+                        line += 1;
+                    }
+                    let input = panel.inputs.get_unchecked(row.input as usize);
+                    let to = x.add(row.slot as usize * 8);
+                    let digits = input.digits.as_ptr();
+                    let keys = tap.keys.as_ptr();
+                    let count = if D == 0 { tap.keys.len() } else { D };
+                    for b in 0..TILE / 8 {
+                        let map = *map.get_unchecked(b);
+                        let s = (map & !7) as usize;
+                        let mut acc = [lanes.acc(); 2];
+                        let mut high = [lanes.splat(0); 2];
+                        for d in 0..count {
+                            if D == 0 && d > 0 && d % DIGIT_RUN == 0 {
+                                for c in 0..2 {
+                                    let v = lanes.reduce_once(lanes.redc1(acc[c], m.q, m.qinv), m.q);
+                                    high[c] = lanes.add_mod(high[c], v, m.q);
+                                    acc[c] = lanes.acc();
+                                }
+                            }
+                            let v = lanes.load((*digits.add(d)).as_ptr().add(s));
+                            let [k0, k1] = *keys.add(d);
+                            acc[0] = lanes.mac(acc[0], v, lanes.load(k0.as_ptr().add(s)));
+                            acc[1] = lanes.mac(acc[1], v, lanes.load(k1.as_ptr().add(s)));
+                        }
+                        if let Some([c0, _]) = &input.own {
+                            acc[0] = lanes.mac(acc[0], lanes.load(c0.as_ptr().add(s)), own_factor);
+                        }
+                        let pattern = patterns.get_unchecked((map & 7) as usize);
+                        for c in 0..2 {
+                            let mut v = lanes.redc1(acc[c], m.q, m.qinv);
+                            if D == 0 {
+                                v = lanes.add_mod(high[c], lanes.reduce_once(v, m.q), m.q);
+                            }
+                            lanes.store(to.add((2 * b + c) * stride), lanes.permute(pattern, v));
+                        }
+                    }
+                }
+            }
+            for row in &panel.identity {
+                let Some(own) = &panel.inputs.get_unchecked(row.input as usize).own else {
+                    continue;
+                };
+                for b in 0..TILE / 8 {
+                    for (c, limb) in own.iter().enumerate() {
+                        let v = lanes.mac(lanes.acc(), lanes.load(limb.as_ptr().add(start + 8 * b)), own_factor);
+                        let v = lanes.redc1(v, m.q, m.qinv);
+                        lanes.store(x.add((2 * b + c) * stride + row.slot as usize * 8), v);
+                    }
+                }
+            }
+            for &slot in &panel.padding {
+                for column in 0..COLUMNS {
+                    lanes.store(x.add(column * stride + slot as usize * 8), lanes.splat(0));
+                }
+            }
+        }
+    }
+}
+
+/// The sums over filled columns: `columns` of a tile that starts at word `at` of `out`, with the weights of one unit.
+struct Sums<'a, 'b, 'c> {
+    panel: &'a LimbPanel<'a>,
+    unit: &'a [u64],
+    columns: Range<usize>,
+    x: *const u64,
+    xi: &'a mut [u64; 8 * COLUMNS],
+    first: usize,
+    out: &'b mut [&'c mut [u64]],
+    at: usize,
+    accumulate: bool,
+}
+
+/// `xi = sum_p x[2p] x[2p + 1] / R^2` for each column.
+struct PairProducts<'s, 'a, 'b, 'c>(&'s mut Sums<'a, 'b, 'c>);
+
+impl Kernel for PairProducts<'_, '_, '_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let s = self.0;
+        let m = ModulusLanes::new(lanes, s.panel.modulus);
+        let stride = s.panel.shape.column_stride();
+        for pair in s.columns.clone().step_by(2) {
+            // SAFETY: columns come in pairs (two components); all slots are filled.
+            unsafe {
+                let x = [s.x.add(pair * stride), s.x.add((pair + 1) * stride)];
+                let mut acc = [lanes.acc(); 4]; // two chains for each column
+                let pairs = s.panel.shape.dense / 2;
+                let mut p = 0;
+                while p + 1 < pairs {
+                    for c in 0..2 {
+                        let x = x[c].add(16 * p);
+                        acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
+                        acc[c + 2] = lanes.mac(acc[c + 2], lanes.load(x.add(16)), lanes.load(x.add(24)));
+                    }
+                    p += 2;
+                }
+                if p < pairs {
+                    for c in 0..2 {
+                        let x = x[c].add(16 * p);
+                        acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
+                    }
+                }
+                for c in 0..2 {
+                    let a = lanes.redc2(acc[c], m.q, m.qinv);
+                    let b = lanes.redc2(acc[c + 2], m.q, m.qinv);
+                    lanes.store(s.xi.as_mut_ptr().add(8 * (pair + c)), lanes.add_mod(a, b, m.q));
+                }
+            }
+        }
+    }
+}
+
+/// Sums of outputs `first..first + O`; with `VEC` each weight is eight words.
+struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const VEC: bool>(&'s mut Sums<'a, 'b, 'c>);
+
+impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, VEC> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let s = self.0;
+        let shape = s.panel.shape;
+        let m = ModulusLanes::new(lanes, s.panel.modulus);
+        let stride = shape.column_stride();
+        let width = if VEC { 8 } else { 1 };
+        // SAFETY: a unit holds dense cells by group, sparse cells by output and constants; slots are in range and
+        // filled; outputs are at least `at + TILE` long.
+        unsafe {
+            let unit = s.unit.as_ptr();
+            let dense = unit.add(s.first * shape.dense * width);
+            let sparse = unit.add(shape.dense * shape.outputs * width);
+            let constants = unit.add((shape.cells() + s.first) * width);
+            for column in s.columns.clone() {
+                let x = s.x.add(column * stride);
+                let mut acc = [lanes.acc(); O];
+                for p in 0..shape.dense / 2 {
+                    let (x0, x1) = (lanes.load(x.add(16 * p)), lanes.load(x.add(16 * p + 8)));
+                    let w = dense.add(2 * p * O * width);
+                    for o in 0..O {
+                        let w0 = weight::<L, VEC>(lanes, w, o);
+                        let w1 = weight::<L, VEC>(lanes, w, O + o);
+                        acc[o] = lanes.mac(acc[o], lanes.add(x0, w1), lanes.add(x1, w0));
+                    }
+                }
+                let xi = lanes.load(s.xi.as_ptr().add(8 * column));
+                for o in 0..O {
+                    let list = *shape.sparse_start.get_unchecked(s.first + o) as usize
+                        ..*shape.sparse_start.get_unchecked(s.first + o + 1) as usize;
+                    for e in list {
+                        let slot = *shape.sparse_slots.get_unchecked(e) as usize;
+                        let w = weight::<L, VEC>(lanes, sparse, e);
+                        acc[o] = lanes.mac(acc[o], lanes.load(x.add(8 * slot)), w);
+                    }
+                    let v = lanes.sub_mod(lanes.redc2(acc[o], m.q, m.qinv), xi, m.q);
+                    let mut v = lanes.sub_mod(v, weight::<L, VEC>(lanes, constants, o), m.q);
+                    let row = s.out.get_unchecked_mut(2 * (s.first + o) + column % 2);
+                    let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
+                    if s.accumulate {
+                        v = lanes.add_mod(v, lanes.load(to), m.q);
+                    }
+                    lanes.store(to, v);
+                }
+            }
+        }
+    }
+}
+
+/// Weight `i`: one word for all lanes, or eight words.
+///
+/// # Safety
+/// `w` must hold that weight.
+#[inline(always)]
+unsafe fn weight<L: Lanes, const VEC: bool>(lanes: L, w: *const u64, i: usize) -> L::V {
+    // SAFETY: the caller's promise.
+    unsafe { if VEC { lanes.load(w.add(8 * i)) } else { lanes.splat(*w.add(i)) } }
+}

@@ -1,0 +1,1 @@
+//! Every kernel on every instruction set, bit by bit against slow 128-bit arithmetic.
