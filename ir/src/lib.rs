@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod consts;
+pub mod container;
 pub mod error;
 pub mod graph;
 pub mod he;

@@ -3,6 +3,7 @@
 //! A program is a graph whose node order is the execution order; `free` lists the values whose buffers end with an
 //! instruction. Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
 
+pub mod file;
 mod interp;
 mod verify;
 

@@ -364,6 +364,6 @@ mod tests {
         assert_eq!(ranges(&g, &[1., -3., 2., 0.5], 2).unwrap(), [3.0, 9.0]);
         assert_eq!(interp(&g, &[1., -3., 2., 0.5], 2).unwrap(), [vec![1., 9., 4., 0.25], vec![1., -3., 2., 0.5]]);
         assert_eq!(interp(&g, &[1., 2., 3.], 2).unwrap_err(), InterpError::InputSize { got: 1, want: 2 });
-        assert_eq!(interp(&g, &[], 0).unwrap(), [vec![], vec![]]);
+        assert_eq!(interp(&g, &[], 0).unwrap(), [Vec::<f32>::new(), Vec::new()]);
     }
 }

@@ -1,0 +1,382 @@
+//! The one file format for programs, keys and ciphertexts: safetensors with checked metadata.
+//!
+//! A file is an 8-byte little-endian header length, a JSON header (tensor name → dtype, shape, offsets; `__metadata__`: strings), and the
+//! tensors' bytes. Chiffre's metadata has `chiffre.kind`, `chiffre.format` and `chiffre.digest`: BLAKE3 over all other metadata and all tensors.
+//! Reading checks header size, kind, format, offsets against the file's length, and the digest, before any tensor is used; it never
+//! allocates more than the file holds. Writing streams to `NAME.partial`, which takes the final name only when complete.
+//! (The reader is ours because tensors are read one by one from files larger than we want in memory, without `unsafe` mapping;
+//! a test checks that the `safetensors` crate reads the same files.)
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Version of the metadata.
+pub const FORMAT: &str = "1";
+const MAX_HEADER: u64 = 64 << 20;
+const DIGEST: &str = "chiffre.digest";
+
+/// A file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The content is not what it should be.
+    #[error("{path}: {message}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl ContainerError {
+    /// True if the file's content is at fault rather than the disk.
+    pub fn is_content(&self) -> bool {
+        matches!(self, ContainerError::Content { .. })
+    }
+}
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dtype {
+    /// Bytes.
+    U8,
+    /// Signed bytes.
+    I8,
+    /// 32-bit floats.
+    F32,
+    /// 64-bit words.
+    U64,
+}
+impl Dtype {
+    fn size(self) -> u64 {
+        match self {
+            Dtype::U8 | Dtype::I8 => 1,
+            Dtype::F32 => 4,
+            Dtype::U64 => 8,
+        }
+    }
+}
+
+/// A tensor's entry in the header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Extents.
+    pub shape: Vec<u64>,
+    /// Begin and end in the data part.
+    pub data_offsets: [u64; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: BTreeMap<String, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
+    shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))
+}
+
+/// Writes a container; tensors are declared first and then written in order of their names.
+pub struct Writer {
+    path: PathBuf,
+    partial: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    pending: std::vec::IntoIter<(String, TensorInfo)>,
+    digest_at: u64,
+}
+
+impl Writer {
+    /// Starts a file of this kind.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn create(
+        path: &Path,
+        kind: &str,
+        mut metadata: BTreeMap<String, String>,
+        tensors: &[(String, Dtype, Vec<usize>)],
+    ) -> Result<Writer, ContainerError> {
+        let mut name = path.file_name().map(|n| n.to_os_string()).unwrap_or_default();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        let io = |source| ContainerError::Io { path: path.into(), source };
+        metadata.insert("chiffre.format".into(), FORMAT.into());
+        metadata.insert("chiffre.kind".into(), kind.into());
+        let mut sorted = tensors.to_vec();
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut at = 0;
+        let mut infos = BTreeMap::new();
+        for (n, dtype, shape) in sorted {
+            let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+            let end = at + byte_len(dtype, &shape).unwrap_or(0);
+            infos.insert(n, TensorInfo { dtype, shape, data_offsets: [at, end] });
+            at = end;
+        }
+        let hasher = hash_metadata(&metadata, &infos);
+        let placeholder = "0".repeat(64);
+        metadata.insert(DIGEST.into(), placeholder.clone());
+        let mut json = serde_json::to_string(&Header { metadata, tensors: infos.clone() }).map_err(|e| io(e.into()))?;
+        json.push_str(&" ".repeat(json.len().next_multiple_of(8) - json.len()));
+        let key = format!("\"{DIGEST}\":\"{placeholder}");
+        let digest_at = json.find(&key).map_or(0, |p| 8 + p + key.len() - 64) as u64;
+        let mut file = BufWriter::with_capacity(1 << 20, private_file(&partial).map_err(io)?);
+        file.write_all(&(json.len() as u64).to_le_bytes()).map_err(io)?;
+        file.write_all(json.as_bytes()).map_err(io)?;
+        let pending = infos.into_iter().collect::<Vec<_>>().into_iter();
+        Ok(Writer { path: path.into(), partial, file, hasher, pending, digest_at })
+    }
+    /// Writes the next tensor's bytes; `name` must be the next in order.
+    ///
+    /// # Errors
+    /// Any I/O error, or a tensor that was not declared so.
+    pub fn tensor(&mut self, name: &str, bytes: &[u8]) -> Result<(), ContainerError> {
+        match self.pending.next() {
+            Some((n, i)) if n == name && i.data_offsets[1] - i.data_offsets[0] == bytes.len() as u64 => {}
+            next => {
+                return Err(ContainerError::Content {
+                    path: self.path.clone(),
+                    message: format!("tensor {name} of {} bytes is out of order, expected {next:?}", bytes.len()),
+                });
+            }
+        }
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).map_err(|source| ContainerError::Io { path: self.path.clone(), source })
+    }
+    /// Names of the tensors in the order in which they must be written.
+    pub fn order(&self) -> Vec<String> {
+        self.pending.as_slice().iter().map(|(n, _)| n.clone()).collect()
+    }
+    /// Completes the file and returns its digest.
+    ///
+    /// # Errors
+    /// Any I/O error, or tensors that are missing.
+    pub fn finish(mut self) -> Result<String, ContainerError> {
+        if let Some((n, _)) = self.pending.next() {
+            return Err(ContainerError::Content { path: self.path.clone(), message: format!("tensor {n} was not written") });
+        }
+        let digest = self.hasher.finalize().to_hex().to_string();
+        let mut go = || -> std::io::Result<()> {
+            self.file.flush()?;
+            let f = self.file.get_mut();
+            f.seek(SeekFrom::Start(self.digest_at))?;
+            f.write_all(digest.as_bytes())?;
+            f.sync_all()?;
+            std::fs::rename(&self.partial, &self.path)
+        };
+        go().map_err(|source| ContainerError::Io { path: self.path.clone(), source })?;
+        Ok(digest)
+    }
+}
+
+/// Creates a file that only its owner can read: some containers hold secrets.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut o = std::fs::OpenOptions::new();
+    o.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut o, 0o600);
+    o.open(path)
+}
+
+fn hash_metadata(metadata: &BTreeMap<String, String>, tensors: &BTreeMap<String, TensorInfo>) -> blake3::Hasher {
+    let mut h = blake3::Hasher::new();
+    let mut part = |s: &str| {
+        h.update(&(s.len() as u64).to_le_bytes());
+        h.update(s.as_bytes());
+    };
+    for (k, v) in metadata.iter().filter(|(k, _)| *k != DIGEST) {
+        part(k);
+        part(v);
+    }
+    for (n, t) in tensors {
+        part(n);
+        part(&format!("{:?} {:?} {:?}", t.dtype, t.shape, t.data_offsets));
+    }
+    h
+}
+
+/// An open container whose header and digest have been checked.
+pub struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    data_start: u64,
+    header: Header,
+}
+
+impl Reader {
+    /// Opens a file and checks that it is an intact container of this kind.
+    ///
+    /// # Errors
+    /// I/O errors, and content errors for anything that is not such a file.
+    pub fn open(path: &Path, kind: &str) -> Result<Reader, ContainerError> {
+        let io = |source| ContainerError::Io { path: path.into(), source };
+        let bad = |message: String| ContainerError::Content { path: path.into(), message };
+        let file = File::open(path).map_err(io)?;
+        let meta = file.metadata().map_err(io)?;
+        if !meta.is_file() {
+            return Err(bad("not a file".into()));
+        }
+        let len = meta.len();
+        let mut file = BufReader::with_capacity(1 << 20, file);
+        let mut n = [0; 8];
+        if len < 8 {
+            return Err(bad(format!("not a Chiffre file: only {len} bytes")));
+        }
+        file.read_exact(&mut n).map_err(io)?;
+        let n = u64::from_le_bytes(n);
+        if n > MAX_HEADER || n + 8 > len {
+            return Err(bad("not a Chiffre file, or truncated: the header does not fit".into()));
+        }
+        let mut json = vec![0; n as usize];
+        file.read_exact(&mut json).map_err(io)?;
+        let header: Header = serde_json::from_slice(&json).map_err(|e| bad(format!("not a Chiffre file: bad header ({e})")))?;
+        let get = |k: &str| header.metadata.get(k).map(String::as_str).unwrap_or("");
+        if get("chiffre.kind") != kind {
+            return Err(bad(match get("chiffre.kind") {
+                "" => "not a Chiffre file".into(),
+                other => format!("this is a file of kind `{other}`, expected `{kind}`"),
+            }));
+        }
+        if get("chiffre.format") != FORMAT {
+            return Err(bad(format!("format version `{}`; this program reads version {FORMAT}", get("chiffre.format"))));
+        }
+        let data = len - 8 - n;
+        let mut spans: Vec<([u64; 2], &String)> = vec![];
+        for (name, t) in &header.tensors {
+            if byte_len(t.dtype, &t.shape) != t.data_offsets[1].checked_sub(t.data_offsets[0]) {
+                return Err(bad(format!("tensor {name}: shape and size disagree")));
+            }
+            spans.push((t.data_offsets, name));
+        }
+        spans.sort();
+        let mut end = 0;
+        for ([a, b], name) in spans {
+            if a != end {
+                return Err(bad(format!("tensor {name} does not follow the one before")));
+            }
+            end = b;
+        }
+        if end != data {
+            return Err(bad(format!("{} bytes of data, the header describes {end}: truncated or damaged", data)));
+        }
+        let mut r = Reader { path: path.into(), file, data_start: 8 + n, header };
+        let digest = r.compute_digest()?;
+        if digest != r.digest() {
+            return Err(r.error("damaged: the content does not match its digest"));
+        }
+        Ok(r)
+    }
+    fn compute_digest(&mut self) -> Result<String, ContainerError> {
+        let io = |source| ContainerError::Io { path: self.path.clone(), source };
+        let mut h = hash_metadata(&self.header.metadata, &self.header.tensors);
+        let mut buf = vec![0; 1 << 20];
+        loop {
+            let k = self.file.read(&mut buf).map_err(io)?;
+            if k == 0 {
+                return Ok(h.finalize().to_hex().to_string());
+            }
+            h.update(&buf[..k]);
+        }
+    }
+    /// The file's digest.
+    pub fn digest(&self) -> &str {
+        self.header.metadata.get(DIGEST).map(String::as_str).unwrap_or("")
+    }
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// A content error of this file.
+    pub fn error(&self, message: impl Into<String>) -> ContainerError {
+        ContainerError::Content { path: self.path.clone(), message: message.into() }
+    }
+    /// A metadata string.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn meta(&self, key: &str) -> Result<&str, ContainerError> {
+        self.header.metadata.get(key).map(String::as_str).ok_or_else(|| self.error(format!("has no `{key}`")))
+    }
+    /// The tensors.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.header.tensors
+    }
+    /// A tensor's bytes, after checking its type and shape.
+    ///
+    /// # Errors
+    /// I/O errors, and content errors if there is no such tensor.
+    pub fn read(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, ContainerError> {
+        let want: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+        let t = self.header.tensors.get(name).ok_or_else(|| self.error(format!("has no tensor {name}")))?;
+        if t.dtype != dtype || t.shape != want {
+            return Err(self.error(format!("tensor {name} is {:?} {:?}, expected {dtype:?} {want:?}", t.dtype, t.shape)));
+        }
+        let [a, b] = t.data_offsets;
+        let mut out = vec![0; (b - a) as usize];
+        let io = |source| ContainerError::Io { path: self.path.clone(), source };
+        self.file.seek(SeekFrom::Start(self.data_start + a)).map_err(io)?;
+        self.file.read_exact(&mut out).map_err(io)?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(path: &Path) -> String {
+        let t = [("b".to_string(), Dtype::U64, vec![2]), ("a".to_string(), Dtype::F32, vec![1, 3])];
+        let mut w = Writer::create(path, "test", BTreeMap::from([("k".into(), "v".into())]), &t).unwrap();
+        assert_eq!(w.order(), ["a", "b"]);
+        w.tensor("a", &[1; 12]).unwrap();
+        w.tensor("b", &[2; 16]).unwrap();
+        w.finish().unwrap()
+    }
+
+    #[test]
+    fn round_trip_and_every_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.chf");
+        let digest = sample(&path);
+        let mut r = Reader::open(&path, "test").unwrap();
+        assert_eq!((r.digest(), r.meta("k").unwrap()), (digest.as_str(), "v"));
+        assert_eq!(r.read("b", Dtype::U64, &[2]).unwrap(), [2; 16]);
+        assert!(r.read("b", Dtype::U64, &[3]).is_err());
+        assert!(Reader::open(&path, "program").is_err());
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(safetensors::SafeTensors::deserialize(&bytes).is_ok(), "standard safetensors");
+        let damaged = dir.path().join("d.chf");
+        for i in 0..bytes.len() {
+            let mut b = bytes.clone();
+            b[i] ^= 1 << (i % 8);
+            std::fs::write(&damaged, &b).unwrap();
+            assert!(Reader::open(&damaged, "test").is_err(), "flipped a bit of byte {i}");
+            std::fs::write(&damaged, &bytes[..i]).unwrap();
+            assert!(Reader::open(&damaged, "test").is_err(), "cut at {i}");
+        }
+    }
+
+    #[test]
+    fn unfinished_files_do_not_look_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.chf");
+        let w = Writer::create(&path, "test", BTreeMap::new(), &[("a".to_string(), Dtype::U8, vec![1])]).unwrap();
+        assert!(w.finish().is_err());
+        assert!(!path.exists());
+    }
+}
