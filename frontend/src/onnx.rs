@@ -1,0 +1,175 @@
+//! The only file that names tract: decoding the protobuf, and running the untouched model.
+
+use crate::constant::{Const, Dim, count, extent};
+use crate::proto::{Attr, File, Node, Port};
+use std::sync::Arc;
+use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType};
+use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, TypedRunnableModel, tvec};
+
+/// Decodes a file's bytes.
+///
+/// # Errors
+/// The bytes are not a complete model, in words.
+pub(crate) fn decode(bytes: &[u8]) -> Result<File, String> {
+    let model = proto(bytes)?;
+    let opset = model.opset_import.iter().find(|o| default_domain(&o.domain)).map(|o| o.version);
+    let metadata = model.metadata_props.into_iter().map(|p| (p.key, p.value)).collect();
+    let graph = model.graph.ok_or("it holds no graph")?;
+    let mut initializers: Vec<_> = graph.initializer.iter().map(|t| (t.name.clone(), tensor(t))).collect();
+    for s in &graph.sparse_initializer {
+        let name = s.values.as_ref().map(|v| v.name.clone()).unwrap_or_default();
+        initializers.push((name, Err("sparse tensors are not supported".into())));
+    }
+    Ok(File {
+        opset,
+        metadata,
+        inputs: graph.input.iter().map(port).collect(),
+        outputs: graph.output.into_iter().map(|o| o.name).collect(),
+        initializers,
+        nodes: graph.node.iter().map(node).collect(),
+    })
+}
+
+fn proto(bytes: &[u8]) -> Result<pb::ModelProto, String> {
+    let mut reader = bytes;
+    let model = tract_onnx::onnx().proto_model_for_read(&mut reader);
+    model.map_err(|e| format!("{} (is the file truncated?)", e.root_cause()))
+}
+
+fn default_domain(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn port(v: &pb::ValueInfoProto) -> Port {
+    let mut out = Port { name: v.name.clone(), float: false, dims: None };
+    if let Some(pb::type_proto::Value::TensorType(t)) = v.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        use pb::tensor_shape_proto::dimension::Value;
+        out.float = t.elem_type == DataType::Float as i32;
+        let known = |d: &pb::tensor_shape_proto::Dimension| match d.value {
+            Some(Value::DimValue(k)) if k > 0 => Some(k),
+            _ => None,
+        };
+        out.dims = t.shape.as_ref().map(|s| s.dim.iter().map(known).collect());
+    }
+    out
+}
+
+fn node(n: &pb::NodeProto) -> Node {
+    let name = if n.name.is_empty() { n.output.first().cloned().unwrap_or_default() } else { n.name.clone() };
+    let op = if default_domain(&n.domain) { n.op_type.clone() } else { format!("{}.{}", n.domain, n.op_type) };
+    Node {
+        name,
+        op,
+        inputs: n.input.clone(),
+        outputs: n.output.clone(),
+        attrs: n.attribute.iter().map(|a| (a.name.clone(), attr(a))).collect(),
+    }
+}
+
+fn attr(a: &pb::AttributeProto) -> Attr {
+    match AttributeType::try_from(a.r#type) {
+        Ok(AttributeType::Int) => Attr::Int(a.i),
+        Ok(AttributeType::Float) => Attr::Float(a.f),
+        Ok(AttributeType::String) => Attr::Str(String::from_utf8_lossy(&a.s).into_owned()),
+        Ok(AttributeType::Ints) => Attr::Ints(a.ints.clone()),
+        Ok(AttributeType::Floats) => Attr::Floats(a.floats.clone()),
+        Ok(AttributeType::Tensor) => Attr::Tensor(a.t.as_ref().map_or_else(|| Err("it is empty".into()), tensor)),
+        _ => Attr::Other,
+    }
+}
+
+/// The value of a tensor; integers of all widths and booleans become integers, floats of all widths f32.
+fn tensor(t: &pb::TensorProto) -> Result<Const, String> {
+    if t.data_location == Some(pb::tensor_proto::DataLocation::External as i32) || !t.external_data.is_empty() {
+        return Err("its data lies in another file; store the weights inside the model".into());
+    }
+    let shape = t.dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>, _>>()?;
+    let n = count(&shape)?;
+    let ty = DataType::try_from(t.data_type).map_err(|_| format!("unknown element type {}", t.data_type))?;
+    let raw = |width: usize| match t.raw_data.len() == n * width {
+        true => Ok(t.raw_data.chunks_exact(width)),
+        false => Err(format!("it has {} bytes of data for shape {shape:?}", t.raw_data.len())),
+    };
+    let listed = |len: usize| match len == n {
+        true => Ok(()),
+        false => Err(format!("it has {len} values for shape {shape:?}")),
+    };
+    /// Little-endian numbers of one type.
+    macro_rules! read {
+        ($t:ty) => {
+            raw(size_of::<$t>())?.filter_map(|b| b.try_into().ok().map(<$t>::from_le_bytes))
+        };
+    }
+    let inline = !t.raw_data.is_empty() || n == 0;
+    let ints32 = || t.int32_data.iter().map(|&k| i64::from(k));
+    let floats = |v: Vec<f32>| Ok(Const::float(&shape, v));
+    let ints = |v: Vec<i64>| Ok(Const::int(&shape, v.into_iter().map(Dim::Known).collect()));
+    match ty {
+        DataType::Float if inline => floats(read!(f32).collect()),
+        DataType::Float => listed(t.float_data.len()).and_then(|()| floats(t.float_data.clone())),
+        DataType::Double if inline => floats(read!(f64).map(|x| x as f32).collect()),
+        DataType::Double => listed(t.double_data.len()).and_then(|()| floats(t.double_data.iter().map(|&x| x as f32).collect())),
+        DataType::Float16 if inline => floats(read!(u16).map(half).collect()),
+        DataType::Float16 => listed(t.int32_data.len()).and_then(|()| floats(t.int32_data.iter().map(|&x| half(x as u16)).collect())),
+        DataType::Int64 if inline => ints(read!(i64).collect()),
+        DataType::Int64 => listed(t.int64_data.len()).and_then(|()| ints(t.int64_data.clone())),
+        DataType::Int32 if inline => ints(read!(i32).map(i64::from).collect()),
+        DataType::Bool | DataType::Uint8 if inline => ints(read!(u8).map(i64::from).collect()),
+        DataType::Int8 if inline => ints(read!(i8).map(i64::from).collect()),
+        DataType::Int32 | DataType::Bool | DataType::Uint8 | DataType::Int8 => {
+            listed(t.int32_data.len()).and_then(|()| ints(ints32().collect()))
+        }
+        other => Err(format!("elements of type {} are not supported; export the model in float32", other.as_str_name())),
+    }
+}
+
+/// An IEEE 754 half as f32.
+fn half(h: u16) -> f32 {
+    let (sign, exponent, fraction) = (f32::from(1 - 2 * i8::from(h >> 15 == 1)), i32::from(h >> 10 & 31), f32::from(h & 1023));
+    match exponent {
+        0 => sign * fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        e => sign * (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
+    }
+}
+
+/// The untouched model, ready to run on a fixed batch.
+pub(crate) struct Runner(Arc<TypedRunnableModel>);
+
+impl Runner {
+    /// Prepares the model for inputs of `shape`, batch included.
+    pub fn new(bytes: &[u8], shape: &[usize]) -> Result<Runner, String> {
+        let text = |e: tract_onnx::prelude::TractError| format!("{e:#}");
+        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let model = onnx.model_for_proto_model(&proto(bytes)?).map_err(text)?;
+        let model = model.with_input_fact(0, f32_fact(shape)).and_then(|m| m.into_optimized()).map_err(text)?;
+        Ok(Runner(model.into_runnable().map_err(text)?))
+    }
+    /// The first output on one batch.
+    pub fn run(&self, shape: &[usize], batch: &[f32]) -> Result<Vec<f32>, String> {
+        let text = |e: tract_onnx::prelude::TractError| format!("{e:#}");
+        let input = Tensor::from_shape(shape, batch).map_err(text)?;
+        let out = self.0.run(tvec!(input.into())).map_err(text)?;
+        let first = out.first().ok_or("it has no output")?;
+        Ok(first.to_plain_array_view::<f32>().map_err(text)?.iter().copied().collect())
+    }
+}
+
+fn f32_fact(shape: &[usize]) -> tract_onnx::prelude::InferenceFact {
+    use tract_onnx::prelude::{Datum, InferenceFact};
+    InferenceFact::dt_shape(f32::datum_type(), shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn halves_widen_exactly() {
+        for (h, x) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f32.powi(-24)), (0x7c00, f32::INFINITY), (0, 0.0)] {
+            assert_eq!(half(h), x);
+        }
+        assert!(half(0x7e00).is_nan());
+    }
+}
