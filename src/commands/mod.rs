@@ -1,0 +1,68 @@
+//! The commands: each module turns its arguments into calls of the library and prints what comes back.
+
+mod bench;
+mod compile;
+mod crypt;
+mod demo;
+mod inspect;
+mod keygen;
+mod run;
+mod simulate;
+
+use crate::Error;
+use crate::cli::{Cli, Command};
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+/// Carries out a command line: results on stdout, everything else on stderr.
+pub fn main(cli: Cli) -> ExitCode {
+    start_log(cli.verbose);
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Compile(args) => compile::compile(&args),
+        Command::Passes(args) => compile::passes(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Keygen(args) => keygen::keygen(&args),
+        Command::Encrypt(args) => crypt::encrypt(&args),
+        Command::Decrypt(args) => crypt::decrypt(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Demo(args) => demo::demo(&args),
+    }
+}
+
+/// The answer of commands whose library calls do not exist yet. The one place to change: delete it when the last command
+/// that uses it is connected.
+fn not_wired(command: &str) -> Error {
+    Error::failed(format!("`chiffre {command}` is not wired yet"))
+}
+
+/// Prints a line or more to stdout. A reader that has gone away (`chiffre … | head`) ends the process quietly.
+#[allow(dead_code)] // used by the commands as they are connected
+fn print(text: impl std::fmt::Display) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(source) => Err(Error::Io { context: "cannot write to standard output".into(), source }),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let default = ["warn", "info", "debug", "trace"][verbose.min(3) as usize];
+    let filter = EnvFilter::try_from_env("CHIFFRE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A second start (in tests) keeps the first log.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).try_init();
+}

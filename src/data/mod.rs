@@ -1,0 +1,188 @@
+//! Reading DATA: the images (and labels, where the format has them) that a command works on.
+//!
+//! | source | pixels | labels |
+//! |---|---|---|
+//! | `.npy` | float32 or uint8, N×C×H×W; N×H×W and H×W for one-channel models | no |
+//! | `.npz` | the same, as `images`, `x` or the only array | `labels` or `y` |
+//! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
+//! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
+//!
+//! float32 values are taken as normalised already; 8-bit pixels go through a [`Normalisation`]. Nothing is resized or
+//! converted silently: what does not fit the model is an error that names the file. Sizes in headers are compared with the
+//! size of the file before anything is allocated for them.
+
+mod cifar;
+mod normalisation;
+mod npy;
+mod npz;
+mod pictures;
+
+pub use normalisation::{Normalisation, NormalisationError};
+
+use std::path::{Path, PathBuf};
+
+/// Images ready for the network, in the order of the source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    /// Normalised values, N×C×H×W row-major; all finite.
+    pub pixels: Vec<f32>,
+    /// Number of images, at least 1.
+    pub n: usize,
+    /// C, H, W.
+    pub shape: [usize; 3],
+    /// One class per image, where the source has labels.
+    pub labels: Option<Vec<u32>>,
+    /// One name per image: the file's, with the index for files of several images.
+    pub names: Vec<String>,
+}
+
+impl Images {
+    /// C×H×W values of image `i < n`.
+    pub fn image(&self, i: usize) -> &[f32] {
+        let len = self.shape.iter().product::<usize>();
+        &self.pixels[i * len..(i + 1) * len]
+    }
+}
+
+/// What the images must look like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataOptions {
+    /// C, H, W of the model's input; all positive.
+    pub shape: [usize; 3],
+    /// Needed for 8-bit data, unused for float32.
+    pub normalisation: Option<Normalisation>,
+    /// Read the first `count` images; `None` reads all.
+    pub count: Option<usize>,
+}
+
+/// Data that cannot be used: which file, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct DataError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a data file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the messages say it
+pub enum Problem {
+    #[error("cannot be read: {0}")]
+    Io(std::io::Error),
+    #[error("is not a kind of data that can be read; give .npy, .npz, a CIFAR .bin file, .png, .jpg, or a folder of pictures")]
+    UnknownKind,
+    #[error("holds no images")]
+    Empty,
+    #[error("is truncated or has a wrong header: {expected} bytes expected, {found} found")]
+    Length { expected: u64, found: u64 },
+    #[error("is not a valid {format} file: {why}")]
+    Format { format: &'static str, why: String },
+    #[error("has elements of type {found}; {expected}")]
+    Element { found: String, expected: &'static str },
+    #[error("has shape {found}, but the model takes {} (channels x height x width); resize or convert the data first", by(model))]
+    Shape { found: String, model: [usize; 3] },
+    #[error("has {available} images, but --count asks for {asked}")]
+    Count { asked: usize, available: u64 },
+    #[error("image {image} has the value {value} at position {position}")]
+    NotFinite { image: usize, position: usize, value: f32 },
+    #[error("has 8-bit pixels, and the model says nothing about their normalisation; give --mean and --std")]
+    NoNormalisation,
+    #[error(transparent)]
+    Normalisation(#[from] NormalisationError),
+    #[error("{0}")]
+    Labels(String),
+    #[error("needs {bytes} bytes of memory, which are not available; use --count")]
+    Memory { bytes: u64 },
+    #[error("{0}")]
+    Picture(String),
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Problem::Io(error)
+    }
+}
+
+/// Reads the images at `path`, with the labels where the format has them.
+///
+/// Errors name the file; all of them are the user's to solve.
+pub fn load(path: &Path, options: &DataOptions) -> Result<Images, DataError> {
+    let fail = |problem| DataError { path: path.to_owned(), problem };
+    let kind = std::fs::metadata(path).map_err(|e| fail(e.into()))?;
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let batch = match extension.as_str() {
+        _ if kind.is_dir() => return pictures::load_folder(path, options),
+        "npy" => npy::load(path, options),
+        "npz" => npz::load(path, options),
+        "bin" => cifar::load(path, options),
+        _ if pictures::is_picture(path) => pictures::load(path, options),
+        _ => Err(Problem::UnknownKind),
+    };
+    let batch = batch.map_err(fail)?;
+    let stem = path.file_name().unwrap_or_default().to_string_lossy();
+    let n = batch.pixels.len() / options.shape.iter().product::<usize>().max(1);
+    let names = if n == 1 { vec![stem.into_owned()] } else { (0..n).map(|i| format!("{stem}[{i}]")).collect() };
+    Ok(Images { pixels: batch.pixels, n, shape: options.shape, labels: batch.labels, names })
+}
+
+/// What one file gives: whole images, checked, and their labels.
+struct Batch {
+    pixels: Vec<f32>,
+    labels: Option<Vec<u32>>,
+}
+
+impl DataOptions {
+    /// Values per image.
+    fn len(&self) -> Result<usize, Problem> {
+        let [c, h, w] = self.shape;
+        let len = c.checked_mul(h).and_then(|ch| ch.checked_mul(w)).filter(|&len| len > 0);
+        len.ok_or_else(|| Problem::Shape { found: "any".into(), model: self.shape })
+    }
+
+    /// How many of `available` images to read.
+    fn take(&self, available: u64) -> Result<usize, Problem> {
+        match self.count {
+            _ if available == 0 => Err(Problem::Empty),
+            Some(asked) if asked as u64 > available || asked == 0 => Err(Problem::Count { asked, available }),
+            Some(asked) => Ok(asked),
+            None => usize::try_from(available).map_err(|_| Problem::Memory { bytes: u64::MAX }),
+        }
+    }
+
+    /// Normalised value of every pixel value, per channel.
+    fn tables(&self) -> Result<Vec<[f32; 256]>, Problem> {
+        Ok(self.normalisation.as_ref().ok_or(Problem::NoNormalisation)?.tables(self.shape[0])?)
+    }
+}
+
+/// Room for `len` values, or an error instead of an abort.
+fn reserve<T>(len: usize) -> Result<Vec<T>, Problem> {
+    let mut values = Vec::new();
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    values.try_reserve_exact(len).map_err(|_| Problem::Memory { bytes })?;
+    Ok(values)
+}
+
+/// Appends one C×H×W image of 8-bit pixels.
+fn push_bytes(pixels: &mut Vec<f32>, image: &[u8], tables: &[[f32; 256]]) {
+    let plane = image.len() / tables.len();
+    for (channel, table) in image.chunks_exact(plane).zip(tables) {
+        pixels.extend(channel.iter().map(|&px| table[px as usize]));
+    }
+}
+
+/// Refuses NaN and infinities, which no encryption can carry.
+fn check_finite(image: usize, values: &[f32]) -> Result<(), Problem> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(position) => Err(Problem::NotFinite { image, position, value: values[position] }),
+        None => Ok(()),
+    }
+}
+
+/// `3x32x32`.
+fn by<T: ToString>(shape: &[T]) -> String {
+    shape.iter().map(T::to_string).collect::<Vec<_>>().join("x")
+}

@@ -1,0 +1,60 @@
+//! NumPy's `.npz` archives, stored or deflated.
+
+use super::npy::{Header, read_header, read_images, read_labels};
+use super::{Batch, DataOptions, Problem};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+const IMAGES: [&str; 2] = ["images", "x"];
+const LABELS: [&str; 2] = ["labels", "y"];
+/// Deflate cannot pack more than this many bytes into one.
+const MAX_RATIO: u64 = 1032;
+
+/// Reads `images` (or `x`, or the only array) and, where present, `labels` (or `y`).
+pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(invalid)?;
+    let names: Vec<String> = archive.file_names().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
+    let find = |keys: &[&str]| keys.iter().find_map(|key| names.iter().position(|name| name == key));
+    let labels = find(&LABELS);
+    let images = find(&IMAGES).or((names.len() == 1 && labels.is_none()).then_some(0)).ok_or_else(|| Problem::Format {
+        format: "npz",
+        why: format!("it has the arrays [{}]; name the images `images` or `x`", names.join(", ").chars().take(200).collect::<String>()),
+    })?;
+    let (pixels, available) = member(&mut archive, images, bytes, |reader, header| {
+        let available = if header.shape.len() == 2 { 1 } else { header.shape.first().copied().unwrap_or(0) };
+        Ok((read_images(reader, header, options)?, available))
+    })?;
+    let take = options.take(available)?;
+    let read = |index| member(&mut archive, index, bytes, |reader, header| read_labels(reader, header, available, take));
+    Ok(Batch { pixels, labels: labels.map(read).transpose()? })
+}
+
+/// Opens member `index`, checks its sizes against those of the archive, and hands it to `read`.
+fn member<R: Read + Seek, T>(
+    archive: &mut ZipArchive<R>,
+    index: usize,
+    archive_bytes: u64,
+    read: impl FnOnce(&mut dyn Read, &Header) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut entry = archive.by_index(index).map_err(invalid)?;
+    let most = entry.compressed_size().min(archive_bytes).saturating_mul(MAX_RATIO);
+    let size = entry.size();
+    if size > most {
+        return Err(Problem::Length { expected: size, found: most });
+    }
+    let header = read_header(&mut entry)?;
+    header.check_size(size)?;
+    read(&mut entry, &header)
+}
+
+fn invalid(error: ZipError) -> Problem {
+    match error {
+        ZipError::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => error.into(),
+        other => Problem::Format { format: "npz", why: other.to_string() },
+    }
+}

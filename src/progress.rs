@@ -1,0 +1,95 @@
+//! Progress of long work, on stderr.
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ProgressMode {
+    /// A bar on a terminal, plain lines otherwise
+    #[default]
+    Auto,
+    /// Plain lines
+    Plain,
+    /// Nothing
+    None,
+}
+
+/// Plain lines come at most this often, and at the end.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Progress of one piece of work, from 0 to `total` steps.
+#[derive(Debug)]
+pub struct Progress {
+    what: String,
+    total: u64,
+    start: Instant,
+    view: View,
+}
+
+#[derive(Debug)]
+enum View {
+    Bar(ProgressBar),
+    Plain { last: Instant },
+    Hidden,
+}
+
+impl Progress {
+    /// Begins `what` (a few words: "running") of `total` steps.
+    pub fn new(mode: ProgressMode, what: &str, total: u64) -> Self {
+        let start = Instant::now();
+        let view = match mode {
+            ProgressMode::None => View::Hidden,
+            ProgressMode::Auto if std::io::stderr().is_terminal() => View::Bar(bar(what, total)),
+            ProgressMode::Auto | ProgressMode::Plain => View::Plain { last: start },
+        };
+        Progress { what: what.to_owned(), total, start, view }
+    }
+
+    /// `done` of the steps are finished.
+    pub fn set(&mut self, done: u64) {
+        let line = line(&self.what, done, self.total, self.start.elapsed());
+        match &mut self.view {
+            View::Bar(bar) => bar.set_position(done),
+            View::Plain { last } if last.elapsed() >= PLAIN_EVERY => {
+                *last = Instant::now();
+                eprintln!("{line}");
+            }
+            View::Plain { .. } | View::Hidden => {}
+        }
+    }
+
+    /// Ends the display; plain mode prints the time taken.
+    pub fn finish(self) {
+        match &self.view {
+            View::Bar(bar) => bar.finish_and_clear(),
+            View::Plain { .. } => eprintln!("{}: done in {:.1} s", self.what, self.start.elapsed().as_secs_f64()),
+            View::Hidden => {}
+        }
+    }
+}
+
+fn bar(what: &str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} {elapsed} left {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.with_prefix(what.to_owned())
+}
+
+fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    let left = elapsed.as_secs_f64() * (total.saturating_sub(done)) as f64 / done.max(1) as f64;
+    format!("{what}: {done}/{total} after {:.1} s, about {left:.1} s left", elapsed.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_tell_what_is_left() {
+        assert_eq!(line("running", 5, 20, Duration::from_secs(2)), "running: 5/20 after 2.0 s, about 6.0 s left");
+        assert_eq!(line("running", 20, 20, Duration::from_secs(2)), "running: 20/20 after 2.0 s, about 0.0 s left");
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line as a user meets it: help, usage errors, exit codes, and what goes to which stream.
+
+use chiffre::cli::{Cli, Command as Verb, Format, Target};
+use chiffre::progress::ProgressMode;
+use chiffre::report::{BenchReport, write_logits};
+use clap::Parser;
+use ndarray::Array2;
+use std::process::{Command, Output};
+
+fn chiffre(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chiffre")).args(arguments).env_remove("CHIFFRE_LOG").output().unwrap()
+}
+
+#[test]
+fn help_and_version_are_fine() {
+    for arguments in [&["--help"][..], &["--version"], &["bench", "--help"], &["help", "run"]] {
+        let output = chiffre(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let commands = [
+        ("compile", "Compile an ONNX model"),
+        ("inspect", "Show a program"),
+        ("keygen", "Generate the secret key"),
+        ("encrypt", "Encrypt images"),
+        ("run", "Run a program on encrypted"),
+        ("decrypt", "Decrypt the answers"),
+        ("simulate", "Run a program in the clear"),
+        ("bench", "Compile, encrypt, run"),
+        ("demo", "Compile, encrypt, run"),
+        ("passes", "List the compiler's passes"),
+    ];
+    for (command, about) in commands {
+        let help = String::from_utf8(chiffre(&[command, "--help"]).stdout).unwrap();
+        assert!(help.starts_with(about), "{command}: {help}");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_two() {
+    let wrong = [
+        "",
+        "frobnicate",
+        "compile",
+        "compile m.onnx",
+        "compile m.onnx -o p.chf --batch 0",
+        "compile m.onnx -o p.chf --memory 16GB",
+        "compile m.onnx -o p.chf --target seal",
+        "compile m.onnx -o p.chf --dump-ir pack",
+        "inspect p.chf --stage nowhere",
+        "run p.chf --eval e --input i -o o --secret s",
+        "run p.chf --eval e --input i -o o --threads 0",
+        "keygen p.chf --secret s --eval e --seed 1",
+        "encrypt p.chf --secret s --input d -o o --seed 1",
+        "simulate p.chf --input d --mean 0.5",
+        "decrypt p.chf --secret s --input i -o l.npy --top many",
+    ];
+    for line in wrong {
+        let output = chiffre(&line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn options_of_the_contract_are_understood() {
+    let parse = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command;
+    let Verb::Compile(compile) = parse(
+        "chiffre compile m.onnx -o p.chf --batch 512 --memory 16GiB --calibrate d.npy --activation-degree 2 --target clear \
+         --passes tensor(fold),pack --dump-ir after:pack --dump-ir after:fold --time-passes --log-n 12 --allow-insecure",
+    ) else {
+        panic!("not compile")
+    };
+    let compiler = compile.compiler;
+    assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
+    assert_eq!(compiler.dump_ir, ["pack", "fold"]);
+    let Verb::Inspect(inspect) = parse("chiffre inspect p.chf --stage he --format dot") else { panic!("not inspect") };
+    assert_eq!(inspect.format, Format::Dot);
+    let Verb::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {
+        panic!("not run")
+    };
+    assert_eq!((run.threads.get(), run.memory, run.progress.progress), (2, Some(4 << 30), ProgressMode::Plain));
+    let Verb::Encrypt(encrypt) = parse("chiffre encrypt p.chf --secret s --input d -o i --mean -0.5,0.25,1 --std 0.5") else {
+        panic!("not encrypt")
+    };
+    let given = encrypt.normalisation.or(Some("px/255")).unwrap().unwrap();
+    assert_eq!((given.mean(), given.std()), (&[-0.5, 0.25, 1.0][..], &[0.5][..]));
+    let Verb::Bench(bench) = parse("chiffre bench m.onnx --data d --batch 8 --memory 1GiB --threads 1 --count 8 --json") else {
+        panic!("not bench")
+    };
+    assert!(bench.json);
+    assert_eq!(bench.compiler.normalisation.or(None), Ok(None));
+    assert!(bench.compiler.normalisation.or(Some("px/255")).unwrap().is_some());
+    parse("chiffre decrypt p.chf --secret s --input o -o l.npy --top 5");
+    parse("chiffre keygen p.chf --secret s --eval e");
+    parse("chiffre simulate p.chf --input d --labels --count 3 --seed 7");
+    parse("chiffre demo");
+    parse("chiffre passes fold");
+}
+
+fn report() -> BenchReport {
+    BenchReport {
+        model: "tiny".into(),
+        batch: 4,
+        images: 8,
+        threads: 2,
+        log_n: 14,
+        log_qp: 430.5,
+        levels: 5,
+        security_bits: 128,
+        bootstraps: 0,
+        rotation_keys: 12,
+        eval_key_bytes: 3 << 20,
+        compile_s: 0.5,
+        keygen_s: 0.25,
+        encrypt_s: 0.125,
+        run_s: 2.0,
+        decrypt_s: 0.0625,
+        amortized_s_per_image: 0.25,
+        peak_rss_bytes: 1 << 30,
+        agreement: 1.0,
+        max_abs_logit_error: 0.001,
+        top1: None,
+        predicted_run_s: 2.5,
+        predicted_peak_bytes: 900 << 20,
+    }
+}
+
+#[test]
+fn bench_report_has_the_fields_of_the_contract() {
+    insta::assert_snapshot!("bench_json", report().to_json().unwrap());
+    assert_eq!(serde_json::from_str::<BenchReport>(&report().to_json().unwrap()).unwrap(), report());
+    insta::assert_snapshot!("bench_table", BenchReport { top1: Some(0.875), ..report() }.to_string());
+}
+
+#[test]
+fn logits_are_written_as_an_array() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("logits.npy");
+    write_logits(&path, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3).unwrap();
+    let array: Array2<f32> = ndarray_npy::read_npy(&path).unwrap();
+    assert_eq!(array, ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    assert_eq!(write_logits(&path, &[1.0, 2.0], 3).unwrap_err().exit_code(), 1);
+    assert_eq!(write_logits(&dir.path().join("no/such/dir.npy"), &[1.0], 1).unwrap_err().exit_code(), 2);
+}
