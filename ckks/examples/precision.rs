@@ -20,6 +20,7 @@ const LOG_N: u32 = 16;
 const LIMBS: usize = 20;
 const ALPHA: usize = 10;
 const OFFSET: isize = 33;
+/// The weight of each step, before it is rounded to what the scale allows.
 const WEIGHT: f64 = 0.9;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let evaluator = Evaluator::new(&context, &keys);
     let model = NoiseModel::new(context.ring());
 
-    println!("\nx <- {WEIGHT} rot(x y), modulus of y 1, scale 2^{log_scale}, Q primes of {bits} bits");
+    println!("\nx <- w rot(x y), modulus of y 1, scale 2^{log_scale}, Q primes of {bits} bits");
     println!("{:>5} {:>16} {:>16}", "limbs", "measured bits", "predicted bits");
     let start = Estimate { message: 1.0, error: model.fresh_secret_key().hypot(model.encoding(context.slots())) / scale.to_f64() };
     let mut estimate = start;
@@ -79,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         estimate =
             estimate.scaled(WEIGHT).with_error(estimate.message * (exact - WEIGHT).abs()).with_error(model.rounding() / scale.to_f64());
         let n = want.len();
-        want = (0..n).map(|j| (j + OFFSET as usize) % n).map(|j| want[j] * factor[j] * WEIGHT).collect();
+        want = (0..n).map(|j| (j + OFFSET as usize) % n).map(|j| want[j] * factor[j] * exact).collect();
     }
 }
 
