@@ -77,8 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         got = evaluator.rescale(&evaluator.mul_scalar(&got, WEIGHT, &weight_scale)?)?;
         let exact = (WEIGHT * weight_scale.to_f64()).round_ties_even() / weight_scale.to_f64();
         estimate = estimate.product(start).with_error(switch).with_error(switch);
-        estimate =
-            estimate.scaled(WEIGHT).with_error(estimate.message * (exact - WEIGHT).abs()).with_error(model.rounding() / scale.to_f64());
+        estimate = estimate.scaled(exact).with_error(model.rounding() / scale.to_f64());
         let n = want.len();
         want = (0..n).map(|j| (j + OFFSET as usize) % n).map(|j| want[j] * factor[j] * exact).collect();
     }
