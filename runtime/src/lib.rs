@@ -1,2 +1,17 @@
 //! Executes Chiffre programs: the client half and the server half.
+//!
+//! **Invariant**: `server` and everything it uses never name a secret key. [`client`] is the only module that imports
+//! `chiffre_ckks::client`; a test reads the sources and checks it.
 #![forbid(unsafe_code)]
+
+pub mod client;
+mod cts;
+mod error;
+mod eval_keys;
+mod params;
+pub mod server;
+
+pub use cts::{Batch, ResultBatch};
+pub use error::RuntimeError;
+pub use eval_keys::{EvalKeySet, KeyId};
+pub use params::Session;

@@ -1,0 +1,48 @@
+//! Errors of the runtime.
+
+use chiffre_ir::container::ContainerError;
+
+/// Why keys, ciphertexts or a run were refused, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A file could not be read or written, or is damaged.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The parameters of the program are not acceptable.
+    #[error("parameters of the program: {0}")]
+    Params(#[from] chiffre_ckks::params::ParamsError),
+    /// The program is outside the security table and that was not allowed.
+    #[error("this program's parameters are below 128-bit security; it is for tests only (give --allow-insecure to use it)")]
+    Insecure,
+    /// Files that do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Input data that the program cannot take.
+    #[error("{0}")]
+    Input(String),
+    /// An operation on ciphertexts failed.
+    #[error("node \"{node}\": {message}")]
+    Execution {
+        /// The ONNX node.
+        node: String,
+        /// What failed.
+        message: String,
+    },
+    /// The system's random generator failed.
+    #[error(transparent)]
+    Randomness(#[from] chiffre_ckks::sample::RandomnessError),
+}
+
+impl RuntimeError {
+    /// True if the user gave something wrong (exit code 2) rather than the computation failing.
+    pub fn is_user_error(&self) -> bool {
+        match self {
+            RuntimeError::Container(_)
+            | RuntimeError::Insecure
+            | RuntimeError::Mismatch(_)
+            | RuntimeError::Input(_)
+            | RuntimeError::Params(_) => true,
+            RuntimeError::Execution { .. } | RuntimeError::Randomness(_) => false,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Evaluation keys: in memory in seeded form, on disk, and prepared for execution.
+
+use crate::{RuntimeError, Session};
+use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
+use chiffre_ckks::keys::SeededSwitchingKey;
+use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ir::container::{Dtype, Reader, Writer};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Kind of evaluation-key files.
+pub const KIND: &str = "evaluation-keys";
+
+/// Random name of a secret key: its evaluation keys and ciphertexts carry it, so that mixed-up files are noticed.
+pub type KeyId = [u8; 16];
+
+/// The seeded evaluation keys of one secret key for one program.
+#[derive(Debug)]
+pub struct EvalKeySet {
+    /// Name of the secret key.
+    pub id: KeyId,
+    /// The keys.
+    pub keys: Vec<SeededSwitchingKey>,
+}
+
+pub(crate) fn hex(id: &[u8]) -> String {
+    id.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+pub(crate) fn parse_id(s: &str) -> Option<KeyId> {
+    let mut id = [0; 16];
+    if s.len() != 32 || !s.is_ascii() {
+        return None;
+    }
+    for (i, b) in id.iter_mut().enumerate() {
+        *b = u8::from_str_radix(&s[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(id)
+}
+
+/// Checks that a file belongs to the session's program and reads the key id it carries.
+pub(crate) fn check_binding(r: &Reader, s: &Session) -> Result<KeyId, RuntimeError> {
+    if r.meta("program")? != s.file.digest {
+        return Err(RuntimeError::Mismatch(format!(
+            "{} was made for another program (digest {}…, this one is {}…)",
+            r.path().display(),
+            &r.meta("program")?.get(..12).unwrap_or(""),
+            &s.file.digest[..12]
+        )));
+    }
+    parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id").into())
+}
+
+pub(crate) fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
+    BTreeMap::from([("program".to_string(), s.file.digest.clone()), ("key-id".to_string(), hex(id))])
+}
+
+fn name(target: Option<Galois>, g: Gadget) -> String {
+    let t = target.map_or("relin".to_string(), |g| format!("g{:06}", g.0));
+    format!("{t}.{:03}.{:03}", g.limbs, g.alpha)
+}
+
+/// Rows of polynomials as little-endian bytes.
+pub(crate) fn poly_bytes<'a>(polys: impl IntoIterator<Item = &'a RnsPoly>) -> Vec<u8> {
+    let mut out = vec![];
+    for p in polys {
+        out.reserve(p.rows() * p.n() * 8);
+        for row in p.iter() {
+            out.extend(row.iter().flat_map(|w| w.to_le_bytes()));
+        }
+    }
+    out
+}
+
+/// The inverse of [`poly_bytes`] for `count` polynomials of `rows` rows.
+pub(crate) fn polys_from_bytes(bytes: &[u8], n: usize, rows: usize, count: usize) -> Vec<RnsPoly> {
+    let mut rest = bytes.chunks_exact(8);
+    (0..count)
+        .map(|_| {
+            let mut p = RnsPoly::new_unspecified(n, rows);
+            for row in 0..rows {
+                for (w, b) in p.row_mut(row).iter_mut().zip(rest.by_ref().take(n)) {
+                    *w = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+                }
+            }
+            p
+        })
+        .collect()
+}
+
+impl EvalKeySet {
+    /// Bytes of the seeded keys.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().flat_map(|k| k.b()).map(|p| p.rows() * p.n() * 8).sum()
+    }
+    /// Writes the keys.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        let n = s.context.ring().n;
+        let by_name: BTreeMap<String, &SeededSwitchingKey> = self.keys.iter().map(|k| (name(k.galois(), k.gadget()), k)).collect();
+        let mut list = vec![];
+        for (name, k) in &by_name {
+            let rows = k.b().first().map_or(0, RnsPoly::rows);
+            list.push((format!("{name}.b"), Dtype::U64, vec![k.b().len(), rows, n]));
+            list.push((format!("{name}.seed"), Dtype::U8, vec![32]));
+        }
+        let mut w = Writer::create(path, KIND, binding(s, &self.id), &list)?;
+        for (name, k) in &by_name {
+            w.tensor(&format!("{name}.b"), &poly_bytes(k.b()))?;
+            w.tensor(&format!("{name}.seed"), k.seed())?;
+        }
+        w.finish()?;
+        Ok(())
+    }
+    /// Expands the keys for execution, giving up the seeded form key by key.
+    pub fn prepare(self, s: &Session) -> PreparedKeys {
+        let ring = s.context.ring();
+        self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect()
+    }
+    /// Reads the keys that the program uses and prepares them one by one; returns the key id.
+    ///
+    /// # Errors
+    /// I/O errors, damaged files, keys of another program, missing keys, residues out of range.
+    pub fn load_prepared(s: &Session, path: &Path) -> Result<(KeyId, PreparedKeys), RuntimeError> {
+        let mut r = Reader::open(path, KIND)?;
+        let id = check_binding(&r, s)?;
+        let ring = s.context.ring();
+        let mut out = PreparedKeys::new();
+        for (target, gadget) in s.key_targets() {
+            let (name, rows) = (name(target, gadget), gadget.rows());
+            let bytes = r.read(&format!("{name}.b"), Dtype::U64, &[gadget.digits(), rows, ring.n])?;
+            let seed = r.read(&format!("{name}.seed"), Dtype::U8, &[32])?;
+            let mut fixed = [0; 32];
+            fixed.copy_from_slice(&seed);
+            let b = polys_from_bytes(&bytes, ring.n, rows, gadget.digits());
+            drop(bytes);
+            let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b).map_err(|e| r.error(format!("key {name}: {e}")))?;
+            out.insert(PreparedKey::new(ring, key.expand(ring)));
+        }
+        Ok((id, out))
+    }
+}

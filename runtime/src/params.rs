@@ -1,0 +1,83 @@
+//! A program together with the CKKS context it runs in.
+
+use crate::RuntimeError;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
+use chiffre_ckks::ring::{Gadget, Galois};
+use chiffre_ckks::scale::Scale;
+use chiffre_ir::he;
+use chiffre_ir::layout::Layout;
+use chiffre_ir::program::file::ProgramFile;
+use chiffre_ir::program::{KeyUse, Program, ProgramOp};
+
+/// A program, its file's digest, and its context. Both halves of the runtime start from one.
+#[derive(Debug)]
+pub struct Session {
+    /// The verified program and its provenance.
+    pub file: ProgramFile,
+    /// Ring and encoder.
+    pub context: Context,
+}
+
+impl Session {
+    /// Checks the program's parameters and builds their context.
+    ///
+    /// # Errors
+    /// Parameters outside the security table unless `allow_insecure`, or inconsistent ones.
+    pub fn new(file: ProgramFile, allow_insecure: bool) -> Result<Session, RuntimeError> {
+        let h = &file.program.header;
+        if h.insecure && !allow_insecure {
+            return Err(RuntimeError::Insecure);
+        }
+        let literal = CkksParamsLiteral { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
+        let context = Context::new(CkksParams::try_from(literal)?)?;
+        Ok(Session { file, context })
+    }
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.file.program
+    }
+    /// Layout, limbs and scale of the encrypted input.
+    pub fn input(&self) -> Result<&he::HeType, RuntimeError> {
+        let mut it = self.program().nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
+        match (it.next(), it.next()) {
+            (Some(n), None) => Ok(&n.ty),
+            _ => Err(RuntimeError::Input("the program does not have exactly one input".into())),
+        }
+    }
+    /// Layout, limbs and scale of the result.
+    pub fn output(&self) -> Result<&he::HeType, RuntimeError> {
+        match self.program().outputs[..] {
+            [o] => Ok(self.program().ty(o)),
+            _ => Err(RuntimeError::Input("the program does not have exactly one output".into())),
+        }
+    }
+    /// Images per micro-batch.
+    pub fn micro_batch(&self) -> usize {
+        self.program().micro_batch()
+    }
+    /// A scale of the IR as a number.
+    pub(crate) fn value(&self, s: &he::Scale) -> f64 {
+        let q = &self.program().header.q;
+        s.value(|i| q.get(i as usize).copied().unwrap_or(1))
+    }
+    /// A scale of the IR as an exact scale of the library.
+    pub(crate) fn scale(&self, s: &he::Scale) -> Scale {
+        let q = &self.program().header.q;
+        s.primes.iter().fold(Scale::pow2(s.log2), |acc, (&i, &k)| acc.mul(&Scale::prime(q.get(i as usize).copied().unwrap_or(1)).pow(k)))
+    }
+    /// Automorphism and key shape of every key that the program uses.
+    pub fn key_targets(&self) -> Vec<(Option<Galois>, Gadget)> {
+        let log_n = self.program().header.log_n as u32;
+        let target = |u: KeyUse| match u {
+            KeyUse::Relin => None,
+            KeyUse::Conjugate => Some(Galois::conjugation(log_n)),
+            KeyUse::Rotate(r) => Some(Galois::rotation(r as isize, log_n)),
+        };
+        self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target(u), Gadget { limbs, alpha })).collect()
+    }
+    /// The input's layout.
+    pub fn input_layout(&self) -> Result<&Layout, RuntimeError> {
+        Ok(&self.input()?.layout)
+    }
+}
