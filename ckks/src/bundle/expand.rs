@@ -3,11 +3,13 @@
 use super::panels::Panel;
 use super::{LinearTable, SCALAR};
 use crate::ring::{Modulus, NttTable};
-use crate::simd::{Buffer, Isa, expand_pattern, finish_units};
+use crate::simd::{Buffer, Isa, expand_pattern, finish_units, split_columns};
 use rayon::prelude::*;
 
-/// Words of transformed patterns that wait for being spread over units.
-const CHUNK_WORDS: usize = 1 << 19;
+/// Cells that one task transforms and then spreads over the units: their words in a unit fill a cache line.
+const CHUNK: usize = 8;
+/// Words between transformed patterns, so that equal blocks do not share cache sets.
+const PAD: usize = 24;
 /// Fewest words that are worth a task.
 const TASK_WORDS: usize = 1 << 12;
 
@@ -34,32 +36,33 @@ impl<'a> Expander<'a> {
         let (lanes, stride) = (shape.lanes(), shape.unit_stride());
         let units = if self.blocks == 1 { 1 } else { n / shape.unit_span() };
         let mut weights = Buffer::unspecified(units * stride);
-        let chunk = (CHUNK_WORDS / self.blocks).max(1);
-        let mut rows = Buffer::unspecified(chunk.min(panel.cells.len()) * self.blocks);
-        let units_per_task = (TASK_WORDS / (chunk * lanes)).max(8);
-        for (c, cells) in panel.cells.chunks(chunk).enumerate() {
-            let rows = &mut rows[..cells.len() * self.blocks];
-            rows.par_chunks_mut(self.blocks)
-                .zip(cells)
-                .with_min_len((TASK_WORDS / self.blocks).max(1))
-                .for_each(|(row, entries)| self.cell(entries.clone(), row));
-            let first = c * chunk;
-            weights.par_chunks_mut(stride * units_per_task).enumerate().for_each(|(task, weights)| {
-                let start = task * units_per_task;
-                for (i, row) in rows.chunks_exact(self.blocks).enumerate() {
-                    for (u, unit) in weights.chunks_exact_mut(stride).enumerate() {
+        let row_stride = self.blocks + PAD;
+        split_columns(&mut weights, stride, panel.cells.len() * lanes, CHUNK * lanes)
+            .into_par_iter()
+            .zip(panel.cells.par_chunks(CHUNK))
+            .with_min_len((TASK_WORDS / (CHUNK * self.blocks)).max(1))
+            .for_each_init(
+                || vec![0; CHUNK * row_stride],
+                |rows, (mut columns, cells)| {
+                    for (row, entries) in rows.chunks_exact_mut(row_stride).zip(cells) {
+                        self.cell(entries.clone(), &mut row[..self.blocks]);
+                    }
+                    for u in 0..columns.rows() {
+                        let unit = columns.row_mut(u);
                         if lanes == 1 {
-                            unit[first + i] = row[start + u];
+                            for (i, word) in unit.iter_mut().enumerate() {
+                                *word = rows[i * row_stride + u];
+                            }
                         } else {
-                            for (j, word) in unit[8 * (first + i)..][..8].iter_mut().enumerate() {
-                                *word = row[(8 * (start + u) + j) * self.blocks / n];
+                            for (i, word) in unit.iter_mut().enumerate() {
+                                *word = rows[i / 8 * row_stride + (8 * u + i % 8) * self.blocks / n];
                             }
                         }
                     }
-                }
-            });
-        }
-        weights.par_chunks_mut(stride * units_per_task).for_each(|weights| finish_units(self.isa, &self.modulus, shape, weights));
+                },
+            );
+        let units_per_task = (TASK_WORDS / stride).max(1);
+        weights.par_chunks_mut(stride * units_per_task).for_each(|units| finish_units(self.isa, &self.modulus, shape, units));
         weights
     }
 

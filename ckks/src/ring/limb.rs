@@ -1,67 +1,52 @@
-//! Elementwise arithmetic on single limbs. Slices of one call have equal lengths; residues are in `[0, q)`.
+//! Elementwise arithmetic on single limbs with the machine's best kernels. Slices of one call have equal lengths,
+//! multiples of eight; residues are in `[0, q)`.
 
 use super::{GaloisTable, Modulus};
+use crate::simd::{self, Isa};
 
 /// `a += b`.
 pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    assert_eq!(a.len(), b.len());
-    a.iter_mut().zip(b).for_each(|(a, &b)| *a = m.add(*a, b));
+    simd::add_assign(Isa::detect(), m, a, b);
 }
 
 /// `a -= b`.
 pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    assert_eq!(a.len(), b.len());
-    a.iter_mut().zip(b).for_each(|(a, &b)| *a = m.sub(*a, b));
+    simd::sub_assign(Isa::detect(), m, a, b);
 }
 
 /// `a = -a`.
 pub fn neg_assign(m: &Modulus, a: &mut [u64]) {
-    a.iter_mut().for_each(|a| *a = m.neg(*a));
+    simd::neg_assign(Isa::detect(), m, a);
 }
 
 /// `a *= b`.
 pub fn mul_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    assert_eq!(a.len(), b.len());
-    a.iter_mut().zip(b).for_each(|(a, &b)| *a = m.mul(*a, b));
+    simd::mul_assign(Isa::detect(), m, a, b);
 }
 
 /// `out = a b`.
 pub fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
-    assert!(a.len() == b.len() && a.len() == out.len());
-    for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
-        *o = m.mul(a, b);
-    }
+    simd::mul_into(Isa::detect(), m, out, a, b);
 }
 
 /// `acc += a b`.
 pub fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
-    assert!(a.len() == b.len() && a.len() == acc.len());
-    for ((o, &a), &b) in acc.iter_mut().zip(a).zip(b) {
-        *o = m.add(*o, m.mul(a, b));
-    }
+    simd::mul_add_assign(Isa::detect(), m, acc, a, b);
 }
 
 /// `a *= scalar` for a scalar in `[0, q)`.
 pub fn mul_scalar_assign(m: &Modulus, a: &mut [u64], scalar: u64) {
-    a.iter_mut().for_each(|a| *a = m.mul(*a, scalar));
+    simd::mul_constant_assign(Isa::detect(), m, a, scalar);
 }
 
 /// `acc += scalar a` for a scalar in `[0, q)`.
 pub fn mul_scalar_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], scalar: u64) {
-    assert_eq!(a.len(), acc.len());
-    acc.iter_mut().zip(a).for_each(|(o, &a)| *o = m.add(*o, m.mul(a, scalar)));
+    simd::mul_constant_add_assign(Isa::detect(), m, acc, a, scalar);
 }
 
 /// The automorphism of `table` on a limb in NTT order.
 pub fn automorphism_into(table: &GaloisTable, a: &[u64], out: &mut [u64]) {
-    assert!(a.len() == table.n() && out.len() == table.n());
-    for (b, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let source = &a[table.source_start(b)..][..8];
-        let pattern = &table.patterns()[(table.blocks()[b] & 7) as usize];
-        for (o, &i) in out.iter_mut().zip(pattern) {
-            *o = source[i as usize & 7];
-        }
-    }
+    simd::automorphism_into(Isa::detect(), table, a, out);
 }
 
 /// The automorphism `X -> X^g` on a limb of coefficients.

@@ -43,20 +43,29 @@ pub fn convert_group(isa: Isa, group: &TargetGroup, sources: &[&[u64]], out: &mu
     assert!(sources.len() == group.sources && out.len() == group.len());
     let n = out[0].len();
     assert!(n.is_multiple_of(8) && sources.iter().all(|s| s.len() == n) && out.iter().all(|o| o.len() == n));
+    if !isa.is_wide() {
+        for target in 0..group.len() {
+            isa.run(Convert::<1> { group, first: target, sources, out });
+        }
+        return;
+    }
+    let first = 0;
     match group.len() {
-        1 => isa.run(Convert::<1> { group, sources, out }),
-        2 => isa.run(Convert::<2> { group, sources, out }),
-        3 => isa.run(Convert::<3> { group, sources, out }),
-        4 => isa.run(Convert::<4> { group, sources, out }),
-        5 => isa.run(Convert::<5> { group, sources, out }),
-        6 => isa.run(Convert::<6> { group, sources, out }),
-        7 => isa.run(Convert::<7> { group, sources, out }),
-        _ => isa.run(Convert::<8> { group, sources, out }),
+        1 => isa.run(Convert::<1> { group, first, sources, out }),
+        2 => isa.run(Convert::<2> { group, first, sources, out }),
+        3 => isa.run(Convert::<3> { group, first, sources, out }),
+        4 => isa.run(Convert::<4> { group, first, sources, out }),
+        5 => isa.run(Convert::<5> { group, first, sources, out }),
+        6 => isa.run(Convert::<6> { group, first, sources, out }),
+        7 => isa.run(Convert::<7> { group, first, sources, out }),
+        _ => isa.run(Convert::<8> { group, first, sources, out }),
     }
 }
 
+/// Targets `first..first + T` of a group.
 struct Convert<'a, 'b, 'c, const T: usize> {
     group: &'a TargetGroup,
+    first: usize,
     sources: &'a [&'b [u64]],
     out: &'a mut [&'c mut [u64]],
 }
@@ -65,25 +74,30 @@ impl<const T: usize> Kernel for Convert<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        if T > 1 && !L::WIDE {
+            unreachable!("wide kernels run on wide instruction sets");
+        }
         let n = self.out[0].len();
-        let c = self.group.constants.as_ptr();
+        let width = self.group.moduli.len();
+        let c = self.group.constants[self.first..].as_ptr();
+        assert!(self.first + T <= width);
         for at in (0..n).step_by(8) {
             let mut acc = [lanes.acc(); T];
             for (s, row) in self.sources.iter().enumerate() {
-                // SAFETY: rows have length n; there are T constants for each source.
+                // SAFETY: rows have length n; there are `width` constants for each source.
                 unsafe {
                     let x = lanes.load(row.as_ptr().add(at));
                     for (t, acc) in acc.iter_mut().enumerate() {
-                        *acc = lanes.mac(*acc, x, lanes.splat(*c.add(s * T + t)));
+                        *acc = lanes.mac(*acc, x, lanes.splat(*c.add(s * width + t)));
                     }
                 }
             }
             for t in 0..T {
-                // SAFETY: there are T targets of length n.
+                // SAFETY: there are `width` targets of length n.
                 unsafe {
-                    let m = ModulusLanes::new(lanes, self.group.moduli.get_unchecked(t));
+                    let m = ModulusLanes::new(lanes, self.group.moduli.get_unchecked(self.first + t));
                     let v = lanes.redc2(acc[t], m.q, m.qinv);
-                    lanes.store(self.out.get_unchecked_mut(t).as_mut_ptr().add(at), v);
+                    lanes.store(self.out.get_unchecked_mut(self.first + t).as_mut_ptr().add(at), v);
                 }
             }
         }

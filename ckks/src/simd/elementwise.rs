@@ -98,6 +98,16 @@ limb_kernel!(
     body: |k, at| lanes.shoup(lanes.load(a.as_ptr().add(at)), w, w2, k.q)
 );
 
+limb_kernel!(
+    /// `acc += w a` for a constant `w` in `[0, q)`.
+    mul_constant_add_assign, MulConstantAddAssign, out: acc, ins: [a], consts: [w],
+    setup: |lanes, m| (lanes.splat(w), lanes.splat(m.shoup(w))) => (w, w2),
+    body: |k, at| {
+        let x = lanes.shoup(lanes.load(a.as_ptr().add(at)), w, w2, k.q);
+        lanes.add_mod(lanes.load(acc.as_ptr().add(at)), x, k.q)
+    }
+);
+
 /// The automorphism of `table` on a limb in NTT order.
 pub fn automorphism_into(isa: Isa, table: &GaloisTable, a: &[u64], out: &mut [u64]) {
     assert!(a.len() == table.n() && out.len() == table.n());

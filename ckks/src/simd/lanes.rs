@@ -14,6 +14,9 @@ pub(super) trait Kernel {
 
 /// Eight 64-bit lanes. A value of the implementing type is proof that the instructions exist.
 pub(super) trait Lanes: Copy {
+    /// Whether there are registers for many accumulators. Kernels that come in several widths are compiled in the
+    /// narrowest only where there are not; [`super::Isa::is_wide`] tells callers which to ask for.
+    const WIDE: bool;
     /// Eight words.
     type V: Copy;
     /// Eight sums of products, each below 2^116.
@@ -104,6 +107,7 @@ macro_rules! lanewise {
 }
 
 impl Lanes for Portable {
+    const WIDE: bool = false;
     type V = [u64; 8];
     type Acc = [u128; 8];
 

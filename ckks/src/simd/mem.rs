@@ -1,8 +1,10 @@
 //! Word buffers: cache-line aligned, in 2-MiB pages when large, recycled between calls.
 //!
 //! A layer of a network allocates and frees the same few gigabytes of temporaries again and again. Returning them to
-//! the system would cost a page fault and a clearing for each page each time, so large buffers are kept in a bounded
-//! free list. Contents of recycled buffers are stale but initialised words; secrets must be zeroized by their owner.
+//! the system would cost a page fault and a clearing for each page each time, a third of a layer's time, so large
+//! buffers are kept in a free list. Live and free buffers together never exceed the most that was live at any time:
+//! recycling does not raise the peak. Contents of recycled buffers are stale but initialised words; secrets must be
+//! zeroized by their owner.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
@@ -12,8 +14,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LINE: usize = 64;
 const HUGE: usize = 2 << 20;
-/// Bytes that the free list may hold.
-const RECYCLE_BYTES: usize = 1 << 30;
 /// Large buffers start at different offsets into their first huge page, so that equal positions in different buffers
 /// fall into different cache sets.
 const COLOURS: usize = 32;
@@ -44,7 +44,16 @@ unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
 
-static FREE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+/// Large buffers of the process.
+struct Pool {
+    /// Oldest first.
+    free: Vec<Block>,
+    free_words: usize,
+    live_words: usize,
+    most_live_words: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), free_words: 0, live_words: 0, most_live_words: 0 });
 static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
 
 impl Block {
@@ -90,32 +99,42 @@ impl Block {
         None
     }
 
-    /// The smallest recycled block that fits without wasting more than a quarter.
-    fn recycled(words: usize) -> Option<Self> {
+    /// A zeroed or (`true`) recycled block of at least `words` words.
+    fn obtain(words: usize) -> (Self, bool) {
         if words * 8 < HUGE / 2 {
-            return None;
+            return (Self::allocate(words), false);
         }
-        let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
-        let fits = |b: &Block| b.words >= words && b.words <= words + words / 4 + HUGE / 8;
-        let best = (0..free.len()).filter(|&i| fits(&free[i])).min_by_key(|&i| free[i].words)?;
-        Some(free.swap_remove(best))
+        let (recycled, evicted) = {
+            let mut pool = Pool::lock();
+            let recycled = pool.take(words);
+            pool.live_words += recycled.as_ref().map_or(words, |b| b.words);
+            pool.most_live_words = pool.most_live_words.max(pool.live_words);
+            (recycled, pool.evict())
+        };
+        evicted.into_iter().for_each(Self::free);
+        if let Some(block) = recycled {
+            return (block, true);
+        }
+        let block = Self::allocate(words);
+        Pool::lock().live_words += block.words - words;
+        (block, false)
     }
 
     fn release(self) {
-        if matches!(self.origin, Origin::Heap(_)) || self.words * 8 > RECYCLE_BYTES {
+        if self.words * 8 < HUGE / 2 {
             return self.free();
         }
-        let mut evicted = Vec::new();
-        {
-            let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
-            free.push(self);
-            let mut held: usize = free.iter().map(|b| b.words * 8).sum();
-            while held > RECYCLE_BYTES {
-                let oldest = free.remove(0);
-                held -= oldest.words * 8;
-                evicted.push(oldest);
+        let evicted = {
+            let mut pool = Pool::lock();
+            pool.live_words -= self.words;
+            if matches!(self.origin, Origin::Mapping { .. }) {
+                pool.free_words += self.words;
+                pool.free.push(self);
+                pool.evict()
+            } else {
+                vec![self]
             }
-        }
+        };
         evicted.into_iter().for_each(Self::free);
     }
 
@@ -134,22 +153,48 @@ impl Block {
     }
 }
 
+impl Pool {
+    fn lock() -> std::sync::MutexGuard<'static, Self> {
+        POOL.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The smallest free block that fits without wasting more than a quarter.
+    fn take(&mut self, words: usize) -> Option<Block> {
+        let fits = |b: &Block| b.words >= words && b.words <= words + words / 4 + HUGE / 8;
+        let best = (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].words)?;
+        let block = self.free.remove(best);
+        self.free_words -= block.words;
+        Some(block)
+    }
+
+    /// The oldest free blocks that are too many.
+    fn evict(&mut self) -> Vec<Block> {
+        let mut keep = self.free_words;
+        let many = self.free.iter().take_while(|b| {
+            let over = self.live_words + keep > self.most_live_words;
+            keep -= if over { b.words } else { 0 };
+            over
+        });
+        let count = many.count();
+        self.free_words = keep;
+        self.free.drain(..count).collect()
+    }
+}
+
 impl Buffer {
     /// `len` zero words.
     pub fn zeroed(len: usize) -> Self {
-        match Block::recycled(len) {
-            Some(block) => {
-                let mut buffer = Self { block: Some(block), len };
-                buffer.fill(0);
-                buffer
-            }
-            None => Self { block: Some(Block::allocate(len)), len },
+        let (block, stale) = Block::obtain(len);
+        let mut buffer = Self { block: Some(block), len };
+        if stale {
+            buffer.fill(0);
         }
+        buffer
     }
 
     /// `len` initialised words of unspecified value.
     pub fn unspecified(len: usize) -> Self {
-        let block = Block::recycled(len).unwrap_or_else(|| Block::allocate(len));
+        let (block, _) = Block::obtain(len);
         Self { block: Some(block), len }
     }
 
@@ -161,7 +206,12 @@ impl Buffer {
 
 /// Returns all recycled memory to the system, for measurements and between phases of a program.
 pub fn release_recycled() {
-    let blocks = std::mem::take(&mut *FREE.lock().unwrap_or_else(|e| e.into_inner()));
+    let blocks = {
+        let mut pool = Pool::lock();
+        pool.free_words = 0;
+        pool.most_live_words = pool.live_words;
+        std::mem::take(&mut pool.free)
+    };
     blocks.into_iter().for_each(Block::free);
 }
 

@@ -12,6 +12,7 @@
 // Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see `lanes`).
 #![allow(clippy::needless_range_loop)]
 
+mod columns;
 mod convert;
 mod elementwise;
 #[cfg(target_arch = "x86_64")]
@@ -22,8 +23,12 @@ mod panel;
 mod switch;
 mod tensor;
 
+pub use columns::{ColumnsMut, split_columns};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
-pub use elementwise::{add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_assign, mul_into, neg_assign, sub_assign};
+pub use elementwise::{
+    add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
+    sub_assign,
+};
 pub use mem::{Buffer, release_recycled};
 pub use panel::{InputLimbs, LimbPanel, PanelRow, PanelShape, TILE, TapRows, expand_pattern, finish_units, linear_tiles};
 pub use switch::key_inner_product;
@@ -86,6 +91,11 @@ impl Isa {
     #[cfg(not(target_arch = "x86_64"))]
     fn is_available(self) -> bool {
         self == Self::Scalar
+    }
+
+    /// Whether kernels with many accumulators pay: there are registers for them.
+    fn is_wide(self) -> bool {
+        self == Self::Avx512Ifma && self.is_available()
     }
 
     /// Runs a kernel with this instruction set, or with portable code where the machine lacks it.

@@ -75,9 +75,26 @@ impl PanelShape {
 
     /// Cell of the dense weight of (slot, output).
     pub fn dense_cell(&self, slot: usize, output: usize) -> usize {
-        let group = output / GROUP * GROUP;
-        let width = GROUP.min(self.outputs - group);
-        group * self.dense + slot * width + output % GROUP
+        let (group, width) = self.group(output);
+        group * self.dense + slot * width + output - group
+    }
+
+    /// First output and width of the group of an output: groups of eight, then of four, two and one for the rest.
+    fn group(&self, output: usize) -> (usize, usize) {
+        let mut first = self.outputs / GROUP * GROUP;
+        if output < first {
+            return (output / GROUP * GROUP, GROUP);
+        }
+        let mut width = GROUP / 2;
+        loop {
+            if (self.outputs - first) & width != 0 {
+                if output < first + width {
+                    return (first, width);
+                }
+                first += width;
+            }
+            width /= 2;
+        }
     }
 
     /// Cells of the sparse weights of one output, in the order of its list.
@@ -138,8 +155,10 @@ pub fn finish_units(isa: Isa, m: &Modulus, shape: &PanelShape, units: &mut [u64]
     assert!(units.len().is_multiple_of(shape.unit_stride()));
     for unit in units.chunks_exact_mut(shape.unit_stride()) {
         let (weights, constants) = unit.split_at_mut(shape.cells() * shape.lanes);
-        for first in (0..shape.outputs).step_by(GROUP) {
-            let width = GROUP.min(shape.outputs - first);
+        let mut next = 0;
+        while next < shape.outputs {
+            let (first, width) = shape.group(next);
+            next = first + width;
             let dense = &weights[first * shape.dense * shape.lanes..][..shape.dense * width * shape.lanes];
             let constants = &mut constants[first * shape.lanes..][..width * shape.lanes];
             if shape.lanes == 8 || width == 8 {
@@ -270,11 +289,15 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
     assert!(out.len() == 2 * shape.outputs && out.iter().all(|o| o.len() == len));
     assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n);
     assert!(scratch.len() >= shape.scratch_words());
-    let digits = panel.taps.first().map_or(0, |t| t.keys.len());
+    let digits = match panel.taps.first() {
+        _ if !isa.is_wide() => usize::MAX,
+        None => 1,
+        Some(tap) => tap.keys.len(),
+    };
     for tile in (0..len).step_by(TILE) {
         let columns = Columns { panel, start: start + tile, x: scratch.as_mut_ptr() };
         match digits {
-            0 | 1 => isa.run(FillColumns::<1>(columns)),
+            1 => isa.run(FillColumns::<1>(columns)),
             2 => isa.run(FillColumns::<2>(columns)),
             3 => isa.run(FillColumns::<3>(columns)),
             4 => isa.run(FillColumns::<4>(columns)),
@@ -298,24 +321,20 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
                 accumulate,
             };
             isa.run(PairProducts(&mut sums));
-            for first in (0..shape.outputs).step_by(GROUP) {
+            for first in 0..shape.outputs {
+                let (start, width) = shape.group(first);
+                if isa.is_wide() && first != start {
+                    continue;
+                }
                 sums.first = first;
-                match (shape.lanes == 8, shape.outputs - first) {
+                match (shape.lanes == 8, if isa.is_wide() { width } else { 1 }) {
                     (false, 1) => isa.run(Accumulate::<1, false>(&mut sums)),
                     (false, 2) => isa.run(Accumulate::<2, false>(&mut sums)),
-                    (false, 3) => isa.run(Accumulate::<3, false>(&mut sums)),
                     (false, 4) => isa.run(Accumulate::<4, false>(&mut sums)),
-                    (false, 5) => isa.run(Accumulate::<5, false>(&mut sums)),
-                    (false, 6) => isa.run(Accumulate::<6, false>(&mut sums)),
-                    (false, 7) => isa.run(Accumulate::<7, false>(&mut sums)),
                     (false, _) => isa.run(Accumulate::<8, false>(&mut sums)),
                     (true, 1) => isa.run(Accumulate::<1, true>(&mut sums)),
                     (true, 2) => isa.run(Accumulate::<2, true>(&mut sums)),
-                    (true, 3) => isa.run(Accumulate::<3, true>(&mut sums)),
                     (true, 4) => isa.run(Accumulate::<4, true>(&mut sums)),
-                    (true, 5) => isa.run(Accumulate::<5, true>(&mut sums)),
-                    (true, 6) => isa.run(Accumulate::<6, true>(&mut sums)),
-                    (true, 7) => isa.run(Accumulate::<7, true>(&mut sums)),
                     (true, _) => isa.run(Accumulate::<8, true>(&mut sums)),
                 }
             }
@@ -330,7 +349,7 @@ struct Columns<'a> {
     x: *mut u64,
 }
 
-/// Fills the columns of one tile. `D` is the number of digits, 0 for any number above six.
+/// Fills the columns of one tile. `D` is the number of digits, 0 for any number.
 struct FillColumns<'a, const D: usize>(Columns<'a>);
 
 /// Digits that one reduction takes with the own limb: seven products stay below `2 q 2^52`.
@@ -340,6 +359,9 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        if D > 0 && !L::WIDE {
+            unreachable!("wide kernels run on wide instruction sets");
+        }
         let Columns { panel, start, x } = self.0;
         let m = ModulusLanes::new(lanes, panel.modulus);
         let own_factor = lanes.splat(panel.own_factor);
@@ -493,27 +515,32 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        if O > 1 && !L::WIDE {
+            unreachable!("wide kernels run on wide instruction sets");
+        }
         let s = self.0;
         let shape = s.panel.shape;
         let m = ModulusLanes::new(lanes, s.panel.modulus);
         let stride = shape.column_stride();
-        let width = if VEC { 8 } else { 1 };
+        let words = if VEC { 8 } else { 1 };
+        let (group, width) = shape.group(s.first);
+        assert!(s.first + O <= group + width);
         // SAFETY: a unit holds dense cells by group, sparse cells by output and constants; slots are in range and
         // filled; outputs are at least `at + TILE` long.
         unsafe {
             let unit = s.unit.as_ptr();
-            let dense = unit.add(s.first * shape.dense * width);
-            let sparse = unit.add(shape.dense * shape.outputs * width);
-            let constants = unit.add((shape.cells() + s.first) * width);
+            let dense = unit.add((group * shape.dense + s.first - group) * words);
+            let sparse = unit.add(shape.dense * shape.outputs * words);
+            let constants = unit.add((shape.cells() + s.first) * words);
             for column in s.columns.clone() {
                 let x = s.x.add(column * stride);
                 let mut acc = [lanes.acc(); O];
                 for p in 0..shape.dense / 2 {
                     let (x0, x1) = (lanes.load(x.add(16 * p)), lanes.load(x.add(16 * p + 8)));
-                    let w = dense.add(2 * p * O * width);
+                    let w = [dense.add(2 * p * width * words), dense.add((2 * p + 1) * width * words)];
                     for o in 0..O {
-                        let w0 = weight::<L, VEC>(lanes, w, o);
-                        let w1 = weight::<L, VEC>(lanes, w, O + o);
+                        let w0 = weight::<L, VEC>(lanes, w[0], o);
+                        let w1 = weight::<L, VEC>(lanes, w[1], o);
                         acc[o] = lanes.mac(acc[o], lanes.add(x0, w1), lanes.add(x1, w0));
                     }
                 }

@@ -1,1 +1,319 @@
-//! Every kernel on every instruction set, bit by bit against slow 128-bit arithmetic.
+//! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit arithmetic.
+
+use super::*;
+use crate::ring::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
+
+const N: usize = 64;
+
+struct Random(u64);
+
+impl Random {
+    fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    /// Residues with the extremes among them.
+    fn limb(&mut self, q: u64, n: usize) -> Vec<u64> {
+        (0..n)
+            .map(|_| match self.word() % 8 {
+                0 => q - 1,
+                1 => 0,
+                _ => self.word() % q,
+            })
+            .collect()
+    }
+}
+
+fn moduli() -> Vec<Modulus> {
+    [50, 45, 30].iter().map(|&bits| Modulus::new(ntt_primes_below(bits, 6, 1, &[]).expect("prime")[0])).collect()
+}
+
+fn mul(a: u64, b: u64, q: u64) -> u64 {
+    (a as u128 * b as u128 % q as u128) as u64
+}
+
+/// Runs a check for every instruction set and modulus with fresh random numbers.
+fn each(check: impl Fn(Isa, &Modulus, &mut Random)) {
+    for isa in Isa::available() {
+        for m in moduli() {
+            check(isa, &m, &mut Random(m.q));
+        }
+    }
+}
+
+#[test]
+fn the_reference_is_always_there_and_detection_finds_an_available_set() {
+    let all = Isa::available();
+    assert_eq!(all[0], Isa::Scalar);
+    assert!(all.contains(&Isa::detect()));
+}
+
+#[test]
+fn elementwise() {
+    each(|isa, m, r| {
+        let q = m.q;
+        let (a, b, c) = (r.limb(q, N), r.limb(q, N), r.limb(q, N));
+        let w = r.word() % q;
+        let is = |got: &[u64], want: &dyn Fn(usize) -> u128| {
+            assert!((0..N).all(|i| got[i] as u128 == want(i) % q as u128), "{isa:?} {q}");
+        };
+        let (wa, wb, wc, wq) = (|i: usize| a[i] as u128, |i: usize| b[i] as u128, |i: usize| c[i] as u128, q as u128);
+        let mut x = a.clone();
+        add_assign(isa, m, &mut x, &b);
+        is(&x, &|i| wa(i) + wb(i));
+        let mut x = a.clone();
+        sub_assign(isa, m, &mut x, &b);
+        is(&x, &|i| wa(i) + wq - wb(i));
+        let mut x = a.clone();
+        neg_assign(isa, m, &mut x);
+        is(&x, &|i| wq - wa(i));
+        let mut x = a.clone();
+        mul_assign(isa, m, &mut x, &b);
+        is(&x, &|i| wa(i) * wb(i));
+        mul_into(isa, m, &mut x, &b, &c);
+        is(&x, &|i| wb(i) * wc(i));
+        let mut x = a.clone();
+        mul_add_assign(isa, m, &mut x, &b, &c);
+        is(&x, &|i| wa(i) + wb(i) * wc(i));
+        let mut x = a.clone();
+        mul_constant_assign(isa, m, &mut x, w);
+        is(&x, &|i| wa(i) * w as u128);
+        let mut x = a.clone();
+        mul_constant_add_assign(isa, m, &mut x, &b, w);
+        is(&x, &|i| wa(i) + wb(i) * w as u128);
+        let g = Galois::rotation(3, 6);
+        automorphism_into(isa, &GaloisTable::new(g, 6), &a, &mut x);
+        is(&x, &|i| wa(g.source_index(i, 6)));
+    });
+}
+
+#[test]
+fn base_conversion_of_any_number_of_targets() {
+    for isa in Isa::available() {
+        let primes = ntt_primes_below(50, 6, 12, &[]).expect("primes");
+        let mut r = Random(3);
+        let sources: Vec<Vec<u64>> = primes[..4].iter().map(|&q| r.limb(q, N)).collect();
+        let sources: Vec<&[u64]> = sources.iter().map(|s| &s[..]).collect();
+        for targets in 1..=TargetGroup::MAX {
+            let moduli: Vec<Modulus> = primes[4..4 + targets].iter().map(|&q| Modulus::new(q)).collect();
+            let constant = |s: usize, t: usize| moduli[t].pow(3 + s as u64, 17 + t as u64);
+            let group = TargetGroup::new(&moduli, sources.len(), constant);
+            let mut out = vec![vec![0; N]; targets];
+            let mut rows: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[..]).collect();
+            convert_group(isa, &group, &sources, &mut rows);
+            for (t, out) in out.iter().enumerate() {
+                let q = moduli[t].q;
+                for (i, &got) in out.iter().enumerate() {
+                    let want = (0..sources.len()).fold(0, |w, s| (w + mul(sources[s][i], constant(s, t), q)) % q);
+                    assert_eq!(got, want, "{isa:?} target {t} of {targets}");
+                }
+            }
+        }
+        let inverse: Vec<f64> = primes[..4].iter().map(|&q| 1.0 / q as f64).collect();
+        let mut out = vec![0; N];
+        overflow(isa, &sources, &inverse, &mut out);
+        for (i, &got) in out.iter().enumerate() {
+            let sum = sources.iter().zip(&inverse).fold(0.0, |s, (x, c)| s + x[i] as f64 * c);
+            assert_eq!(got, sum.round_ties_even() as u64);
+        }
+    }
+}
+
+#[test]
+fn tail_of_mod_down() {
+    each(|isa, m, r| {
+        let (d, a, e) = (r.limb(m.q, N), r.limb(m.q, N), r.limb(m.q, N));
+        let w = r.word() % m.q;
+        for addend in [None, Some(&e[..])] {
+            let mut got = d.clone();
+            mod_down_tail(isa, m, &mut got, &a, w, addend);
+            for i in 0..N {
+                let want = (mul(a[i] + m.q - d[i], w, m.q) + addend.map_or(0, |e| e[i])) % m.q;
+                assert_eq!(got[i], want);
+            }
+        }
+    });
+}
+
+#[test]
+fn inner_products_of_any_number_of_digits() {
+    each(|isa, m, r| {
+        let rinv = m.inv(m.r);
+        for digits in [1, 2, 3, 4, 5, 6, 7, 8, 15] {
+            let rows: Vec<Vec<u64>> = (0..3 * digits).map(|_| r.limb(m.q, N)).collect();
+            let x: Vec<&[u64]> = rows[..digits].iter().map(|v| &v[..]).collect();
+            let keys: Vec<[&[u64]; 2]> = (0..digits).map(|d| [&rows[digits + 2 * d][..], &rows[digits + 2 * d + 1][..]]).collect();
+            let mut out = [vec![0; N], vec![0; N]];
+            let [o0, o1] = &mut out;
+            key_inner_product(isa, m, &x, &keys, [o0, o1]);
+            for c in 0..2 {
+                for i in 0..N {
+                    let sum = (0..digits).fold(0, |s, d| (s + mul(x[d][i], keys[d][c][i], m.q)) % m.q);
+                    assert_eq!(out[c][i], mul(sum, rinv, m.q), "{isa:?} {digits} digits");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn tensors() {
+    let conjugation = GaloisTable::new(Galois::conjugation(6), 6);
+    each(|isa, m, r| {
+        let q = m.q;
+        let x: Vec<Vec<u64>> = (0..8).map(|_| r.limb(q, N)).collect();
+        let mut out = [vec![0; N], vec![0; N], vec![0; N]];
+        let [d0, d1, d2] = &mut out;
+        product_tensor(isa, m, [&x[0], &x[1]], [&x[2], &x[3]], [d0, d1, d2]);
+        for i in 0..N {
+            assert_eq!(out[0][i], mul(x[0][i], x[2][i], q));
+            assert_eq!(out[1][i], (mul(x[0][i], x[3][i], q) + mul(x[1][i], x[2][i], q)) % q);
+            assert_eq!(out[2][i], mul(x[1][i], x[3][i], q));
+        }
+        let imaginary = r.word() % q;
+        // factor f has rows z = x[4 f], x[4 f + 1] and conjugates x[4 f + 2], x[4 f + 3]
+        for factors in [[0, 0], [0, 4]] {
+            let z = factors.map(|f| [&x[f][..], &x[f + 1][..]]);
+            let zbar = factors.map(|f| [&x[f + 2][..], &x[f + 3][..]]);
+            let [d0, d1, d2] = &mut out;
+            pair_product_tensor(isa, m, imaginary, &conjugation, z, zbar, [d0, d1, d2]);
+            for i in 0..N {
+                let from = Galois::conjugation(6).source_index(i, 6);
+                let sign = if i < N / 2 { q - imaginary } else { imaginary };
+                let sum = |f: usize, c: usize| (z[f][c][i] + zbar[f][c][from]) % q;
+                let difference = |f: usize, c: usize| (z[f][c][i] + q - zbar[f][c][from]) % q;
+                let product =
+                    |c: usize, d: usize| (mul(sum(0, c), sum(1, d), q) + mul(sign, mul(difference(0, c), difference(1, d), q), q)) % q;
+                assert_eq!(out[0][i], product(0, 0), "{isa:?}");
+                assert_eq!(out[1][i], (product(0, 1) + product(1, 0)) % q, "{isa:?}");
+                assert_eq!(out[2][i], product(1, 1), "{isa:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn patterns_round_alike() {
+    each(|isa, m, r| {
+        let pattern: Vec<f64> = (0..N).map(|_| (r.word() >> 11) as f64 / (1u64 << 53) as f64 - 0.5).collect();
+        for terms in [vec![(1e5, &pattern[..])], vec![(1e20, &pattern[..])], vec![(3.0, &pattern[..]), (-1e4, &pattern[..])]] {
+            let mut got = vec![0; N];
+            expand_pattern(isa, m, &terms, &mut got);
+            for (j, &got) in got.iter().enumerate() {
+                let value = terms.iter().fold(0.0, |s, (w, p)| s + w * p[j]).round_ties_even();
+                assert_eq!(got, (value as i128).rem_euclid(m.q as i128) as u64);
+            }
+        }
+    });
+}
+
+/// A panel with dense and sparse rows, rotated and not, against the sum it stands for.
+#[test]
+fn linear_tiles_of_any_shape() {
+    for (outputs, run, digits) in [(1, 8, 1), (3, 64, 2), (8, 16, 3), (11, 4, 6), (10, 32, 2), (13, 1, 7), (17, 8, 9)] {
+        each(|isa, m, r| linear_case(isa, m, r, outputs, run, digits));
+    }
+}
+
+fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize, digits: usize) {
+    let q = m.q;
+    let inputs = 3;
+    let limbs: Vec<Vec<u64>> = (0..inputs * (digits + 2)).map(|_| r.limb(q, N)).collect();
+    let digit = |i: usize, d: usize| &limbs[i * (digits + 2) + d][..];
+    let own = |i: usize, c: usize| digit(i, digits + c);
+    let key_rows: Vec<Vec<u64>> = (0..4 * digits).map(|_| r.limb(q, N)).collect();
+    let key = |t: usize, d: usize, c: usize| &key_rows[(t * digits + d) * 2 + c][..];
+    let tables = [Galois::rotation(1, 6), Galois::rotation(-5, 6)].map(|g| GaloisTable::new(g, 6));
+    // dense slots 0..3 (padded to 4): tap 0 of inputs 0 and 1, tap 1 of input 2; sparse slots 4, 5: tap 1 of input 0, identity of 1
+    let sparse: Vec<Vec<u32>> = (0..outputs)
+        .map(|o| {
+            if o % 4 == 1 {
+                vec![4, 5]
+            } else if o % 4 == 2 {
+                vec![5]
+            } else {
+                vec![]
+            }
+        })
+        .collect();
+    let shape = PanelShape::new(4, 6, &sparse, run);
+    let span = shape.unit_span();
+    let mut weights = vec![0; N / span * shape.unit_stride()];
+    let mut weight = vec![vec![[0u64; 6]; outputs]; N]; // by word, output, slot
+    for (unit, words) in weights.chunks_exact_mut(shape.unit_stride()).enumerate() {
+        for lane in 0..shape.lanes() {
+            for o in 0..outputs {
+                let dense = (0..3).map(|s| (s, shape.dense_cell(s, o)));
+                let listed = sparse[o].iter().map(|&s| s as usize).zip(shape.sparse_cells(o));
+                for (slot, cell) in dense.chain(listed) {
+                    let w = r.limb(q, 1)[0];
+                    words[cell * shape.lanes() + lane] = w;
+                    let covered = if shape.lanes() == 8 { 8 * unit + lane..8 * unit + lane + 1 } else { unit * span..(unit + 1) * span };
+                    covered.for_each(|i| weight[i][o][slot] = w);
+                }
+            }
+        }
+    }
+    finish_units(isa, m, &shape, &mut weights);
+    let own_factor = r.word() % q;
+    let row = |slot, input| PanelRow { slot, input };
+    let keys = |t: usize| (0..digits).map(|d| [key(t, d, 0), key(t, d, 1)]).collect();
+    for at_special in [false, true] {
+        let panel = LimbPanel {
+            modulus: m,
+            n: N,
+            shape: &shape,
+            own_factor,
+            inputs: (0..inputs)
+                .map(|i| InputLimbs {
+                    digits: (0..digits).map(|d| digit(i, d)).collect(),
+                    own: (!at_special).then(|| [own(i, 0), own(i, 1)]),
+                })
+                .collect(),
+            taps: vec![
+                TapRows { table: &tables[0], keys: keys(0), rows: vec![row(0, 0), row(1, 1)] },
+                TapRows { table: &tables[1], keys: keys(1), rows: vec![row(2, 2), row(4, 0)] },
+            ],
+            identity: if at_special { vec![] } else { vec![row(5, 1)] },
+            padding: if at_special { vec![3, 5] } else { vec![3] },
+            weights: &weights,
+        };
+        let mut scratch = vec![u64::MAX; shape.scratch_words()];
+        let mut out = vec![vec![1; N]; 2 * outputs];
+        for accumulate in [false, true] {
+            for start in (0..N).step_by(TILE) {
+                let mut rows: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[start..start + TILE]).collect();
+                linear_tiles(isa, &panel, start, &mut rows, accumulate, &mut scratch);
+            }
+        }
+        let rinv = m.inv(m.r);
+        let value = |slot: usize, c: usize, i: usize| -> u64 {
+            let (t, input) = [(0, 0), (0, 1), (1, 2), (9, 9), (1, 0), (2, 1)][slot];
+            match t {
+                9 => 0,
+                2 if at_special => 0,
+                2 => mul(own(input, c)[i], mul(own_factor, rinv, q), q),
+                _ => {
+                    let i = tables[t].galois().source_index(i, 6);
+                    let mut sum = (0..digits).fold(0, |s, d| (s + mul(digit(input, d)[i], key(t, d, c)[i], q)) % q);
+                    if c == 0 && !at_special {
+                        sum = (sum + mul(own(input, 0)[i], own_factor, q)) % q;
+                    }
+                    mul(sum, rinv, q)
+                }
+            }
+        };
+        let rinv2 = mul(rinv, rinv, q);
+        for i in 0..N {
+            for o in 0..outputs {
+                for c in 0..2 {
+                    let sum = (0..6).fold(0, |s, slot| (s + mul(value(slot, c, i), weight[i][o][slot], q)) % q);
+                    let want = 2 * mul(sum, rinv2, q) % q;
+                    assert_eq!(out[2 * o + c][i], want, "{isa:?} {outputs} outputs, run {run}, word {i}, output {o}");
+                }
+            }
+        }
+    }
+}
