@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod data;
 mod error;
+pub mod pipeline;
 pub mod progress;
 pub mod report;
 

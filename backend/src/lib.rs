@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod memory;
+pub mod predict;
 pub mod schedule;

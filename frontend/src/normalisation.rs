@@ -9,6 +9,13 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
+impl std::fmt::Display for Normalisation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |v: &[f32]| v.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        write!(f, "(px/255-mean)/std mean={} std={}", list(&self.mean), list(&self.std))
+    }
+}
+
 impl Normalisation {
     /// Reads `(px/255-mean)/std mean=0.49,0.48,0.45 std=0.2,0.2,0.2` or `(px/255-0.1307)/0.3081` for `channels` channels.
     ///

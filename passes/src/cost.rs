@@ -97,7 +97,7 @@ impl CostModel {
     /// Predicted time of one micro-batch of a tensor graph under layouts, for a chain of `primes` primes.
     pub(crate) fn layout_time(&self, g: &TensorGraph, l: &Layouts, primes: usize, spare_bits: f64, opts: &CompileOptions) -> f64 {
         let n = (1u64 << l.log_n) as f64;
-        let most = (spare_bits / opts.prime_bits as f64).max(1.0) as usize;
+        let most = (spare_bits / opts.special_bits as f64).max(1.0) as usize;
         let alpha = |limbs: usize| limbs.div_ceil(2).min(most);
         let mut level = vec![primes; g.nodes.len()];
         let mut sum = Counts::default();

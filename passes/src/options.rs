@@ -21,12 +21,14 @@ pub struct CompileOptions {
     pub allow_insecure: bool,
     /// log2 of the scale of a value after rescaling.
     pub log_scale: i32,
-    /// Size of the primes, bits.
+    /// Size of the chain's primes, bits.
     pub prime_bits: u32,
+    /// Size of the special primes, bits. A bit more than the chain's keeps the noise of key switching below that of rescaling.
+    pub special_bits: u32,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { batch: 64, log_n: None, memory: None, allow_insecure: false, log_scale: 29, prime_bits: 50 }
+        CompileOptions { batch: 64, log_n: None, memory: None, allow_insecure: false, log_scale: 29, prime_bits: 49, special_bits: 50 }
     }
 }

@@ -1,10 +1,144 @@
 //! `chiffre bench`.
 
-use super::not_wired;
 use crate::Error;
 use crate::cli::BenchArgs;
+use crate::data;
+use crate::pipeline::{self, Request};
+use crate::progress::Progress;
+use crate::report::{self, BenchReport};
+use chiffre_frontend::{Model, Reference};
+use chiffre_ir::program::KeyUse;
+use chiffre_ir::program::file::ProgramFile;
+use chiffre_runtime::client::ClientKey;
+use chiffre_runtime::{EvalKeySet, Session, server};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Time of each kind of instruction in the encrypted runs.
+pub(super) type OpTimes = BTreeMap<&'static str, Duration>;
+
+/// Everything that an encrypted run in one process yields.
+pub(super) struct Outcome {
+    /// The report.
+    pub report: BenchReport,
+    /// Decrypted logits, `[images, classes]`.
+    pub answers: Vec<f32>,
+    /// Logits of the clear run.
+    pub reference: Vec<f32>,
+    /// Classes.
+    pub classes: usize,
+    /// Time per kind of instruction.
+    pub times: OpTimes,
+}
 
 /// Runs everything in one process and reports times, memory and agreement.
-pub(super) fn bench(_args: &BenchArgs) -> Result<(), Error> {
-    Err(not_wired("bench"))
+pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
+    super::set_threads(&args.compiler.threads)?;
+    let model = chiffre_frontend::load(&args.model).map_err(Error::input)?;
+    let request = super::request(&args.compiler, &model)?;
+    let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
+    let reference = Reference::load(&args.model).map_err(Error::input)?;
+    let name = args.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let out = encrypted_run(&name, &model, &reference, &request, &images, args.compiler.threads.get(), args.progress.progress)?;
+    if args.json {
+        eprintln!("{}", table(&out));
+        super::print(out.report.to_json()?)?;
+    } else {
+        super::print(table(&out))?;
+    }
+    Ok(())
+}
+
+/// The report as a table, with the share of each kind of instruction.
+pub(super) fn table(out: &Outcome) -> String {
+    let mut s = out.report.to_string();
+    let total: f64 = out.times.values().map(Duration::as_secs_f64).sum();
+    for (op, t) in &out.times {
+        s += &format!("\n  {op:<10} {:8.2} s  {:4.1} %", t.as_secs_f64(), 100.0 * t.as_secs_f64() / total.max(1e-9));
+    }
+    s
+}
+
+/// Compiles, generates keys, encrypts, runs, decrypts and compares.
+pub(super) fn encrypted_run(
+    name: &str,
+    model: &Model,
+    reference: &Reference,
+    request: &Request,
+    images: &data::Images,
+    threads: usize,
+    mode: crate::progress::ProgressMode,
+) -> Result<Outcome, Error> {
+    let clear = reference.run(&images.pixels, images.n).map_err(Error::input)?;
+    let classes = clear.len() / images.n.max(1);
+    let at = Instant::now();
+    let compiled = pipeline::compile(model, request)?;
+    let compile_s = at.elapsed().as_secs_f64();
+    let program = compiled.program;
+    let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
+    let session = Session::new(file, request.options.allow_insecure).map_err(super::runtime_error)?;
+    let p = session.program();
+
+    let at = Instant::now();
+    let client = ClientKey::generate(&session).map_err(super::runtime_error)?;
+    let keys: EvalKeySet = client.evaluation_keys(&session).map_err(super::runtime_error)?;
+    let (key_id, seeded_bytes) = (keys.id, keys.bytes());
+    let keys = keys.prepare(&session);
+    let keygen_s = at.elapsed().as_secs_f64();
+    tracing::info!(seeded_bytes, expanded_bytes = keys.bytes(), "evaluation keys");
+
+    let per: usize = images.shape.iter().product();
+    let batch = p.header.batch;
+    let (mut encrypt_s, mut run_s, mut decrypt_s) = (0.0, 0.0, 0.0);
+    let mut answers = vec![];
+    let mut times = OpTimes::new();
+    let steps: usize = images.pixels.chunks(per * batch).map(|c| (c.len() / per).div_ceil(session.micro_batch()) * p.nodes.len()).sum();
+    let mut bar = Progress::new(mode, "running", steps as u64);
+    let mut done = 0;
+    for chunk in images.pixels.chunks(per * batch) {
+        let at = Instant::now();
+        let encrypted = client.encrypt(&session, chunk, chunk.len() / per).map_err(super::runtime_error)?;
+        encrypt_s += at.elapsed().as_secs_f64();
+        let at = Instant::now();
+        let result = server::run(&session, key_id, &keys, &encrypted, |step| {
+            done += 1;
+            *times.entry(step.op).or_default() += step.time;
+            tracing::info!(op = step.op, node = step.source, ms = step.time.as_millis() as u64, "step");
+            bar.set(done);
+        });
+        let result = result.map_err(super::runtime_error)?;
+        run_s += at.elapsed().as_secs_f64();
+        let at = Instant::now();
+        answers.extend(client.decrypt(&session, &result).map_err(super::runtime_error)?);
+        decrypt_s += at.elapsed().as_secs_f64();
+    }
+    bar.finish();
+    let comparison = report::compare(&answers, &clear, classes)?;
+    let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
+    let report = BenchReport {
+        model: name.into(),
+        batch,
+        images: images.n,
+        threads,
+        log_n: p.header.log_n as u32,
+        log_qp: p.log_qp(),
+        levels: p.header.q.len() - 1,
+        security_bits: session.context.params().security_bits(),
+        bootstraps: 0,
+        rotation_keys: rotations,
+        eval_key_bytes: seeded_bytes as u64,
+        compile_s,
+        keygen_s,
+        encrypt_s,
+        run_s,
+        decrypt_s,
+        amortized_s_per_image: run_s / images.n.max(1) as f64,
+        peak_rss_bytes: report::peak_rss_bytes().unwrap_or(0),
+        agreement: comparison.agreement,
+        max_abs_logit_error: comparison.max_abs_error,
+        top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
+        predicted_run_s: p.header.predicted_us as f64 / 1e6 * images.n.div_ceil(batch) as f64,
+        predicted_peak_bytes: p.header.predicted_bytes as u64,
+    };
+    Ok(Outcome { report, answers, reference: clear, classes, times })
 }

@@ -47,6 +47,68 @@ fn not_wired(command: &str) -> Error {
     Error::failed(format!("`chiffre {command}` is not wired yet"))
 }
 
+/// Uses this many threads from now on.
+fn set_threads(args: &crate::cli::ThreadArgs) -> Result<(), Error> {
+    // A pool that exists already (in tests) keeps its size.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(args.get()).build_global();
+    Ok(())
+}
+
+/// The compiler's request from the command line.
+fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> Result<crate::pipeline::Request, Error> {
+    use crate::cli::Target;
+    use chiffre_passes::options::CompileOptions;
+    if args.target == Target::Tfhe {
+        return Err(Error::input("the tfhe target is not there yet"));
+    }
+    if args.calibrate.is_some() || args.activation_degree.is_some() {
+        return Err(Error::input(
+            "--calibrate and --activation-degree are for activations that are not polynomials; these are not supported yet",
+        ));
+    }
+    let options = CompileOptions {
+        batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
+        log_n: args.log_n.map(|n| n as usize),
+        memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
+        allow_insecure: args.allow_insecure,
+        ..CompileOptions::default()
+    };
+    Ok(crate::pipeline::Request {
+        options,
+        passes: args.passes.clone(),
+        dump_after: args.dump_ir.clone(),
+        normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
+    })
+}
+
+/// The normalisation asked for, or the model's.
+fn normalisation(
+    model: &chiffre_frontend::Model,
+    args: &crate::cli::NormalisationArgs,
+) -> Result<Option<crate::data::Normalisation>, Error> {
+    let text = model.normalisation.as_ref().map(ToString::to_string);
+    args.or(text.as_deref()).map_err(Error::input)
+}
+
+/// How to read DATA for a model.
+fn data_options(
+    model: &chiffre_frontend::Model,
+    args: &crate::cli::NormalisationArgs,
+    count: Option<std::num::NonZeroUsize>,
+) -> Result<crate::data::DataOptions, Error> {
+    let d = |i: usize| model.input_shape.get(i).copied().unwrap_or(1);
+    Ok(crate::data::DataOptions {
+        shape: [d(0), d(1), d(2)],
+        normalisation: normalisation(model, args)?,
+        count: count.map(std::num::NonZeroUsize::get),
+    })
+}
+
+/// An error of the runtime with the right exit code.
+fn runtime_error(e: chiffre_runtime::RuntimeError) -> Error {
+    if e.is_user_error() { Error::input(e) } else { Error::failed(e) }
+}
+
 /// Prints a line or more to stdout. A reader that has gone away (`chiffre … | head`) ends the process quietly.
 #[allow(dead_code)] // used by the commands as they are connected
 fn print(text: impl std::fmt::Display) -> Result<(), Error> {

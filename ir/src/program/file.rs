@@ -24,6 +24,18 @@ pub struct ProgramFile {
     pub store: HashMap<Hash, Arc<Array>>,
 }
 
+impl ProgramFile {
+    /// A program that was never on disk, for runs in one process; its digest is that of its text.
+    ///
+    /// # Errors
+    /// What the verifier finds.
+    pub fn in_memory(program: Program, stages: BTreeMap<String, String>) -> Result<ProgramFile, crate::error::VerifyError> {
+        let digest = blake3::hash(text::print(&program).as_bytes()).to_hex().to_string();
+        let store = program.consts.store();
+        Ok(ProgramFile { program: verify(program)?, digest, stages, store })
+    }
+}
+
 /// Writes a program and the texts of its earlier levels; returns the digest. The same program gives the same bytes.
 ///
 /// # Errors

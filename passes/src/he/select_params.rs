@@ -39,16 +39,15 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() + 1);
     let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1);
     let room = facts.max_log_qp(log_n).unwrap_or(0.0);
-    let bits = opts.prime_bits as f64;
-    let insecure = room < (chain as f64 + 1.0) * bits;
+    let (bits, special_bits) = (opts.prime_bits as f64, opts.special_bits as f64);
+    let needed = chain as f64 * bits + special_bits;
+    let insecure = room < needed;
     if insecure && !opts.allow_insecure {
-        let m = format!(
-            "{chain} primes of {bits} bits and a special prime need {:.0} bits; 2^{log_n} has {room:.0} at 128-bit security",
-            (chain as f64 + 1.0) * bits
-        );
+        let m =
+            format!("{chain} primes of {bits} bits and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
         return Err(PassError::capacity(PASS, "", m));
     }
-    let most = if insecure { usize::MAX } else { ((room - chain as f64 * bits) / bits) as usize };
+    let most = if insecure { usize::MAX } else { ((room - chain as f64 * bits) / special_bits) as usize };
     let best = |l: usize| l.div_ceil(2).min(most);
     // Limbs at which an op switches keys.
     let mut used: Vec<usize> = vec![];
@@ -70,9 +69,11 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
         gadgets.insert(l, g);
     }
     let special = gadgets.values().map(|g| g[1]).max().unwrap_or(0);
-    let primes = facts
-        .primes(opts.prime_bits, log_n, chain + special, &[])
-        .ok_or_else(|| PassError::capacity(PASS, "", format!("there are not {} primes of {bits} bits for 2^{log_n}", chain + special)))?;
-    let (q, p) = primes.split_at(chain);
-    Ok(Params { log_n, q: q.to_vec(), p: p.to_vec(), gadgets, insecure })
+    let find = |bits: u32, count: usize, skip: &[u64]| {
+        let none = || PassError::capacity(PASS, "", format!("there are not {count} primes of {bits} bits for 2^{log_n}"));
+        facts.primes(bits, log_n, count, skip).ok_or_else(none)
+    };
+    let q = find(opts.prime_bits, chain, &[])?;
+    let p = find(opts.special_bits, special, &q)?;
+    Ok(Params { log_n, q, p, gadgets, insecure })
 }

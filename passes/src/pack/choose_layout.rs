@@ -35,12 +35,12 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             None => continue,
         };
         // At least one special prime beside the chain.
-        if log_q + opts.prime_bits as f64 > room {
+        if log_q + opts.special_bits as f64 > room {
             refusals.push(format!(
                 "2^{log_n}: {} primes of {} bits and a special prime need {:.0} bits, {room:.0} are secure",
                 primes,
                 opts.prime_bits,
-                log_q + opts.prime_bits as f64
+                log_q + opts.special_bits as f64
             ));
             continue;
         }

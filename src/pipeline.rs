@@ -1,0 +1,132 @@
+//! The compiler as one call: model → passes → program.
+
+use crate::Error;
+use chiffre_backend::{memory, predict, schedule};
+use chiffre_frontend::Model;
+use chiffre_ir::program::{Program, ProgramHeader};
+use chiffre_ir::text;
+use chiffre_passes::cost::{CostModel, Counts, LinearShape, linear_counts, product_counts};
+use chiffre_passes::options::{CompileOptions, ParameterFacts};
+use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Parameter facts from the CKKS library.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CkksFacts;
+
+impl ParameterFacts for CkksFacts {
+    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
+        chiffre_ckks::security::max_log_qp(log_n as u32).map(f64::from)
+    }
+    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+        chiffre_ckks::ring::primes::ntt_primes_below(bits, log_n as u32, count, skip)
+    }
+}
+
+/// What to compile and what to show on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Options of the passes.
+    pub options: CompileOptions,
+    /// Pipeline spec; the default if absent.
+    pub passes: Option<String>,
+    /// Names of passes after which the IR is wanted.
+    pub dump_after: Vec<String>,
+    /// Normalisation of pixel data, in the text form of the model's metadata.
+    pub normalisation: Option<String>,
+}
+
+/// A compiled program and the texts of the levels it came from.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The program.
+    pub program: Program,
+    /// Texts of `tensor`, `packed` and `he`.
+    pub stages: BTreeMap<String, String>,
+    /// IR after the passes asked for.
+    pub dumps: Vec<(String, String)>,
+    /// Time of each pass.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Compiles an imported model.
+///
+/// # Errors
+/// Unsupported networks, specs and parameters as input errors that name node and pass; a program over the memory budget.
+pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
+    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT)).map_err(Error::input)?;
+    if let Some(unknown) = request.dump_after.iter().find(|d| !pipeline.steps.iter().any(|s| s.pass.name == **d)) {
+        return Err(Error::input(format!("--dump-ir after:{unknown}: no such pass in the pipeline")));
+    }
+    if pipeline.steps.last().map(|s| s.pass.name) != Some("schedule") {
+        return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
+    }
+    let cost = CostModel::default();
+    let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
+    let state = State { tensor: Some(model.graph.clone().into_inner()), ..State::default() };
+    let (mut dumps, mut times) = (vec![], vec![]);
+    let state = pipeline
+        .run(state, &cx, |step, state, time| {
+            times.push((step.pass.name, time));
+            if request.dump_after.iter().any(|d| d == step.pass.name) {
+                dumps.push((step.pass.name.to_string(), state.dump()));
+            }
+        })
+        .map_err(Error::input)?;
+    let (Some(he), Some(params)) = (&state.he, &state.params) else {
+        return Err(Error::input("the pipeline has no assign-levels and select-params"));
+    };
+    let header = ProgramHeader {
+        log_n: params.log_n,
+        q: params.q.clone(),
+        p: params.p.clone(),
+        insecure: params.insecure,
+        batch: request.options.batch,
+        normalisation: request.normalisation.clone(),
+        model: model.digest.to_string(),
+        predicted_bytes: 0,
+        predicted_us: 0,
+    };
+    let start = std::time::Instant::now();
+    let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
+    program.header.predicted_bytes = memory::plan(&program).peak();
+    program.header.predicted_us = (predicted_seconds(&program, &cost) * 1e6) as usize;
+    if let Some((_, t)) = times.last_mut() {
+        *t += start.elapsed();
+    }
+    let program = chiffre_ir::program::verify(program)
+        .map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))?
+        .into_inner();
+    if let Some(budget) = request.options.memory
+        && program.header.predicted_bytes > budget
+    {
+        let need = crate::report::human_bytes(program.header.predicted_bytes as u64);
+        return Err(Error::input(format!(
+            "the program needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
+            crate::report::human_bytes(budget as u64)
+        )));
+    }
+    let mut stages = BTreeMap::from([("he".to_string(), text::print(he))]);
+    stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
+    stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
+    Ok(Compiled { program, stages, dumps, times })
+}
+
+/// Counted work of one micro-batch.
+pub fn counts(p: &Program) -> Counts {
+    let n = (1u64 << p.header.log_n) as f64;
+    predict::work(p).into_iter().fold(Counts::default(), |sum, w| {
+        sum + match w {
+            predict::Work::Linear { rotated, rows, cells, outputs, limbs, drop, alpha } => {
+                linear_counts(LinearShape { rotated, rows, cells, outputs, limbs, drop, alpha }, n)
+            }
+            predict::Work::Product { cts, limbs, alpha, complex } => product_counts(cts, limbs, alpha, complex, n),
+        }
+    })
+}
+
+/// Predicted time of a run on all of the program's images.
+pub fn predicted_seconds(p: &Program, cost: &CostModel) -> f64 {
+    cost.time(counts(p), p.header.log_n) * p.header.batch.div_ceil(p.micro_batch()) as f64
+}
