@@ -2,8 +2,8 @@
 //!
 //! A layer of a network allocates and frees the same few gigabytes of temporaries again and again. Returning them to
 //! the system would cost a page fault and a clearing for each page each time, a third of a layer's time, so large
-//! buffers are kept in a free list. Live and free buffers together never exceed the most that was live at any time:
-//! recycling does not raise the peak. Contents of recycled buffers are stale but initialised words; secrets must be
+//! buffers are kept in a free list. Live and free buffers together stay within an eighth above the most that was live
+//! at any time: recycling hardly raises the peak. Contents of recycled buffers are stale but initialised words; secrets must be
 //! zeroized by their owner.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -171,7 +171,7 @@ impl Pool {
     fn evict(&mut self) -> Vec<Block> {
         let mut keep = self.free_words;
         let many = self.free.iter().take_while(|b| {
-            let over = self.live_words + keep > self.most_live_words;
+            let over = self.live_words + keep > self.most_live_words / 8 * 9;
             keep -= if over { b.words } else { 0 };
             over
         });
