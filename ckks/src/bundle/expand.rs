@@ -3,7 +3,7 @@
 use super::panels::Panel;
 use super::{LinearTable, SCALAR};
 use crate::ring::{Modulus, NttTable};
-use crate::simd::{Buffer, Isa, expand_pattern, finish_units, split_columns};
+use crate::simd::{Buffer, Isa, expand_pattern, split_columns, transpose_into};
 use rayon::prelude::*;
 
 /// Cells that one task transforms and then spreads over the units: their words in a unit fill a cache line.
@@ -47,6 +47,10 @@ impl<'a> Expander<'a> {
                     for (row, entries) in rows.chunks_exact_mut(row_stride).zip(cells) {
                         self.cell(entries.clone(), &mut row[..self.blocks]);
                     }
+                    if lanes == 1 && cells.len() == CHUNK && columns.rows().is_multiple_of(8) {
+                        transpose_into(self.isa, rows, row_stride, &mut columns);
+                        return;
+                    }
                     for u in 0..columns.rows() {
                         let unit = columns.row_mut(u);
                         if lanes == 1 {
@@ -61,8 +65,6 @@ impl<'a> Expander<'a> {
                     }
                 },
             );
-        let units_per_task = (TASK_WORDS / stride).max(1);
-        weights.par_chunks_mut(stride * units_per_task).for_each(|units| finish_units(self.isa, &self.modulus, shape, units));
         weights
     }
 

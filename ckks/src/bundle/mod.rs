@@ -22,7 +22,7 @@ mod tests;
 
 pub use error::BundleError;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
-pub use linear::{LinearOp, apply_linear};
+pub use linear::{LinearOp, apply_linear, apply_linear_many};
 pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
 pub use switch::{conjugate, key_switch, rotate};
 pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};

@@ -184,6 +184,23 @@ fn linear_case(log_n: u32, limbs: usize, gadget: Gadget, taps: &[isize], shape: 
 }
 
 #[test]
+fn several_bundles_give_the_results_of_each() {
+    let gadget = Gadget { limbs: 3, alpha: 2 };
+    let bench = Bench::new(7, 3, gadget, &[1, 0], 6, 40);
+    let ring = bench.context.ring();
+    let refs = bench.refs();
+    let bundles: Vec<&[CtRef<'_>]> = refs.chunks(2).collect();
+    let small = Bench::new(7, 3, gadget, &[1, 0], 2, 40);
+    let (table, _) = small.table(&[1, 0], 5, 4);
+    let bias: Vec<BiasPoly> = (0..5).map(|o| BiasPoly(vec![o; 1 << o])).collect();
+    let op = LinearOp { table: &table, input_scales: &[1e12; 2], limbs_in: 3, bias: Some(&bias), gadget, drop_limbs: 1 };
+    let together = apply_linear_many(ring, Isa::detect(), &bundles, &op, &bench.keys).expect("linear");
+    for (bundle, got) in bundles.iter().zip(together) {
+        assert!(apply_linear(ring, Isa::detect(), bundle, &op, &bench.keys).expect("linear") == got);
+    }
+}
+
+#[test]
 fn masked_convolution_with_dense_and_sparse_rows() {
     linear_case(9, 4, Gadget { limbs: 5, alpha: 2 }, &[0, 1, -1, 8, 9], (3, 11), 16, 1);
 }

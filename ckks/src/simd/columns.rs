@@ -1,5 +1,7 @@
 //! Disjoint column ranges of a matrix, so that threads can fill it by columns.
 
+use super::Isa;
+use super::lanes::{Kernel, Lanes};
 use std::marker::PhantomData;
 
 /// Columns `first..first + width` of every row of a matrix.
@@ -29,6 +31,52 @@ impl ColumnsMut<'_> {
     }
 }
 
+/// Writes row `i` of `columns` from word `i` of eight rows, which are `source_stride` words apart and as long as there
+/// are rows. Results go past the caches: the matrix is far larger than they are.
+pub fn transpose_into(isa: Isa, source: &[u64], source_stride: usize, columns: &mut ColumnsMut<'_>) {
+    assert!(columns.width == 8 && columns.rows.is_multiple_of(8) && source_stride >= columns.rows);
+    assert!(source.len() >= 7 * source_stride + columns.rows);
+    let aligned = (columns.start as usize).is_multiple_of(64) && columns.stride.is_multiple_of(8);
+    if aligned {
+        isa.run(Transpose::<true> { source, source_stride, columns });
+    } else {
+        isa.run(Transpose::<false> { source, source_stride, columns });
+    }
+}
+
+struct Transpose<'a, 'b, const ALIGNED: bool> {
+    source: &'a [u64],
+    source_stride: usize,
+    columns: &'a mut ColumnsMut<'b>,
+}
+
+impl<const ALIGNED: bool> Kernel for Transpose<'_, '_, ALIGNED> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let mut block = [lanes.splat(0); 8];
+        for row in (0..self.columns.rows).step_by(8) {
+            // SAFETY: the source holds eight rows of sufficient length; the columns are eight wide, have so many rows
+            // and belong to this borrow alone; `ALIGNED` is what `stream` needs.
+            unsafe {
+                for i in 0..8 {
+                    block[i] = lanes.load(self.source.as_ptr().add(i * self.source_stride + row));
+                }
+                let block = lanes.transpose(block);
+                for i in 0..8 {
+                    let to = self.columns.start.add((row + i) * self.columns.stride);
+                    if ALIGNED {
+                        lanes.stream(to, block[i]);
+                    } else {
+                        lanes.store(to, block[i]);
+                    }
+                }
+            }
+        }
+        lanes.fence();
+    }
+}
+
 /// Splits the first `columns` columns of a matrix with rows of `stride` words into ranges of `width` columns; the last
 /// may be narrower.
 pub fn split_columns(matrix: &mut [u64], stride: usize, columns: usize, width: usize) -> Vec<ColumnsMut<'_>> {
@@ -51,6 +99,24 @@ pub fn split_columns(matrix: &mut [u64], stride: usize, columns: usize, width: u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Buffer;
+
+    #[test]
+    fn blocks_are_transposed() {
+        for isa in Isa::available() {
+            for stride in [16, 19] {
+                let source: Vec<u64> = (0..8 * 43).collect();
+                let mut matrix = Buffer::zeroed(40 * stride);
+                for columns in &mut split_columns(&mut matrix, stride, 16, 8) {
+                    transpose_into(isa, &source, 43, columns);
+                }
+                for (at, &w) in matrix.iter().enumerate() {
+                    let (row, column) = (at / stride, at % stride);
+                    assert_eq!(w, if column < 16 { (column % 8 * 43 + row) as u64 } else { 0 });
+                }
+            }
+        }
+    }
 
     #[test]
     fn columns_cover_the_matrix_once() {

@@ -61,6 +61,39 @@ impl Lanes for Ifma {
         unsafe { _mm512_storeu_si512(p.cast(), v) }
     }
     #[inline(always)]
+    unsafe fn stream(self, p: *mut u64, v: Self::V) {
+        // SAFETY: the caller's promise; the token proves the features.
+        unsafe { _mm512_stream_si512(p.cast(), v) }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: every x86-64 has this instruction.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    fn transpose(self, v: [Self::V; 8]) -> [Self::V; 8] {
+        // SAFETY: the token proves the features.
+        unsafe {
+            let mut out = [self.zero(); 8];
+            for s in 0..2 {
+                // Words s, s + 2, s + 4, s + 6 of the rows in pairs, then 128-bit lanes.
+                let mut pairs = [self.zero(); 4];
+                for (i, pair) in pairs.iter_mut().enumerate() {
+                    let (a, b) = (v[2 * i], v[2 * i + 1]);
+                    *pair = if s == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) };
+                }
+                let [p01, p23, p45, p67] = pairs;
+                let (even_low, odd_low) = (_mm512_shuffle_i64x2::<0x88>(p01, p23), _mm512_shuffle_i64x2::<0xdd>(p01, p23));
+                let (even_high, odd_high) = (_mm512_shuffle_i64x2::<0x88>(p45, p67), _mm512_shuffle_i64x2::<0xdd>(p45, p67));
+                out[s] = _mm512_shuffle_i64x2::<0x88>(even_low, even_high);
+                out[4 + s] = _mm512_shuffle_i64x2::<0xdd>(even_low, even_high);
+                out[2 + s] = _mm512_shuffle_i64x2::<0x88>(odd_low, odd_high);
+                out[6 + s] = _mm512_shuffle_i64x2::<0xdd>(odd_low, odd_high);
+            }
+            out
+        }
+    }
+    #[inline(always)]
     fn prefetch<const NEAR: bool>(self, p: *const u64) {
         // SAFETY: prefetching has no architectural effect at any address.
         unsafe {

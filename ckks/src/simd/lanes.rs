@@ -29,6 +29,15 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `p` must be valid for writing eight words.
     unsafe fn store(self, p: *mut u64, v: Self::V);
+    /// As [`Self::store`], past the caches where the machine can; [`Self::fence`] makes it visible to other threads.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing eight words and aligned to 64 bytes.
+    unsafe fn stream(self, p: *mut u64, v: Self::V);
+    /// Orders streamed words before everything that follows.
+    fn fence(self);
+    /// `out[i][j] = v[j][i]`.
+    fn transpose(self, v: [Self::V; 8]) -> [Self::V; 8];
     /// Asks for the cache line at `p` (any address).
     fn prefetch<const NEAR: bool>(self, p: *const u64);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -124,6 +133,17 @@ impl Lanes for Portable {
     unsafe fn store(self, p: *mut u64, v: Self::V) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[u64; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut u64, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(p, v) }
+    }
+    #[inline(always)]
+    fn fence(self) {}
+    #[inline(always)]
+    fn transpose(self, v: [Self::V; 8]) -> [Self::V; 8] {
+        lanewise!(i => [v[0][i], v[1][i], v[2][i], v[3][i], v[4][i], v[5][i], v[6][i], v[7][i]])
     }
     #[inline(always)]
     fn prefetch<const NEAR: bool>(self, _p: *const u64) {}

@@ -23,14 +23,14 @@ mod panel;
 mod switch;
 mod tensor;
 
-pub use columns::{ColumnsMut, split_columns};
+pub use columns::{ColumnsMut, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
 pub use mem::{Buffer, release_recycled};
-pub use panel::{InputLimbs, LimbPanel, PanelRow, PanelShape, TILE, TapRows, expand_pattern, finish_units, linear_tiles};
+pub use panel::{InputLimbs, LimbPanel, PanelRow, PanelShape, TILE, TapRows, expand_pattern, linear_tiles};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 

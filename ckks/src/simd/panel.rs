@@ -22,7 +22,7 @@ const GROUP: usize = 8;
 
 /// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of the limb (at least
 /// eight words, or exactly eight words with one weight for each when runs are shorter): dense weights by output group
-/// and slot, then sparse weights by output, then one constant for each output.
+/// and slot, then sparse weights by output.
 #[derive(Clone, Debug)]
 pub struct PanelShape {
     outputs: usize,
@@ -63,14 +63,14 @@ impl PanelShape {
         self.lanes
     }
 
-    /// Weights of one unit before the constants.
+    /// Weights of one unit.
     pub fn cells(&self) -> usize {
         self.dense * self.outputs + self.sparse_slots.len()
     }
 
     /// Distance between units in words.
     pub fn unit_stride(&self) -> usize {
-        ((self.cells() + self.outputs) * self.lanes).next_multiple_of(8)
+        (self.cells() * self.lanes).next_multiple_of(8)
     }
 
     /// Cell of the dense weight of (slot, output).
@@ -118,14 +118,24 @@ pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64])], out: &mut 
     assert!(terms.iter().all(|(_, p)| p.len() == out.len()));
     if let [(weight, pattern)] = terms {
         let bound = (m.q / 2) as f64;
-        let top = pattern.iter().fold(0f64, |top, x| top.max(x.abs()));
-        if (top * weight.abs()) < bound && out.len().is_multiple_of(8) {
+        if out.len().is_multiple_of(8) && largest(pattern) * weight.abs() < bound {
             return isa.run(ScaledResidues { m, weight: *weight, pattern, out });
         }
     }
     for (j, out) in out.iter_mut().enumerate() {
         *out = m.from_f64(terms.iter().fold(0.0, |s, (w, p)| s + w * p[j]));
     }
+}
+
+/// Largest magnitude; eight running maxima, because one would wait for itself.
+fn largest(values: &[f64]) -> f64 {
+    let mut top = [0f64; 8];
+    for chunk in values.chunks(8) {
+        for (top, x) in top.iter_mut().zip(chunk) {
+            *top = if x.abs() > *top { x.abs() } else { *top };
+        }
+    }
+    top.iter().fold(0.0, |a, &b| a.max(b))
 }
 
 struct ScaledResidues<'a> {
@@ -150,29 +160,26 @@ impl Kernel for ScaledResidues<'_> {
     }
 }
 
-/// Computes the constants of consecutive units whose weights are in place.
-pub fn finish_units(isa: Isa, m: &Modulus, shape: &PanelShape, units: &mut [u64]) {
-    assert!(units.len().is_multiple_of(shape.unit_stride()));
-    for unit in units.chunks_exact_mut(shape.unit_stride()) {
-        let (weights, constants) = unit.split_at_mut(shape.cells() * shape.lanes);
-        let mut next = 0;
-        while next < shape.outputs {
-            let (first, width) = shape.group(next);
-            next = first + width;
-            let dense = &weights[first * shape.dense * shape.lanes..][..shape.dense * width * shape.lanes];
-            let constants = &mut constants[first * shape.lanes..][..width * shape.lanes];
-            if shape.lanes == 8 || width == 8 {
-                // Eight outputs of a pair, or eight lanes of an output, are consecutive.
-                isa.run(PairConstants { m, dense, constants });
-                continue;
-            }
-            for (o, constant) in constants.iter_mut().enumerate() {
-                let pairs = dense.chunks_exact(2 * width);
-                *constant = pairs.fold(0, |s, p| {
-                    let low = m.redc(p[o] as u128 * p[width + o] as u128);
-                    m.add(s, m.redc(low as u128))
-                });
-            }
+/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs from one unit, [`PanelShape::lanes`] words for each.
+fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], constants: &mut [u64]) {
+    let lanes = shape.lanes;
+    let mut next = 0;
+    while next < shape.outputs {
+        let (first, width) = shape.group(next);
+        next = first + width;
+        let dense = &unit[first * shape.dense * lanes..][..shape.dense * width * lanes];
+        let constants = &mut constants[first * lanes..][..width * lanes];
+        if lanes == 8 || width == 8 {
+            // Eight outputs of a pair, or eight lanes of an output, are consecutive.
+            isa.run(PairConstants { m, dense, constants });
+            continue;
+        }
+        for (o, constant) in constants.iter_mut().enumerate() {
+            let pairs = dense.chunks_exact(2 * width);
+            *constant = pairs.fold(0, |s, p| {
+                let low = m.redc(p[o] as u128 * p[width + o] as u128);
+                m.add(s, m.redc(low as u128))
+            });
         }
     }
 }
@@ -294,6 +301,8 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
         None => 1,
         Some(tap) => tap.keys.len(),
     };
+    let mut constants = vec![0; shape.outputs * shape.lanes];
+    let mut constants_of = usize::MAX;
     for tile in (0..len).step_by(TILE) {
         let columns = Columns { panel, start: start + tile, x: scratch.as_mut_ptr() };
         match digits {
@@ -307,11 +316,16 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
         }
         let span = TILE.min(shape.unit_span());
         for step in (0..TILE).step_by(span) {
-            let unit = &panel.weights[(start + tile + step) / shape.unit_span() * shape.unit_stride()..];
+            let number = (start + tile + step) / shape.unit_span();
+            let unit = &panel.weights[number * shape.unit_stride()..][..shape.unit_stride()];
+            if number != std::mem::replace(&mut constants_of, number) {
+                unit_constants(isa, panel.modulus, shape, unit, &mut constants);
+            }
             let mut xi = [0; 8 * COLUMNS];
             let mut sums = Sums {
                 panel,
-                unit: &unit[..shape.unit_stride()],
+                unit,
+                constants: &constants,
                 columns: 2 * step / 8..2 * (step + span) / 8,
                 x: scratch.as_ptr(),
                 xi: &mut xi,
@@ -458,6 +472,8 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
 struct Sums<'a, 'b, 'c> {
     panel: &'a LimbPanel<'a>,
     unit: &'a [u64],
+    /// Of all outputs.
+    constants: &'a [u64],
     columns: Range<usize>,
     x: *const u64,
     xi: &'a mut [u64; 8 * COLUMNS],
@@ -525,13 +541,13 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
         let words = if VEC { 8 } else { 1 };
         let (group, width) = shape.group(s.first);
         assert!(s.first + O <= group + width);
-        // SAFETY: a unit holds dense cells by group, sparse cells by output and constants; slots are in range and
-        // filled; outputs are at least `at + TILE` long.
+        // SAFETY: a unit holds dense cells by group and sparse cells by output; there are constants for all outputs;
+        // slots are in range and filled; outputs are at least `at + TILE` long.
         unsafe {
             let unit = s.unit.as_ptr();
             let dense = unit.add((group * shape.dense + s.first - group) * words);
             let sparse = unit.add(shape.dense * shape.outputs * words);
-            let constants = unit.add((shape.cells() + s.first) * words);
+            let constants = s.constants.as_ptr().add(s.first * words);
             for column in s.columns.clone() {
                 let x = s.x.add(column * stride);
                 let mut acc = [lanes.acc(); O];

@@ -256,7 +256,6 @@ fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize
             }
         }
     }
-    finish_units(isa, m, &shape, &mut weights);
     let own_factor = r.word() % q;
     let row = |slot, input| PanelRow { slot, input };
     let keys = |t: usize| (0..digits).map(|d| [key(t, d, 0), key(t, d, 1)]).collect();
