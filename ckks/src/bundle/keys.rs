@@ -19,8 +19,12 @@ pub struct PreparedKey {
 
 impl PreparedKey {
     /// Prepares a full key in place.
+    ///
+    /// # Panics
+    /// If the key's polynomials do not have the shape that its gadget says.
     pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
         let SwitchingKey { gadget, galois, mut digits } = key;
+        assert_eq!(digits.len(), gadget.digits());
         let isa = Isa::detect();
         let inverse = galois.map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
         for poly in digits.iter_mut().flatten() {
@@ -77,7 +81,8 @@ pub trait KeyProvider: Sync {
     /// # Errors
     /// [`BundleError::MissingKey`].
     fn require(&self, galois: Option<Galois>, gadget: Gadget) -> Result<&PreparedKey, BundleError> {
-        self.key(galois, gadget).ok_or(BundleError::MissingKey { galois, gadget })
+        let right = |key: &&PreparedKey| key.galois == galois && key.gadget == gadget;
+        self.key(galois, gadget).filter(right).ok_or(BundleError::MissingKey { galois, gadget })
     }
 }
 
