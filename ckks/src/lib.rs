@@ -1,4 +1,5 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
+#![deny(unsafe_code)] // allowed in `simd` alone
 
 pub mod bundle;
 pub mod ciphertext;

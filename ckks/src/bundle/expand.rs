@@ -2,7 +2,7 @@
 
 use super::panels::Panel;
 use super::{LinearTable, SCALAR};
-use crate::ring::{Modulus, NttTable};
+use crate::ring::{Modulus, NttTable, Ring};
 use crate::simd::{Buffer, Isa, expand_pattern, split_columns, transpose_into};
 use rayon::prelude::*;
 
@@ -20,14 +20,14 @@ pub(super) struct Expander<'a> {
     table: &'a LinearTable,
     scales: &'a [f64],
     blocks: usize,
-    ntt: Option<NttTable>,
+    ntt: Option<&'a NttTable>,
 }
 
 impl<'a> Expander<'a> {
-    /// `blocks` as in [`super::panels::Plan`]; `scales[i]` multiplies all weights of input `i`.
-    pub fn new(isa: Isa, modulus: Modulus, table: &'a LinearTable, scales: &'a [f64], blocks: usize) -> Self {
-        let ntt = (blocks > 1).then(|| NttTable::new(blocks, modulus).expect("the modulus is friendly to larger degrees"));
-        Self { isa, modulus, table, scales, blocks, ntt }
+    /// `index` is the modulus, `blocks` as in [`super::panels::Plan`]; `scales[i]` multiplies all weights of input `i`.
+    pub fn new(ring: &'a Ring, isa: Isa, index: usize, table: &'a LinearTable, scales: &'a [f64], blocks: usize) -> Self {
+        let ntt = (blocks > 1).then(|| ring.subring_ntt(index, blocks));
+        Self { isa, modulus: ring.moduli[index], table, scales, blocks, ntt }
     }
 
     /// All units of a panel for degree `n`.
@@ -75,7 +75,7 @@ impl<'a> Expander<'a> {
         let scalar: f64 = entries.iter().filter(|e| e.pattern == SCALAR).map(factor).sum();
         let patterns = entries.iter().filter(|e| e.pattern != SCALAR);
         let terms: Vec<(f64, &[f64])> = patterns.map(|e| (factor(e), &self.table.patterns[e.pattern as usize][..])).collect();
-        let (m, Some(ntt)) = (&self.modulus, &self.ntt) else {
+        let (m, Some(ntt)) = (&self.modulus, self.ntt) else {
             row.fill(self.modulus.from_f64(scalar));
             return;
         };

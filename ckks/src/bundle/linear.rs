@@ -203,8 +203,8 @@ impl Limb<'_> {
             outs.iter_mut().for_each(|o| o.fill(0));
             return;
         }
-        let modulus = self.ring.moduli[self.ring.modulus_index(row, limbs)];
-        let expander = Expander::new(self.isa, modulus, self.op.table, self.op.input_scales, self.plan.blocks);
+        let index = self.ring.modulus_index(row, limbs);
+        let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan.blocks);
         for (i, panel) in panels.iter().enumerate() {
             let weights = expander.expand(panel, self.ring.n);
             for (bundle, outs) in self.hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {
@@ -269,8 +269,7 @@ fn add_bias(ring: &Ring, isa: Isa, bias: &[BiasPoly], sums: &mut [RnsPoly]) {
     let largest = bias.iter().map(|b| b.0.len()).max().unwrap_or(0);
     let blocks = largest.max(NttTable::MIN_N);
     for row in 0..limbs {
-        let m = ring.moduli[row];
-        let table = NttTable::new(blocks, m).expect("the modulus is friendly to larger degrees");
+        let (m, table) = (ring.moduli[row], ring.subring_ntt(row, blocks));
         sums.par_iter_mut().step_by(2).enumerate().for_each(|(i, sum)| {
             let BiasPoly(bias) = &bias[i % bias.len()];
             if bias.is_empty() {

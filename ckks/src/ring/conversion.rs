@@ -169,7 +169,6 @@ impl ModUp {
 /// `keep` Q rows. Rescale is the case `alpha = 0`.
 #[derive(Clone, Debug)]
 pub struct ModDown {
-    limbs: usize,
     keep: usize,
     conversion: BaseConversion,
     /// Inverse of the divisor and of the carried factor at each kept prime.
@@ -189,13 +188,12 @@ impl ModDown {
                 m.inv(m.mul(divisor, carried.factor(m)))
             })
             .collect();
-        Self { limbs, keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
+        Self { keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
     }
 
     /// `round(poly / divisor) + addend` in NTT order.
     pub fn run(&self, ring: &Ring, isa: Isa, poly: &RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
         assert_eq!(poly.rows(), self.keep + self.conversion.source.len());
-        debug_assert!(self.keep <= self.limbs);
         let mut out = RnsPoly::new_unspecified(ring.n, self.keep);
         let rows: Vec<&[u64]> = (self.keep..poly.rows()).map(|row| poly.row(row)).collect();
         let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();

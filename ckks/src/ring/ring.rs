@@ -2,6 +2,7 @@
 
 use super::{Modulus, NttTable, RnsPoly, primes::is_prime};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// Why a ring cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,8 @@ pub struct Ring {
     pub q_count: usize,
     /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds its negative.
     pub imaginary: Vec<u64>,
+    /// For each modulus the tables of smaller degrees, by logarithm, made when first asked for.
+    subrings: Vec<Vec<OnceLock<NttTable>>>,
 }
 
 impl Ring {
@@ -73,12 +76,26 @@ impl Ring {
                 x[0]
             })
             .collect();
-        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary })
+        let subrings = chain.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
+        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary, subrings })
     }
 
     /// Number of special primes.
     pub fn p_count(&self) -> usize {
         self.moduli.len() - self.q_count
+    }
+
+    /// Transform tables of modulus `index` for the subring of degree `degree`, a power of two from
+    /// [`NttTable::MIN_N`] to the ring's own.
+    pub fn subring_ntt(&self, index: usize, degree: usize) -> &NttTable {
+        assert!(degree.is_power_of_two() && (NttTable::MIN_N..=self.n).contains(&degree));
+        if degree == self.n {
+            return &self.ntt[index];
+        }
+        self.subrings[index][degree.ilog2() as usize].get_or_init(|| {
+            let table = NttTable::new(degree, self.moduli[index]);
+            table.expect("a prime that is friendly to a degree is friendly to its divisors")
+        })
     }
 
     /// Index of the modulus of `row` in a polynomial with `limbs` Q rows followed by P rows.

@@ -20,6 +20,7 @@ mod ifma;
 mod lanes;
 mod mem;
 mod panel;
+mod shape;
 mod switch;
 mod tensor;
 
@@ -30,7 +31,8 @@ pub use elementwise::{
     sub_assign,
 };
 pub use mem::{Buffer, release_recycled};
-pub use panel::{InputLimbs, LimbPanel, PanelRow, PanelShape, TILE, TapRows, expand_pattern, linear_tiles};
+pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
+pub use shape::{PanelShape, TILE, expand_pattern};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 
