@@ -63,7 +63,7 @@ pub struct CompilerArgs {
     /// What the program runs on
     #[arg(long, value_enum, default_value_t)]
     pub target: Target,
-    /// Pass pipeline, e.g. `tensor(fold-affine),pack,he(assign-levels),schedule`
+    /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
     /// Print the IR to stderr after a pass

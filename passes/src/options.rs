@@ -29,6 +29,6 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { batch: 64, log_n: None, memory: None, allow_insecure: false, log_scale: 29, prime_bits: 49, special_bits: 50 }
+        CompileOptions { batch: 64, log_n: None, memory: None, allow_insecure: false, log_scale: 27, prime_bits: 49, special_bits: 50 }
     }
 }

@@ -160,7 +160,6 @@ fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), St
     match key {
         "log-n" => o.log_n = Some(number()?),
         "log-scale" => o.log_scale = number()? as i32,
-        "prime-bits" => o.prime_bits = number()? as u32,
         _ => return Err(format!("unknown option {key}")),
     }
     Ok(())

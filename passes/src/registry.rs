@@ -108,7 +108,7 @@ pub const PASSES: &[PassInfo] = &[
         summary: "limbs and exact scales; one prime per linear map and the product before it",
         requires: "packed IR",
         establishes: "HE IR with rescales, products not yet relinearised",
-        options: &[("log-scale", "log2 of the scale of values behind a rescale (29)"), ("prime-bits", "size of the primes (50)")],
+        options: &[("log-scale", "log2 of the scale of values behind a rescale (27)")],
         run: |mut s, cx| {
             let g =
                 s.packed.as_ref().ok_or_else(|| PassError::at("assign-levels", "", "needs packed IR: run lower-linear first".into()))?;
@@ -134,7 +134,7 @@ pub const PASSES: &[PassInfo] = &[
         summary: "primes of the chain, special primes, and the key shape of each op within the security table",
         requires: "place-relin",
         establishes: "concrete parameters",
-        options: &[("prime-bits", "size of the primes (50)")],
+        options: &[],
         run: |mut s, cx| {
             s.params = Some(he::select_params::select_params(s.he("select-params")?, cx.options, cx.facts)?);
             Ok(s)

@@ -1,10 +1,144 @@
 //! `chiffre inspect`.
 
-use super::not_wired;
 use crate::Error;
-use crate::cli::InspectArgs;
+use crate::cli::{Format, InspectArgs, Stage};
+use crate::report::human_bytes;
+use chiffre_backend::memory;
+use chiffre_ir::graph::{Dialect, Graph, Op};
+use chiffre_ir::he::He;
+use chiffre_ir::packed::Packed;
+use chiffre_ir::program::{KeyUse, Prog, Program, ProgramOp};
+use chiffre_ir::tensor::Tensor;
+use chiffre_ir::text;
+use serde_json::{Value, json};
 
 /// Prints a program's summary or one of its IRs.
-pub(super) fn inspect(_args: &InspectArgs) -> Result<(), Error> {
-    Err(not_wired("inspect"))
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
+    let file = chiffre_ir::program::file::load(&args.program).map_err(super::container_error)?;
+    let Some(stage) = args.stage else {
+        return match args.format {
+            Format::Text => super::print(summary(&file.program)),
+            Format::Json => super::print(summary_json(&file.program, &file.digest)),
+            Format::Dot => super::print(dot(&file.program)),
+        };
+    };
+    let source = match stage {
+        Stage::Program => text::print(&*file.program),
+        Stage::Tensor => stage_text(&file, "tensor")?,
+        Stage::Packed => stage_text(&file, "packed")?,
+        Stage::He => stage_text(&file, "he")?,
+    };
+    match args.format {
+        Format::Text => super::print(source.trim_end()),
+        format => match stage {
+            Stage::Tensor => other::<Tensor>(&source, format),
+            Stage::Packed => other::<Packed>(&source, format),
+            Stage::He => other::<He>(&source, format),
+            Stage::Program => other::<Prog>(&source, format),
+        },
+    }
+}
+
+fn stage_text(file: &chiffre_ir::program::file::ProgramFile, name: &str) -> Result<String, Error> {
+    file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("the program file does not hold its {name} IR")))
+}
+
+fn other<D: Dialect>(source: &str, format: Format) -> Result<(), Error> {
+    let g: Graph<D> = text::parse(source).map_err(|e| Error::input(format!("stored IR: {e}")))?;
+    if format == Format::Dot { super::print(dot(&g)) } else { super::print(graph_json(&g)) }
+}
+
+fn graph_json<D: Dialect>(g: &Graph<D>) -> Value {
+    let nodes: Vec<Value> = g
+        .iter()
+        .map(|(v, n)| json!({"value": v.0, "op": n.op.info().mnemonic, "args": n.args.iter().map(|a| a.0).collect::<Vec<_>>(), "type": n.ty.to_string(), "node": n.source}))
+        .collect();
+    json!({"level": D::NAME, "name": g.name, "nodes": nodes, "outputs": g.outputs.iter().map(|o| o.0).collect::<Vec<_>>()})
+}
+
+/// The graph for Graphviz.
+fn dot<D: Dialect>(g: &Graph<D>) -> String {
+    let mut s = format!("digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n", g.name.replace('"', "'"));
+    for (v, n) in g.iter() {
+        let label = format!("%{} {}\\n{}\\n{}", v.0, n.op.info().mnemonic, n.source.replace(['"', '\\'], "'"), n.ty);
+        s += &format!("  n{} [label=\"{label}\"];\n", v.0);
+        for a in &n.args {
+            s += &format!("  n{} -> n{};\n", a.0, v.0);
+        }
+    }
+    s + "}"
+}
+
+struct Facts {
+    linears: usize,
+    products: usize,
+    rotations: usize,
+    switching: usize,
+    layout: String,
+}
+
+fn facts(p: &Program) -> Facts {
+    let count = |f: fn(&ProgramOp) -> bool| p.nodes.iter().filter(|n| f(&n.op)).count();
+    let keys = p.keys();
+    Facts {
+        linears: count(|o| matches!(o, ProgramOp::Linear { .. })),
+        products: count(|o| matches!(o, ProgramOp::Mul { .. } | ProgramOp::Square { .. })),
+        rotations: keys.iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count(),
+        switching: keys.len(),
+        layout: p.nodes.first().map(|n| n.ty.layout.to_string()).unwrap_or_default(),
+    }
+}
+
+/// The summary of a program: fifteen lines.
+pub fn summary(p: &Program) -> String {
+    let (f, h, m) = (facts(p), &p.header, memory::plan(p));
+    let log_q: f64 = h.q.iter().map(|&q| (q as f64).log2()).sum();
+    let security = match chiffre_ckks::security::max_log_qp(h.log_n as u32) {
+        _ if h.insecure => "below 128 bits: for tests only".to_string(),
+        Some(max) => {
+            format!("{} bits (log2 QP {:.0} of {max})", chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), p.log_qp())
+        }
+        None => "not in the table".into(),
+    };
+    let runs = h.batch.div_ceil(p.micro_batch());
+    let last = p.outputs.first().map(|o| p.ty(*o));
+    [
+        format!("network      {}", p.name),
+        format!("ring         N = 2^{}, {} slots", h.log_n, 1usize << (h.log_n - 1)),
+        format!("chain        {} primes, log2 Q = {log_q:.0}, {} special primes", h.q.len(), h.p.len()),
+        format!("security     {security}"),
+        format!("depth        {} levels, no bootstraps", h.q.len() - 1),
+        format!("batch        {} images: {runs} micro-batches of {}", h.batch, p.micro_batch()),
+        format!("input        {}", f.layout),
+        format!("output       {}", last.map(|t| t.layout.to_string()).unwrap_or_default()),
+        format!("instructions {} linear maps, {} products", f.linears, f.products),
+        format!(
+            "keys         {} ({} rotation keys), {} on disk, {} in memory",
+            f.switching,
+            f.rotations,
+            human_bytes(p.key_bytes() as u64 / 2),
+            human_bytes(m.keys as u64)
+        ),
+        format!("constants    {}", human_bytes(m.constants as u64)),
+        format!("memory       {} predicted peak of `run`", human_bytes(m.peak() as u64)),
+        format!(
+            "time         {:.1} s predicted ({:.3} s per image)",
+            h.predicted_us as f64 / 1e6,
+            h.predicted_us as f64 / 1e6 / h.batch as f64
+        ),
+        format!("pixels       {}", h.normalisation.as_deref().unwrap_or("not stated")),
+        format!("model        {}", h.model),
+    ]
+    .join("\n")
+}
+
+fn summary_json(p: &Program, digest: &str) -> Value {
+    let (f, h, m) = (facts(p), &p.header, memory::plan(p));
+    json!({
+        "name": p.name, "digest": digest, "model": h.model, "log_n": h.log_n, "q": h.q, "p": h.p, "log_qp": p.log_qp(), "insecure": h.insecure,
+        "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": 0,
+        "batch": h.batch, "micro_batch": p.micro_batch(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
+        "keys": f.switching, "rotation_keys": f.rotations, "eval_key_bytes": p.key_bytes() / 2, "memory": m,
+        "predicted_run_s": h.predicted_us as f64 / 1e6, "predicted_peak_bytes": h.predicted_bytes, "normalisation": h.normalisation,
+    })
 }

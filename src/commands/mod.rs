@@ -41,10 +41,26 @@ fn dispatch(command: Command) -> Result<(), Error> {
     }
 }
 
-/// The answer of commands whose library calls do not exist yet. The one place to change: delete it when the last command
-/// that uses it is connected.
-fn not_wired(command: &str) -> Error {
-    Error::failed(format!("`chiffre {command}` is not wired yet"))
+/// Loads a program file and builds its context.
+fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
+    let file = chiffre_ir::program::file::load(path).map_err(container_error)?;
+    chiffre_runtime::Session::new(file, allow_insecure).map_err(runtime_error)
+}
+
+/// How to read DATA for a program.
+fn program_data_options(
+    s: &chiffre_runtime::Session,
+    args: &crate::cli::NormalisationArgs,
+    count: Option<std::num::NonZeroUsize>,
+) -> Result<crate::data::DataOptions, Error> {
+    let shape = s.input_layout().map_err(runtime_error)?.shape;
+    let normalisation = args.or(s.program().header.normalisation.as_deref()).map_err(Error::input)?;
+    Ok(crate::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
+}
+
+/// A container error: damaged or foreign files and unreadable ones are the user's.
+fn container_error(e: chiffre_ir::container::ContainerError) -> Error {
+    Error::input(e)
 }
 
 /// Uses this many threads from now on.
@@ -110,7 +126,6 @@ fn runtime_error(e: chiffre_runtime::RuntimeError) -> Error {
 }
 
 /// Prints a line or more to stdout. A reader that has gone away (`chiffre … | head`) ends the process quietly.
-#[allow(dead_code)] // used by the commands as they are connected
 fn print(text: impl std::fmt::Display) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

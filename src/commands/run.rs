@@ -1,10 +1,32 @@
 //! `chiffre run`: the server's side.
 
-use super::not_wired;
 use crate::Error;
 use crate::cli::RunArgs;
+use crate::progress::Progress;
+use crate::report::human_bytes;
+use chiffre_runtime::{Batch, EvalKeySet, server};
 
 /// Runs a program on encrypted images.
-pub(super) fn run(_args: &RunArgs) -> Result<(), Error> {
-    Err(not_wired("run"))
+pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
+    super::set_threads(&args.threads)?;
+    let session = super::session(&args.program, args.allow_insecure)?;
+    let need = session.program().header.predicted_bytes as u64;
+    if let Some(budget) = args.memory
+        && need > budget
+    {
+        return Err(Error::input(format!(
+            "the program needs {}, the budget is {}: compile with a smaller --batch",
+            human_bytes(need),
+            human_bytes(budget)
+        )));
+    }
+    let batch = Batch::load(&session, &args.input).map_err(super::runtime_error)?;
+    let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval).map_err(super::runtime_error)?;
+    let total = batch.cts.len() * session.program().nodes.len();
+    let mut bar = Progress::new(args.progress.progress, "running", total as u64);
+    let result =
+        server::run(&session, id, &keys, &batch, |step| bar.set((step.micro_batch * step.instructions + step.instruction + 1) as u64));
+    let result = result.map_err(super::runtime_error)?;
+    bar.finish();
+    result.save(&session, &args.output).map_err(super::runtime_error)
 }

@@ -47,7 +47,7 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
             op => {
                 let what = match op {
                     TensorOp::Activation { kind, .. } => format!(
-                        "activation `{kind}` is not a polynomial: the ckks target does not take it yet; train with degree-2 activations, or use the clear target"
+                        "activation `{kind}` is not a polynomial: the ckks target does not take it yet; train with degree-2 activations"
                     ),
                     TensorOp::MaxPool { .. } => {
                         "max pooling is not a polynomial: the ckks target does not take it; use average pooling".into()

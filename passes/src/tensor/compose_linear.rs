@@ -167,7 +167,7 @@ impl Composer<'_> {
         // A polynomial gets an operand of its own, into which fold-scales can put its scale and shift.
         let own = matches!(op, TensorOp::Poly { .. });
         let args = n.args.iter().map(|a| if own { self.materialise(*a) } else { self.materialise_shared(*a) }).collect();
-        Form::base(self.new.push(op, args, n.ty.clone(), &n.source), n.ty.chw())
+        Form::base(self.new.push(op, args, TensorType::new(n.ty.chw()), &n.source), n.ty.chw())
     }
 
     fn avg_pool(

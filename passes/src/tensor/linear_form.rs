@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Channel matrix of one tap: `(out, in) → weight`.
 pub type Cells = BTreeMap<(usize, usize), f64>;
 
+/// Weights that a composition may have beyond four times the larger part: a pooling of 8×8 pixels before a fully connected layer stays composable.
+const MAX_GROWTH: usize = 1 << 18;
+
 /// A strided linear map between `[C, H, W]` tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
@@ -100,7 +103,7 @@ impl Kernel {
             stride: [self.stride[0] * then.stride[0], self.stride[1] * then.stride[1]],
             taps: BTreeMap::new(),
         };
-        let limit = 4 * self.nonzeros().max(then.nonzeros()) + 4096;
+        let limit = 4 * self.nonzeros().max(then.nonzeros()) + MAX_GROWTH;
         let mut count = 0;
         for (&(ay, ax), a) in &self.taps {
             let mut by_mid: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();

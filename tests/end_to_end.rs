@@ -1,0 +1,157 @@
+//! The whole path on the shipped tiny networks, as a user runs it: separate processes in separate folders, the server's with only the program,
+//! the evaluation keys and the ciphertexts. Tiny rings (insecure, marked) keep it to seconds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+fn chiffre(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chiffre")).current_dir(dir).args(args).output().expect("chiffre starts")
+}
+
+fn ok(dir: &Path, args: &[&str]) -> String {
+    let out = chiffre(dir, args);
+    assert!(out.status.success(), "chiffre {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn refused(dir: &Path, args: &[&str], message: &str) {
+    let out = chiffre(dir, args);
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "chiffre {args:?}: {err}");
+    assert!(err.contains(message), "chiffre {args:?}: {err}");
+}
+
+fn npy(path: &Path) -> Vec<f32> {
+    let b = std::fs::read(path).expect("logits were written");
+    let header = u16::from_le_bytes([b[8], b[9]]) as usize;
+    b[10 + header..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
+}
+
+fn reference(model: &Path, data: &Path, count: usize) -> Vec<f32> {
+    let m = chiffre_frontend::load(model).unwrap();
+    let d = |i: usize| m.input_shape.get(i).copied().unwrap_or(1);
+    let normalisation = m.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());
+    let options = chiffre::data::DataOptions { shape: [d(0), d(1), d(2)], normalisation, count: Some(count) };
+    let images = chiffre::data::load(data, &options).unwrap();
+    chiffre_frontend::Reference::load(model).unwrap().run(&images.pixels, images.n).unwrap()
+}
+
+/// Compiles, runs client and server apart, and compares with the clear run.
+fn apart(model: &str, data: &str, batch: usize, count: usize) {
+    let tmp = tempfile::tempdir().unwrap();
+    let (client, server) = (tmp.path().join("client"), tmp.path().join("server"));
+    std::fs::create_dir_all(&client).unwrap();
+    std::fs::create_dir_all(&server).unwrap();
+    let (model, data) = (models().join(model), models().join(data));
+    let (m, d, b, c) = (model.to_str().unwrap(), data.to_str().unwrap(), batch.to_string(), count.to_string());
+    ok(&client, &["compile", m, "-o", "p.chf", "--batch", &b, "--log-n", "11", "--allow-insecure"]);
+    ok(&client, &["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
+    ok(&client, &["encrypt", "p.chf", "--secret", "secret.key", "--input", d, "--count", &c, "-o", "in.ct", "--allow-insecure"]);
+    for f in ["p.chf", "eval.key", "in.ct"] {
+        std::fs::copy(client.join(f), server.join(f)).unwrap();
+    }
+    ok(&server, &["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
+    std::fs::copy(server.join("out.ct"), client.join("out.ct")).unwrap();
+    let top = ok(
+        &client,
+        &["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "logits.npy", "--top", "1", "--allow-insecure"],
+    );
+    assert_eq!(top.lines().count(), count);
+    let (got, want) = (npy(&client.join("logits.npy")), reference(&model, &data, count));
+    assert_eq!(got.len(), want.len());
+    let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("{m}: largest logit error {worst}");
+    assert!(worst < 0.02, "largest logit error {worst}");
+
+    let sim = ok(&client, &["simulate", "p.chf", "--input", d, "--count", &c, "--labels"]);
+    assert!(sim.contains("top-1"), "{sim}");
+    for stage in ["tensor", "packed", "he", "program"] {
+        for format in ["text", "json", "dot"] {
+            assert!(!ok(&client, &["inspect", "p.chf", "--stage", stage, "--format", format]).is_empty());
+        }
+    }
+    // The server refuses what does not belong together.
+    refused(&server, &["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "x.ct"], "--allow-insecure");
+    refused(
+        &server,
+        &["run", "p.chf", "--eval", "in.ct", "--input", "in.ct", "-o", "x.ct", "--allow-insecure"],
+        "expected `evaluation-keys`",
+    );
+    ok(&client, &["keygen", "p.chf", "--secret", "other.key", "--eval", "other.eval", "--allow-insecure"]);
+    refused(
+        &client,
+        &["run", "p.chf", "--eval", "other.eval", "--input", "in.ct", "-o", "x.ct", "--allow-insecure"],
+        "different secret keys",
+    );
+    refused(&client, &["decrypt", "p.chf", "--secret", "other.key", "--input", "out.ct", "-o", "x.npy", "--allow-insecure"], "under key");
+    ok(&client, &["compile", m, "-o", "q.chf", "--batch", "3", "--log-n", "11", "--allow-insecure"]);
+    refused(&client, &["run", "q.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "x.ct", "--allow-insecure"], "another program");
+    assert!(!client.join("x.ct").exists() && !client.join("x.npy").exists());
+}
+
+#[test]
+fn tiny_mlp_real_slots() {
+    apart("tiny_mlp.onnx", "tiny1_test.npz", 8, 8);
+}
+
+#[test]
+fn tiny_cnn_complex_slots_partial_batch() {
+    // 2^10 slots hold 16 images of 64 pixels, complex packing 32; 29 of them are used.
+    apart("tiny_cnn.onnx", "tiny1_test.npz", 32, 29);
+}
+
+#[test]
+fn tiny_resnet_several_micro_batches() {
+    apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70);
+}
+
+#[test]
+fn compiling_twice_gives_the_same_bytes() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = models().join("tiny_resnet.onnx");
+    let m = model.to_str().unwrap();
+    ok(tmp.path(), &["compile", m, "-o", "a.chf", "--log-n", "11", "--allow-insecure", "--threads", "1"]);
+    ok(tmp.path(), &["compile", m, "-o", "b.chf", "--log-n", "11", "--allow-insecure", "--threads", "2"]);
+    assert_eq!(std::fs::read(tmp.path().join("a.chf")).unwrap(), std::fs::read(tmp.path().join("b.chf")).unwrap());
+}
+
+#[test]
+fn bench_reports_agreement() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (model, data) = (models().join("tiny_cnn.onnx"), models().join("tiny1_test.npz"));
+    let args = [
+        "bench",
+        model.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--batch",
+        "32",
+        "--count",
+        "40",
+        "--log-n",
+        "11",
+        "--allow-insecure",
+        "--json",
+    ];
+    let out = ok(tmp.path(), &args);
+    let report: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(report["images"], 40);
+    assert_eq!(report["agreement"], 1.0);
+    assert_eq!(report["security_bits"], 0);
+    assert!(report["max_abs_logit_error"].as_f64().unwrap() < 0.02);
+}
+
+#[test]
+fn budgets_and_wrong_models_are_refused_by_name() {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = models().join("resnet20_shapes.onnx");
+    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--memory", "1GiB"], "give --memory");
+    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--log-n", "14"], "levels");
+    refused(tmp.path(), &["compile", "missing.onnx", "-o", "p.chf"], "missing.onnx");
+    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--passes", "schedul"], "did you mean `schedule`");
+    assert!(!tmp.path().join("p.chf").exists());
+}
