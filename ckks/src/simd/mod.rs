@@ -1,6 +1,6 @@
 //! The only module with `unsafe`: memory in huge pages and vector kernels.
 //!
-//! Every kernel is written once over the [`Lanes`](lanes::Lanes) vocabulary (eight 64-bit words at a time, 52-bit
+//! Every kernel is written once over the `Lanes` vocabulary (eight 64-bit words at a time, 52-bit
 //! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled three times: portable, portable with AVX2
 //! and BMI2 enabled, and with AVX-512 IFMA instructions. AVX2 has no wide multiply, so nothing hand-written is faster
 //! there than the compiler's `mulx` code. All three give equal bits.

@@ -95,7 +95,7 @@ impl PanelShape {
         base + self.sparse_start[output] as usize..base + self.sparse_start[output + 1] as usize
     }
 
-    /// Words of column scratch that [`linear_tiles`] needs.
+    /// Words of column scratch that [`linear_tiles`](super::linear_tiles) needs.
     pub fn scratch_words(&self) -> usize {
         COLUMNS * self.column_stride()
     }
