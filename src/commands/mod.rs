@@ -5,6 +5,7 @@ mod compile;
 mod crypt;
 mod demo;
 mod inspect;
+pub use inspect::summary;
 mod keygen;
 mod run;
 mod simulate;

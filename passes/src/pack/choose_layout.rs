@@ -21,6 +21,8 @@ pub struct Layouts {
 }
 
 const PASS: &str = "choose-layout";
+/// Digits of a key switch beyond which keys take more memory and time than is practical.
+pub const MAX_DIGITS: usize = 6;
 
 /// Chooses ring degree and layouts for a graph of `input`, `linear_map`, `mul` and `square`.
 pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Result<Layouts, PassError> {
@@ -34,14 +36,9 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             Some(max) => max,
             None => continue,
         };
-        // At least one special prime beside the chain.
-        if log_q + opts.special_bits as f64 > room {
-            refusals.push(format!(
-                "2^{log_n}: {} primes of {} bits and a special prime need {:.0} bits, {room:.0} are secure",
-                primes,
-                opts.prime_bits,
-                log_q + opts.special_bits as f64
-            ));
+        let longest = longest_chain(room, opts);
+        if primes > longest {
+            refusals.push(format!("2^{log_n} has room for {} levels within {room:.0} bits", longest.saturating_sub(1)));
             continue;
         }
         if opts.allow_insecure && opts.log_n.is_none() && log_n > 12 {
@@ -61,20 +58,26 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     }
     best.map(|(_, l)| l).ok_or_else(|| {
         let node = deepest_node(g, facts, opts);
-        let m = format!("the network needs {} levels; no ring degree fits:\n  {}", primes - 1, refusals.join("\n  "));
+        let m =
+            format!("the network needs {} levels; no ring degree fits it without bootstrapping:\n  {}", primes - 1, refusals.join("\n  "));
         PassError::capacity(PASS, &node, m)
     })
 }
 
+/// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most `room` bits.
+fn longest_chain(room: f64, opts: &CompileOptions) -> usize {
+    let bits = |chain: usize| chain as f64 * opts.prime_bits as f64 + chain.div_ceil(MAX_DIGITS) as f64 * opts.special_bits as f64;
+    (1..=256).take_while(|&c| bits(c) <= room).last().unwrap_or(0)
+}
+
 /// The first node whose depth no longer fits the largest ring.
 fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptions) -> String {
-    let log_n = opts.log_n.unwrap_or(16);
-    let Some(max) = facts.max_log_qp(log_n) else { return String::new() };
-    let levels = (max / opts.prime_bits as f64) as usize;
+    let Some(room) = facts.max_log_qp(opts.log_n.unwrap_or(16)) else { return String::new() };
+    let levels = longest_chain(room, opts).saturating_sub(1);
     let mut d = vec![0usize; g.nodes.len()];
     for (v, n) in g.iter() {
         d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + usize::from(matches!(n.op, TensorOp::LinearMap { .. }));
-        if d[v.index()] + 2 > levels {
+        if d[v.index()] > levels {
             return n.source.clone();
         }
     }

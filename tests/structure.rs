@@ -1,0 +1,114 @@
+//! The shape of the repository: dependency direction, unsafe code, secrets, file length, leftovers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut out = vec![];
+    let mut todo: Vec<PathBuf> =
+        ["src", "tests", "frontend", "ir", "passes", "ckks", "backend", "runtime"].iter().map(|d| root().join(d)).collect();
+    while let Some(d) = todo.pop() {
+        for e in std::fs::read_dir(&d).unwrap().flatten() {
+            let p = e.path();
+            if p.is_dir() {
+                todo.push(p);
+            } else if p.extension().is_some_and(|x| x == "rs") {
+                let text = std::fs::read_to_string(&p).unwrap();
+                out.push((p.strip_prefix(root()).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Chiffre crates and the libraries that only one crate may name, in a crate's ordinary dependencies.
+fn dependencies(krate: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
+    let t: toml::Table = text.parse().unwrap();
+    t["dependencies"].as_table().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("ir", &[][..]),
+        ("ckks", &[][..]),
+        ("frontend", &["chiffre-ir"][..]),
+        ("passes", &["chiffre-ir"][..]),
+        ("backend", &["chiffre-ir"][..]),
+        ("runtime", &["chiffre-ir", "chiffre-ckks"][..]),
+    ]);
+    for (krate, allowed) in allowed {
+        let deps = dependencies(krate);
+        for d in deps.iter().filter(|d| d.starts_with("chiffre-")) {
+            assert!(allowed.contains(&d.as_str()), "{krate} depends on {d}");
+        }
+        assert_eq!(deps.contains(&"tract-onnx".into()), krate == "frontend", "tract belongs to the frontend");
+        assert_eq!(deps.contains(&"tfhe-ntt".into()), krate == "ckks", "tfhe-ntt belongs to ckks");
+    }
+}
+
+#[test]
+fn foreign_libraries_stay_behind_one_place() {
+    let count = |needle: &str| {
+        sources().iter().filter(|(p, t)| !p.starts_with("tests") && t.contains(needle)).map(|(p, _)| p.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(count("use tfhe_ntt"), [PathBuf::from("ckks/src/ring/ntt.rs")]);
+    let tract = count("tract_onnx::");
+    assert!(tract.len() <= 3 && tract.iter().all(|p| p.starts_with("frontend")), "{tract:?}");
+}
+
+#[test]
+fn only_the_client_names_secrets() {
+    for (path, text) in sources().iter().filter(|(p, _)| p.starts_with("runtime/src") && !p.starts_with("runtime/src/client")) {
+        for word in ["SecretKey", "ckks::client", "Decryptor", "KeyGenerator"] {
+            let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            assert!(!code.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_simd_and_justified() {
+    for (path, text) in
+        sources().iter().filter(|(p, _)| p.starts_with("ckks/src") || p.starts_with("runtime/src") || p.starts_with("ir/src"))
+    {
+        let code = text
+            .lines()
+            .filter(|l| !l.trim_start().starts_with("//"))
+            .filter(|l| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"))
+            .count();
+        assert!(code == 0 || path.starts_with("ckks/src/simd"), "{} has unsafe code", path.display());
+    }
+}
+
+#[test]
+fn files_are_small_and_finished() {
+    for (path, text) in sources() {
+        assert!(text.lines().count() <= 800, "{} has {} lines", path.display(), text.lines().count());
+        if path.ends_with("tests/structure.rs") {
+            continue;
+        }
+        for left in ["todo!(", "unimplemented!(", "dbg!("] {
+            assert!(!text.contains(left), "{}: {left}", path.display());
+        }
+    }
+}
+
+#[test]
+fn shipped_files_match_the_manifest() {
+    let text = std::fs::read_to_string(root().join("models/manifest.toml")).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    for kind in ["model", "data"] {
+        for entry in manifest[kind].as_array().unwrap() {
+            let file = entry["file"].as_str().unwrap();
+            assert!(root().join("models").join(file).exists(), "{file} is in the manifest but not in models/");
+            assert_eq!(entry["sha256"].as_str().unwrap().len(), 64);
+        }
+    }
+}
