@@ -140,19 +140,27 @@ pub(crate) struct Runner(Arc<TypedRunnableModel>);
 impl Runner {
     /// Prepares the model for inputs of `shape`, batch included.
     pub fn new(bytes: &[u8], shape: &[usize]) -> Result<Runner, String> {
-        let text = |e: tract_onnx::prelude::TractError| format!("{e:#}");
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-        let model = onnx.model_for_proto_model(&proto(bytes)?).map_err(text)?;
-        let model = model.with_input_fact(0, f32_fact(shape)).and_then(|m| m.into_optimized()).map_err(text)?;
-        Ok(Runner(model.into_runnable().map_err(text)?))
+        let model = proto(bytes)?;
+        guarded(|| {
+            let model = onnx.model_for_proto_model(&model)?.with_input_fact(0, f32_fact(shape))?;
+            Ok(Runner(model.into_optimized()?.into_runnable()?))
+        })
     }
     /// The first output on one batch.
     pub fn run(&self, shape: &[usize], batch: &[f32]) -> Result<Vec<f32>, String> {
-        let text = |e: tract_onnx::prelude::TractError| format!("{e:#}");
-        let input = Tensor::from_shape(shape, batch).map_err(text)?;
-        let out = self.0.run(tvec!(input.into())).map_err(text)?;
-        let first = out.first().ok_or("it has no output")?;
-        Ok(first.to_plain_array_view::<f32>().map_err(text)?.iter().copied().collect())
+        guarded(|| {
+            let out = self.0.run(tvec!(Tensor::from_shape(shape, batch)?.into()))?;
+            out.first().map_or(Ok(vec![]), |first| Ok(first.to_plain_array_view::<f32>()?.iter().copied().collect()))
+        })
+    }
+}
+
+/// Runs tract; it asserts where it meets what it does not expect (a negative pad, say), and that must not end the process.
+fn guarded<T>(f: impl FnOnce() -> tract_onnx::prelude::TractResult<T>) -> Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+        Ok(result) => result.map_err(|e| format!("{e:#}")),
+        Err(_) => Err("the runtime panicked on this model; see the message above".into()),
     }
 }
 

@@ -148,7 +148,7 @@ fn expand(cx: &Context, x: &Var, id: ValueId, c: &Const) -> Result<Vec<f32>> {
             Dim::Known(1) => 1,
             Dim::Batch if at == 0 => 1,
             Dim::Known(n) if n == full[at] as i64 => full[at],
-            _ => return Err(format!("a constant of shape {:?} does not broadcast to a value of shape N×{:?}", text(&c.dims), x.dims)),
+            _ => return Err(format!("a constant of shape {} does not broadcast to a value of shape N×{:?}", text(&c.dims), x.dims)),
         });
     }
     let values = match c.scalar() {
@@ -168,12 +168,12 @@ fn expand(cx: &Context, x: &Var, id: ValueId, c: &Const) -> Result<Vec<f32>> {
     Ok(if flat { all.into_iter().step_by(plane.max(1)).collect() } else { all })
 }
 
-fn text(dims: &[Dim]) -> Vec<String> {
+fn text(dims: &[Dim]) -> String {
     let one = |d: &Dim| match d {
         Dim::Known(k) => k.to_string(),
         Dim::Batch => "N".into(),
     };
-    dims.iter().map(one).collect()
+    dims.iter().map(one).collect::<Vec<String>>().join("×")
 }
 
 /// Two values of one shape under an elementwise op.

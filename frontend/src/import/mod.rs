@@ -208,5 +208,5 @@ fn unsupported(op: &str) -> String {
             "replace it in the model by supported operators (convolution, batch normalisation, linear layers, sums, products, pooling, activations)"
         }
     };
-    format!("operator {op} is not supported: {hint}")
+    format!("this operator is not supported: {hint}")
 }
