@@ -42,7 +42,7 @@ pub(super) fn fold(cx: &Context) -> Result<Option<Const>> {
         "Shape" => shape_of(cx, &x.dims)?,
         "Cast" => cast(&x, cx.int("to", 1)?)?,
         "ConstantOfShape" => constant_of_shape(cx, &x)?,
-        "Expand" => expand(&x, &*cx.constant(1)?.ints()?)?,
+        "Expand" => expand(&x, &cx.constant(1)?.ints()?)?,
         "Gather" => gather(cx, &x)?,
         "Concat" => concat(cx)?,
         "Reshape" => reshape(cx, &x)?,

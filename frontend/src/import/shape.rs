@@ -56,7 +56,7 @@ pub(super) fn reshape(cx: &mut Context) -> Result {
     let known = dims.iter().flatten().try_fold(1usize, |a, &d| a.checked_mul(d)).filter(|&k| k > 0);
     let known = known.ok_or_else(|| format!("a reshape to {target:?} is out of range"))?;
     let free = dims.iter().filter(|d| d.is_none()).count();
-    if free > 1 || total % known != 0 || (free == 0 && known != total) {
+    if free > 1 || !total.is_multiple_of(known) || (free == 0 && known != total) {
         return Err(format!("a value of shape N×{:?} cannot take this shape per image: {dims:?}", x.dims));
     }
     // With the rest fixed, -1 can only stand for the batch; 0 copies it.

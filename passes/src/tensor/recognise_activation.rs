@@ -43,7 +43,7 @@ impl Form {
         (self.degree() + other.degree() <= MAX_DEGREE).then(|| self.zip(&other.rows, product))
     }
     /// `outer` of this polynomial, unless the degree is too high.
-    fn into_poly(&self, outer: &[Vec<f64>]) -> Option<Form> {
+    fn under(&self, outer: &[Vec<f64>]) -> Option<Form> {
         let degree = Form { base: self.base, rows: outer.to_vec() }.degree();
         let horner = |x: &[f64], p: &[f64]| p.iter().take(degree + 1).rev().fold(vec![], |acc, &c| add(&product(&acc, x), &[c], 1.0));
         (self.degree() * degree <= MAX_DEGREE).then(|| self.zip(outer, horner))
@@ -94,12 +94,12 @@ fn form(g: &TensorGraph, operand: impl Fn(ValueId) -> Form, v: ValueId) -> Optio
         TensorOp::Affine { scale, shift } => {
             let (scale, shift) = (column(g, *scale)?, column(g, *shift)?);
             let rows = (0..scale.len().max(shift.len())).map(|c| vec![shift[c % shift.len()], scale[c % scale.len()]]).collect::<Vec<_>>();
-            arg(0).into_poly(&rows)
+            arg(0).under(&rows)
         }
         TensorOp::Poly { coeffs } => {
             let a = g.consts.array(*coeffs).ok()?;
             let rows: Vec<Vec<f64>> = a.data.chunks_exact(*a.shape.get(1)?).map(|r| r.iter().map(|&c| f64::from(c)).collect()).collect();
-            arg(0).into_poly(&rows)
+            arg(0).under(&rows)
         }
         TensorOp::Square {} => arg(0).times(&arg(0)),
         TensorOp::Mul {} if same() => arg(0).times(&arg(1)),
