@@ -59,19 +59,24 @@ fn quantise(t: &DiagTable, omega: &[f64]) -> DiagTable {
     t
 }
 
+/// Mean |x|² of the slots of every operand's ciphertexts.
+fn energies(args: &[&[Vec<Complex64>]]) -> Vec<Vec<f64>> {
+    let mean = |x: &Vec<Complex64>| x.iter().map(Complex64::norm_sqr).sum::<f64>() / x.len() as f64;
+    args.iter().map(|cts| cts.iter().map(mean).collect()).collect()
+}
+
 /// Root of the sum of squares over rows of mean |x|², times the rounding error of a periodic weight: the error they cause together.
-fn periodic_weight_std(t: &DiagTable, omega: &[f64], args: &[&[Vec<Complex64>]], output: usize) -> f64 {
+fn periodic_weight_std(t: &DiagTable, omega: &[f64], energy: &[Vec<f64>], output: usize) -> f64 {
     if t.masks.is_empty() {
         return 0.0;
     }
     let mut rows: Vec<u32> = t.entries.iter().filter(|e| e.output as usize == output && e.mask.is_some()).map(|e| e.row).collect();
     rows.dedup();
-    let energy = |x: &[Complex64]| x.iter().map(Complex64::norm_sqr).sum::<f64>() / x.len() as f64;
     let unit = 2.0 * t.period() as f64 / 12.0;
     rows.iter()
         .map(|&r| {
             let r = t.rows[r as usize];
-            unit / omega[r.operand as usize].powi(2) * energy(&args[r.operand as usize][r.ct as usize])
+            unit / omega[r.operand as usize].powi(2) * energy[r.operand as usize][r.ct as usize]
         })
         .sum::<f64>()
         .sqrt()
@@ -99,8 +104,9 @@ pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Res
                 }
                 let mut out = t.apply(&args, n.ty.layout.slot_count());
                 if let Some(noise) = &mut noise {
+                    let energy = energies(&args);
                     for (o, ct) in out.iter_mut().enumerate() {
-                        let std = periodic_weight_std(&t, &omega, &args, o);
+                        let std = periodic_weight_std(&t, &omega, &energy, o);
                         let s = std / std::f64::consts::SQRT_2;
                         if s > 0.0 {
                             ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gaussian(), s * noise.gaussian()));

@@ -49,7 +49,7 @@ pub fn add_bias(consts: &Consts, bias: Option<ConstId>, complex: bool, out: &mut
     let b = consts.array(b)?;
     let period = b.shape.get(1).copied().unwrap_or(1);
     for (ct, row) in out.iter_mut().zip(b.data.chunks(period)) {
-        for (s, v) in ct.iter_mut().zip(row.iter().cycle()) {
+        for (s, v) in ct.chunks_mut(period).flat_map(|c| c.iter_mut().zip(row)) {
             s.re += *v as f64;
             if complex {
                 s.im += *v as f64;
