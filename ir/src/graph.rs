@@ -106,9 +106,11 @@ pub struct Graph<D: Dialect> {
 }
 
 impl<D: Dialect> Graph<D> {
-    /// An empty graph.
+    /// An empty graph; characters of the name that the text form cannot hold become `_`.
     pub fn new(name: &str) -> Self {
-        Graph { name: name.into(), header: D::Header::default(), consts: Consts::default(), nodes: vec![], outputs: vec![] }
+        let clean = |c: char| if c.is_whitespace() || c.is_control() || matches!(c, '{' | '(' | '#') { '_' } else { c };
+        let name = if name.is_empty() { "g".into() } else { name.chars().map(clean).collect() };
+        Graph { name, header: D::Header::default(), consts: Consts::default(), nodes: vec![], outputs: vec![] }
     }
     /// Appends a node and returns its value.
     pub fn push(&mut self, op: D::Op, args: Vec<ValueId>, ty: D::Type, source: &str) -> ValueId {

@@ -54,6 +54,13 @@ pub fn bit(dim: Dim, index: usize) -> Bit {
     Bit { dim, index: index as u8 }
 }
 
+/// Largest number of bits of the slot index, and of the ciphertext index.
+pub const MAX_BITS: usize = 20;
+/// Largest extent of one dimension.
+pub const MAX_EXTENT: usize = 1 << 20;
+/// Largest number of elements of one image.
+pub const MAX_ELEMENTS: usize = 1 << 28;
+
 /// Where a batch of tensors lives in a bundle of slot vectors.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Layout {
@@ -160,9 +167,23 @@ impl Layout {
         let b = |l: &Layout| l.slots.iter().map(|b| b.filter(|b| b.dim == Dim::B)).collect::<Vec<_>>();
         b(self) == b(o) && self.complex == o.complex && self.batch == o.batch
     }
-    /// What is wrong with the layout, if anything.
+    /// What is wrong with the layout, if anything. Sizes are bounded, so that no text makes later work unbounded.
     pub fn check(&self) -> Vec<String> {
         let mut e = vec![];
+        for (bits, what) in [(self.slots.len(), "slots"), (self.cts.len(), "ciphertexts")] {
+            if bits > MAX_BITS {
+                e.push(format!("more than 2^{MAX_BITS} {what}"));
+            }
+        }
+        if let Some(d) = Dim::ALL.into_iter().find(|d| self.extent(*d) > MAX_EXTENT) {
+            e.push(format!("{} values of {} are more than {MAX_EXTENT}", self.extent(d), d.letter()));
+        }
+        if !e.is_empty() {
+            return e;
+        }
+        if self.shape.iter().product::<usize>() > MAX_ELEMENTS {
+            e.push(format!("an image has more than {MAX_ELEMENTS} elements"));
+        }
         let all: Vec<Bit> = self.slots.iter().flatten().copied().chain(self.cts.iter().copied()).chain(self.complex).collect();
         for (i, b) in all.iter().enumerate() {
             if all[..i].contains(b) {
@@ -174,7 +195,7 @@ impl Layout {
             if all.iter().any(|b| b.dim == d && b.index as usize >= bits) {
                 e.push(format!("the bits of {} have a hole", d.letter()));
             }
-            if self.extent(d) == 0 || bits < 40 && self.extent(d) > 1 << bits {
+            if self.extent(d) == 0 || self.extent(d) > 1 << bits {
                 e.push(format!("{} bits of {} cannot number {} values", bits, d.letter(), self.extent(d)));
             }
         }
@@ -293,9 +314,6 @@ impl Type for Layout {
         let rest = rest.trim_start().strip_prefix("cts[").ok_or("expected cts[…] after slots[…]")?;
         let (cts, rest) = rest.split_once(']').ok_or("cts[ is not closed")?;
         let slots = parse_bits(slots)?;
-        if slots.len() > 20 {
-            return Err("more than 2^20 slots".into());
-        }
         let cts = parse_bits(cts)?.into_iter().collect::<Option<Vec<_>>>().ok_or("the ciphertext index has no gaps")?;
         let mut l = Layout { slots, cts, complex: None, shape: [0; 3], batch: 0, dirty: false };
         for word in rest.split_whitespace() {
@@ -339,6 +357,24 @@ mod tests {
         ] {
             assert!(Layout::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hostile_sizes_are_refused_at_once() {
+        for (text, message) in [
+            ("slots[] cts[c39..c0] shape=549755813888x1x1 batch=1".to_string(), "more than 2^20 ciphertexts"),
+            (format!("slots[{}] cts[] shape=1x1x1 batch=1", "b39..b0 ".repeat(100_000)), "more than 2^20 slots"),
+            (format!("slots[] cts[{}] shape=1x1x1 batch=1", "c39..c0 ".repeat(100_000)), "more than 2^20 ciphertexts"),
+            ("slots[x19..x0] cts[c19..c0] complex=b0 shape=1048577x1x1 batch=1".into(), "1048577 values of c are more than 1048576"),
+            ("slots[x19..x0] cts[c19..c0] shape=1048576x1x1048576 batch=1".into(), "more than 268435456 elements"),
+            ("slots[x1..x0] cts[] shape=18446744073709551615x3x3 batch=1".into(), "are more than"),
+            ("slots[x1..x0] cts[] shape=1x1x4 batch=2".into(), "0 bits of b cannot number 2 values"),
+        ] {
+            let e = Layout::parse(&text).unwrap_err();
+            assert!(e.contains(message), "{e}");
+        }
+        let l = Layout::parse("slots[x19..x0] cts[c7..c0] shape=256x1x1048576 batch=1").unwrap();
+        assert_eq!((l.ct_count(), l.slot_count()), (256, 1 << 20));
     }
 
     #[test]

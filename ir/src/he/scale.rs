@@ -85,6 +85,9 @@ impl std::str::FromStr for Scale {
                 None => return Err(bad()),
             };
             out = &out * &f;
+            if std::iter::once(&out.log2).chain(out.primes.values()).any(|e| e.abs() >= 1 << 16) {
+                return Err(bad());
+            }
         }
         Ok(out)
     }
@@ -103,5 +106,6 @@ mod tests {
         assert_eq!(t, Scale::pow2(30));
         assert_eq!(s.value(|i| if i == 4 { 7 } else { 21 }), 3.0 * 2f64.powi(30));
         assert!("3^2".parse::<Scale>().is_err());
+        assert!("2^65535*".repeat(40_000).parse::<Scale>().is_err());
     }
 }

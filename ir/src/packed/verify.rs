@@ -58,14 +58,17 @@ pub fn check_linear(
 ) -> Vec<String> {
     let mut e = vec![];
     let (rows, entries, masks, bias) = c;
-    let slots = ty.slot_count() as i64;
-    if taps.iter().any(|t| t.abs() >= slots) {
+    let slots = ty.slot_count() as u64;
+    if taps.iter().any(|t| t.unsigned_abs() >= slots) {
         e.push(format!("a tap is outside the {slots} slots"));
     }
     if let Some(b) = bias {
         let s = &consts.get(b).shape;
         if s.len() != 2 || s[0] != ty.ct_count() || !s[1].is_power_of_two() || s[1] > ty.slot_count() {
             e.push(format!("bias of shape {s:?} for {} ciphertexts", ty.ct_count()));
+        }
+        if consts.get(b).data.as_ref().is_some_and(|a| a.data.iter().any(|x| !x.is_finite())) {
+            e.push("the bias is not finite".into());
         }
     }
     if consts.get(rows).data.is_some() && consts.get(entries).data.is_some() {

@@ -1,5 +1,5 @@
 //! Verifier of programs. Invariants, beside those of layouts and tables:
-//! 1. the header's chain has as many primes as the largest value has limbs; primes are distinct, odd, below 2^51; slots number N/2;
+//! 1. the header's chain has at least as many primes as the largest value has limbs; primes are distinct, odd, below 2^51; slots number N/2;
 //! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that scale divided by the dropped primes, and
 //!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);

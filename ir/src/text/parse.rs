@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, ParseError>;
 
+/// Deepest nesting of lists; no op needs more than two.
+const MAX_DEPTH: usize = 8;
+
 /// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of definition.
 /// Checks grammar, names, attributes and types' syntax; the level's verifier checks the rest.
 pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
@@ -119,7 +122,7 @@ impl Parser<'_> {
         self.c.expect("]")?;
         if self.c.eat("=") {
             let at = self.c.pos();
-            let Attr::List(l) = self.attr()? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
+            let Attr::List(l) = self.attr(0)? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
             let data: Option<Vec<f32>> = l
                 .iter()
                 .map(|a| {
@@ -159,7 +162,7 @@ impl Parser<'_> {
                 return Err(self.c.error_at(at, format!("attribute `{name}` is given twice")));
             }
             self.c.expect("=")?;
-            let a = self.attr()?;
+            let a = self.attr(0)?;
             out.push((name, a));
             if !self.c.eat(",") {
                 break;
@@ -169,15 +172,19 @@ impl Parser<'_> {
         Ok(out)
     }
 
-    fn attr(&mut self) -> Result<Attr> {
+    /// An attribute's value inside `depth` lists.
+    fn attr(&mut self, depth: usize) -> Result<Attr> {
         self.c.skip();
+        if depth > MAX_DEPTH {
+            return Err(self.c.error(format!("lists are nested more than {MAX_DEPTH} deep")));
+        }
         if self.c.eat("[") {
             let mut l = vec![];
             if self.c.eat("]") {
                 return Ok(Attr::List(l));
             }
             loop {
-                l.push(self.attr()?);
+                l.push(self.attr(depth + 1)?);
                 if !self.c.eat(",") {
                     break;
                 }
