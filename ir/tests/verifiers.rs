@@ -1,0 +1,231 @@
+//! Every invariant that the verifiers of packed IR, HE IR and programs list, broken once: the finding says so and names the node.
+
+use chiffre_ir::consts::ConstId;
+use chiffre_ir::error::VerifyError;
+use chiffre_ir::graph::{Dialect, Graph, ValueId};
+use chiffre_ir::he::{He, HeOp};
+use chiffre_ir::packed::{Packed, PackedOp};
+use chiffre_ir::program::{Prog, ProgramOp};
+use chiffre_ir::text::parse;
+use chiffre_ir::{he, packed, program};
+
+const CONSTS: &str = "const @r : f32[1x3] = [0, 0, 0]
+    const @e : f32[1x4] = [0, 0, 0, 2]
+    const @m : f32[1x2] = [1, 0]
+    const @b : f32[1x1] = [1]";
+const L: &str = "slots[b0 x0] cts[] shape=1x1x2 batch=2";
+
+fn packed_text() -> String {
+    format!(
+        "packed @p {{ {CONSTS}
+        %0 = input : {L} ; \"x\"
+        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b}} : {L} ; \"conv\"
+        %2 = square %1 : {L} ; \"act\"
+        %3 = mul %1, %2 : {L} ; \"gate\"
+        return %3 }}"
+    )
+}
+
+fn he_text() -> String {
+    format!(
+        "he @h {{ {CONSTS}
+        %0 = input : ct<limbs=3 scale=2^40 parts=2> {L} ; \"x\"
+        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b, scales=[2^-10*q2]}} : ct<limbs=3 scale=2^30*q2 parts=2> {L} ; \"conv\"
+        %2 = rescale %1 : ct<limbs=2 scale=2^30 parts=2> {L} ; \"resc\"
+        %3 = square %2 : ct<limbs=2 scale=2^60 parts=3> {L} ; \"act\"
+        %4 = relin %3 : ct<limbs=2 scale=2^60 parts=2> {L} ; \"rel\"
+        %5 = mod_drop %4 : ct<limbs=1 scale=2^60 parts=2> {L} ; \"drop\"
+        %6 = mul %2, %4 : ct<limbs=2 scale=2^90 parts=3> {L} ; \"gate\"
+        %7 = relin %6 : ct<limbs=2 scale=2^90 parts=2> {L} ; \"rel2\"
+        return %5, %7 }}"
+    )
+}
+
+fn program_text() -> String {
+    format!(
+        "program @p (log_n=3, q=[17, 97, 113], p=[193, 241], batch=2, model=\"\", predicted_bytes=0, predicted_us=0) {{ {CONSTS}
+        %0 = input : ct<limbs=3 scale=2^40 parts=2> {L} ; \"x\"
+        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b, scales=[2^-10*q2], drop=1, gadget=[3, 2], free=[0]}} : ct<limbs=2 scale=2^30 parts=2> {L} ; \"conv\"
+        %2 = square %1 {{gadget=[3, 2], free=[]}} : ct<limbs=2 scale=2^60 parts=2> {L} ; \"act\"
+        %3 = mul %1, %2 {{gadget=[2, 1], free=[1]}} : ct<limbs=2 scale=2^90 parts=2> {L} ; \"gate\"
+        %4 = linear %2, %3 {{taps=[0], rows=@r, entries=@e, scales=[2^30, 2^0], masks=@m, drop=0, free=[2, 3]}} : ct<limbs=2 scale=2^90 parts=2> {L} ; \"fc\"
+        return %4 }}"
+    )
+}
+
+/// (text to replace, replacement, start of the finding's place, message).
+type Case<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn expect<D: Dialect, T: std::fmt::Debug>(result: Result<T, VerifyError>, case: &str, place: &str, message: &str) {
+    let e = result.expect_err(case);
+    let found = e.findings.iter().any(|f| f.to_string().starts_with(place) && f.message.contains(message));
+    assert!(found, "{case}: expected `{message}` at `{place}`, found\n{e}");
+}
+
+fn table<D: Dialect, T: std::fmt::Debug>(text: &str, verify: impl Fn(Graph<D>) -> Result<T, VerifyError>, cases: &[Case]) {
+    let read = |t: &str| parse::<D>(t).unwrap_or_else(|e| panic!("{}", e.with_caret(t)));
+    verify(read(text)).unwrap_or_else(|e| panic!("the graph to break is not valid:\n{e}"));
+    for (from, to, place, message) in cases {
+        assert!(text.contains(from), "`{from}` is not in the text");
+        let broken = text.replacen(from, to, 1);
+        expect::<D, T>(verify(read(&broken)), &format!("{from} → {to}"), place, message);
+    }
+}
+
+/// What the parser would refuse already.
+fn structure<D: Dialect, T: std::fmt::Debug>(
+    text: &str,
+    verify: impl Fn(Graph<D>) -> Result<T, VerifyError>,
+    point_nowhere: fn(&mut D::Op),
+) {
+    let cases: [(&str, &str, &dyn Fn(&mut Graph<D>)); 6] = [
+        ("%1 (node \"conv\")", "uses %2 before it is defined", &|g| g.nodes[1].args[0] = ValueId(2)),
+        ("%1 (node \"conv\")", "uses %1 before it is defined", &|g| g.nodes[1].args[0] = ValueId(1)),
+        ("%1 (node \"conv\")", "linear takes 1 or more operands, not 0", &|g| g.nodes[1].args.clear()),
+        ("%1 (node \"conv\")", "constant 99 does not exist", &|g| point_nowhere(&mut g.nodes[1].op)),
+        ("", "output %50 does not exist", &|g| g.outputs.push(ValueId(50))),
+        ("", "the graph has no output", &|g| g.outputs.clear()),
+    ];
+    for (place, message, edit) in cases {
+        let mut g = parse::<D>(text).unwrap();
+        edit(&mut g);
+        expect::<D, T>(verify(g), message, place, message);
+    }
+}
+
+/// Layouts and tables, which all three levels share.
+const SHARED: [Case; 17] = [
+    ("batch=2 ; \"conv\"", "batch=1 ; \"conv\"", "%1 (node \"conv\")", "place the batch differently"),
+    (
+        "slots[b0 x0] cts[] shape=1x1x2 batch=2 ; \"conv\"",
+        "slots[x0 b0] cts[] shape=1x1x2 batch=2 ; \"conv\"",
+        "%1",
+        "place the batch differently",
+    ),
+    (
+        "slots[b0 x0] cts[] shape=1x1x2 batch=2 ; \"conv\"",
+        "slots[_ b0 x0] cts[] shape=1x1x2 batch=2 ; \"conv\"",
+        "%1",
+        "place the batch differently",
+    ),
+    ("shape=1x1x2 batch=2 ; \"act\"", "shape=1x1x1 batch=2 ; \"act\"", "%2 (node \"act\")", "operand layout"),
+    ("taps=[1]", "taps=[4]", "%1 (node \"conv\")", "a tap is outside the 4 slots"),
+    ("taps=[1]", "taps=[-9223372036854775808]", "%1", "a tap is outside the 4 slots"),
+    ("[0, 0, 0]", "[1, 0, 0]", "%1", "a row names an operand, ciphertext or tap that does not exist"),
+    ("[0, 0, 0]", "[0, 0, 1]", "%1", "a row names an operand, ciphertext or tap that does not exist"),
+    ("[0, 0, 0]", "[0, 1, 0]", "%1", "a row names a ciphertext that its operand does not have"),
+    ("[0, 0, 0, 2]", "[0, 1, 0, 2]", "%1", "an entry is out of range or not finite"),
+    ("[0, 0, 0, 2]", "[0, 0, 1, 2]", "%1", "an entry is out of range or not finite"),
+    ("[0, 0, 0, 2]", "[0, 0, 0, 1e300]", "%1", "an entry is out of range or not finite"),
+    ("@r : f32[1x3] = [0, 0, 0]", "@r : f32[3] = [0, 0, 0]", "%1", "rows must be [n x 3]"),
+    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x3] = [1, 0, 1]", "%1", "masks must be [n x 2^k]"),
+    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x2] = [1, 0.5]", "%1", "masks must be of zeros and ones"),
+    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x8] = [1, 0, 1, 0, 1, 0, 1, 0]", "%1", "masks are longer than the slot vector"),
+    ("@b : f32[1x1] = [1]", "@b : f32[2x1] = [1, 1]", "%1", "bias of shape [2, 1] for 1 ciphertexts"),
+];
+
+#[test]
+fn packed_ir() {
+    table::<Packed, _>(&packed_text(), packed::verify, &SHARED);
+    table::<Packed, _>(
+        &packed_text(),
+        packed::verify,
+        &[("@b : f32[1x1] = [1]", "@b : f32[1x1] = [1e300]", "%1", "the bias is not finite")],
+    );
+    structure::<Packed, _>(&packed_text(), packed::verify, |op| {
+        if let PackedOp::Linear { rows, .. } = op {
+            *rows = ConstId(99);
+        }
+    });
+    let mut g = parse::<Packed>(&packed_text()).unwrap();
+    g.nodes[1].ty.shape[2] = 4;
+    expect::<Packed, _>(packed::verify(g), "shape", "%1", "1 bits of x cannot number 4 values");
+}
+
+#[test]
+fn he_ir() {
+    let act: Case = ("shape=1x1x2 batch=2 ; \"act\"", "shape=1x1x1 batch=2 ; \"act\"", "%3 (node \"act\")", "operand layout");
+    let shared: Vec<Case> = SHARED.iter().map(|c| if c.2.contains("act") { act } else { *c }).collect();
+    table::<He, _>(&he_text(), he::verify, &shared);
+    structure::<He, _>(&he_text(), he::verify, |op| {
+        if let HeOp::Linear { masks, .. } = op {
+            *masks = Some(ConstId(99));
+        }
+    });
+    let cases: [Case; 19] = [
+        ("limbs=3 scale=2^40 parts=2", "limbs=0 scale=2^40 parts=2", "%0 (node \"x\")", "0 limbs and 2 parts"),
+        ("limbs=3 scale=2^40 parts=2", "limbs=3 scale=2^40 parts=4", "%0 (node \"x\")", "3 limbs and 4 parts"),
+        ("mul %2, %4", "mul %2, %3", "%6 (node \"gate\")", "an operand is not relinearised"),
+        ("return %5, %7", "return %5, %6", "%6 (node \"gate\")", "an output is not relinearised"),
+        ("scales=[2^-10*q2]", "scales=[]", "%1 (node \"conv\")", "0 weight scales for 1 operands"),
+        ("scales=[2^-10*q2]", "scales=[2^-11*q2]", "%1", "operand scale × weight scale should be 2^30*q2, not 2^29*q2"),
+        ("limbs=3 scale=2^30*q2", "limbs=2 scale=2^30*q2", "%1", "limbs should be 3, not 2"),
+        ("scale=2^30*q2 parts=2", "scale=2^30*q2 parts=3", "%1", "parts should be 2, not 3"),
+        ("mul %2, %4", "mul %2, %5", "%6 (node \"gate\")", "operands of a product differ in limbs"),
+        ("limbs=2 scale=2^60 parts=3", "limbs=1 scale=2^60 parts=3", "%3 (node \"act\")", "limbs should be 2, not 1"),
+        ("scale=2^60 parts=3", "scale=2^62 parts=3", "%3", "scale should be 2^60, not 2^62"),
+        ("scale=2^60 parts=3", "scale=2^60 parts=2", "%3", "parts should be 3, not 2"),
+        (
+            "scale=2^60 parts=2> slots[b0 x0] cts[] shape=1x1x2 batch=2 ; \"rel\"",
+            "scale=2^59 parts=2> slots[b0 x0] cts[] shape=1x1x2 batch=2 ; \"rel\"",
+            "%4 (node \"rel\")",
+            "scale should be 2^60, not 2^59",
+        ),
+        ("relin %3 : ct<limbs=2", "relin %3 : ct<limbs=1", "%4", "limbs should be 2, not 1"),
+        ("rescale %1 : ct<limbs=2", "rescale %1 : ct<limbs=3", "%2 (node \"resc\")", "limbs should be 2, not 3"),
+        ("limbs=2 scale=2^30 parts", "limbs=2 scale=2^30*q1 parts", "%2", "scale should be 2^30, not 2^30*q1"),
+        ("rescale %1", "rescale %0", "%2", "scale should be 2^40*q2^-1, not 2^30"),
+        ("mod_drop %4 : ct<limbs=1", "mod_drop %4 : ct<limbs=3", "%5 (node \"drop\")", "3 limbs from 2"),
+        ("mod_drop %4 : ct<limbs=1 scale=2^60", "mod_drop %4 : ct<limbs=1 scale=2^61", "%5", "scale should be 2^60, not 2^61"),
+    ];
+    table::<He, _>(&he_text(), he::verify, &cases);
+    // A rescale needs two limbs.
+    let text = he_text().replace("return", &format!("%8 = rescale %5 : ct<limbs=1 scale=2^60 parts=2> {L}\n return"));
+    expect::<He, _>(he::verify(parse(&text).unwrap()), "rescale", "%8", "no limb left to rescale by");
+    // Complex-packed products gain 2^2.
+    let complex = he_text().replace("slots[b0 x0]", "slots[x0 _]").replace("cts[]", "cts[] complex=b0");
+    expect::<He, _>(he::verify(parse(&complex).unwrap()), "complex", "%3", "scale should be 2^62, not 2^60");
+}
+
+#[test]
+fn programs() {
+    table::<Prog, _>(&program_text(), program::verify, &SHARED);
+    structure::<Prog, _>(&program_text(), program::verify, |op| {
+        if let ProgramOp::Linear { entries, .. } = op {
+            *entries = ConstId(99);
+        }
+    });
+    let primes = "the primes are not distinct odd numbers below 2^51";
+    let cases: [Case; 29] = [
+        ("log_n=3", "log_n=2", "ring degree 2^2", "ring degree 2^2"),
+        ("log_n=3", "log_n=18", "ring", "ring degree 2^18"),
+        ("log_n=3", "log_n=4", "%0 (node \"x\")", "2^2 slots in a ring of degree 2^4"),
+        ("q=[17, 97, 113]", "q=[17, 97, 97]", "", primes),
+        ("q=[17, 97, 113]", "q=[17, 97, 193]", "", primes),
+        ("q=[17, 97, 113]", "q=[17, 97, 98]", "", primes),
+        ("q=[17, 97, 113]", "q=[17, 97, 2251799813685249]", "", primes),
+        ("q=[17, 97, 113]", "q=[17, 97]", "%0 (node \"x\")", "3 limbs (the chain has 2)"),
+        ("batch=2, model", "batch=0, model", "", "batch of no images"),
+        ("limbs=3 scale=2^40 parts=2", "limbs=0 scale=2^40 parts=2", "%0", "0 limbs"),
+        ("limbs=3 scale=2^40 parts=2", "limbs=3 scale=2^40 parts=3", "%0", "3 polynomials"),
+        ("scales=[2^30, 2^0]", "scales=[2^30, 2^1]", "%4 (node \"fc\")", "operand scale × weight scale differs between operands"),
+        ("scales=[2^30, 2^0]", "scales=[2^30]", "%4", "1 weight scales for 2 operands"),
+        ("drop=1", "drop=3", "%1 (node \"conv\")", "drop 3 of 3 limbs"),
+        ("drop=1", "drop=0", "%1", "should have 3 limbs and scale 2^30*q2, not 2 and 2^30"),
+        ("gadget=[3, 2], free=[0]", "free=[0]", "%1", "rotations without a gadget"),
+        ("limbs=2 scale=2^60", "limbs=1 scale=2^60", "%2 (node \"act\")", "should have 2 limbs and scale 2^60, not 1 and 2^60"),
+        ("scale=2^60", "scale=2^62", "%2", "should have 2 limbs and scale 2^60, not 2 and 2^62"),
+        ("square %1 {gadget=[3, 2]", "square %1 {gadget=[1, 2]", "%2", "gadget [1, 2] for 2 limbs"),
+        ("square %1 {gadget=[3, 2]", "square %1 {gadget=[4, 2]", "%2", "a chain of 3 and 2 special primes"),
+        ("square %1 {gadget=[3, 2]", "square %1 {gadget=[3, 0]", "%2", "gadget [3, 0]"),
+        ("square %1 {gadget=[3, 2]", "square %1 {gadget=[3, 3]", "%2", "gadget [3, 3]"),
+        ("gadget=[3, 2], free=[0]", "gadget=[2, 2], free=[0]", "%1", "gadget [2, 2] for 3 limbs"),
+        ("free=[]", "free=[1]", "%3 (node \"gate\")", "uses %1 after it was freed"),
+        ("free=[2, 3]", "free=[2, 2]", "%4", "must not free %2"),
+        ("free=[1]", "free=[0]", "%3", "must not free %0"),
+        ("free=[2, 3]", "free=[4]", "%4", "must not free %4"),
+        ("free=[2, 3]", "free=[99]", "%4", "must not free %99"),
+        ("return %4", "return %4, %1", "%3", "must not free %1"),
+    ];
+    table::<Prog, _>(&program_text(), program::verify, &cases);
+}
