@@ -159,7 +159,11 @@ fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), St
     let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
     match key {
         "log-n" => o.log_n = Some(number()?),
-        "log-scale" => o.log_scale = number()? as i32,
+        "log-scale" => {
+            let bits = number()?;
+            let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));
+            o.log_scale = fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?;
+        }
         _ => return Err(format!("unknown option {key}")),
     }
     Ok(())

@@ -26,6 +26,9 @@ pub const MAX_DIGITS: usize = 6;
 
 /// Chooses ring degree and layouts for a graph of `input`, `linear_map`, `mul` and `square`.
 pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Result<Layouts, PassError> {
+    if let Some(n) = opts.log_n.filter(|n| !(3..=17).contains(n)) {
+        return Err(PassError::capacity(PASS, "", format!("a ring of degree 2^{n}: log-n must lie in 3..=17")));
+    }
     let primes = depth(g)? + 1;
     let log_q = primes as f64 * opts.prime_bits as f64;
     let mut best: Option<(f64, Layouts)> = None;
