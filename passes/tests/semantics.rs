@@ -5,15 +5,70 @@ mod common;
 use chiffre_ir::{he, packed, tensor};
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::he::{assign_levels::assign_levels, place_relin::place_relin, select_params::select_params};
+use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pack::{choose_layout::choose_layout, lower_linear::lower_linear};
+use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
 use chiffre_passes::tensor::{compose_linear::compose_linear, depth, fold_scales::fold_scales};
-use common::{Facts, Rng, options, residual_net};
+use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
+use common::{Facts, Rng, chain, options, residual_net};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
     assert_eq!(a.len(), b.len());
     for (x, y) in a.iter().zip(b) {
         assert!((x - y).abs() <= tolerance * x.abs().max(1.0), "{x} against {y}");
+    }
+}
+
+/// Both sides of a tensor pass on random images, and the verifier's opinion of the result.
+fn same(pass: &str, before: &tensor::TensorGraph, after: tensor::TensorGraph, images: &[f32], n: usize) -> tensor::TensorGraph {
+    let after = tensor::verify(after).unwrap_or_else(|e| panic!("{pass}: {e}")).into_inner();
+    let (a, b) = (tensor::interp(before, images, n).unwrap(), tensor::interp(&after, images, n).unwrap());
+    assert_eq!(a.len(), b.len());
+    for (x, y) in a.iter().zip(&b) {
+        let size = x.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+        let worst = x.iter().zip(y).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(x.len() == y.len() && worst <= 1e-3 * size, "{pass}: {worst} of {size}\n{}", chiffre_ir::text::print(before));
+    }
+    after
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Every tensor pass alone, and one after the other, on random chains of affine, polynomial, sum, product and linear ops.
+    #[test]
+    fn tensor_passes_keep_the_meaning(seed in any::<u64>()) {
+        let g = tensor::verify(chain(seed)).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let n = 3;
+        let mut rng = Rng(seed ^ 5);
+        let images: Vec<f32> = (0..n * g.nodes[0].ty.len()).map(|_| rng.next()).collect();
+        same("fold-affine", &g, fold_affine(&g), &images, n);
+        same("compose-linear", &g, compose_linear(&g).unwrap(), &images, n);
+        let h = same("recognise-activation", &g, recognise_activation(&g), &images, n);
+        let h = same("fold-affine", &h, fold_affine(&h), &images, n);
+        let h = same("compose-linear", &h, compose_linear(&h).unwrap(), &images, n);
+        match fold_scales(&h) {
+            Ok(k) => drop(same("fold-scales", &h, k, &images, n)),
+            Err(e) => prop_assert!(e.to_string().contains("only degree 2 is"), "{}", e),
+        }
+    }
+}
+
+/// The default pipeline's dumps after every pass, and the parameters.
+fn dumps(seed: u64, options: &CompileOptions) -> Vec<String> {
+    let cx = Context { options, facts: &Facts, cost: &CostModel::default() };
+    let state = State { tensor: Some(residual_net(seed)), ..State::default() };
+    let mut out = vec![];
+    let end = Pipeline::parse(DEFAULT).unwrap().run(state, &cx, |_, s, _| out.push(s.dump())).unwrap();
+    out.push(format!("{:?}", end.params));
+    out
+}
+
+#[test]
+fn compiling_twice_gives_the_same_text() {
+    for seed in 0..3 {
+        let opts = options(16, 10);
+        assert_eq!(dumps(seed, &opts), dumps(seed, &opts));
     }
 }
 

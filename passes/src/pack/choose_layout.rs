@@ -33,6 +33,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     let log_q = primes as f64 * opts.prime_bits as f64;
     let mut best: Option<(f64, Layouts)> = None;
     let mut refusals = vec![];
+    let mut too_deep = false;
     for log_n in opts.log_n.map_or(10..=16, |n| n..=n) {
         let room = match facts.max_log_qp(log_n) {
             _ if opts.allow_insecure => f64::INFINITY,
@@ -41,6 +42,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         };
         let longest = longest_chain(room, opts);
         if primes > longest {
+            too_deep = true;
             refusals.push(format!("2^{log_n} has room for {} levels within {room:.0} bits", longest.saturating_sub(1)));
             continue;
         }
@@ -60,6 +62,9 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
     }
     best.map(|(_, l)| l).ok_or_else(|| {
+        if !too_deep {
+            return PassError::capacity(PASS, "", format!("no ring degree fits:\n  {}", refusals.join("\n  ")));
+        }
         let node = deepest_node(g, facts, opts);
         let m =
             format!("the network needs {} levels; no ring degree fits it without bootstrapping:\n  {}", primes - 1, refusals.join("\n  "));

@@ -94,3 +94,56 @@ pub fn residual_net(seed: u64) -> TensorGraph {
     n.g.outputs.push(y);
     n.g
 }
+
+/// A random chain on 4×4 images: convolutions, affine maps, sums and products of earlier values of the same shape, squares,
+/// polynomials, pooling, slices, pads and concatenations. At most three products, so that values keep a moderate size.
+pub fn chain(seed: u64) -> TensorGraph {
+    let mut n = Net { g: TensorGraph::new("chain"), rng: Rng(seed) };
+    let mut v = n.g.push(TensorOp::Input {}, vec![], TensorType::new([2, 4, 4]), "x");
+    let mut products = 0;
+    for i in 0..10 {
+        let below = |n: &mut Net, k: usize| ((n.rng.next() + 1.0) / 2.0 * k as f32) as usize;
+        let ty = n.g.ty(v).clone();
+        let [c, h, w] = ty.chw();
+        let name = format!("n{i}");
+        let like: Vec<ValueId> = n.g.iter().filter(|(_, m)| m.ty == ty).map(|(u, _)| u).collect();
+        let pick = below(&mut n, like.len()).min(like.len() - 1);
+        let other = like[pick];
+        let kind = below(&mut n, 11);
+        products += usize::from((7..=9).contains(&kind));
+        v = match kind {
+            0 => n.conv(v, 1 + i % 3, 3, 1, &name),
+            1 => n.conv(v, 2, 1, 1, &name),
+            2 => {
+                let scale = n.rng.array(&[c], 1.5);
+                let scale = n.g.consts.add("s", scale);
+                let shift = n.rng.array(&[1], 1.0);
+                let shift = n.g.consts.add("t", shift);
+                n.g.push(TensorOp::Affine { scale, shift }, vec![v], ty, &name)
+            }
+            3 => n.g.push(TensorOp::Add {}, vec![v, other], ty, &name),
+            4 => n.g.push(TensorOp::Sub {}, vec![v, other], ty, &name),
+            5 if c < 6 => n.g.push(TensorOp::Concat {}, vec![v, other], TensorType::new([2 * c, h, w]), &name),
+            6 if h >= 2 && w >= 2 => {
+                let op = TensorOp::AvgPool { kernel: [2, 2], stride: [1, 2], pad: [0; 4], count_pad: false };
+                n.g.push(op, vec![v], TensorType::new([c, h - 1, (w - 2) / 2 + 1]), &name)
+            }
+            7 if products <= 3 => n.g.push(TensorOp::Square {}, vec![v], ty, &name),
+            8 if products <= 3 => n.g.push(TensorOp::Mul {}, vec![v, other], ty, &name),
+            9 if products <= 3 => n.poly(v, &name),
+            10 if w >= 2 => {
+                let op = TensorOp::Slice { start: [c - 1, 0, 1], count: [1, h, w - 1], step: [1, 1, 1] };
+                let s = n.g.push(op, vec![v], TensorType::new([1, h, w - 1]), &name);
+                let op = TensorOp::Pad { before: [1, 0, 0], after: [0, 0, 1] };
+                n.g.push(op, vec![s], TensorType::new([2, h, w]), &name)
+            }
+            _ => {
+                let value = n.rng.array(&[c, h, w], 1.0);
+                let value = n.g.consts.add("a", value);
+                n.g.push(TensorOp::AddConst { value }, vec![v], ty, &name)
+            }
+        };
+    }
+    n.g.outputs.push(v);
+    n.g
+}
