@@ -184,10 +184,10 @@ mod tests {
         let mut t = DiagTable { taps: taps.to_vec(), outputs, ..DiagTable::default() };
         let w = numbers(inputs * outputs * taps.len(), 1);
         for tap in 0..taps.len() as u32 {
-            t.masks.push((0..period).map(|s| f32::from(u8::from((s + tap as usize) % 3 != 0))).collect());
+            t.masks.push((0..period).map(|s| [0.0, 1.0, 1.0][(s + tap as usize) % 3]).collect());
             for ct in 0..inputs as u32 {
                 for output in 0..outputs as u32 {
-                    let mask = ((ct + output) % 3 != 0).then_some(tap);
+                    let mask = [None, Some(tap), Some(tap)][(ct + output) as usize % 3];
                     t.entries.push(Entry { row: t.rows.len() as u32, output, mask, weight: w[t.entries.len()] as f32 });
                 }
                 t.rows.push(Row { operand: 0, ct, tap });

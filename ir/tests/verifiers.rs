@@ -56,7 +56,7 @@ fn program_text() -> String {
 /// (text to replace, replacement, start of the finding's place, message).
 type Case<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn expect<D: Dialect, T: std::fmt::Debug>(result: Result<T, VerifyError>, case: &str, place: &str, message: &str) {
+fn expect<T: std::fmt::Debug>(result: Result<T, VerifyError>, case: &str, place: &str, message: &str) {
     let e = result.expect_err(case);
     let found = e.findings.iter().any(|f| f.to_string().starts_with(place) && f.message.contains(message));
     assert!(found, "{case}: expected `{message}` at `{place}`, found\n{e}");
@@ -68,9 +68,12 @@ fn table<D: Dialect, T: std::fmt::Debug>(text: &str, verify: impl Fn(Graph<D>) -
     for (from, to, place, message) in cases {
         assert!(text.contains(from), "`{from}` is not in the text");
         let broken = text.replacen(from, to, 1);
-        expect::<D, T>(verify(read(&broken)), &format!("{from} → {to}"), place, message);
+        expect(verify(read(&broken)), &format!("{from} → {to}"), place, message);
     }
 }
+
+/// Where, what, and how to break it.
+type Edit<'a, D> = (&'a str, &'a str, &'a dyn Fn(&mut Graph<D>));
 
 /// What the parser would refuse already.
 fn structure<D: Dialect, T: std::fmt::Debug>(
@@ -78,7 +81,7 @@ fn structure<D: Dialect, T: std::fmt::Debug>(
     verify: impl Fn(Graph<D>) -> Result<T, VerifyError>,
     point_nowhere: fn(&mut D::Op),
 ) {
-    let cases: [(&str, &str, &dyn Fn(&mut Graph<D>)); 6] = [
+    let cases: [Edit<D>; 6] = [
         ("%1 (node \"conv\")", "uses %2 before it is defined", &|g| g.nodes[1].args[0] = ValueId(2)),
         ("%1 (node \"conv\")", "uses %1 before it is defined", &|g| g.nodes[1].args[0] = ValueId(1)),
         ("%1 (node \"conv\")", "linear takes 1 or more operands, not 0", &|g| g.nodes[1].args.clear()),
@@ -89,7 +92,7 @@ fn structure<D: Dialect, T: std::fmt::Debug>(
     for (place, message, edit) in cases {
         let mut g = parse::<D>(text).unwrap();
         edit(&mut g);
-        expect::<D, T>(verify(g), message, place, message);
+        expect(verify(g), message, place, message);
     }
 }
 
@@ -139,7 +142,7 @@ fn packed_ir() {
     });
     let mut g = parse::<Packed>(&packed_text()).unwrap();
     g.nodes[1].ty.shape[2] = 4;
-    expect::<Packed, _>(packed::verify(g), "shape", "%1", "1 bits of x cannot number 4 values");
+    expect(packed::verify(g), "shape", "%1", "1 bits of x cannot number 4 values");
 }
 
 #[test]
@@ -181,10 +184,10 @@ fn he_ir() {
     table::<He, _>(&he_text(), he::verify, &cases);
     // A rescale needs two limbs.
     let text = he_text().replace("return", &format!("%8 = rescale %5 : ct<limbs=1 scale=2^60 parts=2> {L}\n return"));
-    expect::<He, _>(he::verify(parse(&text).unwrap()), "rescale", "%8", "no limb left to rescale by");
+    expect(he::verify(parse(&text).unwrap()), "rescale", "%8", "no limb left to rescale by");
     // Complex-packed products gain 2^2.
     let complex = he_text().replace("slots[b0 x0]", "slots[x0 _]").replace("cts[]", "cts[] complex=b0");
-    expect::<He, _>(he::verify(parse(&complex).unwrap()), "complex", "%3", "scale should be 2^62, not 2^60");
+    expect(he::verify(parse(&complex).unwrap()), "complex", "%3", "scale should be 2^62, not 2^60");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Mul for &Scale {
 impl Div for &Scale {
     type Output = Scale;
     fn div(self, o: &Scale) -> Scale {
-        self * &o.inverse()
+        Mul::mul(self, &o.inverse())
     }
 }
 impl fmt::Display for Scale {

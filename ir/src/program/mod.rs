@@ -140,7 +140,7 @@ impl Program {
     }
     /// Bytes of the expanded evaluation keys; the seeded form on disk has half.
     pub fn key_bytes(&self) -> usize {
-        self.keys().iter().map(|(_, [limbs, alpha])| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) << (self.header.log_n + 3)).sum()
+        self.keys().iter().map(|(_, [limbs, alpha])| (limbs.div_ceil(*alpha) * 2 * (limbs + alpha)) << (self.header.log_n + 3)).sum()
     }
     /// Images in one micro-batch.
     pub fn micro_batch(&self) -> usize {
