@@ -66,7 +66,11 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
             }
             // Merged into the instruction before; its readers read that.
             HeOp::Relin {} => map[n.args[0].index()],
-            HeOp::Rescale {} if matches!(g.node(n.args[0]).op, HeOp::Linear { .. }) && users[n.args[0].index()].len() == 1 => {
+            HeOp::Rescale {}
+                if matches!(g.node(n.args[0]).op, HeOp::Linear { .. })
+                    && users[n.args[0].index()].len() == 1
+                    && !g.outputs.contains(&n.args[0]) =>
+            {
                 map[n.args[0].index()]
             }
             HeOp::Rescale {} => return Err(fail("a rescale that does not follow a linear map of its own")),

@@ -1,0 +1,114 @@
+//! `schedule`: file tests (`filetests/<case>.hir` → `<case>.snap`), and programs that compute what their HE graph does.
+
+#[path = "../../passes/tests/common/mod.rs"]
+mod common;
+
+use chiffre_backend::schedule::schedule;
+use chiffre_ir::graph::ValueId;
+use chiffre_ir::he::HeGraph;
+use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, interp, verify};
+use chiffre_ir::text::{parse, print};
+use chiffre_ir::{he, tensor};
+use chiffre_passes::cost::CostModel;
+use chiffre_passes::he::select_params::{Params, select_params};
+use chiffre_passes::options::CompileOptions;
+use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use common::{Facts, Rng, chain, options, residual_net};
+use std::path::Path;
+
+fn header(p: &Params, batch: usize) -> ProgramHeader {
+    ProgramHeader { log_n: p.log_n, q: p.q.clone(), p: p.p.clone(), insecure: p.insecure, batch, ..ProgramHeader::default() }
+}
+
+/// The HE graph and the verified program of a network, or the error of a pass.
+fn compile(g: tensor::TensorGraph, options: &CompileOptions) -> Result<(HeGraph, Program), String> {
+    let cx = Context { options, facts: &Facts, cost: &CostModel::default() };
+    let state = State { tensor: Some(g), ..State::default() };
+    let end = Pipeline::parse(DEFAULT).unwrap().run(state, &cx, |_, _, _| {}).map_err(|e| e.to_string())?;
+    let (h, params) = (end.he.unwrap(), end.params.unwrap());
+    let p = schedule(&h, header(&params, options.batch), &params.gadgets).map_err(|e| e.to_string())?;
+    Ok((h, verify(p).unwrap_or_else(|e| panic!("{e}")).into_inner()))
+}
+
+/// Program and HE graph compute the same numbers, and every buffer ends at its last use.
+fn agree(h: &HeGraph, p: &Program, images: &[f32], n: usize) {
+    assert_eq!(interp(p, images, n).unwrap(), he::interp(h, images, n, None).unwrap());
+    for (v, _) in p.iter() {
+        let last = p.iter().filter(|(_, n)| n.args.contains(&v)).map(|(u, _)| u).last();
+        let frees = |u: ValueId| match &p.node(u).op {
+            ProgramOp::Linear { free, .. } | ProgramOp::Mul { free, .. } | ProgramOp::Square { free, .. } => free.contains(&v.index()),
+            ProgramOp::Input {} => false,
+        };
+        let freed: Vec<ValueId> = p.iter().map(|(u, _)| u).filter(|u| frees(*u)).collect();
+        let want: Vec<ValueId> = last.into_iter().filter(|_| !p.outputs.contains(&v)).collect();
+        assert_eq!(freed, want, "%{}", v.0);
+    }
+}
+
+#[test]
+fn files() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(&dir);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let mut paths: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "hir"));
+    paths.sort();
+    assert!(paths.len() >= 2);
+    settings.bind(|| {
+        for path in paths {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let g: HeGraph = parse(&text).unwrap_or_else(|e| panic!("{}: {}", path.display(), e.with_caret(&text)));
+            let opts = CompileOptions { batch: 2, allow_insecure: true, ..CompileOptions::default() };
+            let mut params = select_params(&g, &opts, &Facts).unwrap();
+            if text.starts_with("# no key shapes") {
+                params.gadgets.clear();
+            }
+            let shown = match schedule(&g, header(&params, 2), &params.gadgets) {
+                Err(e) => format!("error: {e}\n"),
+                Ok(p) => {
+                    let g = he::verify(g).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_inner();
+                    let p = verify(p).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_inner();
+                    let per = g.nodes[0].ty.layout.shape.iter().product::<usize>();
+                    agree(&g, &p, &(0..3 * per).map(|i| i as f32 / 8.0 - 0.5).collect::<Vec<_>>(), 3);
+                    print(&p)
+                }
+            };
+            insta::assert_snapshot!(path.file_stem().unwrap().to_str().unwrap(), shown);
+        }
+    });
+}
+
+#[test]
+fn programs_compute_what_their_he_graph_does() {
+    let mut programs = 0;
+    for seed in 0..40 {
+        let (g, opts) = if seed < 4 { (residual_net(seed), options(20, 10)) } else { (chain(seed), options(3, 6)) };
+        let per = g.nodes[0].ty.len();
+        let mut rng = Rng(seed ^ 99);
+        let n = opts.batch;
+        let images: Vec<f32> = (0..n * per).map(|_| rng.next()).collect();
+        let want = tensor::interp(&g, &images, n).unwrap();
+        match compile(g, &opts) {
+            Ok((h, p)) => {
+                programs += 1;
+                agree(&h, &p, &images, n);
+                let got = interp(&p, &images, n).unwrap();
+                let size = want[0].iter().fold(1.0f32, |m, v| m.max(v.abs()));
+                let worst = want[0].iter().zip(&got[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(want[0].len() == got[0].len() && worst <= 5e-3 * size, "seed {seed}: {worst} of {size}");
+            }
+            Err(e) => assert!(e.contains("only degree 2 is") || e.contains("no ring degree fits"), "seed {seed}: {e}"),
+        }
+    }
+    assert!(programs >= 20, "{programs} of 40 compile");
+}
+
+#[test]
+fn compiling_twice_gives_the_same_program() {
+    for seed in 0..2 {
+        let once = || compile(residual_net(seed), &options(16, 10)).unwrap().1;
+        assert_eq!(print(&once()), print(&once()));
+    }
+}
