@@ -13,6 +13,8 @@ use chiffre_ir::packed::{PackedGraph, PackedOp};
 use chiffre_ir::table::DiagTable;
 
 const PASS: &str = "assign-levels";
+/// Smallest weight scale, bits: below it, rounding the weights would change what the network computes.
+pub const MIN_WEIGHT_BITS: f64 = 8.0;
 
 /// True if the map's weights are small integers, exact at scale 1.
 fn is_unit(t: &DiagTable) -> bool {
@@ -58,7 +60,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 out.push(HeOp::Input {}, vec![], HeType { limbs: need[v.index()], scale, parts: 2, layout: n.ty.clone() }, &n.source)
             }
             PackedOp::Mul {} | PackedOp::Square {} => {
-                let limbs = need[v.index()];
+                // Not fewer, even if fewer are needed: the program's products work on the limbs of their smaller operand.
+                let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
                 let mut dropped = vec![];
                 for (a, t) in args.iter().zip(&types) {
                     let same = t.limbs == limbs;
@@ -72,7 +75,12 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
                 let (target, rescale) =
                     if unit[v.index()] { (delta.clone(), false) } else { (&delta * &Scale::prime(limbs as u32 - 1), true) };
-                let scales = types.iter().map(|t| &target / &t.scale).collect();
+                let scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
+                let bits = |s: &Scale| s.log2_with(|_| opts.prime_bits as f64);
+                if let Some(s) = scales.iter().find(|s| rescale && bits(s) < MIN_WEIGHT_BITS) {
+                    let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
+                    return Err(PassError::capacity(PASS, &n.source, m));
+                }
                 let op = HeOp::Linear { taps: taps.clone(), rows: *rows, entries: *entries, masks: *masks, bias: *bias, scales };
                 let ty = HeType { limbs, scale: target, parts: 2, layout: n.ty.clone() };
                 let lin = out.push(op, args, ty.clone(), &n.source);
