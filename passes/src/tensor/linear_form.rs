@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub type Cells = BTreeMap<(usize, usize), f64>;
 
 /// Weights that a composition may have beyond four times the larger part: a pooling of 8×8 pixels before a fully connected layer stays composable.
-const MAX_GROWTH: usize = 1 << 18;
+const MAX_GROWTH: usize = 1 << 20;
 
 /// A strided linear map between `[C, H, W]` tensors.
 #[derive(Clone, Debug, PartialEq)]
