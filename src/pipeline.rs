@@ -17,7 +17,7 @@ pub struct CkksFacts;
 
 impl ParameterFacts for CkksFacts {
     fn max_log_qp(&self, log_n: usize) -> Option<f64> {
-        chiffre_ckks::security::max_log_qp(log_n as u32).map(f64::from)
+        chiffre_ckks::security::max_log_qp(log_n as u32)
     }
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
         chiffre_ckks::ring::primes::ntt_primes_below(bits, log_n as u32, count, skip)
