@@ -1,12 +1,15 @@
 //! The compiler as one call: model → passes → program.
 
 use crate::Error;
-use chiffre_backend::{memory, predict, schedule};
+use chiffre_backend::memory::MemoryPlan;
+use chiffre_backend::predict::{Work, work_of};
+use chiffre_backend::{memory, schedule};
 use chiffre_frontend::Model;
 use chiffre_ir::program::{Program, ProgramHeader};
 use chiffre_ir::text;
-use chiffre_passes::cost::{CostModel, Counts, LinearShape, linear_counts, product_counts};
+use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
+use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,6 +86,7 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
         p: params.p.clone(),
         insecure: params.insecure,
         batch: request.options.batch,
+        tile: state.layouts.as_ref().map_or(request.options.batch, |l| l.tile),
         normalisation: request.normalisation.clone(),
         model: model.digest.to_string(),
         predicted_bytes: 0,
@@ -90,8 +94,8 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     };
     let start = std::time::Instant::now();
     let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
-    program.header.predicted_bytes = memory::plan(&program).peak();
-    program.header.predicted_us = (predicted_seconds(&program, &cost) * 1e6) as usize;
+    program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
+    program.header.predicted_us = (predicted_seconds(&program, &cost, program.header.batch) * 1e6) as usize;
     if let Some((_, t)) = times.last_mut() {
         *t += start.elapsed();
     }
@@ -113,20 +117,32 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     Ok(Compiled { program, stages, dumps, times })
 }
 
-/// Counted work of one micro-batch.
-pub fn counts(p: &Program) -> Counts {
+/// Counted work of each instruction for a run on `images` images.
+pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     let n = (1u64 << p.header.log_n) as f64;
-    predict::work(p).into_iter().fold(Counts::default(), |sum, w| {
-        sum + match w {
-            predict::Work::Linear { rotated, rows, cells, outputs, limbs, drop, alpha } => {
-                linear_counts(LinearShape { rotated, rows, cells, outputs, limbs, drop, alpha }, n)
-            }
-            predict::Work::Product { cts, limbs, alpha, complex } => product_counts(cts, limbs, alpha, complex, n),
-        }
+    let flow = p.flow(images);
+    let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
+        None => Counts::default(),
+        Some(Work::Linear { table, limbs, drop, alpha }) => linear_shape(&table, limbs, drop, alpha).counts(n, f.units, f.together),
+        Some(Work::Product { cts, limbs, alpha, complex }) => ProductShape { cts, limbs, alpha, complex }.counts(n) * f.units as f64,
+    };
+    p.nodes.iter().zip(&flow).map(one).collect()
+}
+
+fn linear_shape(table: &chiffre_ir::table::DiagTable, limbs: usize, drop: usize, alpha: usize) -> LinearShape {
+    LinearShape { limbs, drop, alpha, ..table_shape(table) }
+}
+
+/// Predicted memory of a run on `images` images.
+pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
+    let n = 1usize << p.header.log_n;
+    memory::plan(p, images, |w, units| match w {
+        Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).scratch(n, units),
+        &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.scratch(n),
     })
 }
 
-/// Predicted time of a run on all of the program's images.
-pub fn predicted_seconds(p: &Program, cost: &CostModel) -> f64 {
-    cost.time(counts(p), p.header.log_n) * p.header.batch.div_ceil(p.micro_batch()) as f64
+/// Predicted time of a run on `images` images.
+pub fn predicted_seconds(p: &Program, cost: &CostModel, images: usize) -> f64 {
+    cost.time(counts(p, images).into_iter().sum(), p.header.log_n)
 }

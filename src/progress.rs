@@ -1,5 +1,9 @@
 //! Progress of long work, on stderr.
 
+use crate::pipeline::counts;
+use chiffre_ir::program::Program;
+use chiffre_passes::cost::{CostModel, Counts};
+use chiffre_runtime::server::Event;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -71,16 +75,48 @@ impl Progress {
     }
 }
 
+/// Progress of runs of a program, in predicted time, so that the estimate of what is left holds.
+pub struct RunProgress {
+    inner: Progress,
+    /// Predicted microseconds of one unit of each instruction.
+    unit_us: Vec<f64>,
+    done: f64,
+}
+
+impl RunProgress {
+    /// Begins runs on so many images each.
+    pub fn new(mode: ProgressMode, p: &Program, images: &[usize]) -> Self {
+        let cost = CostModel::default();
+        let us = |c: &Counts| cost.time(*c, p.header.log_n) * 1e6;
+        let total: f64 = images.iter().flat_map(|&n| counts(p, n)).map(|c| us(&c)).sum();
+        let most = images.iter().copied().max().unwrap_or(1);
+        let per_unit = counts(p, most).iter().zip(p.flow(most)).map(|(c, f)| us(c) / f.units as f64).collect();
+        RunProgress { inner: Progress::new(mode, "running", total.max(1.0) as u64), unit_us: per_unit, done: 0.0 }
+    }
+
+    /// A step is done.
+    pub fn step(&mut self, event: &Event) {
+        self.done += self.unit_us[event.instruction] * event.units.len() as f64;
+        self.inner.set(self.done as u64);
+    }
+
+    /// Ends the display.
+    pub fn finish(self) {
+        self.inner.finish();
+    }
+}
+
 fn bar(what: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} {elapsed} left {eta}");
+    let style = ProgressStyle::with_template("{prefix} [{bar:40}] {percent} % {elapsed} left {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     bar.with_prefix(what.to_owned())
 }
 
 fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
     let left = elapsed.as_secs_f64() * (total.saturating_sub(done)) as f64 / done.max(1) as f64;
-    format!("{what}: {done}/{total} after {:.1} s, about {left:.1} s left", elapsed.as_secs_f64())
+    let percent = 100.0 * done as f64 / total.max(1) as f64;
+    format!("{what}: {percent:.0} % after {:.1} s, about {left:.1} s left", elapsed.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -89,7 +125,7 @@ mod tests {
 
     #[test]
     fn plain_lines_tell_what_is_left() {
-        assert_eq!(line("running", 5, 20, Duration::from_secs(2)), "running: 5/20 after 2.0 s, about 6.0 s left");
-        assert_eq!(line("running", 20, 20, Duration::from_secs(2)), "running: 20/20 after 2.0 s, about 0.0 s left");
+        assert_eq!(line("running", 5, 20, Duration::from_secs(2)), "running: 25 % after 2.0 s, about 6.0 s left");
+        assert_eq!(line("running", 20, 20, Duration::from_secs(2)), "running: 100 % after 2.0 s, about 0.0 s left");
     }
 }

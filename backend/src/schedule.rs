@@ -1,5 +1,5 @@
 //! `schedule`: the HE graph in execution order, with rescales merged into linear maps, relinearisations into products, mod drops into
-//! their readers, and the last use of every buffer.
+//! their readers. The order of steps and the end of every buffer follow from the program ([`Program::steps`]).
 
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::he::{HeGraph, HeOp};
@@ -48,7 +48,6 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
                     scales: scales.clone(),
                     drop: usize::from(rescale.is_some()),
                     gadget,
-                    free: vec![],
                 };
                 Some(p.push(op, args()?, ty, &n.source))
             }
@@ -57,11 +56,7 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
                     .filter(|u| matches!(g.node(*u).op, HeOp::Relin {}))
                     .ok_or_else(|| fail("a product must be relinearised at once"))?;
                 let gadget = gadget(n.ty.limbs)?;
-                let op = if matches!(n.op, HeOp::Mul {}) {
-                    ProgramOp::Mul { gadget, free: vec![] }
-                } else {
-                    ProgramOp::Square { gadget, free: vec![] }
-                };
+                let op = if matches!(n.op, HeOp::Mul {}) { ProgramOp::Mul { gadget } } else { ProgramOp::Square { gadget } };
                 Some(p.push(op, args()?, g.ty(relin).clone(), &n.source))
             }
             // Merged into the instruction before; its readers read that.
@@ -80,23 +75,5 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
         map[v.index()] = value;
     }
     p.outputs = g.outputs.iter().filter_map(|o| map[o.index()]).collect();
-    place_frees(&mut p);
     Ok(p)
-}
-
-/// Marks the instruction that reads a value last.
-fn place_frees(p: &mut Program) {
-    let mut last: Vec<Option<usize>> = vec![None; p.nodes.len()];
-    for (v, n) in p.iter() {
-        n.args.iter().for_each(|a| last[a.index()] = Some(v.index()));
-    }
-    for (value, at) in last.into_iter().enumerate() {
-        let Some(at) = at else { continue };
-        if p.outputs.contains(&ValueId(value as u32)) {
-            continue;
-        }
-        if let ProgramOp::Linear { free, .. } | ProgramOp::Mul { free, .. } | ProgramOp::Square { free, .. } = &mut p.nodes[at].op {
-            free.push(value);
-        }
-    }
 }

@@ -2,13 +2,16 @@
 //!
 //! A layout gives every bit of the slot index and of the ciphertext index one bit of a logical
 //! dimension (`b`, `c`, `y`, `x`), or marks it as a gap:
-//! `slots[b4..b0 y4..y0 x4..x0] cts[c3..c0] complex=b5 shape=16x32x32 batch=64`, most significant bit first.
-//! The `complex` bit selects the real or the imaginary part of a slot.
+//! `slots[b4..b0 y4..y0 x4..x0] cts[b7..b6 c3..c0] complex=b5 shape=16x32x32 batch=256`, most significant bit first.
+//! The `complex` bit selects the real or the imaginary part of a slot. Batch bits of the ciphertext index number
+//! **units**: bundles of the same shape for different images, which a schedule may execute one after the other.
+//! They are the highest bits of the batch and of the ciphertext index.
 //!
 //! **Invariant**: unless a layout is `dirty`, every slot that holds no element (a gap, or a coordinate
 //! outside the shape) is zero. Slots of images beyond `batch` hold whatever the network computes there.
 
 use crate::graph::Type;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A logical dimension.
@@ -105,23 +108,48 @@ impl Layout {
     }
     /// Number of ciphertexts in the bundle: one more than the highest index that holds an element.
     pub fn ct_count(&self) -> usize {
-        let mut top = 0;
-        for d in Dim::ALL {
-            top += (0..self.extent(d)).map(|v| self.part(d, v).ct).max().unwrap_or(0);
-        }
-        top + 1
+        self.units() * self.unit_cts()
+    }
+    /// Number of batch bits of the ciphertext index.
+    pub fn unit_bits(&self) -> usize {
+        self.cts.iter().filter(|b| b.dim == Dim::B).count()
+    }
+    /// Ciphertexts of one unit.
+    pub fn unit_cts(&self) -> usize {
+        let inside = [Dim::C, Dim::Y, Dim::X];
+        1 + inside.into_iter().map(|d| (0..self.extent(d)).map(|v| self.inner_ct(d, v)).max().unwrap_or(0)).sum::<usize>()
+    }
+    /// Images that one unit has room for.
+    pub fn unit_batch(&self) -> usize {
+        self.batch_capacity() >> self.unit_bits()
+    }
+    /// Number of units that hold images of the layout's batch.
+    pub fn units(&self) -> usize {
+        self.units_for(self.batch)
+    }
+    /// Number of units that hold the first `images` images.
+    pub fn units_for(&self, images: usize) -> usize {
+        images.div_ceil(self.unit_batch()).max(1)
+    }
+    /// The layout of one unit.
+    pub fn unit(&self) -> Layout {
+        let cts = self.cts.iter().filter(|b| b.dim != Dim::B).copied().collect();
+        Layout { cts, batch: self.batch.min(self.unit_batch()), ..self.clone() }
+    }
+    /// Index inside a unit of the ciphertext that a coordinate selects.
+    fn inner_ct(&self, d: Dim, value: usize) -> usize {
+        let bits = self.cts.iter().enumerate().filter(|(_, b)| b.dim == d && value >> b.index & 1 == 1);
+        bits.map(|(i, _)| 1 << i).sum()
     }
     /// Contribution of one coordinate to an element's position; positions of coordinates add up.
     pub fn part(&self, d: Dim, value: usize) -> Place {
         let has = |b: &Bit| b.dim == d && value >> b.index & 1 == 1;
-        let pick = |bits: &mut dyn Iterator<Item = (usize, Option<Bit>)>| {
-            bits.filter(|(_, b)| b.as_ref().is_some_and(has)).map(|(i, _)| 1 << i).sum()
+        let ct = match d {
+            Dim::B if self.unit_bits() > 0 => value / self.unit_batch() * self.unit_cts(),
+            _ => self.inner_ct(d, value),
         };
-        Place {
-            ct: pick(&mut self.cts.iter().map(|b| Some(*b)).enumerate()),
-            slot: pick(&mut self.slots.iter().copied().enumerate()),
-            imag: self.complex.as_ref().is_some_and(has),
-        }
+        let slot = self.slots.iter().enumerate().filter(|(_, b)| b.as_ref().is_some_and(has)).map(|(i, _)| 1 << i).sum();
+        Place { ct, slot, imag: self.complex.as_ref().is_some_and(has) }
     }
     /// Position of element `[b, c, y, x]`.
     pub fn place(&self, at: [usize; 4]) -> Place {
@@ -139,6 +167,16 @@ impl Layout {
         let low = self.slots.iter().rposition(|b| b.is_none_or(|b| b.dim != Dim::B));
         low.map_or(1, |i| 2 << i)
     }
+    /// Slot offsets of the batch bits below `period`, over all their values.
+    pub fn low_batch_slots(&self, period: usize) -> Vec<usize> {
+        let mut out = vec![0];
+        for (i, b) in self.slots.iter().enumerate() {
+            if 1 << i < period && b.is_some_and(|b| b.dim == Dim::B) {
+                out.extend(out.clone().iter().map(|o| o + (1 << i)));
+            }
+        }
+        out
+    }
     /// For each slot below [`Self::period`], true if it may hold a non-zero value.
     pub fn occupied(&self) -> Vec<bool> {
         let g = self.period();
@@ -146,12 +184,14 @@ impl Layout {
             return vec![true; g];
         }
         let mut v = vec![false; g];
-        let parts = |d| (0..self.extent(d)).map(|i| self.part(d, i).slot).collect::<Vec<_>>();
+        let parts = |d| (0..self.extent(d)).map(|i| self.part(d, i).slot).collect::<BTreeSet<_>>();
         let (cs, ys, xs) = (parts(Dim::C), parts(Dim::Y), parts(Dim::X));
-        for c in cs {
-            for y in &ys {
-                for x in &xs {
-                    v[c + y + x] = true;
+        for b in self.low_batch_slots(g) {
+            for c in &cs {
+                for y in &ys {
+                    for x in &xs {
+                        v[b + c + y + x] = true;
+                    }
                 }
             }
         }
@@ -165,7 +205,12 @@ impl Layout {
     /// The `b` bits and the complex bit of two layouts agree, so that linear maps act within an image.
     pub fn same_batch(&self, o: &Layout) -> bool {
         let b = |l: &Layout| l.slots.iter().map(|b| b.filter(|b| b.dim == Dim::B)).collect::<Vec<_>>();
-        b(self) == b(o) && self.complex == o.complex && self.batch == o.batch
+        b(self) == b(o) && self.complex == o.complex && self.batch == o.batch && self.unit_bits() == o.unit_bits()
+    }
+    /// A linear map may lead from this layout to `o`: the same batch and complex bit, and units are kept or merged.
+    pub fn leads_to(&self, o: &Layout) -> bool {
+        let same = self.complex == o.complex && self.batch == o.batch && self.batch_capacity() == o.batch_capacity();
+        same && self.slots.len() == o.slots.len() && self.unit_bits() >= o.unit_bits()
     }
     /// What is wrong with the layout, if anything. Sizes are bounded, so that no text makes later work unbounded.
     pub fn check(&self) -> Vec<String> {
@@ -199,8 +244,10 @@ impl Layout {
                 e.push(format!("{} bits of {} cannot number {} values", bits, d.letter(), self.extent(d)));
             }
         }
-        if self.cts.iter().any(|b| b.dim == Dim::B) {
-            e.push("batch bits in the ciphertext index are micro-batches, not part of a layout".into());
+        let (units, batch_bits) = (self.unit_bits(), all.iter().filter(|b| b.dim == Dim::B).count());
+        let highest = (batch_bits - units..batch_bits).map(|i| bit(Dim::B, i));
+        if !self.cts[self.cts.len() - units..].iter().copied().eq(highest) {
+            e.push("batch bits of the ciphertext index must be the highest of the batch and of the index".into());
         }
         if let Some(b) = self.complex
             && b.dim != Dim::B
@@ -209,12 +256,20 @@ impl Layout {
         }
         e
     }
+    /// Positions of all elements of `n` images, in `[b, c, y, x]` order.
+    fn places(&self, n: usize) -> impl Iterator<Item = Place> {
+        let parts = |d: Dim, extent: usize| (0..extent).map(|v| self.part(d, v)).collect::<Vec<_>>();
+        let [c, h, w] = self.shape;
+        let (bs, cs, ys, xs) = (parts(Dim::B, n), parts(Dim::C, c), parts(Dim::Y, h), parts(Dim::X, w));
+        (0..n * c * h * w).map(move |i| {
+            let at = [bs[i / (c * h * w)], cs[i / (h * w) % c], ys[i / w % h], xs[i % w]];
+            Place { ct: at.iter().map(|p| p.ct).sum(), slot: at.iter().map(|p| p.slot).sum(), imag: at.iter().any(|p| p.imag) }
+        })
+    }
     /// Writes a batch of values (`[b, c, y, x]` row-major, `n <= batch` images) into slot vectors: per ciphertext, (re, im) of each slot.
     pub fn pack(&self, values: &[f32], n: usize) -> Vec<Vec<num_complex::Complex64>> {
-        let [c, h, w] = self.shape;
-        let mut out = vec![vec![num_complex::Complex64::default(); self.slot_count()]; self.ct_count()];
-        for (i, v) in values.iter().enumerate().take(n * c * h * w) {
-            let p = self.place([i / (c * h * w), i / (h * w) % c, i / w % h, i % w]);
+        let mut out = vec![vec![num_complex::Complex64::default(); self.slot_count()]; self.units_for(n) * self.unit_cts()];
+        for (p, v) in self.places(n).zip(values) {
             let s = &mut out[p.ct][p.slot];
             if p.imag { s.im = *v as f64 } else { s.re = *v as f64 }
         }
@@ -222,10 +277,8 @@ impl Layout {
     }
     /// Reads a batch back: the inverse of [`Self::pack`] for the first `n` images.
     pub fn unpack(&self, cts: &[Vec<num_complex::Complex64>], n: usize) -> Vec<f32> {
-        let [c, h, w] = self.shape;
-        (0..n * c * h * w)
-            .map(|i| {
-                let p = self.place([i / (c * h * w), i / (h * w) % c, i / w % h, i % w]);
+        self.places(n)
+            .map(|p| {
                 let s = cts[p.ct][p.slot];
                 (if p.imag { s.im } else { s.re }) as f32
             })
@@ -346,6 +399,7 @@ mod tests {
             "slots[b4..b0 y4..y0 x4..x0] cts[c3..c0] complex=b5 shape=16x32x32 batch=64",
             "slots[b4..b0 y3..y0 _ x3..x0 _] cts[c4..c0] complex=b5 shape=32x16x16 batch=40",
             "slots[b2..b0 c1 y1..y0 c0 x1..x0] cts[] shape=3x4x3 batch=8 dirty",
+            "slots[b4..b0 y4..y1 x4..x1] cts[b7..b6 c1..c0 y0 x0] complex=b5 shape=3x32x32 batch=200",
         ] {
             assert_eq!(Layout::parse(t).unwrap().to_string(), t);
         }
@@ -354,6 +408,8 @@ mod tests {
             "slots[b0 b0] cts[] shape=1x1x1 batch=2",
             "slots[x1] cts[] shape=1x1x2 batch=1",
             "slots[] cts[] shape=1x2x1 batch=1",
+            "slots[b1] cts[b0] shape=1x1x1 batch=4",
+            "slots[b0] cts[c0 b1] shape=2x1x1 batch=4",
         ] {
             assert!(Layout::parse(bad).is_err(), "{bad}");
         }
@@ -383,6 +439,19 @@ mod tests {
         assert_eq!(l.place([33, 7, 3, 5]), Place { ct: 7, slot: 1 << 10 | 3 << 6 | 5 << 1, imag: true });
         assert_eq!((l.period(), l.ct_count(), l.slot_count()), (1024, 20, 1 << 15));
         assert_eq!(l.occupied().iter().filter(|&&o| o).count(), 256);
+    }
+
+    #[test]
+    fn units_follow_each_other_without_holes() {
+        let l = Layout::parse("slots[b1..b0 y2..y1 b2 x2..x1] cts[b5..b4 c1..c0 y0 x0] complex=b3 shape=3x8x8 batch=40").unwrap();
+        assert_eq!((l.unit_bits(), l.unit_cts(), l.unit_batch(), l.units(), l.ct_count()), (2, 12, 16, 3, 36));
+        assert_eq!(l.place([33, 2, 5, 1]).ct, 24 + 8 + 2 + 1);
+        assert_eq!(l.unit().to_string(), "slots[b1..b0 y2..y1 b2 x2..x1] cts[c1..c0 y0 x0] complex=b3 shape=3x8x8 batch=16");
+        assert_eq!((l.units_for(17), l.units_for(16)), (2, 1));
+        let v: Vec<f32> = (0..40 * 192).map(|i| i as f32 + 1.0).collect();
+        assert_eq!(l.unpack(&l.pack(&v, 40), 40), v);
+        assert_eq!(l.low_batch_slots(l.period()), [0, 4]);
+        assert!(l.occupied().iter().all(|&o| o));
     }
 
     #[test]

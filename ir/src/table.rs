@@ -111,7 +111,8 @@ impl DiagTable {
         let entries = entries.ok_or_else(|| bad("an entry is out of range or not finite"))?;
         Ok(DiagTable { taps: taps.to_vec(), rows, outputs, masks, entries })
     }
-    /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of two.
+    /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of two; ciphertexts that an
+    /// operand lacks (units without images) count as zero.
     ///
     /// Every output is computed in blocks that stay in the first-level cache; within a block the rotated input and the
     /// mask are contiguous, and entries are added in the table's order.
@@ -130,7 +131,7 @@ impl DiagTable {
                     let start = i * block;
                     for e in &list {
                         let r = self.rows[e.row as usize];
-                        let x = &args[r.operand as usize][r.ct as usize][..slots];
+                        let Some(x) = args[r.operand as usize].get(r.ct as usize) else { continue };
                         let mask = e.mask.map(|m| {
                             let m = &masks[m as usize];
                             &m[start % m.len()..][..out.len()]

@@ -1,42 +1,78 @@
-//! Cost model: operation counts of encrypted ops, and the machine's unit times.
+//! Cost model: operation counts and scratch memory of encrypted ops, and the machine's unit times.
 //!
 //! Counts follow the fused execution: one ModUp per rotated input, inner products and multiply-accumulates limb by limb, one ModDown merged
 //! with the rescale per output polynomial; a product of complex-packed bundles has two key switches.
 
-use crate::options::CompileOptions;
-use crate::pack::choose_layout::Layouts;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use std::iter::Sum;
+use std::ops::{Add, Mul};
 
 /// Operations on limbs of one ring, and word operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Number-theoretic transforms of one limb.
     pub ntt: f64,
-    /// Multiply-accumulates of one word (weights, base conversions).
+    /// Multiply-accumulates of one word: weights.
     pub mac: f64,
-    /// Words passed through an element-wise or inner-product kernel.
+    /// Multiply-accumulates of one word: base conversions.
+    pub convert: f64,
+    /// Words of one key digit in inner products.
     pub words: f64,
+    /// Words passed through an element-wise kernel.
+    pub passes: f64,
+    /// Words of expanded weights.
+    pub expand: f64,
 }
 
-impl std::ops::Add for Counts {
+impl Add for Counts {
     type Output = Counts;
     fn add(self, o: Counts) -> Counts {
-        Counts { ntt: self.ntt + o.ntt, mac: self.mac + o.mac, words: self.words + o.words }
+        Counts {
+            ntt: self.ntt + o.ntt,
+            mac: self.mac + o.mac,
+            convert: self.convert + o.convert,
+            words: self.words + o.words,
+            passes: self.passes + o.passes,
+            expand: self.expand + o.expand,
+        }
     }
 }
 
-/// A linear op: inputs that are rotated, rotations, non-zero cells, outputs.
-#[derive(Clone, Copy, Debug)]
+impl Mul<f64> for Counts {
+    type Output = Counts;
+    fn mul(self, k: f64) -> Counts {
+        Counts {
+            ntt: self.ntt * k,
+            mac: self.mac * k,
+            convert: self.convert * k,
+            words: self.words * k,
+            passes: self.passes * k,
+            expand: self.expand * k,
+        }
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(iter: I) -> Counts {
+        iter.fold(Counts::default(), |a, b| a + b)
+    }
+}
+
+/// A linear op on one unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearShape {
+    /// Ciphertexts read.
+    pub inputs: usize,
     /// Ciphertexts under a non-zero rotation.
     pub rotated: usize,
     /// (input, non-zero rotation) pairs.
     pub rows: usize,
     /// Non-zero (row, output) cells.
     pub cells: usize,
+    /// Words of a weight at one limb: twice the period, 1 for scalars.
+    pub weight_words: usize,
     /// Output ciphertexts.
     pub outputs: usize,
-    /// Limbs of the operands, dropped limbs, special primes.
+    /// Limbs of the operands.
     pub limbs: usize,
     /// Limbs dropped by the rescale.
     pub drop: usize,
@@ -44,27 +80,80 @@ pub struct LinearShape {
     pub alpha: usize,
 }
 
-/// Counts of a linear op in a ring of degree n.
-pub fn linear_counts(s: LinearShape, n: f64) -> Counts {
-    let (l, a) = (s.limbs as f64, s.alpha as f64);
-    let ext = l + a;
-    let digits = if s.alpha == 0 { 0.0 } else { (l / a).ceil() };
-    let polys = 2.0 * s.outputs as f64;
-    let up = Counts { ntt: s.rotated as f64 * (l + digits * (ext - l / digits.max(1.0))), mac: s.rotated as f64 * l * ext * n, words: 0.0 };
-    let work = Counts { ntt: 0.0, mac: s.cells as f64 * 2.0 * ext * n, words: s.rows as f64 * 2.0 * digits * ext * n };
-    let removed = a + s.drop as f64;
-    let keep = l - s.drop as f64;
-    let down =
-        Counts { ntt: polys * (removed + if removed > 0.0 { keep } else { 0.0 }), mac: polys * removed * keep * n, words: polys * ext * n };
-    up + work + down
+impl LinearShape {
+    fn digits(&self) -> usize {
+        if self.alpha == 0 { 0 } else { self.limbs.div_ceil(self.alpha) }
+    }
+    /// Counts for `units` units in steps of `together`, in a ring of degree n.
+    pub fn counts(&self, n: f64, units: usize, together: usize) -> Counts {
+        let (l, a, digits) = (self.limbs as f64, self.alpha as f64, self.digits() as f64);
+        let ext = l + a;
+        let polys = 2.0 * self.outputs as f64;
+        let rotated = self.rotated as f64;
+        let (removed, keep) = (a + self.drop as f64, l - self.drop as f64);
+        let down = if removed > 0.0 { removed + keep } else { 0.0 };
+        let unit = Counts {
+            // Every digit starts from its own limbs and ends in all others.
+            ntt: rotated * (l + digits * ext - l) + polys * down,
+            mac: self.cells as f64 * 2.0 * ext * n,
+            convert: rotated * l * (ext - l / digits.max(1.0)) * n + polys * removed * keep * n,
+            words: self.rows as f64 * 2.0 * digits * ext * n,
+            passes: polys * ext * n,
+            expand: 0.0,
+        };
+        let expand = self.cells as f64 * self.weight_words as f64 * ext * units.div_ceil(together.max(1)) as f64;
+        unit * units as f64 + Counts { expand, ..Counts::default() }
+    }
+    /// Bytes of scratch for `units` units at once: digits turn into sums limb by limb; one limb's weights.
+    pub fn scratch(&self, n: usize, units: usize) -> usize {
+        let ext = self.limbs + self.alpha;
+        let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
+        let sums = 2 * self.outputs * (self.alpha + self.drop);
+        let weights = self.cells.saturating_mul(self.weight_words).min(MOST_WEIGHT_WORDS);
+        8 * (units * (digits.max(sums) + sums / 2) * n + weights)
+    }
 }
 
-/// Counts of `cts` products with relinearisation (and conjugation if complex-packed).
-pub fn product_counts(cts: usize, limbs: usize, alpha: usize, complex: bool, n: f64) -> Counts {
-    let s = LinearShape { rotated: cts, rows: cts, cells: 0, outputs: cts, limbs, drop: 0, alpha };
-    let ks = linear_counts(s, n);
-    let tensor = Counts { ntt: 0.0, mac: 0.0, words: 6.0 * cts as f64 * limbs as f64 * n };
-    if complex { ks + ks + tensor } else { ks + tensor }
+/// Words of weights that exist at a time: a panel of the fused kernel has at most so many.
+const MOST_WEIGHT_WORDS: usize = 32 << 20;
+
+/// Products of the ciphertexts of one unit, with relinearisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProductShape {
+    /// Ciphertexts.
+    pub cts: usize,
+    /// Limbs.
+    pub limbs: usize,
+    /// Special primes.
+    pub alpha: usize,
+    /// Complex-packed: a second key switch.
+    pub complex: bool,
+}
+
+/// Ciphertexts of a product that are in work at a time.
+const PRODUCT_CHUNK: usize = 4;
+
+impl ProductShape {
+    /// Counts for one unit in a ring of degree n.
+    pub fn counts(&self, n: f64) -> Counts {
+        let (l, a) = (self.limbs as f64, self.alpha as f64);
+        let (ext, digits) = (l + a, (l / a).ceil());
+        let switch = Counts {
+            ntt: digits * ext + 2.0 * ext,
+            convert: (l * (ext - l / digits) + 2.0 * a * l) * n,
+            words: 2.0 * digits * ext * n,
+            passes: 2.0 * l * n,
+            ..Counts::default()
+        };
+        let tensor = Counts { passes: if self.complex { 9.0 } else { 5.0 } * l * n, ..Counts::default() };
+        (if self.complex { switch * 2.0 } else { switch } + tensor) * self.cts as f64
+    }
+    /// Bytes of scratch.
+    pub fn scratch(&self, n: usize) -> usize {
+        let (l, ext) = (self.limbs, self.limbs + self.alpha);
+        let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);
+        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l)
+    }
 }
 
 /// Unit times of a machine.
@@ -72,10 +161,16 @@ pub fn product_counts(cts: usize, limbs: usize, alpha: usize, complex: bool, n: 
 pub struct CostModel {
     /// One transform at N = 2^16, seconds; other sizes scale with N log N.
     pub ntt_2_16: f64,
-    /// One multiply-accumulate, seconds.
+    /// One multiply-accumulate with a weight, seconds.
     pub mac: f64,
-    /// One word of an element-wise pass, seconds.
+    /// One multiply-accumulate of a base conversion, seconds.
+    pub convert: f64,
+    /// One word of an inner product, seconds.
     pub word: f64,
+    /// One word of an element-wise pass, seconds.
+    pub pass: f64,
+    /// One word of expanded weights, seconds.
+    pub expand: f64,
     /// Threads, and how well they share the work.
     pub threads: f64,
 }
@@ -83,7 +178,7 @@ pub struct CostModel {
 impl Default for CostModel {
     /// Two Zen 4 cores with AVX-512 IFMA, as measured in the kernels' benches.
     fn default() -> Self {
-        CostModel { ntt_2_16: 220e-6, mac: 0.07e-9, word: 0.45e-9, threads: 1.85 }
+        CostModel { ntt_2_16: 200e-6, mac: 0.05e-9, convert: 0.08e-9, word: 0.35e-9, pass: 1.0e-9, expand: 3.0e-9, threads: 1.85 }
     }
 }
 
@@ -92,46 +187,7 @@ impl CostModel {
     pub fn time(&self, c: Counts, log_n: usize) -> f64 {
         let n = (1u64 << log_n) as f64;
         let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);
-        (c.ntt * ntt + c.mac * self.mac + c.words * self.word) / self.threads
-    }
-    /// Predicted time of one micro-batch of a tensor graph under layouts, for a chain of `primes` primes.
-    pub(crate) fn layout_time(&self, g: &TensorGraph, l: &Layouts, primes: usize, spare_bits: f64, opts: &CompileOptions) -> f64 {
-        let n = (1u64 << l.log_n) as f64;
-        let most = (spare_bits / opts.special_bits as f64).max(1.0) as usize;
-        let alpha = |limbs: usize| limbs.div_ceil(2).min(most);
-        let mut level = vec![primes; g.nodes.len()];
-        let mut sum = Counts::default();
-        for (v, node) in g.iter() {
-            let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(primes);
-            let cts = l.values[v.index()].ct_count();
-            level[v.index()] = limbs;
-            match &node.op {
-                TensorOp::LinearMap { kernels, .. } => {
-                    level[v.index()] = limbs.saturating_sub(1).max(1);
-                    for (a, k) in node.args.iter().zip(kernels) {
-                        let shape = &g.consts.get(*k).shape;
-                        let taps = shape[2] * shape[3];
-                        let inputs = l.values[a.index()].ct_count();
-                        let rotated = if taps > 1 { inputs } else { 0 };
-                        let cells = taps * inputs * cts;
-                        let s = LinearShape {
-                            rotated,
-                            rows: rotated * (taps - 1),
-                            cells,
-                            outputs: cts,
-                            limbs,
-                            drop: 1,
-                            alpha: if taps > 1 { alpha(limbs) } else { 0 },
-                        };
-                        sum = sum + linear_counts(s, n);
-                    }
-                }
-                TensorOp::Mul {} | TensorOp::Square {} => {
-                    sum = sum + product_counts(cts, limbs, alpha(limbs), l.values[v.index()].complex.is_some(), n)
-                }
-                _ => {}
-            }
-        }
-        self.time(sum, l.log_n)
+        let words = c.mac * self.mac + c.convert * self.convert + c.words * self.word + c.passes * self.pass + c.expand * self.expand;
+        (c.ntt * ntt + words) / self.threads
     }
 }

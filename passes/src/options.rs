@@ -8,6 +8,19 @@ pub trait ParameterFacts: Sync {
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
 }
 
+/// Parts of a packing that the caller fixes instead of leaving them to the search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackingWish {
+    /// Low bits of rows and columns that select the ciphertext.
+    pub phases: Option<[usize; 2]>,
+    /// Channel bits in the slots.
+    pub channels: Option<usize>,
+    /// Channel bits in gaps.
+    pub fill: Option<usize>,
+    /// Images that pass an instruction together.
+    pub tile: Option<usize>,
+}
+
 /// Options of a compilation.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
@@ -15,6 +28,8 @@ pub struct CompileOptions {
     pub batch: usize,
     /// log2 of the ring degree; chosen if absent.
     pub log_n: Option<usize>,
+    /// Parts of the packing that are not left to the search.
+    pub packing: PackingWish,
     /// Memory that `run` may use, bytes.
     pub memory: Option<usize>,
     /// Allow rings outside the security table (tests only); such programs are marked.
@@ -29,6 +44,15 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { batch: 64, log_n: None, memory: None, allow_insecure: false, log_scale: 27, prime_bits: 49, special_bits: 50 }
+        CompileOptions {
+            batch: 64,
+            log_n: None,
+            packing: PackingWish::default(),
+            memory: None,
+            allow_insecure: false,
+            log_scale: 27,
+            prime_bits: 49,
+            special_bits: 50,
+        }
     }
 }

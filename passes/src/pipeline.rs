@@ -159,6 +159,13 @@ fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), St
     let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
     match key {
         "log-n" => o.log_n = Some(number()?),
+        "channels" => o.packing.channels = Some(number()?),
+        "tile" => o.packing.tile = Some(number()?),
+        "fill" => o.packing.fill = Some(number()?),
+        "phases" => {
+            let bits = value.split_once('x').and_then(|(y, x)| Some([y.parse().ok()?, x.parse().ok()?]));
+            o.packing.phases = Some(bits.ok_or_else(|| format!("option {key}={value}: expected bits of rows and columns, as in 1x1"))?);
+        }
         "log-scale" => {
             let bits = number()?;
             let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));

@@ -79,10 +79,16 @@ pub const PASSES: &[PassInfo] = &[
     PassInfo {
         name: "choose-layout",
         level: "packed",
-        summary: "ring degree, micro-batch and layout of every value, by the cost model",
+        summary: "ring degree, packing, tile and layout of every value, by the cost model",
         requires: "compose-linear, fold-scales",
         establishes: "a layout for every value",
-        options: &[("log-n", "log2 of the ring degree, instead of choosing it")],
+        options: &[
+            ("log-n", "log2 of the ring degree, instead of choosing it"),
+            ("phases", "low bits of rows and columns that select the ciphertext, as in 1x1"),
+            ("channels", "channel bits in the slots"),
+            ("fill", "channel bits that go into gaps which no batch bit takes"),
+            ("tile", "images that pass an instruction together"),
+        ],
         run: |mut s, cx| {
             s.layouts = Some(pack::choose_layout::choose_layout(s.tensor("choose-layout")?, cx.options, cx.facts, cx.cost)?);
             Ok(s)

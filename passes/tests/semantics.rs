@@ -5,7 +5,7 @@ mod common;
 use chiffre_ir::{he, packed, tensor};
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::he::{assign_levels::assign_levels, place_relin::place_relin, select_params::select_params};
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_passes::pack::{choose_layout::choose_layout, lower_linear::lower_linear};
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
 use chiffre_passes::tensor::{compose_linear::compose_linear, depth, fold_scales::fold_scales};
@@ -73,9 +73,16 @@ fn compiling_twice_gives_the_same_text() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn all_levels_agree(seed in any::<u64>(), n in 1usize..20) {
+    fn all_levels_agree(
+        seed in any::<u64>(),
+        n in 1usize..20,
+        batch in 20usize..200,
+        phases in 0usize..4,
+        fill in 0usize..3,
+        tile in 1usize..100,
+    ) {
         let g = residual_net(seed);
         let mut rng = Rng(seed ^ 77);
         let images: Vec<f32> = (0..n * 128).map(|_| rng.next()).collect();
@@ -86,7 +93,10 @@ proptest! {
         close(&want[0], &tensor::interp(&g, &images, n).unwrap()[0], 2e-3);
         prop_assert_eq!(depth(&g).unwrap(), 6);
 
-        let opts = options(n, 10);
+        // Rings that the batch overflows, so that units are merged by the strides, with every kind of packing.
+        let phases = [None, Some([0, 0]), Some([0, 1]), Some([1, 1])][phases];
+        let packing = PackingWish { phases, channels: None, fill: Some(fill), tile: Some(tile) };
+        let opts = CompileOptions { packing, ..options(batch, 8) };
         let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, n).unwrap()[0], 2e-3);

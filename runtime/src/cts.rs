@@ -1,4 +1,4 @@
-//! Encrypted batches: inputs in seeded form, results, in memory and on disk.
+//! Encrypted batches: inputs in seeded form, results, in memory and on disk. A batch has the units of its layout that hold its images.
 
 use crate::eval_keys::{KeyId, binding, check_binding, poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
@@ -12,14 +12,14 @@ pub const INPUT_KIND: &str = "encrypted-input";
 /// Kind of result files.
 pub const RESULT_KIND: &str = "encrypted-result";
 
-/// An encrypted batch of images: micro-batches of seeded ciphertexts.
+/// An encrypted batch of images: units of seeded ciphertexts.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Name of the secret key.
     pub id: KeyId,
     /// Number of images.
     pub images: usize,
-    /// `[micro-batch][ciphertext]`.
+    /// `[unit][ciphertext]`.
     pub cts: Vec<Vec<SeededCiphertext>>,
 }
 
@@ -30,7 +30,7 @@ pub struct ResultBatch {
     pub id: KeyId,
     /// Number of images.
     pub images: usize,
-    /// `[micro-batch][ciphertext]`.
+    /// `[unit][ciphertext]`.
     pub cts: Vec<Vec<Ciphertext>>,
 }
 
@@ -51,7 +51,7 @@ impl Batch {
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         let ty = s.input()?;
         let n = s.context.ring().n;
-        let count = ty.layout.ct_count();
+        let count = ty.layout.unit_cts();
         let mut meta = binding(s, &self.id);
         meta.insert("images".into(), self.images.to_string());
         let list: Vec<_> = (0..self.cts.len())
@@ -76,9 +76,9 @@ impl Batch {
         let id = check_binding(&r, s)?;
         let images = images(&r, s)?;
         let (ty, ring) = (s.input()?, s.context.ring());
-        let (count, scale) = (ty.layout.ct_count(), s.scale(&ty.scale));
+        let (count, scale) = (ty.layout.unit_cts(), s.scale(&ty.scale));
         let mut cts = vec![];
-        for m in 0..images.div_ceil(s.micro_batch()) {
+        for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}.c0"), Dtype::U64, &[count, ty.limbs, ring.n])?;
             let seeds = r.read(&format!("m{m:05}.seed"), Dtype::U8, &[count, 32])?;
             let polys = polys_from_bytes(&bytes, ring.n, ty.limbs, count);
@@ -88,7 +88,7 @@ impl Batch {
                 SeededCiphertext::from_parts(ring, fixed, c0, scale.clone())
             };
             let list: Result<Vec<_>, _> = polys.into_iter().zip(seeds.chunks_exact(32)).map(one).collect();
-            cts.push(list.map_err(|e| r.error(format!("micro-batch {m}: {e}")))?);
+            cts.push(list.map_err(|e| r.error(format!("unit {m}: {e}")))?);
         }
         Ok(Batch { id, images, cts })
     }
@@ -104,7 +104,7 @@ impl ResultBatch {
         let n = s.context.ring().n;
         let mut meta = binding(s, &self.id);
         meta.insert("images".into(), self.images.to_string());
-        let shape = vec![ty.layout.ct_count(), 2, ty.limbs, n];
+        let shape = vec![ty.layout.unit_cts(), 2, ty.limbs, n];
         let list: Vec<_> = (0..self.cts.len()).map(|m| (format!("m{m:05}"), Dtype::U64, shape.clone())).collect();
         let mut w = Writer::create(path, RESULT_KIND, meta, &list)?;
         for (m, cts) in self.cts.iter().enumerate() {
@@ -122,15 +122,15 @@ impl ResultBatch {
         let id = check_binding(&r, s)?;
         let images = images(&r, s)?;
         let (ty, ring) = (s.output()?, s.context.ring());
-        let (count, scale) = (ty.layout.ct_count(), s.scale(&ty.scale));
+        let (count, scale) = (ty.layout.unit_cts(), s.scale(&ty.scale));
         let mut cts = vec![];
-        for m in 0..images.div_ceil(s.micro_batch()) {
+        for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}"), Dtype::U64, &[count, 2, ty.limbs, ring.n])?;
             let mut polys = polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count).into_iter();
             let mut list = vec![];
             while let (Some(c0), Some(c1)) = (polys.next(), polys.next()) {
                 let c = Ciphertext::new([c0, c1], scale.clone());
-                c.check(ring).map_err(|e| r.error(format!("micro-batch {m}: {e}")))?;
+                c.check(ring).map_err(|e| r.error(format!("unit {m}: {e}")))?;
                 list.push(c);
             }
             cts.push(list);

@@ -52,10 +52,6 @@ impl Session {
             _ => Err(RuntimeError::Input("the program does not have exactly one output".into())),
         }
     }
-    /// Images per micro-batch.
-    pub fn micro_batch(&self) -> usize {
-        self.program().micro_batch()
-    }
     /// A scale of the IR as a number.
     pub(crate) fn value(&self, s: &he::Scale) -> f64 {
         let q = &self.program().header.q;

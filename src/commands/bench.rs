@@ -4,11 +4,12 @@ use crate::Error;
 use crate::cli::BenchArgs;
 use crate::data;
 use crate::pipeline::{self, Request};
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::report::{self, BenchReport};
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
+use chiffre_passes::cost::CostModel;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::{EvalKeySet, Session, server};
 use std::collections::BTreeMap;
@@ -92,19 +93,17 @@ pub(super) fn encrypted_run(
     let (mut encrypt_s, mut run_s, mut decrypt_s) = (0.0, 0.0, 0.0);
     let mut answers = vec![];
     let mut times = OpTimes::new();
-    let steps: usize = images.pixels.chunks(per * batch).map(|c| (c.len() / per).div_ceil(session.micro_batch()) * p.nodes.len()).sum();
-    let mut bar = Progress::new(mode, "running", steps as u64);
-    let mut done = 0;
+    let sizes: Vec<usize> = images.pixels.chunks(per * batch).map(|c| c.len() / per).collect();
+    let mut bar = RunProgress::new(mode, p, &sizes);
     for chunk in images.pixels.chunks(per * batch) {
         let at = Instant::now();
         let encrypted = client.encrypt(&session, chunk, chunk.len() / per).map_err(super::runtime_error)?;
         encrypt_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        let result = server::run(&session, key_id, &keys, &encrypted, |step| {
-            done += 1;
-            *times.entry(step.op).or_default() += step.time;
-            tracing::info!(op = step.op, node = step.source, ms = step.time.as_millis() as u64, "step");
-            bar.set(done);
+        let result = server::run(&session, key_id, &keys, &encrypted, |event| {
+            *times.entry(event.op).or_default() += event.time;
+            tracing::info!(op = event.op, node = event.source, units = ?event.units, ms = event.time.as_millis() as u64, "step");
+            bar.step(event);
         });
         let result = result.map_err(super::runtime_error)?;
         run_s += at.elapsed().as_secs_f64();
@@ -137,8 +136,8 @@ pub(super) fn encrypted_run(
         agreement: comparison.agreement,
         max_abs_logit_error: comparison.max_abs_error,
         top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
-        predicted_run_s: p.header.predicted_us as f64 / 1e6 * images.n.div_ceil(batch) as f64,
-        predicted_peak_bytes: p.header.predicted_bytes as u64,
+        predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &CostModel::default(), n)).sum(),
+        predicted_peak_bytes: sizes.iter().map(|&n| pipeline::memory_plan(p, n).peak() as u64).max().unwrap_or(0),
     };
     Ok(Outcome { report, answers, reference: clear, classes, times })
 }

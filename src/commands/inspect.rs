@@ -2,8 +2,8 @@
 
 use crate::Error;
 use crate::cli::{Format, InspectArgs, Stage};
+use crate::pipeline::memory_plan;
 use crate::report::human_bytes;
-use chiffre_backend::memory;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::packed::Packed;
@@ -75,12 +75,19 @@ struct Facts {
     rotations: usize,
     switching: usize,
     layout: String,
+    /// Images per unit, where that changes along the network.
+    unit_batches: Vec<usize>,
+    units: String,
 }
 
 fn facts(p: &Program) -> Facts {
     let count = |f: fn(&ProgramOp) -> bool| p.nodes.iter().filter(|n| f(&n.op)).count();
     let keys = p.keys();
+    let mut unit_batches: Vec<usize> = p.nodes.iter().map(|n| n.ty.layout.unit_batch()).collect();
+    unit_batches.dedup();
     Facts {
+        units: unit_batches.iter().map(usize::to_string).collect::<Vec<_>>().join(" → "),
+        unit_batches,
         linears: count(|o| matches!(o, ProgramOp::Linear { .. })),
         products: count(|o| matches!(o, ProgramOp::Mul { .. } | ProgramOp::Square { .. })),
         rotations: keys.iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count(),
@@ -91,7 +98,7 @@ fn facts(p: &Program) -> Facts {
 
 /// The summary of a program: fifteen lines.
 pub fn summary(p: &Program) -> String {
-    let (f, h, m) = (facts(p), &p.header, memory::plan(p));
+    let (f, h, m) = (facts(p), &p.header, memory_plan(p, p.header.batch));
     let log_q: f64 = h.q.iter().map(|&q| (q as f64).log2()).sum();
     let security = match chiffre_ckks::security::max_log_qp(h.log_n as u32) {
         _ if h.insecure => "below 128 bits: for tests only".to_string(),
@@ -100,7 +107,6 @@ pub fn summary(p: &Program) -> String {
         }
         None => "not in the table".into(),
     };
-    let runs = h.batch.div_ceil(p.micro_batch());
     let last = p.outputs.first().map(|o| p.ty(*o));
     [
         format!("network      {}", p.name),
@@ -108,7 +114,7 @@ pub fn summary(p: &Program) -> String {
         format!("chain        {} primes, log2 Q = {log_q:.0}, {} special primes", h.q.len(), h.p.len()),
         format!("security     {security}"),
         format!("depth        {} levels, no bootstraps", h.q.len() - 1),
-        format!("batch        {} images: {runs} micro-batches of {}", h.batch, p.micro_batch()),
+        format!("batch        {} images; {} steps, units of {} images, {} at a time", h.batch, p.steps(h.batch).len(), f.units, h.tile),
         format!("input        {}", f.layout),
         format!("output       {}", last.map(|t| t.layout.to_string()).unwrap_or_default()),
         format!("instructions {} linear maps, {} products", f.linears, f.products),
@@ -133,11 +139,11 @@ pub fn summary(p: &Program) -> String {
 }
 
 fn summary_json(p: &Program, digest: &str) -> Value {
-    let (f, h, m) = (facts(p), &p.header, memory::plan(p));
+    let (f, h, m) = (facts(p), &p.header, memory_plan(p, p.header.batch));
     json!({
         "name": p.name, "digest": digest, "model": h.model, "log_n": h.log_n, "q": h.q, "p": h.p, "log_qp": p.log_qp(), "insecure": h.insecure,
         "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": 0,
-        "batch": h.batch, "micro_batch": p.micro_batch(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
+        "batch": h.batch, "tile": h.tile, "unit_batches": f.unit_batches, "steps": p.steps(h.batch).len(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
         "keys": f.switching, "rotation_keys": f.rotations, "eval_key_bytes": p.key_bytes() / 2, "memory": m,
         "predicted_run_s": h.predicted_us as f64 / 1e6, "predicted_peak_bytes": h.predicted_bytes, "normalisation": h.normalisation,
     })

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::cli::RunArgs;
-use crate::progress::Progress;
+use crate::progress::RunProgress;
 use crate::report::human_bytes;
 use chiffre_runtime::{Batch, EvalKeySet, server};
 
@@ -22,10 +22,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     }
     let batch = Batch::load(&session, &args.input).map_err(super::runtime_error)?;
     let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval).map_err(super::runtime_error)?;
-    let total = batch.cts.len() * session.program().nodes.len();
-    let mut bar = Progress::new(args.progress.progress, "running", total as u64);
-    let result =
-        server::run(&session, id, &keys, &batch, |step| bar.set((step.micro_batch * step.instructions + step.instruction + 1) as u64));
+    let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
+    let result = server::run(&session, id, &keys, &batch, |event| bar.step(event));
     let result = result.map_err(super::runtime_error)?;
     bar.finish();
     result.save(&session, &args.output).map_err(super::runtime_error)

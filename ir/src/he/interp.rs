@@ -2,7 +2,7 @@
 
 use super::{HeGraph, HeOp};
 use crate::error::InterpError;
-use crate::packed::interp::{Bundle, add_bias, by_batches, multiply};
+use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, multiply};
 use crate::packed::table_of;
 use crate::table::DiagTable;
 use num_complex::Complex64;
@@ -76,7 +76,7 @@ fn periodic_weight_std(t: &DiagTable, omega: &[f64], energy: &[Vec<f64>], output
     rows.iter()
         .map(|&r| {
             let r = t.rows[r as usize];
-            unit / omega[r.operand as usize].powi(2) * energy[r.operand as usize][r.ct as usize]
+            unit / omega[r.operand as usize].powi(2) * energy[r.operand as usize].get(r.ct as usize).unwrap_or(&0.0)
         })
         .sum::<f64>()
         .sqrt()
@@ -96,15 +96,17 @@ pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Res
         let out = match &n.op {
             HeOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
             HeOp::Linear { taps, rows, entries, masks, bias, scales } => {
-                let mut t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.ct_count(), args.len())?;
+                let mut t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.unit_cts(), args.len())?;
                 let mut omega = vec![];
                 if let Some(noise) = &noise {
                     omega = scales.iter().map(|s| 2f64.powf(s.log2_with(&noise.log2_prime))).collect();
                     t = quantise(&t, &omega);
                 }
-                let mut out = t.apply(&args, n.ty.layout.slot_count());
-                if let Some(noise) = &mut noise {
-                    let energy = energies(&args);
+                let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
+                let mut out = by_units(&args, &layouts, &n.ty.layout, |args| {
+                    let mut out = t.apply(args, n.ty.layout.slot_count());
+                    let Some(noise) = &mut noise else { return out };
+                    let energy = energies(args);
                     for (o, ct) in out.iter_mut().enumerate() {
                         let std = periodic_weight_std(&t, &omega, &energy, o);
                         let s = std / std::f64::consts::SQRT_2;
@@ -112,7 +114,8 @@ pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Res
                             ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gaussian(), s * noise.gaussian()));
                         }
                     }
-                }
+                    out
+                });
                 add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;
                 out
             }

@@ -3,6 +3,7 @@
 use super::{PackedGraph, PackedOp, table_of};
 use crate::consts::{ConstId, Consts};
 use crate::error::InterpError;
+use crate::layout::Layout;
 use num_complex::Complex64;
 use rayon::prelude::*;
 
@@ -24,8 +25,9 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
             match &n.op {
                 PackedOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
                 PackedOp::Linear { taps, rows, entries, masks, bias } => {
-                    let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), args.len())?;
-                    let mut out = t.apply(&args, n.ty.slot_count());
+                    let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.unit_cts(), args.len())?;
+                    let layouts: Vec<&Layout> = n.args.iter().map(|a| g.ty(*a)).collect();
+                    let mut out = by_units(&args, &layouts, &n.ty, |args| t.apply(args, n.ty.slot_count()));
                     add_bias(&g.consts, *bias, n.ty.complex.is_some(), &mut out)?;
                     out
                 }
@@ -43,12 +45,26 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
     Ok(g.outputs.iter().map(|o| values[o.index()].clone()).collect())
 }
 
+/// Computes the units of a linear map's result one after the other, each from the units of the operands that it merges.
+pub fn by_units(args: &[&[Vec<Complex64>]], layouts: &[&Layout], ty: &Layout, mut f: impl FnMut(&[&[Vec<Complex64>]]) -> Bundle) -> Bundle {
+    // Ciphertexts of each operand that one unit of the result reads.
+    let group: Vec<usize> = layouts.iter().map(|l| l.unit_cts() << (l.unit_bits() - ty.unit_bits())).collect();
+    let units = args.iter().zip(&group).map(|(a, g)| a.len().div_ceil(*g)).max().unwrap_or(1);
+    let part = |a: &'_ [Vec<Complex64>], g: usize, u: usize| (g * u).min(a.len())..(g * (u + 1)).min(a.len());
+    (0..units)
+        .flat_map(|u| {
+            let of_unit: Vec<&[Vec<Complex64>]> = args.iter().zip(&group).map(|(a, g)| &a[part(a, *g, u)]).collect();
+            f(&of_unit)
+        })
+        .collect()
+}
+
 /// Adds a `[outputs, period]` bias to the real parts, and to the imaginary parts of complex-packed bundles.
 pub fn add_bias(consts: &Consts, bias: Option<ConstId>, complex: bool, out: &mut Bundle) -> Result<(), InterpError> {
     let Some(b) = bias else { return Ok(()) };
     let b = consts.array(b)?;
     let period = b.shape.get(1).copied().unwrap_or(1);
-    for (ct, row) in out.iter_mut().zip(b.data.chunks(period)) {
+    for (ct, row) in out.iter_mut().zip(b.data.chunks(period).cycle()) {
         for (s, v) in ct.chunks_mut(period).flat_map(|c| c.iter_mut().zip(row)) {
             s.re += *v as f64;
             if complex {
@@ -64,17 +80,17 @@ pub fn multiply(a: &[Vec<Complex64>], b: &[Vec<Complex64>]) -> Bundle {
     a.par_iter().zip(b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| Complex64::new(p.re * q.re, p.im * q.im)).collect()).collect()
 }
 
-/// Runs the graph on a batch of tensors `[n, C, H, W]`, packing and unpacking by its layouts, micro-batch by micro-batch.
+/// Runs the graph on a batch of tensors `[n, C, H, W]`, packing and unpacking by its layouts.
 pub fn interp(g: &PackedGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
-    let inputs: Vec<&crate::layout::Layout> = g.nodes.iter().filter(|n| matches!(n.op, PackedOp::Input {})).map(|n| &n.ty).collect();
-    let outputs: Vec<&crate::layout::Layout> = g.outputs.iter().map(|o| g.ty(*o)).collect();
+    let inputs: Vec<&Layout> = g.nodes.iter().filter(|n| matches!(n.op, PackedOp::Input {})).map(|n| &n.ty).collect();
+    let outputs: Vec<&Layout> = g.outputs.iter().map(|o| g.ty(*o)).collect();
     by_batches(&inputs, &outputs, images, n, |bundles| run(g, &bundles))
 }
 
-/// Splits a batch into micro-batches, packs each, runs `f` and unpacks.
+/// Splits images into batches of the layouts' size, packs each, runs `f` and unpacks.
 pub fn by_batches(
-    inputs: &[&crate::layout::Layout],
-    outputs: &[&crate::layout::Layout],
+    inputs: &[&Layout],
+    outputs: &[&Layout],
     images: &[f32],
     n: usize,
     mut f: impl FnMut(Vec<Bundle>) -> Result<Vec<Bundle>, InterpError>,

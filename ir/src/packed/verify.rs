@@ -1,6 +1,7 @@
 //! Verifier of the packed IR. Invariants:
 //! 1. structure (see [`crate::graph`]); layouts are consistent ([`crate::layout::Layout::check`]);
-//! 2. operands and result of an op agree in batch bits, and have the same number of slots;
+//! 2. operands and result of an op agree in batch, complex bit and number of slots; a linear map keeps units or merges them
+//!    ([`crate::layout::Layout::leads_to`]);
 //! 3. `linear`: the table is well formed, its rows name existing ciphertexts, its period covers the operands' and result's periods or divides them;
 //!    the bias is `[outputs, 2^k]`;
 //! 4. `mul` and `square`: operand layouts equal the result's.
@@ -36,8 +37,8 @@ pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
 pub fn check_layouts(args: &[&Layout], ty: &Layout) -> Vec<String> {
     let mut e = ty.check();
     for a in args {
-        if a.slots.len() != ty.slots.len() || !a.same_batch(ty) {
-            e.push(format!("operand layout `{a}` and result layout `{ty}` place the batch differently"));
+        if !a.leads_to(ty) {
+            e.push(format!("operand layout `{a}` does not lead to result layout `{ty}`: batch, complex bit and slots must agree, and units can be merged but not split"));
         }
     }
     e
@@ -64,18 +65,20 @@ pub fn check_linear(
     }
     if let Some(b) = bias {
         let s = &consts.get(b).shape;
-        if s.len() != 2 || s[0] != ty.ct_count() || !s[1].is_power_of_two() || s[1] > ty.slot_count() {
-            e.push(format!("bias of shape {s:?} for {} ciphertexts", ty.ct_count()));
+        if s.len() != 2 || s[0] != ty.unit_cts() || !s[1].is_power_of_two() || s[1] > ty.slot_count() {
+            e.push(format!("bias of shape {s:?} for {} ciphertexts", ty.unit_cts()));
         }
         if consts.get(b).data.as_ref().is_some_and(|a| a.data.iter().any(|x| !x.is_finite())) {
             e.push("the bias is not finite".into());
         }
     }
     if consts.get(rows).data.is_some() && consts.get(entries).data.is_some() {
-        match table_of(consts, rows, entries, masks, taps, ty.ct_count(), args.len()) {
+        match table_of(consts, rows, entries, masks, taps, ty.unit_cts(), args.len()) {
             Err(x) => e.push(x.to_string()),
             Ok(t) => {
-                if t.rows.iter().any(|r| r.ct as usize >= args[r.operand as usize].ct_count()) {
+                // One table serves each unit of the result; it reads the operands' units that are merged into that.
+                let read = |l: &Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
+                if t.rows.iter().any(|r| r.ct as usize >= read(args[r.operand as usize])) {
                     e.push("a row names a ciphertext that its operand does not have".into());
                 }
                 if t.period() > ty.slot_count() {

@@ -2,10 +2,10 @@
 
 use super::{Program, ProgramOp};
 use crate::error::InterpError;
-use crate::packed::interp::{Bundle, add_bias, by_batches, multiply};
+use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, multiply};
 use crate::packed::table_of;
 
-/// Runs the program on a batch of tensors `[n, C, H, W]`; buffers named in `free` are gone afterwards, as in the encrypted run.
+/// Runs the program on a batch of tensors `[n, C, H, W]`.
 pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
     let inputs: Vec<_> = g.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {})).map(|n| &n.ty.layout).collect();
     let outputs: Vec<_> = g.outputs.iter().map(|o| &g.ty(*o).layout).collect();
@@ -15,23 +15,31 @@ pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, In
 fn run(g: &Program, inputs: Vec<Bundle>) -> Result<Vec<Bundle>, InterpError> {
     let mut values: Vec<Bundle> = vec![vec![]; g.nodes.len()];
     let mut inputs = inputs.into_iter();
+    let mut last_use = vec![0; g.nodes.len()];
+    for (v, n) in g.iter() {
+        n.args.iter().for_each(|a| last_use[a.index()] = v.index());
+    }
+    g.outputs.iter().for_each(|o| last_use[o.index()] = usize::MAX);
     for (v, n) in g.iter() {
         let args: Vec<_> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
-        let (out, free): (Bundle, &[usize]) = match &n.op {
-            ProgramOp::Input {} => (inputs.next().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?, &[]),
-            ProgramOp::Linear { taps, rows, entries, masks, bias, free, .. } => {
-                let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.ct_count(), args.len())?;
-                let mut out = t.apply(&args, n.ty.layout.slot_count());
+        let out = match &n.op {
+            ProgramOp::Input {} => inputs.next().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
+            ProgramOp::Linear { taps, rows, entries, masks, bias, .. } => {
+                let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.unit_cts(), args.len())?;
+                let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
+                let mut out = by_units(&args, &layouts, &n.ty.layout, |args| t.apply(args, n.ty.layout.slot_count()));
                 add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;
-                (out, free)
+                out
             }
-            ProgramOp::Mul { free, .. } => (multiply(args[0], args[1]), free),
-            ProgramOp::Square { free, .. } => (multiply(args[0], args[0]), free),
+            ProgramOp::Mul { .. } => multiply(args[0], args[1]),
+            ProgramOp::Square { .. } => multiply(args[0], args[0]),
         };
-        for &f in free {
-            values[f] = vec![];
-        }
         values[v.index()] = out;
+        for a in &n.args {
+            if last_use[a.index()] == v.index() {
+                values[a.index()] = vec![];
+            }
+        }
     }
     Ok(g.outputs.iter().map(|o| values[o.index()].clone()).collect())
 }

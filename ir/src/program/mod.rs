@@ -1,13 +1,16 @@
 //! Programs: the scheduled instruction list that the runtime executes, with parameters, keys and memory plan.
 //!
-//! A program is a graph whose node order is the execution order; `free` lists the values whose buffers end with an
-//! instruction. Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
+//! A program is a graph of instructions on whole batches, and a tile: so many images pass an instruction together. From these
+//! follows the order in which (instruction, units) pairs are executed, and where every buffer ends ([`Program::steps`]).
+//! Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
 
 pub mod file;
 mod interp;
+mod steps;
 mod verify;
 
 pub use interp::interp;
+pub use steps::{Flow, MAX_STEPS, Step, order, peak};
 pub use verify::verify;
 
 use crate::consts::ConstId;
@@ -23,11 +26,11 @@ define_ops! {
         /// Takes the encrypted input.
         Input = "input" (0) {},
         /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
-        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]>, free: Vec<usize> },
+        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]> },
         /// Product with relinearisation (and conjugation if complex-packed).
-        Mul = "mul" (2) { gadget: [usize; 2], free: Vec<usize> },
+        Mul = "mul" (2) { gadget: [usize; 2] },
         /// Square with relinearisation (and conjugation if complex-packed).
-        Square = "square" (1) { gadget: [usize; 2], free: Vec<usize> },
+        Square = "square" (1) { gadget: [usize; 2] },
     }
 }
 
@@ -42,8 +45,10 @@ pub struct ProgramHeader {
     pub p: Vec<u64>,
     /// True if the parameters are outside the security table; such programs run only with `--allow-insecure`.
     pub insecure: bool,
-    /// Images per run; micro-batches of the layouts' batch are executed one after the other.
+    /// Images per run.
     pub batch: usize,
+    /// Images that pass an instruction together, where units are smaller.
+    pub tile: usize,
     /// Normalisation of pixel data, as in the model's metadata.
     pub normalisation: Option<String>,
     /// BLAKE3 digest of the model file.
@@ -62,6 +67,7 @@ impl HeaderText for ProgramHeader {
             out.push(("insecure", Attr::Word("true".into())));
         }
         out.push(("batch", Attr::Int(self.batch as i64)));
+        out.push(("tile", Attr::Int(self.tile as i64)));
         if let Some(n) = &self.normalisation {
             out.push(("normalisation", Attr::Str(n.clone())));
         }
@@ -84,6 +90,7 @@ impl HeaderText for ProgramHeader {
             p: primes(take(attrs, "p")?)?,
             insecure: take(attrs, "insecure")?,
             batch: take(attrs, "batch")?,
+            tile: take(attrs, "tile")?,
             normalisation: take(attrs, "normalisation")?,
             model: take(attrs, "model")?,
             predicted_bytes: take(attrs, "predicted_bytes")?,
@@ -142,9 +149,19 @@ impl Program {
     pub fn key_bytes(&self) -> usize {
         self.keys().iter().map(|(_, [limbs, alpha])| (limbs.div_ceil(*alpha) * 2 * (limbs + alpha)) << (self.header.log_n + 3)).sum()
     }
-    /// Images in one micro-batch.
-    pub fn micro_batch(&self) -> usize {
-        self.nodes.first().map_or(1, |n| n.ty.layout.batch)
+    /// Data flow between units, for a number of images.
+    pub fn flow(&self, images: usize) -> Vec<Flow> {
+        let flow = |n: &crate::graph::Node<Prog>| Flow {
+            args: n.args.iter().map(|a| a.index()).collect(),
+            unit_bits: n.ty.layout.unit_bits(),
+            units: n.ty.layout.units_for(images),
+            together: (self.header.tile / n.ty.layout.unit_batch()).max(1),
+        };
+        self.nodes.iter().map(flow).collect()
+    }
+    /// The schedule of a run on `images` images: every unit that holds one of them is computed once.
+    pub fn steps(&self, images: usize) -> Vec<Step> {
+        order(&self.flow(images), &self.outputs.iter().map(|o| o.index()).collect::<Vec<_>>())
     }
     /// log2 of the product of all primes.
     pub fn log_qp(&self) -> f64 {

@@ -4,11 +4,11 @@
 //!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
 //! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
-//! 5. `free`: every freed value is defined before, not freed twice, not an output, and not used after it.
+//! 5. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
 
-use super::{Prog, Program, ProgramOp};
+use super::{MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
-use crate::graph::{ValueId, Verified};
+use crate::graph::Verified;
 use crate::he::{HeType, Scale, product_scale};
 use crate::packed::verify::{check_layouts, check_linear, check_product};
 
@@ -32,7 +32,10 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
             m.extend(node(&g, &n.op, &args, &n.ty));
             f.extend(m.into_iter().map(|m| g.finding(v, m)));
         }
-        frees(&g, &mut f);
+        let steps = g.nodes.iter().map(|n| 1usize << n.ty.layout.unit_bits()).sum::<usize>();
+        if steps > MAX_STEPS {
+            f.push(Finding { value: String::new(), source: String::new(), message: format!("{steps} steps are more than {MAX_STEPS}") });
+        }
     }
     Verified::from_findings(g, f)
 }
@@ -47,8 +50,8 @@ fn header(g: &Program) -> Vec<String> {
     if all.iter().any(|p| p % 2 == 0 || *p >= 1 << 51) || (1..all.len()).any(|i| all[..i].contains(&all[i])) {
         e.push("the primes are not distinct odd numbers below 2^51".into());
     }
-    if h.batch == 0 {
-        e.push("batch of no images".into());
+    if h.batch == 0 || h.tile == 0 || g.nodes.iter().any(|n| n.ty.layout.batch != h.batch) {
+        e.push(format!("a batch of {} images in tiles of {}, or layouts for another batch", h.batch, h.tile));
     }
     e
 }
@@ -97,23 +100,4 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
         e.push(format!("should have {want_limbs} limbs and scale {want_scale}, not {} and {}", ty.limbs, ty.scale));
     }
     e
-}
-
-fn frees(g: &Program, f: &mut Vec<Finding>) {
-    let mut dead = vec![false; g.nodes.len()];
-    for (v, n) in g.iter() {
-        for a in &n.args {
-            if dead[a.index()] {
-                f.push(g.finding(v, format!("uses %{} after it was freed", a.0)));
-            }
-        }
-        let (ProgramOp::Linear { free, .. } | ProgramOp::Mul { free, .. } | ProgramOp::Square { free, .. }) = &n.op else { continue };
-        for &x in free {
-            if x >= v.index() || dead[x] || g.outputs.contains(&ValueId(x as u32)) {
-                f.push(g.finding(v, format!("must not free %{x}")));
-            } else {
-                dead[x] = true;
-            }
-        }
-    }
 }

@@ -178,24 +178,20 @@ impl Rng {
     /// A program.
     pub fn program(&mut self) -> Graph<Prog> {
         let mut g = self.graph(
-            |r, c, v| {
-                let free = r.list(2, |r| r.below(v + 1));
-                match r.below(5) {
-                    0 => ProgramOp::Input {},
-                    1 => ProgramOp::Mul { gadget: r.array(40), free },
-                    2 => ProgramOp::Square { gadget: r.array(40), free },
-                    _ => ProgramOp::Linear {
-                        taps: r.list(5, Rng::int),
-                        rows: c,
-                        entries: c,
-                        masks: r.coin().then_some(c),
-                        bias: r.coin().then_some(c),
-                        scales: r.list(3, Rng::scale),
-                        drop: r.below(3),
-                        gadget: r.coin().then(|| r.array(40)),
-                        free,
-                    },
-                }
+            |r, c, _| match r.below(5) {
+                0 => ProgramOp::Input {},
+                1 => ProgramOp::Mul { gadget: r.array(40) },
+                2 => ProgramOp::Square { gadget: r.array(40) },
+                _ => ProgramOp::Linear {
+                    taps: r.list(5, Rng::int),
+                    rows: c,
+                    entries: c,
+                    masks: r.coin().then_some(c),
+                    bias: r.coin().then_some(c),
+                    scales: r.list(3, Rng::scale),
+                    drop: r.below(3),
+                    gadget: r.coin().then(|| r.array(40)),
+                },
             },
             Rng::he_type,
         );
@@ -205,6 +201,7 @@ impl Rng {
             p: self.list(2, |r| r.below(1 << 50) as u64),
             insecure: self.coin(),
             batch: self.below(100),
+            tile: self.below(100),
             normalisation: self.coin().then(|| self.text()),
             model: self.text(),
             predicted_bytes: self.below(1 << 40),

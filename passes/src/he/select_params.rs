@@ -48,7 +48,6 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
         return Err(PassError::capacity(PASS, "", m));
     }
     let most = if insecure { usize::MAX } else { ((room - chain as f64 * bits) / special_bits) as usize };
-    let best = |l: usize| l.div_ceil(2).min(most);
     // Limbs at which an op switches keys.
     let mut used: Vec<usize> = vec![];
     for n in &g.nodes {
@@ -58,6 +57,21 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
             _ => {}
         }
     }
+    let gadgets = key_ranges(&used, most);
+    let special = gadgets.values().map(|g| g[1]).max().unwrap_or(0);
+    let find = |bits: u32, count: usize, skip: &[u64]| {
+        let none = || PassError::capacity(PASS, "", format!("there are not {count} primes of {bits} bits for 2^{log_n}"));
+        facts.primes(bits, log_n, count, skip).ok_or_else(none)
+    };
+    let q = find(opts.prime_bits, chain, &[])?;
+    let p = find(opts.special_bits, special, &q)?;
+    Ok(Params { log_n, q, p, gadgets, insecure })
+}
+
+/// Gadgets `[limbs, special primes]` for ops at the given numbers of limbs, with at most `most` special primes.
+pub fn key_ranges(used: &[usize], most: usize) -> BTreeMap<usize, [usize; 2]> {
+    let best = |l: usize| l.div_ceil(2).min(most);
+    let mut used = used.to_vec();
     used.sort_unstable_by(|a, b| b.cmp(a));
     used.dedup();
     let mut gadgets = BTreeMap::new();
@@ -68,12 +82,5 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
         current = Some(g);
         gadgets.insert(l, g);
     }
-    let special = gadgets.values().map(|g| g[1]).max().unwrap_or(0);
-    let find = |bits: u32, count: usize, skip: &[u64]| {
-        let none = || PassError::capacity(PASS, "", format!("there are not {count} primes of {bits} bits for 2^{log_n}"));
-        facts.primes(bits, log_n, count, skip).ok_or_else(none)
-    };
-    let q = find(opts.prime_bits, chain, &[])?;
-    let p = find(opts.special_bits, special, &q)?;
-    Ok(Params { log_n, q, p, gadgets, insecure })
+    gadgets
 }

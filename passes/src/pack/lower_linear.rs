@@ -3,6 +3,8 @@
 //! For every tap and every way the channel bits fall into slots, the elements that the tap moves are grouped by
 //! (rotation, ciphertext step); a group is a mask over the output slots. Entries of different channels share it. A mask that could be all ones is
 //! dropped: where the input slot is known to be zero, the value of a diagonal does not matter.
+//! Batch bits that have another place in the result (units of the operand that are merged into gaps of the result's slots) are moved
+//! in the same step: they are one more coordinate of the element, and add taps, not levels. A table describes one unit of the result.
 //!
 //! A map to 1×1 images that weighs all pixels of a channel alike (global average pooling, with or without a fully connected layer behind)
 //! is split: a pointwise map first, then sums over columns and over rows by rotations with unit weights, which need no level.
@@ -12,7 +14,7 @@ use crate::error::PassError;
 use crate::tensor::linear_form::{Cells, Kernel};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::layout::{Dim, Layout};
+use chiffre_ir::layout::{Dim, Layout, bit};
 use chiffre_ir::packed::{PackedGraph, PackedOp};
 use chiffre_ir::table::{DiagTable, Entry, Row};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
@@ -39,7 +41,7 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                 }
                 let bias = bias.map(load).transpose()?;
                 let only_output = g.outputs.contains(&v) && !g.nodes.iter().any(|m| m.args.contains(&v));
-                match only_output.then(|| split_pooling(&ks, &args, &out)).flatten() {
+                match only_output.then(|| split_pooling(&ks, &args, ty, &out)).flatten() {
                     Some((pointwise, size)) => pooled(&mut out, &args, &pointwise, size, ty, bias, &n.source),
                     None => linear(&mut out, &args, &ks, ty, bias, &n.source),
                 }
@@ -85,26 +87,74 @@ fn push(out: &mut PackedGraph, args: &[ValueId], table: &DiagTable, ty: &Layout,
     )
 }
 
-/// A bias `[C]` or `[C, H, W]` as `[ciphertexts, period]`, zero where there is no element.
+/// A bias `[C]` or `[C, H, W]` as `[ciphertexts of a unit, period]`, zero where there is no element.
 fn bias_slots(b: &Array, l: &Layout) -> Array {
     let [c, h, w] = l.shape;
-    let mut a = Array::zeros(vec![l.ct_count(), l.period()]);
+    let period = l.period();
+    let mut a = Array::zeros(vec![l.unit_cts(), period]);
     let per = c * h * w / b.data.len();
+    let low = l.low_batch_slots(period);
     for i in 0..c * h * w {
         let p = l.place([0, i / (h * w), i / w % h, i % w]);
-        a.data[p.ct * l.period() + p.slot] = b.data[i / per];
+        low.iter().for_each(|s| a.data[p.ct * period + p.slot + s] = b.data[i / per]);
     }
     a
+}
+
+/// Where an element is in the result and in the operand, as far as one coordinate decides it.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    out_slot: usize,
+    out_ct: usize,
+    in_slot: usize,
+    in_ct: usize,
+}
+
+/// Smallest period that describes every tap: that of the layouts, and above every batch bit that moves.
+fn joint_period(from: &[&Layout], to: &Layout) -> usize {
+    let layouts = from.iter().map(|l| l.period()).max().unwrap_or(1).max(to.period());
+    let moved = from.iter().flat_map(|l| {
+        let differ = |i: &usize| {
+            let b = |l: &Layout| l.slots[*i].filter(|b| b.dim == Dim::B);
+            b(l) != b(to)
+        };
+        (0..to.slots.len()).rev().find(differ).map(|i| 2 << i)
+    });
+    moved.max().unwrap_or(1).max(layouts)
+}
+
+/// Places of all values of the batch bits that lie below `period` or move, within one unit of the result.
+fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
+    let slot = |l: &Layout, bit| l.slots.iter().position(|b| *b == Some(bit)).map(|i| 1usize << i);
+    let kept = from.unit_bits() - to.unit_bits();
+    let first = from.unit_batch().trailing_zeros() as usize;
+    let mut out = vec![Step::default()];
+    for index in 0..to.batch_capacity().trailing_zeros() as usize {
+        let bit = bit(Dim::B, index);
+        let Some(o) = slot(to, bit) else { continue };
+        let step = match slot(from, bit) {
+            Some(i) if i == o && o >= period => continue,
+            Some(in_slot) => Step { out_slot: o, in_slot, ..Step::default() },
+            None => {
+                debug_assert!((first..first + kept).contains(&index));
+                Step { out_slot: o, in_ct: from.unit_cts() << (index - first), ..Step::default() }
+            }
+        };
+        let moved =
+            |s: &Step| Step { out_slot: s.out_slot + step.out_slot, in_slot: s.in_slot + step.in_slot, in_ct: s.in_ct + step.in_ct, ..*s };
+        out.extend(out.iter().map(moved).collect::<Vec<_>>());
+    }
+    out
 }
 
 /// What a tap does to channel classes: (rotation, input ciphertext of y/x, output ciphertext of y/x) → output slots below the period.
 type Groups = BTreeMap<(i64, usize, usize), Vec<usize>>;
 
-/// The table of Σ_k kernel_k(arg_k) under layouts.
+/// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result.
 pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable {
     let slots = to.slot_count() as i64;
-    let period = from.iter().map(|l| l.period()).max().unwrap_or(1).max(to.period());
-    let mut t = DiagTable { outputs: to.ct_count(), ..DiagTable::default() };
+    let period = joint_period(from, to);
+    let mut t = DiagTable { outputs: to.unit_cts(), ..DiagTable::default() };
     let mut taps: BTreeMap<i64, u32> = BTreeMap::new();
     let mut rows: HashMap<Row, u32> = HashMap::new();
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
@@ -112,11 +162,14 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
     let mut cells: BTreeMap<(u32, u32, i64), f64> = BTreeMap::new();
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
         let occupied: Vec<bool> = l.occupied().into_iter().cycle().take(period).collect();
+        let batch = batch_steps(l, to, period);
+        let place = |l: &Layout, n: usize| (0..n).map(|c| l.part(Dim::C, c)).collect::<Vec<_>>();
+        let (outs, ins) = (place(to, k.output[0]), place(l, k.input[0]));
         for (&(dy, dx), tap_cells) in &k.taps {
             let mut groups: HashMap<(usize, usize), Groups> = HashMap::new();
             for (&(o, i), &w) in tap_cells {
-                let (po, pi) = (to.part(Dim::C, o), l.part(Dim::C, i));
-                let g = groups.entry((po.slot, pi.slot)).or_insert_with(|| moves(k, l, to, (dy, dx), po.slot, pi.slot));
+                let (po, pi) = (outs[o], ins[i]);
+                let g = groups.entry((po.slot, pi.slot)).or_insert_with(|| moves(k, l, to, (dy, dx), [po.slot, pi.slot], &batch));
                 for (&(rot, in_ct, out_ct), list) in g.iter() {
                     let rot = if rot > slots / 2 { rot - slots } else { rot };
                     let n = taps.len() as u32;
@@ -139,24 +192,26 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
 }
 
 /// Which output slots a tap fills, for channels at the given slot offsets.
-fn moves(k: &Kernel, from: &Layout, to: &Layout, (dy, dx): (i64, i64), out_slot: usize, in_slot: usize) -> Groups {
+fn moves(k: &Kernel, from: &Layout, to: &Layout, (dy, dx): (i64, i64), [out_slot, in_slot]: [usize; 2], batch: &[Step]) -> Groups {
     let slots = to.slot_count() as i64;
     let mut g = Groups::new();
-    let axis = |d: Dim, stride: usize, delta: i64| -> Vec<(usize, usize, usize, usize)> {
+    let axis = |d: Dim, stride: usize, delta: i64| -> Vec<Step> {
         (0..to.extent(d))
             .filter_map(|v| {
                 let s = usize::try_from((stride * v) as i64 + delta).ok().filter(|s| *s < from.extent(d))?;
                 let (a, b) = (to.part(d, v), from.part(d, s));
-                Some((a.slot, a.ct, b.slot, b.ct))
+                Some(Step { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
             })
             .collect()
     };
     let (ys, xs) = (axis(Dim::Y, k.stride[0], dy), axis(Dim::X, k.stride[1], dx));
     for y in &ys {
         for x in &xs {
-            let (o, i) = (out_slot + y.0 + x.0, in_slot + y.2 + x.2);
-            let rot = (i as i64 - o as i64).rem_euclid(slots);
-            g.entry((rot, y.3 + x.3, y.1 + x.1)).or_default().push(o);
+            for b in batch {
+                let (o, i) = (out_slot + y.out_slot + x.out_slot + b.out_slot, in_slot + y.in_slot + x.in_slot + b.in_slot);
+                let rot = (i as i64 - o as i64).rem_euclid(slots);
+                g.entry((rot, y.in_ct + x.in_ct + b.in_ct, y.out_ct + x.out_ct)).or_default().push(o);
+            }
         }
     }
     g.values_mut().for_each(|l| l.sort_unstable());
@@ -210,7 +265,7 @@ fn finish(
 }
 
 /// If every kernel weighs all pixels of a rectangle at the origin alike: the pointwise kernels and the rectangle.
-fn split_pooling(ks: &[Kernel], args: &[ValueId], g: &PackedGraph) -> Option<(Vec<Kernel>, [usize; 2])> {
+fn split_pooling(ks: &[Kernel], args: &[ValueId], ty: &Layout, g: &PackedGraph) -> Option<(Vec<Kernel>, [usize; 2])> {
     let mut size: Option<[usize; 2]> = None;
     let mut out = vec![];
     for (k, a) in ks.iter().zip(args) {
@@ -219,7 +274,8 @@ fn split_pooling(ks: &[Kernel], args: &[ValueId], g: &PackedGraph) -> Option<(Ve
         if [k.output[1], k.output[2]] != [1, 1]
             || s[0] * s[1] < 4
             || k.taps.len() != s[0] * s[1]
-            || !g.ty(*a).same_batch(g.ty(args[0]))
+            || !g.ty(*a).same_batch(ty)
+            || g.ty(*a).cts.iter().any(|b| matches!(b.dim, Dim::Y | Dim::X))
             || *size.get_or_insert(s) != s
         {
             return None;
@@ -230,7 +286,9 @@ fn split_pooling(ks: &[Kernel], args: &[ValueId], g: &PackedGraph) -> Option<(Ve
         let output = [k.output[0], k.input[1], k.input[2]];
         out.push(Kernel { input: k.input, output, stride: [1, 1], taps: BTreeMap::from([((0, 0), first.clone())]) });
     }
-    Some((out, size?))
+    // The pointwise map's result lies like its operand, with the channels of the result.
+    let mid = Layout { shape: out.first()?.output, cts: ty.cts.clone(), ..g.ty(args[0]).clone() };
+    mid.check().is_empty().then_some((out, size?))
 }
 
 /// Pointwise map, then unit-weight sums over columns and rows; the result's other slots hold partial sums (`dirty`).
@@ -253,7 +311,7 @@ fn pooled(
         }
         let step = |i: usize| from.part(d, i).slot as i64;
         let taps: Vec<i64> = (0..size[axis]).map(step).collect();
-        let n = mid.ct_count();
+        let n = mid.unit_cts();
         let mut t = DiagTable { taps, outputs: n, ..DiagTable::default() };
         for tap in 0..size[axis] as u32 {
             for ct in 0..n as u32 {

@@ -2,3 +2,5 @@
 
 pub mod choose_layout;
 pub mod lower_linear;
+pub mod packing;
+pub mod price;

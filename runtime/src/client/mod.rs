@@ -65,8 +65,9 @@ impl ClientKey {
         let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, Csprng::from_os()?);
         let scale = s.scale(&ty.scale);
         let mut cts = vec![];
-        for chunk in images.chunks(per * ty.layout.batch) {
-            let slots = ty.layout.pack(chunk, chunk.len() / per);
+        let unit = ty.layout.unit();
+        for chunk in images.chunks(per * unit.batch) {
+            let slots = unit.pack(chunk, chunk.len() / per);
             let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
             cts.push(slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()?);
         }
@@ -81,7 +82,7 @@ impl ClientKey {
             return Err(RuntimeError::Mismatch(format!("the result is under key {}, this is key {}", hex(&result.id), hex(&self.id))));
         }
         let decryptor = Decryptor::new(&s.context, &self.secret);
-        let layout = &s.output()?.layout;
+        let layout = s.output()?.layout.unit();
         let mut out = vec![];
         let mut left = result.images;
         for cts in &result.cts {

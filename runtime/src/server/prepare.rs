@@ -5,6 +5,7 @@ use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR};
 use chiffre_ckks::encode::round_coefficients;
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
+use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::table_of;
 use chiffre_ir::program::{Prog, ProgramOp};
 use num_complex::Complex64;
@@ -35,10 +36,11 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let p = s.program();
-    let outputs = n.ty.layout.ct_count();
+    let outputs = n.ty.layout.unit_cts();
     let t = table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).map_err(|e| fail(e.to_string()))?;
-    // Ciphertexts of all operands are numbered in a row.
-    let counts: Vec<usize> = n.args.iter().map(|a| p.ty(*a).layout.ct_count()).collect();
+    // Ciphertexts of all operands are numbered in a row, with the units that the instruction merges.
+    let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
+    let counts: Vec<usize> = n.args.iter().map(|a| merged(&p.ty(*a).layout)).collect();
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();
     let encoder = s.context.encoder();
     let mask = |m: &Vec<f32>| {

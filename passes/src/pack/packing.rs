@@ -1,0 +1,188 @@
+//! Families of layouts: a few numbers that fix the layout of every value of a network.
+//!
+//! From the least significant slot bit up: columns, rows, channels, images. Positions belong to the bits of the *input's* rows and
+//! columns: after a stride of two a value has no use for its lowest one, which becomes a gap, so no layer needs compaction.
+//! A gap takes the next batch bit, as long as there are any (units of the layer before are merged into it), and then, if asked for, a
+//! channel bit. The lowest row and column bits may select the ciphertext instead (**phases**): then a convolution reads each phase
+//! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead of leaving gaps.
+
+use crate::options::PackingWish;
+use chiffre_ir::layout::{Bit, Dim, Layout, bit};
+use chiffre_ir::tensor::{TensorGraph, TensorOp};
+
+/// A family of layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Packing {
+    /// log2 of the ring degree.
+    pub log_n: usize,
+    /// Low bits of the input's rows and columns that select the ciphertext.
+    pub phases: [usize; 2],
+    /// Channel bits in the slots.
+    pub channels: usize,
+    /// A batch bit selects real or imaginary part.
+    pub complex: bool,
+    /// Gaps that no batch bit takes and that are given to channel bits.
+    pub fill: usize,
+}
+
+/// Numbers of channel bits in gaps that are tried.
+const FILLS: [usize; 4] = [0, 1, 2, 4];
+/// Most channel bits above the image that are tried: each doubles the rotations.
+const MOST_CHANNELS: usize = 3;
+/// Numbers of phase bits that are tried.
+const PHASES: [[usize; 2]; 5] = [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2]];
+
+/// `⌈log2 n⌉`.
+pub fn log2_ceil(n: usize) -> usize {
+    n.next_power_of_two().trailing_zeros() as usize
+}
+
+/// Bits of the input's rows and columns.
+fn image_bits(g: &TensorGraph) -> Result<[usize; 2], String> {
+    let input = g.nodes.iter().find(|n| matches!(n.op, TensorOp::Input {})).ok_or("the network has no input")?;
+    let [_, h, w] = input.ty.chw();
+    Ok([log2_ceil(h), log2_ceil(w)])
+}
+
+impl Packing {
+    /// All families for a ring that can be of use for a batch.
+    pub fn candidates(g: &TensorGraph, log_n: usize, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
+        let [yb, xb] = image_bits(g)?;
+        let slots = log_n.saturating_sub(1);
+        let mut out = vec![];
+        for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {
+            if phases[0] > yb || phases[1] > xb || yb + xb - phases[0] - phases[1] > slots {
+                continue;
+            }
+            let free = slots - (yb + xb - phases[0] - phases[1]);
+            // As many slot bits for channels as the batch leaves unused, and fewer.
+            let most = (free + 1).saturating_sub(log2_ceil(batch));
+            for channels in wish.channels.map_or(0..=most.min(free).min(MOST_CHANNELS), |c| c..=c.min(free)).rev() {
+                for complex in [false, true] {
+                    let room = free - channels + usize::from(complex);
+                    // Both parts are used when one would overflow, and not before.
+                    if if complex { log2_ceil(batch) < room } else { batch > 1 << room } {
+                        continue;
+                    }
+                    for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
+                        out.push(Packing { log_n, phases, channels, complex, fill });
+                    }
+                }
+            }
+        }
+        if out.is_empty() {
+            return Err(format!("an image needs 2^{} slots, there are 2^{slots}", xb + yb));
+        }
+        Ok(out)
+    }
+
+    /// One layout per value, or why the ring is too small.
+    pub fn assign(&self, g: &TensorGraph, batch: usize) -> Result<Vec<Layout>, String> {
+        let bits = image_bits(g)?;
+        let slots = self.log_n.saturating_sub(1);
+        let low = bits[0] + bits[1] - self.phases[0] - self.phases[1];
+        if low + self.channels > slots {
+            return Err(format!("an image needs 2^{low} slots, there are 2^{slots}"));
+        }
+        let first_batch = low + self.channels;
+        let inside = slots - first_batch;
+        let total = log2_ceil(batch).max(inside + usize::from(self.complex));
+        let mut steps: Vec<[usize; 2]> = vec![];
+        let mut out: Vec<Layout> = vec![];
+        for n in &g.nodes {
+            let shape = n.ty.chw();
+            let step = steps_of(n, &steps, bits, shape)?;
+            steps.push(step);
+            let l = self.layout(bits, step, shape, batch, [first_batch, inside, total]);
+            if let Some(a) = n.args.iter().find(|a| !out[a.index()].leads_to(&l)) {
+                return Err(format!("node \"{}\": units of {} would have to be split", n.source, out[a.index()]));
+            }
+            if let Some(e) = l.check().into_iter().next() {
+                return Err(format!("node \"{}\": {e}", n.source));
+            }
+            out.push(l);
+        }
+        Ok(out)
+    }
+
+    /// The layout of a value whose rows and columns are `2^step` of the input's apart.
+    fn layout(
+        &self,
+        bits: [usize; 2],
+        step: [usize; 2],
+        shape: [usize; 3],
+        batch: usize,
+        [first_batch, inside, total]: [usize; 3],
+    ) -> Layout {
+        let slots = self.log_n - 1;
+        let mut s: Vec<Option<Bit>> = vec![None; slots];
+        let mut cts: Vec<Bit> = vec![];
+        let mut gaps: Vec<(usize, usize)> = vec![];
+        let mut position = 0;
+        for (axis, dim, len) in [(1, Dim::X, shape[2]), (0, Dim::Y, shape[1])] {
+            for j in 0..bits[axis] {
+                let own = (j >= step[axis] && j - step[axis] < log2_ceil(len)).then(|| bit(dim, j - step[axis]));
+                if j < self.phases[axis] {
+                    cts.extend(own);
+                    continue;
+                }
+                match own {
+                    Some(b) => s[position] = Some(b),
+                    None if j < step[axis] => gaps.push((j, position)),
+                    None => {}
+                }
+                position += 1;
+            }
+        }
+        let first_gap_bit = inside + usize::from(self.complex);
+        (0..inside).for_each(|i| s[first_batch + i] = Some(bit(Dim::B, i)));
+        gaps.sort_unstable();
+        let mut free = gaps.into_iter().map(|(_, p)| p);
+        let mut next = first_gap_bit;
+        while next < total {
+            let Some(p) = free.next() else { break };
+            s[p] = Some(bit(Dim::B, next));
+            next += 1;
+        }
+        let channel_bits = log2_ceil(shape[0]);
+        let mut channel = 0;
+        for i in 0..self.channels.min(channel_bits) {
+            s[first_batch - self.channels + i] = Some(bit(Dim::C, i));
+            channel += 1;
+        }
+        for p in free.take(self.fill) {
+            if channel < channel_bits {
+                s[p] = Some(bit(Dim::C, channel));
+                channel += 1;
+            }
+        }
+        cts.extend((channel..channel_bits).map(|i| bit(Dim::C, i)));
+        cts.extend((next..total).map(|i| bit(Dim::B, i)));
+        Layout { slots: s, cts, complex: self.complex.then(|| bit(Dim::B, inside)), shape, batch, dirty: false }
+    }
+}
+
+/// log2 of a value's distance between rows and between columns, in the input's.
+fn steps_of(
+    n: &chiffre_ir::graph::Node<chiffre_ir::tensor::Tensor>,
+    steps: &[[usize; 2]],
+    bits: [usize; 2],
+    shape: [usize; 3],
+) -> Result<[usize; 2], String> {
+    if shape[1] > 1 << bits[0] || shape[2] > 1 << bits[1] {
+        return Err(format!("node \"{}\" makes an image larger than the input", n.source));
+    }
+    let Some(a) = n.args.first() else { return Ok([0, 0]) };
+    let from = steps[a.index()];
+    let TensorOp::LinearMap { strides, .. } = &n.op else { return Ok(from) };
+    if shape[1..] == [1, 1] {
+        return Ok(from);
+    }
+    // A stride that is no power of two, or rows that would not fit, start anew at the lowest position.
+    let fit = |axis: usize| {
+        let (stride, len) = (strides[0][axis], shape[1 + axis]);
+        let log = stride.is_power_of_two().then_some(stride.trailing_zeros() as usize);
+        log.map(|l| from[axis] + l).filter(|s| s + log2_ceil(len) <= bits[axis]).unwrap_or(0)
+    };
+    Ok([fit(0), fit(1)])
+}

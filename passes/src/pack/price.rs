@@ -1,0 +1,183 @@
+//! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
+
+use super::lower_linear::diagonals;
+use super::packing::Packing;
+use crate::cost::{CostModel, Counts, LinearShape, ProductShape};
+use crate::error::PassError;
+use crate::he::select_params::key_ranges;
+use crate::options::CompileOptions;
+use crate::tensor::linear_form::Kernel;
+use chiffre_ir::layout::Layout;
+use chiffre_ir::program::{Flow, order, peak};
+use chiffre_ir::table::DiagTable;
+use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What a packing costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    /// Predicted time of a run on the whole batch, seconds.
+    pub seconds: f64,
+    /// Predicted peak memory, bytes.
+    pub bytes: usize,
+    /// Images that pass an instruction together.
+    pub tile: usize,
+}
+
+/// Counts of a table that do not depend on the level, and its rotations.
+#[derive(Clone, Debug)]
+struct TableShape {
+    shape: LinearShape,
+    taps: Vec<i64>,
+}
+
+/// Shape of a table, with no limbs yet.
+pub fn table_shape(t: &DiagTable) -> LinearShape {
+    let turned: Vec<_> = t.rows.iter().filter(|r| t.taps[r.tap as usize] != 0).collect();
+    let distinct = |rows: &mut dyn Iterator<Item = (u32, u32)>| rows.collect::<BTreeSet<_>>().len();
+    let cells = t.entries.chunk_by(|a, b| (a.row, a.output) == (b.row, b.output)).count();
+    LinearShape {
+        inputs: distinct(&mut t.rows.iter().map(|r| (r.operand, r.ct))),
+        rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
+        rows: turned.len(),
+        cells,
+        weight_words: if t.masks.is_empty() { 1 } else { 2 * t.period() },
+        outputs: t.outputs,
+        limbs: 0,
+        drop: 0,
+        alpha: 0,
+    }
+}
+
+/// Prices packings of one network; tables of equal support are built once.
+pub struct Pricer<'a> {
+    g: &'a TensorGraph,
+    opts: &'a CompileOptions,
+    cost: &'a CostModel,
+    kernels: Vec<Vec<Kernel>>,
+    supports: Vec<u64>,
+    tables: HashMap<(u64, Vec<Layout>), TableShape>,
+}
+
+impl<'a> Pricer<'a> {
+    /// For a graph of `input`, `linear_map`, `mul` and `square`.
+    pub fn new(g: &'a TensorGraph, opts: &'a CompileOptions, cost: &'a CostModel) -> Result<Self, PassError> {
+        let (mut kernels, mut supports) = (vec![], vec![]);
+        for n in &g.nodes {
+            let mut ks = vec![];
+            if let TensorOp::LinearMap { kernels, strides, origins, .. } = &n.op {
+                for (j, a) in n.args.iter().enumerate() {
+                    let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("choose-layout", &n.source, e.to_string()))?;
+                    ks.push(Kernel::dense(w, g.ty(*a).chw(), n.ty.chw(), strides[j], origins[j], [1, 1]));
+                }
+            }
+            let mut h = DefaultHasher::new();
+            for k in &ks {
+                (k.input, k.output, k.stride).hash(&mut h);
+                k.taps.iter().for_each(|(at, cells)| (at, cells.keys().collect::<Vec<_>>()).hash(&mut h));
+            }
+            kernels.push(ks);
+            supports.push(h.finish());
+        }
+        Ok(Pricer { g, opts, cost, kernels, supports, tables: HashMap::new() })
+    }
+
+    fn table(&mut self, v: usize, layouts: &[Layout]) -> TableShape {
+        let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
+        let key = (self.supports[v], used.iter().map(|l| (*l).clone()).chain([layouts[v].clone()]).collect());
+        let kernels = &self.kernels[v];
+        let build = || {
+            let t = diagonals(kernels, &used, &layouts[v]);
+            TableShape { shape: table_shape(&t), taps: t.taps.clone() }
+        };
+        self.tables.entry(key).or_insert_with(build).clone()
+    }
+
+    /// Prices of a packing for tiles of several sizes, smallest tile first. `most` is the number of special primes that fit.
+    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], primes: usize, most: usize) -> Vec<Price> {
+        let n = 1usize << packing.log_n;
+        let mut level = vec![primes; self.g.nodes.len()];
+        let mut ops: Vec<Op> = vec![];
+        let mut keys: HashMap<usize, BTreeSet<Option<i64>>> = HashMap::new();
+        let alpha = |limbs: usize| limbs.div_ceil(2).min(most.max(1));
+        for (v, node) in self.g.iter() {
+            let v = v.index();
+            let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(primes);
+            level[v] = limbs;
+            ops.push(match &node.op {
+                TensorOp::LinearMap { .. } => {
+                    level[v] = limbs.saturating_sub(1).max(1);
+                    let t = self.table(v, layouts);
+                    let turned = t.taps.iter().filter(|&&t| t != 0).map(|&t| Some(t));
+                    let alpha = if t.shape.rotated > 0 { alpha(limbs) } else { 0 };
+                    keys.entry(limbs).or_default().extend(turned);
+                    Op::Linear(LinearShape { limbs, drop: 1, alpha, ..t.shape })
+                }
+                TensorOp::Mul {} | TensorOp::Square {} => {
+                    let complex = layouts[v].complex.is_some();
+                    let keys = keys.entry(limbs).or_default();
+                    keys.insert(None);
+                    if complex {
+                        keys.insert(Some(0));
+                    }
+                    Op::Product(ProductShape { cts: layouts[v].unit_cts(), limbs, alpha: alpha(limbs), complex })
+                }
+                _ => Op::Input,
+            });
+        }
+        let used: Vec<usize> = keys.iter().filter(|(_, k)| !k.is_empty()).map(|(l, _)| *l).collect();
+        let ranges = key_ranges(&used, most.max(1));
+        let mut distinct: BTreeSet<([usize; 2], Option<i64>)> = BTreeSet::new();
+        for (limbs, set) in &keys {
+            distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
+        }
+        let key_words: usize = distinct.iter().map(|([limbs, alpha], _)| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) * n).sum();
+        let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
+        let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
+        let price = |tile: usize| {
+            let flow: Vec<Flow> = self.g.nodes.iter().zip(layouts).map(|(node, l)| flow_of(node, l, self.opts.batch, tile)).collect();
+            let counts: Counts = ops.iter().zip(&flow).map(|(op, f)| op.counts(n, f)).sum();
+            let working = peak(&order(&flow, &outputs), unit_bytes, |s| ops[s.node].scratch(n, s.units.len()));
+            Price { seconds: self.cost.time(counts, packing.log_n), bytes: working + 8 * key_words, tile }
+        };
+        let unit = layouts.first().map_or(1, Layout::unit_batch);
+        let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
+        self.opts.packing.tile.map_or(tiles.take(MOST_TILES).collect(), |t| vec![t]).into_iter().map(price).collect()
+    }
+}
+
+/// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
+const MOST_TILES: usize = 4;
+
+fn flow_of(node: &chiffre_ir::graph::Node<chiffre_ir::tensor::Tensor>, l: &Layout, images: usize, tile: usize) -> Flow {
+    Flow {
+        args: node.args.iter().map(|a| a.index()).collect(),
+        unit_bits: l.unit_bits(),
+        units: l.units_for(images),
+        together: (tile / l.unit_batch()).max(1),
+    }
+}
+
+enum Op {
+    Input,
+    Linear(LinearShape),
+    Product(ProductShape),
+}
+
+impl Op {
+    fn counts(&self, n: usize, f: &Flow) -> Counts {
+        match self {
+            Op::Input => Counts::default(),
+            Op::Linear(s) => s.counts(n as f64, f.units, f.together),
+            Op::Product(s) => s.counts(n as f64) * f.units as f64,
+        }
+    }
+    fn scratch(&self, n: usize, units: usize) -> usize {
+        match self {
+            Op::Input => 0,
+            Op::Linear(s) => s.scratch(n, units),
+            Op::Product(s) => s.scratch(n),
+        }
+    }
+}
