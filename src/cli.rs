@@ -33,7 +33,7 @@ pub enum Command {
     Encrypt(EncryptArgs),
     /// Run a program on encrypted images; needs no secret key
     Run(RunArgs),
-    /// Decrypt the answers of a run
+    /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
     Decrypt(DecryptArgs),
     /// Run a program in the clear, with the noise model
     Simulate(SimulateArgs),

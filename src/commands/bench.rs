@@ -11,7 +11,7 @@ use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::{EvalKeySet, Session, server};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Time of each kind of instruction in the encrypted runs.
@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     pub classes: usize,
     /// Time per kind of instruction.
     pub times: OpTimes,
+    /// Images without an answer.
+    pub affected: BTreeSet<usize>,
 }
 
 /// Runs everything in one process and reports times, memory and agreement.
@@ -52,6 +54,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
 /// The report as a table, with the share of each kind of instruction.
 pub(super) fn table(out: &Outcome) -> String {
     let mut s = out.report.to_string();
+    if !out.affected.is_empty() {
+        s += &format!("\n  no answer for {}", report::ranges(&out.affected));
+    }
     let total: f64 = out.times.values().map(Duration::as_secs_f64).sum();
     for (op, t) in &out.times {
         s += &format!("\n  {op:<10} {:8.2} s  {:4.1} %", t.as_secs_f64(), 100.0 * t.as_secs_f64() / total.max(1e-9));
@@ -90,7 +95,8 @@ pub(super) fn encrypted_run(
     let per: usize = images.shape.iter().product();
     let batch = p.header.batch;
     let (mut encrypt_s, mut run_s, mut decrypt_s) = (0.0, 0.0, 0.0);
-    let mut answers = vec![];
+    let (mut answers, mut problems) = (vec![], vec![]);
+    let (mut first, mut affected) = (0, BTreeSet::new());
     let mut times = OpTimes::new();
     let steps: usize = images.pixels.chunks(per * batch).map(|c| (c.len() / per).div_ceil(session.micro_batch()) * p.nodes.len()).sum();
     let mut bar = Progress::new(mode, "running", steps as u64);
@@ -109,11 +115,17 @@ pub(super) fn encrypted_run(
         let result = result.map_err(super::runtime_error)?;
         run_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        answers.extend(client.decrypt(&session, &result).map_err(super::runtime_error)?);
+        let decrypted = client.decrypt(&session, &result).map_err(super::runtime_error)?;
         decrypt_s += at.elapsed().as_secs_f64();
+        // Reports number the images of their own batch.
+        problems.extend(report::without_answer(&decrypted.report).into_iter().map(|line| format!("batch {}: {line}", first / batch)));
+        affected.extend(decrypted.report.affected().iter().map(|i| first + i));
+        first += decrypted.report.images;
+        answers.extend(decrypted.logits);
     }
     bar.finish();
-    let comparison = report::compare(&answers, &clear, classes)?;
+    problems.iter().for_each(|line| eprintln!("{line}"));
+    let comparison = report::compare(&answers, &clear, classes, &affected)?;
     let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
     let report = BenchReport {
         model: name.into(),
@@ -139,6 +151,7 @@ pub(super) fn encrypted_run(
         top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
         predicted_run_s: p.header.predicted_us as f64 / 1e6 * images.n.div_ceil(batch) as f64,
         predicted_peak_bytes: p.header.predicted_bytes as u64,
+        images_without_answer: affected.len(),
     };
-    Ok(Outcome { report, answers, reference: clear, classes, times })
+    Ok(Outcome { report, answers, reference: clear, classes, times, affected })
 }
