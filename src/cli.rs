@@ -33,7 +33,7 @@ pub enum Command {
     Encrypt(EncryptArgs),
     /// Run a program on encrypted images; needs no secret key
     Run(RunArgs),
-    /// Decrypt the answers of a run
+    /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
     Decrypt(DecryptArgs),
     /// Run a program in the clear, with the noise model
     Simulate(SimulateArgs),
@@ -41,6 +41,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Compile, encrypt, run, decrypt and check a shipped model; no input needed
     Demo(DemoArgs),
+    /// Measure this machine's unit times for the cost model (half a minute)
+    CalibrateMachine(CalibrateArgs),
     /// List the compiler's passes, or describe one
     Passes(PassesArgs),
 }
@@ -54,6 +56,9 @@ pub struct CompilerArgs {
     /// Memory the run may take: 16GiB, 4096MiB or bytes [default: no limit]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
+    /// Unit times written by `calibrate-machine` [default: two Zen 4 cores]
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// Images that activation ranges are measured on
     #[arg(long, value_name = "DATA")]
     pub calibrate: Option<PathBuf>,
@@ -231,6 +236,9 @@ pub struct RunArgs {
     /// Memory the run may take: 16GiB, 4096MiB or bytes [default: no limit]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
+    /// Least time between two checkpoints; 0 makes one after every step that leaves little behind
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub checkpoint_every: u64,
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
@@ -315,6 +323,17 @@ pub struct BenchArgs {
     #[command(flatten)]
     /// `--progress`.
     pub progress: ProgressArgs,
+}
+
+/// Arguments of `calibrate-machine`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Where to write the figures [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
 }
 
 /// Arguments of `demo`.

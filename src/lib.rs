@@ -4,6 +4,7 @@
 //! images, [`report`] writes results. Everything cryptographic or about graphs lives in the crates below.
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod cli;
 pub mod commands;
 pub mod data;

@@ -6,6 +6,7 @@ use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
 use chiffre_frontend::Model;
 use chiffre_ir::program::{Program, ProgramHeader};
+use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
@@ -32,6 +33,8 @@ impl ParameterFacts for CkksFacts {
 pub struct Request {
     /// Options of the passes.
     pub options: CompileOptions,
+    /// Unit times of the machine that will run the program.
+    pub cost: CostModel,
     /// Pipeline spec; the default if absent.
     pub passes: Option<String>,
     /// Names of passes after which the IR is wanted.
@@ -58,6 +61,14 @@ pub struct Compiled {
 /// # Errors
 /// Unsupported networks, specs and parameters as input errors that name node and pass; a program over the memory budget.
 pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
+    compile_graph(&model.graph, &model.digest.to_string(), request)
+}
+
+/// Compiles a verified tensor graph; `digest` names where it comes from.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Result<Compiled, Error> {
     let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT)).map_err(Error::input)?;
     if let Some(unknown) = request.dump_after.iter().find(|d| !pipeline.steps.iter().any(|s| s.pass.name == **d)) {
         return Err(Error::input(format!("--dump-ir after:{unknown}: no such pass in the pipeline")));
@@ -65,9 +76,9 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     if pipeline.steps.last().map(|s| s.pass.name) != Some("schedule") {
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
     }
-    let cost = CostModel::default();
+    let cost = request.cost;
     let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
-    let state = State { tensor: Some(model.graph.clone().into_inner()), ..State::default() };
+    let state = State { tensor: Some(graph.clone()), ..State::default() };
     let (mut dumps, mut times) = (vec![], vec![]);
     let state = pipeline
         .run(state, &cx, |step, state, time| {
@@ -88,7 +99,7 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
         batch: request.options.batch,
         tile: state.layouts.as_ref().map_or(request.options.batch, |l| l.tile),
         normalisation: request.normalisation.clone(),
-        model: model.digest.to_string(),
+        model: digest.to_string(),
         predicted_bytes: 0,
         predicted_us: 0,
     };
@@ -107,7 +118,7 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     {
         let need = crate::report::human_bytes(program.header.predicted_bytes as u64);
         return Err(Error::input(format!(
-            "the program needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
+            "the leanest plan found needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
             crate::report::human_bytes(budget as u64)
         )));
     }

@@ -29,6 +29,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     what: String,
     total: u64,
+    /// Done before the start.
+    skipped: u64,
     start: Instant,
     view: View,
 }
@@ -49,12 +51,12 @@ impl Progress {
             ProgressMode::Auto if std::io::stderr().is_terminal() => View::Bar(bar(what, total)),
             ProgressMode::Auto | ProgressMode::Plain => View::Plain { last: start },
         };
-        Progress { what: what.to_owned(), total, start, view }
+        Progress { what: what.to_owned(), total, skipped: 0, start, view }
     }
 
     /// `done` of the steps are finished.
     pub fn set(&mut self, done: u64) {
-        let line = line(&self.what, done, self.total, self.start.elapsed());
+        let line = line(&self.what, [self.skipped, done, self.total], self.start.elapsed());
         match &mut self.view {
             View::Bar(bar) => bar.set_position(done),
             View::Plain { last } if last.elapsed() >= PLAIN_EVERY => {
@@ -96,8 +98,15 @@ impl RunProgress {
 
     /// A step is done.
     pub fn step(&mut self, event: &Event) {
+        if let Some(w) = &event.warning {
+            tracing::warn!("{w}");
+        }
         self.done += self.unit_us[event.instruction] * event.units.len() as f64;
-        self.inner.set(self.done as u64);
+        if event.skipped {
+            self.inner.skipped = self.done as u64;
+        } else {
+            self.inner.set(self.done as u64);
+        }
     }
 
     /// Ends the display.
@@ -113,8 +122,8 @@ fn bar(what: &str, total: u64) -> ProgressBar {
     bar.with_prefix(what.to_owned())
 }
 
-fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
-    let left = elapsed.as_secs_f64() * (total.saturating_sub(done)) as f64 / done.max(1) as f64;
+fn line(what: &str, [skipped, done, total]: [u64; 3], elapsed: Duration) -> String {
+    let left = elapsed.as_secs_f64() * (total.saturating_sub(done)) as f64 / done.saturating_sub(skipped).max(1) as f64;
     let percent = 100.0 * done as f64 / total.max(1) as f64;
     format!("{what}: {percent:.0} % after {:.1} s, about {left:.1} s left", elapsed.as_secs_f64())
 }
@@ -125,7 +134,7 @@ mod tests {
 
     #[test]
     fn plain_lines_tell_what_is_left() {
-        assert_eq!(line("running", 5, 20, Duration::from_secs(2)), "running: 25 % after 2.0 s, about 6.0 s left");
-        assert_eq!(line("running", 20, 20, Duration::from_secs(2)), "running: 100 % after 2.0 s, about 0.0 s left");
+        assert_eq!(line("running", [0, 5, 20], Duration::from_secs(2)), "running: 25 % after 2.0 s, about 6.0 s left");
+        assert_eq!(line("running", [0, 20, 20], Duration::from_secs(2)), "running: 100 % after 2.0 s, about 0.0 s left");
     }
 }

@@ -1,10 +1,12 @@
 //! Results: the bench report, comparison of logits, the logits file, memory of the process.
 
 use crate::Error;
+use chiffre_runtime::client::Report as DecryptionReport;
 use ndarray::ArrayView2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -49,9 +51,9 @@ pub struct BenchReport {
     pub amortized_s_per_image: f64,
     /// Peak resident memory of the whole process.
     pub peak_rss_bytes: u64,
-    /// Share of images, in [0, 1], whose best class is that of the clear ONNX run.
+    /// Share of images, in [0, 1], whose best class is that of the clear ONNX run; images without an answer disagree.
     pub agreement: f64,
-    /// Largest absolute difference of a logit from the clear ONNX run.
+    /// Largest absolute difference of a logit from the clear ONNX run, over images with an answer.
     pub max_abs_logit_error: f64,
     /// Share of images, in [0, 1], whose best class is the label; null without labels.
     pub top1: Option<f64>,
@@ -59,6 +61,13 @@ pub struct BenchReport {
     pub predicted_run_s: f64,
     /// The memory plan's peak.
     pub predicted_peak_bytes: u64,
+    /// Images without an answer: their ciphertexts are damaged or their logits implausible. Left out when there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub images_without_answer: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl BenchReport {
@@ -93,6 +102,9 @@ impl fmt::Display for BenchReport {
         let (peak, predicted) = (human_bytes(self.peak_rss_bytes), human_bytes(self.predicted_peak_bytes));
         row("peak memory", format!("{peak} (predicted {predicted})"))?;
         row("agreement", format!("{:.2} %, largest logit error {:.3e}", 100.0 * self.agreement, self.max_abs_logit_error))?;
+        if self.images_without_answer > 0 {
+            row("NO ANSWER", format!("{} of {} images, which count as disagreeing", self.images_without_answer, self.images))?;
+        }
         match self.top1 {
             Some(top1) => row("top-1", format!("{:.2} %", 100.0 * top1)),
             None => Ok(()),
@@ -105,22 +117,59 @@ impl fmt::Display for BenchReport {
 pub struct Comparison {
     /// Share of rows, in [0, 1], with the same best class.
     pub agreement: f64,
-    /// Largest absolute difference; NaN when any value is.
+    /// Largest absolute difference over rows with an answer; NaN when any of their values is, or when there is no such row.
     pub max_abs_error: f64,
 }
 
-/// Compares two lists of rows of `classes` logits each. Lists of different or wrong lengths are a failed computation.
-pub fn compare(answers: &[f32], reference: &[f32], classes: usize) -> Result<Comparison, Error> {
+/// Compares two lists of rows of `classes` logits each; rows in `without_answer` disagree whatever they hold. Lists of different or wrong
+/// lengths are a failed computation.
+pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answer: &BTreeSet<usize>) -> Result<Comparison, Error> {
     if answers.len() != reference.len() || classes == 0 || answers.is_empty() || !answers.len().is_multiple_of(classes) {
         let (a, r) = (answers.len(), reference.len());
         return Err(Error::failed(format!("{a} logits cannot be compared with {r} in rows of {classes}")));
     }
     let rows = answers.len() / classes;
-    let pairs = answers.chunks_exact(classes).zip(reference.chunks_exact(classes));
-    let same = pairs.filter(|(a, r)| argmax(a).is_some() && argmax(a) == argmax(r)).count();
-    let errors = answers.iter().zip(reference).map(|(&a, &r)| (f64::from(a) - f64::from(r)).abs());
+    let mut pairs: Vec<_> = answers.chunks_exact(classes).zip(reference.chunks_exact(classes)).enumerate().collect();
+    pairs.retain(|(i, _)| !without_answer.contains(i));
+    if pairs.is_empty() {
+        return Ok(Comparison { agreement: 0.0, max_abs_error: f64::NAN });
+    }
+    let same = pairs.iter().filter(|(_, (a, r))| argmax(a).is_some() && argmax(a) == argmax(r)).count();
+    let errors = pairs.iter().flat_map(|(_, (a, r))| a.iter().zip(*r)).map(|(&a, &r)| (f64::from(a) - f64::from(r)).abs());
     let max_abs_error = errors.fold(0.0, |most: f64, e| if e.is_nan() || most.is_nan() { f64::NAN } else { most.max(e) });
     Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error })
+}
+
+/// What to tell about images without an answer, one line per reason; nothing if all have one.
+pub fn without_answer(report: &DecryptionReport) -> Vec<String> {
+    let mut lines = vec![];
+    if !report.lost.is_empty() {
+        let (rms, peak) = report.ciphertexts.iter().fold((0.0, 0.0), |(r, p): (f64, f64), c| (r.max(c.spread.rms), p.max(c.spread.peak)));
+        lines.push(format!(
+            "no answer for {}: {} of their ciphertexts hold values out of range (rms {rms:.3}, peak {peak:.3} of the modulus; noise has 0.289, 0.500)",
+            ranges(&report.lost),
+            report.ciphertexts.len(),
+        ));
+    }
+    if !report.implausible.is_empty() {
+        let largest = report.implausible.values().fold(0.0, |m: f64, v| m.max(*v));
+        let images = report.implausible.keys().copied().collect();
+        lines.push(format!("no answer for {}: implausible logits, up to {largest:.3e}", ranges(&images)));
+    }
+    lines
+}
+
+/// `image 3`, `images 0-31, 40, 42-43`.
+pub fn ranges(images: &BTreeSet<usize>) -> String {
+    let mut runs: Vec<(usize, usize)> = vec![];
+    for &i in images {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == i => *last = i,
+            _ => runs.push((i, i)),
+        }
+    }
+    let text: Vec<String> = runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") }).collect();
+    format!("image{} {}", if images.len() == 1 { "" } else { "s" }, text.join(", "))
 }
 
 /// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no number.
@@ -198,15 +247,32 @@ mod tests {
 
     #[test]
     fn comparison_counts_rows() {
-        let c = compare(&[1.0, 2.0, 5.0, 4.0], &[1.0, 2.5, 4.0, 5.0], 2).unwrap();
+        let none = BTreeSet::new();
+        let c = compare(&[1.0, 2.0, 5.0, 4.0], &[1.0, 2.5, 4.0, 5.0], 2, &none).unwrap();
         assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 1.0 });
-        assert!(compare(&[f32::NAN, 1.0], &[0.0, 1.0], 2).unwrap().max_abs_error.is_nan());
-        assert_eq!(compare(&[f32::NAN], &[f32::NAN], 1).unwrap().agreement, 0.0);
+        assert!(compare(&[f32::NAN, 1.0], &[0.0, 1.0], 2, &none).unwrap().max_abs_error.is_nan());
+        assert_eq!(compare(&[f32::NAN], &[f32::NAN], 1, &none).unwrap().agreement, 0.0);
         for (a, r, classes) in [(4, 2, 2), (3, 3, 2), (0, 0, 2), (2, 2, 0)] {
-            assert_eq!(compare(&vec![0.0; a], &vec![0.0; r], classes).unwrap_err().exit_code(), 1);
+            assert_eq!(compare(&vec![0.0; a], &vec![0.0; r], classes, &none).unwrap_err().exit_code(), 1);
         }
         assert_eq!(top1(&[1.0, 2.0, 5.0, 4.0], &[1, 1], 2), Some(0.5));
         assert_eq!(top1(&[1.0, 2.0], &[1, 1], 2), None);
+    }
+
+    #[test]
+    fn images_without_answer_disagree_and_are_not_measured() {
+        let (answers, clear) = ([f32::NAN, f32::NAN, 5.0, 4.0], [1.0, 2.5, 5.0, 4.5]);
+        let c = compare(&answers, &clear, 2, &BTreeSet::from([0])).unwrap();
+        assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 0.5 });
+        let all = compare(&answers, &clear, 2, &BTreeSet::from([0, 1])).unwrap();
+        assert!(all.agreement == 0.0 && all.max_abs_error.is_nan());
+    }
+
+    #[test]
+    fn images_are_listed_as_ranges() {
+        assert_eq!(ranges(&BTreeSet::from([3])), "image 3");
+        assert_eq!(ranges(&(0..32).chain([40]).chain(42..44).collect()), "images 0-31, 40, 42-43");
+        assert!(without_answer(&DecryptionReport::default()).is_empty());
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn report() -> BenchReport {
         top1: None,
         predicted_run_s: 2.5,
         predicted_peak_bytes: 900 << 20,
+        images_without_answer: 0,
     }
 }
 

@@ -1,15 +1,16 @@
 //! The data-path page shows what the compiler really prints.
 
 use chiffre::pipeline::{Request, compile};
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{CompileOptions, PackingWish};
 use std::path::Path;
 
 #[test]
 fn data_path_page_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let model = chiffre_frontend::load(&root.join("models/tiny_cnn.onnx")).unwrap();
-    let compiled =
-        compile(&model, &Request { options: CompileOptions { batch: 128, ..CompileOptions::default() }, ..Request::default() }).unwrap();
+    let packing = PackingWish { phases: Some([0, 0]), fill: Some(0), ..PackingWish::default() };
+    let options = CompileOptions { batch: 128, packing, ..CompileOptions::default() };
+    let compiled = compile(&model, &Request { options, ..Request::default() }).unwrap();
     let mut real = chiffre_ir::text::print(&compiled.program);
     compiled.stages.values().for_each(|s| real += s);
     let page = std::fs::read_to_string(root.join("docs/data-path.md")).unwrap();

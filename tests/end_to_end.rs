@@ -105,8 +105,13 @@ fn tiny_cnn_complex_slots_partial_batch() {
 }
 
 #[test]
-fn tiny_resnet_several_micro_batches() {
+fn tiny_resnet_several_units() {
     apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70);
+}
+
+#[test]
+fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
+    apart("tiny_resnet.onnx", "tiny3_test.npz", 200, 120);
 }
 
 #[test]

@@ -72,6 +72,11 @@ impl Array {
     }
 }
 
+/// BLAKE3 digest of some bytes, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
 /// A constant: its data may be absent in a graph that was parsed from text.
 #[derive(Clone, Debug)]
 pub struct Const {

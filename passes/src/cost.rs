@@ -185,9 +185,13 @@ impl Default for CostModel {
 impl CostModel {
     /// Wall time of counted work, seconds.
     pub fn time(&self, c: Counts, log_n: usize) -> f64 {
+        self.parts(c, log_n).iter().sum()
+    }
+    /// Wall time of each kind of counted work, seconds: transforms, weights, conversions, inner products, passes, expansion.
+    pub fn parts(&self, c: Counts, log_n: usize) -> [f64; 6] {
         let n = (1u64 << log_n) as f64;
         let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);
-        let words = c.mac * self.mac + c.convert * self.convert + c.words * self.word + c.passes * self.pass + c.expand * self.expand;
-        (c.ntt * ntt + words) / self.threads
+        [c.ntt * ntt, c.mac * self.mac, c.convert * self.convert, c.words * self.word, c.passes * self.pass, c.expand * self.expand]
+            .map(|t| t / self.threads)
     }
 }

@@ -17,6 +17,8 @@ pub const RESULT_KIND: &str = "encrypted-result";
 pub struct Batch {
     /// Name of the secret key.
     pub id: KeyId,
+    /// Digest of the file that the batch was read from.
+    pub digest: Option<String>,
     /// Number of images.
     pub images: usize,
     /// `[unit][ciphertext]`.
@@ -90,7 +92,7 @@ impl Batch {
             let list: Result<Vec<_>, _> = polys.into_iter().zip(seeds.chunks_exact(32)).map(one).collect();
             cts.push(list.map_err(|e| r.error(format!("unit {m}: {e}")))?);
         }
-        Ok(Batch { id, images, cts })
+        Ok(Batch { id, digest: Some(r.digest().to_string()), images, cts })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod client;
 mod cts;
 mod error;
 mod eval_keys;
+pub mod journal;
 mod params;
 pub mod server;
 

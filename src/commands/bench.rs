@@ -9,10 +9,9 @@ use crate::report::{self, BenchReport};
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_passes::cost::CostModel;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::{EvalKeySet, Session, server};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Time of each kind of instruction in the encrypted runs.
@@ -30,6 +29,8 @@ pub(super) struct Outcome {
     pub classes: usize,
     /// Time per kind of instruction.
     pub times: OpTimes,
+    /// Images without an answer.
+    pub affected: BTreeSet<usize>,
 }
 
 /// Runs everything in one process and reports times, memory and agreement.
@@ -53,6 +54,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
 /// The report as a table, with the share of each kind of instruction.
 pub(super) fn table(out: &Outcome) -> String {
     let mut s = out.report.to_string();
+    if !out.affected.is_empty() {
+        s += &format!("\n  no answer for {}", report::ranges(&out.affected));
+    }
     let total: f64 = out.times.values().map(Duration::as_secs_f64).sum();
     for (op, t) in &out.times {
         s += &format!("\n  {op:<10} {:8.2} s  {:4.1} %", t.as_secs_f64(), 100.0 * t.as_secs_f64() / total.max(1e-9));
@@ -91,7 +95,8 @@ pub(super) fn encrypted_run(
     let per: usize = images.shape.iter().product();
     let batch = p.header.batch;
     let (mut encrypt_s, mut run_s, mut decrypt_s) = (0.0, 0.0, 0.0);
-    let mut answers = vec![];
+    let (mut answers, mut problems) = (vec![], vec![]);
+    let (mut first, mut affected) = (0, BTreeSet::new());
     let mut times = OpTimes::new();
     let sizes: Vec<usize> = images.pixels.chunks(per * batch).map(|c| c.len() / per).collect();
     let mut bar = RunProgress::new(mode, p, &sizes);
@@ -100,7 +105,7 @@ pub(super) fn encrypted_run(
         let encrypted = client.encrypt(&session, chunk, chunk.len() / per).map_err(super::runtime_error)?;
         encrypt_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        let result = server::run(&session, key_id, &keys, &encrypted, |event| {
+        let result = server::run(&session, key_id, &keys, &encrypted, None, |event| {
             *times.entry(event.op).or_default() += event.time;
             tracing::info!(op = event.op, node = event.source, units = ?event.units, ms = event.time.as_millis() as u64, "step");
             bar.step(event);
@@ -108,11 +113,17 @@ pub(super) fn encrypted_run(
         let result = result.map_err(super::runtime_error)?;
         run_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        answers.extend(client.decrypt(&session, &result).map_err(super::runtime_error)?);
+        let decrypted = client.decrypt(&session, &result).map_err(super::runtime_error)?;
         decrypt_s += at.elapsed().as_secs_f64();
+        // Reports number the images of their own batch.
+        problems.extend(report::without_answer(&decrypted.report).into_iter().map(|line| format!("batch {}: {line}", first / batch)));
+        affected.extend(decrypted.report.affected().iter().map(|i| first + i));
+        first += decrypted.report.images;
+        answers.extend(decrypted.logits);
     }
     bar.finish();
-    let comparison = report::compare(&answers, &clear, classes)?;
+    problems.iter().for_each(|line| eprintln!("{line}"));
+    let comparison = report::compare(&answers, &clear, classes, &affected)?;
     let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
     let report = BenchReport {
         model: name.into(),
@@ -136,8 +147,9 @@ pub(super) fn encrypted_run(
         agreement: comparison.agreement,
         max_abs_logit_error: comparison.max_abs_error,
         top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
-        predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &CostModel::default(), n)).sum(),
+        predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost, n)).sum(),
         predicted_peak_bytes: sizes.iter().map(|&n| pipeline::memory_plan(p, n).peak() as u64).max().unwrap_or(0),
+        images_without_answer: affected.len(),
     };
-    Ok(Outcome { report, answers, reference: clear, classes, times })
+    Ok(Outcome { report, answers, reference: clear, classes, times, affected })
 }

@@ -3,7 +3,7 @@
 use crate::cli::{DecryptArgs, EncryptArgs};
 use crate::{Error, data, report};
 use chiffre_runtime::ResultBatch;
-use chiffre_runtime::client::ClientKey;
+use chiffre_runtime::client::{ClientKey, Decrypted};
 
 /// Encrypts images.
 pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
@@ -17,20 +17,31 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
     super::print(format!("{} images in {} ciphertexts", images.n, batch.cts.iter().map(Vec::len).sum::<usize>()))
 }
 
-/// Decrypts logits and writes them.
+/// Decrypts logits and writes them. Images without an answer get NaN and are named on stderr, and the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret).map_err(super::runtime_error)?;
     let result = ResultBatch::load(&session, &args.input).map_err(super::runtime_error)?;
-    let logits = key.decrypt(&session, &result).map_err(super::runtime_error)?;
+    let Decrypted { logits, report } = key.decrypt(&session, &result).map_err(super::runtime_error)?;
     let classes = logits.len() / result.images.max(1);
     report::write_logits(&args.output, &logits, classes)?;
+    let affected = report.affected();
     if let Some(k) = args.top {
         for (i, row) in logits.chunks(classes).enumerate() {
             let best: Vec<String> = report::top_k(row, k.get()).iter().map(|(c, v)| format!("{c} ({v:.3})")).collect();
-            super::print(format!("{i}: {}", best.join(", ")))?;
+            super::print(format!("{i}: {}", if affected.contains(&i) { "no answer".into() } else { best.join(", ") }))?;
         }
     }
-    Ok(())
+    if affected.is_empty() {
+        return Ok(());
+    }
+    report::without_answer(&report).iter().for_each(|line| eprintln!("{line}"));
+    Err(Error::failed(format!(
+        "{} of {} images have no answer (NaN in {}); the others are not affected. One image whose activations leave the range takes with \
+         it all that share its ciphertexts: the clear model shows which, and the others can be run again without it",
+        affected.len(),
+        result.images,
+        args.output.display()
+    )))
 }

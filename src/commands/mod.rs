@@ -39,7 +39,16 @@ fn dispatch(command: Command) -> Result<(), Error> {
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Demo(args) => demo::demo(&args),
+        Command::CalibrateMachine(args) => calibrate(&args),
     }
+}
+
+/// Measures the machine.
+fn calibrate(args: &crate::cli::CalibrateArgs) -> Result<(), Error> {
+    set_threads(&args.threads)?;
+    let text = crate::calibrate::text(&crate::calibrate::measure(args.threads.get())?)?;
+    let Some(path) = &args.output else { return print(text) };
+    std::fs::write(path, text + "\n").map_err(|source| Error::Io { context: format!("cannot write {}", path.display()), source })
 }
 
 /// Loads a program file and builds its context.
@@ -92,6 +101,7 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
     };
     Ok(crate::pipeline::Request {
         options,
+        cost: args.machine.as_deref().map_or(Ok(chiffre_passes::cost::CostModel::default()), crate::calibrate::load)?,
         passes: args.passes.clone(),
         dump_after: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
@@ -122,7 +132,7 @@ fn data_options(
 }
 
 /// An error of the runtime with the right exit code.
-fn runtime_error(e: chiffre_runtime::RuntimeError) -> Error {
+pub(crate) fn runtime_error(e: chiffre_runtime::RuntimeError) -> Error {
     if e.is_user_error() { Error::input(e) } else { Error::failed(e) }
 }
 

@@ -4,7 +4,10 @@ use crate::Error;
 use crate::cli::RunArgs;
 use crate::progress::RunProgress;
 use crate::report::human_bytes;
+use chiffre_runtime::journal::{Journal, Policy};
+use chiffre_runtime::server::Checkpoints;
 use chiffre_runtime::{Batch, EvalKeySet, server};
+use std::time::Duration;
 
 /// Runs a program on encrypted images.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
@@ -23,8 +26,22 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     let batch = Batch::load(&session, &args.input).map_err(super::runtime_error)?;
     let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval).map_err(super::runtime_error)?;
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
-    let result = server::run(&session, id, &keys, &batch, |event| bar.step(event));
+    let mut opened = server::open_journal(&session, &batch, &Journal::directory(&args.output)).map_err(super::runtime_error)?;
+    if let Some(warning) = &opened.warning {
+        tracing::warn!("{warning}");
+    }
+    if let Some(r) = &opened.resume {
+        eprintln!("going on with step {} of an interrupted run", r.step + 1);
+    }
+    let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
+    if args.checkpoint_every == 0 {
+        policy.cost_factor = 0;
+    }
+    opened.journal = opened.journal.with_policy(policy);
+    let checkpoints = Checkpoints::new(&session, batch.images, &mut opened.journal, opened.resume.take());
+    let result = server::run(&session, id, &keys, &batch, Some(checkpoints), |event| bar.step(event));
     let result = result.map_err(super::runtime_error)?;
     bar.finish();
-    result.save(&session, &args.output).map_err(super::runtime_error)
+    result.save(&session, &args.output).map_err(super::runtime_error)?;
+    opened.journal.finish().map_err(super::runtime_error)
 }

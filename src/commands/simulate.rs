@@ -4,6 +4,7 @@ use crate::cli::SimulateArgs;
 use crate::{Error, data, report};
 use chiffre_ir::he::{He, Noise, interp};
 use chiffre_ir::text;
+use std::collections::BTreeSet;
 
 /// Runs a program in the clear, with the noise model: once without noise, once with, and compares.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
@@ -23,7 +24,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     };
     let noisy = interp(&g, &images.pixels, images.n, Some(&mut noise)).map_err(Error::input)?.swap_remove(0);
     let classes = exact.len() / images.n.max(1);
-    let c = report::compare(&noisy, &exact, classes)?;
+    let c = report::compare(&noisy, &exact, classes, &BTreeSet::new())?;
     let mut out = format!(
         "{} images: argmax with noise equals the exact one on {:.2} %, largest logit error {:.4}",
         images.n,

@@ -139,18 +139,30 @@ impl Encoder {
         Ok(Plaintext::from_integers(ring, &integer, scale.clone(), limbs))
     }
 
+    /// The integer coefficients of a plaintext, centred modulo the product of its first three limbs and rounded to doubles.
+    pub fn coefficients(&self, ring: &Ring, plaintext: &Plaintext) -> Vec<f64> {
+        crt::centred_coefficients(ring, &plaintext.poly)
+    }
+
     /// The slots of a plaintext whose coefficients are below half the product of its first three limbs.
     ///
     /// Coefficients are lifted exactly; the relative precision is that of the transform, about `2^-49` of the largest
     /// slot.
     pub fn decode(&self, ring: &Ring, plaintext: &Plaintext) -> Vec<Complex64> {
-        let mut coefficients = crt::centred_coefficients(ring, &plaintext.poly);
-        let factor = plaintext.scale.to_f64();
-        for c in &mut coefficients {
-            *c /= factor;
-        }
-        let half = ring.n / 2;
-        let mut work: Vec<Complex64> = (0..half).map(|k| Complex64::new(coefficients[k], coefficients[k + half])).collect();
+        self.slots_of(&self.coefficients(ring, plaintext), &plaintext.scale)
+    }
+
+    /// The slots of the polynomial with these N coefficients at `scale`: what [`decode`](Self::decode) does with
+    /// [`coefficients`](Self::coefficients).
+    ///
+    /// # Panics
+    /// If there are not N coefficients.
+    pub fn slots_of(&self, coefficients: &[f64], scale: &Scale) -> Vec<Complex64> {
+        let half = self.slots();
+        assert_eq!(coefficients.len(), 2 * half, "one coefficient for each power of X");
+        let factor = scale.to_f64();
+        let (re, im) = coefficients.split_at(half);
+        let mut work: Vec<Complex64> = re.iter().zip(im).map(|(&re, &im)| Complex64::new(re / factor, im / factor)).collect();
         self.transform.to_slots(&mut work);
         work
     }

@@ -10,7 +10,7 @@ mod steps;
 mod verify;
 
 pub use interp::interp;
-pub use steps::{Flow, MAX_STEPS, Step, order, peak};
+pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
 pub use verify::verify;
 
 use crate::consts::ConstId;

@@ -5,6 +5,7 @@
 //! what that layer reads is parked. Larger groups (up to the whole batch: layer by layer) share more work between units
 //! and need more memory.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Most steps of a schedule.
@@ -91,6 +92,18 @@ pub fn peak(steps: &[Step], unit_bytes: impl Fn(usize) -> usize, scratch: impl F
         live = live.saturating_sub(s.free.iter().map(|(v, _)| unit_bytes(*v)).sum());
     }
     most
+}
+
+/// The (value, unit) pairs that are live before each step, and after the last.
+pub fn live(steps: &[Step]) -> Vec<BTreeSet<(usize, usize)>> {
+    let mut now = BTreeSet::new();
+    let mut out = vec![now.clone()];
+    for s in steps {
+        now.extend(s.units.clone().map(|u| (s.node, u)));
+        now.retain(|v| !s.free.contains(v));
+        out.push(now.clone());
+    }
+    out
 }
 
 /// Lets each buffer end with the last step that reads it.

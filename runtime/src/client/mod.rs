@@ -1,5 +1,9 @@
 //! The data owner's half: keys, encryption, decryption. The only module that names secrets.
 
+mod check;
+
+pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Report, Spread};
+
 use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
 use crate::{Batch, ResultBatch, RuntimeError, Session};
 use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
@@ -71,28 +75,31 @@ impl ClientKey {
             let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
             cts.push(slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()?);
         }
-        Ok(Batch { id: self.id, images: n, cts })
+        Ok(Batch { id: self.id, digest: None, images: n, cts })
     }
-    /// Decrypts a result: `[n, outputs]`.
+    /// Decrypts a result, and says which of its images have no answer.
     ///
     /// # Errors
     /// A result under another key, or with another shape.
-    pub fn decrypt(&self, s: &Session, result: &ResultBatch) -> Result<Vec<f32>, RuntimeError> {
+    pub fn decrypt(&self, s: &Session, result: &ResultBatch) -> Result<Decrypted, RuntimeError> {
         if result.id != self.id {
             return Err(RuntimeError::Mismatch(format!("the result is under key {}, this is key {}", hex(&result.id), hex(&self.id))));
         }
         let decryptor = Decryptor::new(&s.context, &self.secret);
-        let layout = s.output()?.layout.unit();
-        let mut out = vec![];
-        let mut left = result.images;
-        for cts in &result.cts {
-            let k = left.min(layout.batch);
-            left -= k;
-            let slots: Result<Vec<_>, RuntimeError> = cts
-                .iter()
-                .map(|c| Ok(s.context.decode(&decryptor.decrypt(c).map_err(|e| RuntimeError::Mismatch(e.to_string()))?)))
-                .collect();
-            out.extend(layout.unpack(&slots?, k));
+        let (encoder, ring, ty) = (s.context.encoder(), s.context.ring(), s.output()?);
+        let q = ring.moduli.iter().take(ty.limbs.min(3)).map(|m| m.q as f64).product();
+        let limits = Limits { q, scale: s.value(&ty.scale) };
+        let layout = ty.layout.unit();
+        let mut out = Decrypted { logits: vec![], report: Report::default() };
+        for (m, cts) in result.cts.iter().enumerate() {
+            let one = |c| {
+                let plaintext = decryptor.decrypt(c).map_err(|e| RuntimeError::Mismatch(e.to_string()))?;
+                let coefficients = encoder.coefficients(ring, &plaintext);
+                Ok((Spread::of(&coefficients, q), encoder.slots_of(&coefficients, &plaintext.scale)))
+            };
+            let plain: Result<Vec<_>, RuntimeError> = cts.iter().map(one).collect();
+            let images = result.images.saturating_sub(out.report.images).min(layout.batch);
+            out.push(&limits, &layout, m, plain?, images);
         }
         Ok(out)
     }

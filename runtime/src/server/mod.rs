@@ -1,7 +1,10 @@
 //! The server's half: runs a program on ciphertexts with evaluation keys only.
 
+mod checkpoint;
 mod execute;
 mod prepare;
+
+pub use checkpoint::{Checkpoints, open_journal};
 
 use crate::{Batch, ResultBatch, RuntimeError, Session};
 use chiffre_ckks::bundle::PreparedKeys;
@@ -29,6 +32,10 @@ pub struct Event<'a> {
     pub source: &'a str,
     /// Time taken.
     pub time: Duration,
+    /// The step was done by the interrupted run that this one continues.
+    pub skipped: bool,
+    /// A checkpoint behind this step failed; the run goes on.
+    pub warning: Option<String>,
 }
 
 /// The ciphertexts of one unit.
@@ -36,7 +43,8 @@ type Bundle = Vec<[RnsPoly; 2]>;
 /// Live units by (value, unit).
 type Values = BTreeMap<(usize, usize), Bundle>;
 
-/// Runs the session's program on an encrypted batch: the steps of its schedule, for the units that hold images.
+/// Runs the session's program on an encrypted batch: the steps of its schedule, for the units that hold images. With `checkpoints`
+/// the run goes on where an interrupted one ended, and stores its live values from time to time.
 ///
 /// # Errors
 /// A batch under another key than `key_id`, or an instruction that fails; names the ONNX node.
@@ -45,6 +53,7 @@ pub fn run(
     key_id: crate::KeyId,
     keys: &PreparedKeys,
     batch: &Batch,
+    mut checkpoints: Option<Checkpoints>,
     mut progress: impl FnMut(&Event),
 ) -> Result<ResultBatch, RuntimeError> {
     if batch.id != key_id {
@@ -53,10 +62,17 @@ pub fn run(
     let p = s.program();
     let machine = execute::Machine { session: s, isa: Isa::detect(), keys, linears: prepare::linears(s)?, input: &batch.cts };
     let steps = p.steps(batch.images);
-    let mut values = Values::new();
+    let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
     for (i, step) in steps.iter().enumerate() {
-        let start = Instant::now();
-        machine.execute(step, &mut values)?;
+        let (start, skipped) = (Instant::now(), i < first);
+        if !skipped {
+            machine.execute(step, &mut values)?;
+        }
+        let time = start.elapsed();
+        let warning = match &mut checkpoints {
+            Some(c) if !skipped => c.after(i + 1, &values),
+            _ => None,
+        };
         let n = &p.nodes[step.node];
         progress(&Event {
             step: i,
@@ -65,7 +81,9 @@ pub fn run(
             units: step.units.clone(),
             op: chiffre_ir::graph::Op::info(&n.op).mnemonic,
             source: &n.source,
-            time: start.elapsed(),
+            time,
+            skipped,
+            warning,
         });
     }
     let scale = s.scale(&s.output()?.scale);

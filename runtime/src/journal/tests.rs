@@ -1,0 +1,295 @@
+use super::*;
+use chiffre_ckks::ring::primes::ntt_primes_below;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const STEPS: usize = 5;
+const N: usize = 64;
+
+fn ring() -> Ring {
+    Ring::new(6, &ntt_primes_below(49, 6, 3, &[]).expect("primes"), &[]).expect("ring")
+}
+
+/// Value v appears at step v, in two blocks of one to three ciphertexts and one to three limbs, and is live for two steps.
+fn live(step: usize) -> Option<Shapes> {
+    let keys = (step.saturating_sub(2)..step).flat_map(|v| [(v, 0), (v, 1)]);
+    (step <= STEPS).then(|| keys.map(|(v, b)| ((v, b), [1 + (v + b) % 3, 1 + v % 3])).collect())
+}
+
+fn value(key: Key) -> Vec<[RnsPoly; 2]> {
+    let [count, limbs] = live(key.0 + 1).expect("a step")[&key];
+    let poly = |i: usize| {
+        let mut p = RnsPoly::new_zero(N, limbs);
+        for row in 0..limbs {
+            p.row_mut(row).iter_mut().enumerate().for_each(|(k, w)| *w = (key.0 * 1000 + key.1 * 100 + i * 10 + row + k * 100_000) as u64);
+        }
+        p
+    };
+    (0..count).map(|i| [poly(2 * i), poly(2 * i + 1)]).collect()
+}
+
+fn values(step: usize) -> BTreeMap<Key, Vec<[RnsPoly; 2]>> {
+    live(step).expect("a step").into_keys().map(|k| (k, value(k))).collect()
+}
+
+fn binding() -> BTreeMap<String, String> {
+    ["program", "key-id", "input"].into_iter().map(|k| (k.to_string(), format!("{k} of this run"))).collect()
+}
+
+fn commit(j: &mut Journal, step: usize) -> Result<(), RuntimeError> {
+    let v = values(step);
+    j.commit(step, v.iter().map(|(k, v)| (*k, v.as_slice())))
+}
+
+fn open(dir: &Path) -> Result<Opened, RuntimeError> {
+    Journal::open(dir, &ring(), binding(), live)
+}
+
+/// Opens and checks that the state is that of one of these steps (0: from the beginning), with exact values and no other files.
+fn state(dir: &Path, allowed: &[usize]) -> Opened {
+    let o = open(dir).expect("opens");
+    assert_eq!(o.warning, None);
+    let step = o.resume.as_ref().map_or(0, |r| r.step);
+    assert!(allowed.contains(&step), "step {step}, expected one of {allowed:?}");
+    let mut want: BTreeSet<String> = BTreeSet::from([LOCK.to_string()]);
+    if let Some(r) = &o.resume {
+        assert!(r.values == values(step), "values of step {step}");
+        want.extend(r.values.keys().map(|k| value_name(*k)).chain([MANIFEST.to_string()]));
+    }
+    assert_eq!(names(dir).expect("listed").into_iter().collect::<BTreeSet<_>>(), want);
+    o
+}
+
+/// A folder with the state of step 3, and nobody in it.
+fn interrupted(parent: &Path) -> PathBuf {
+    let dir = parent.join("out.ct.partial-run");
+    let mut j = open(&dir).expect("opens").journal;
+    (1..=3).for_each(|s| commit(&mut j, s).expect("commits"));
+    dir
+}
+
+/// A gate that fails operation number `from` and, if it is a kill, all that follow; and the count of operations.
+fn gate(from: usize, kill: bool) -> (Gate, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let c = count.clone();
+    let gate = move |_: &Path| {
+        let i = c.fetch_add(1, Ordering::Relaxed);
+        if i == from || kill && i > from { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    };
+    (Box::new(gate), count)
+}
+
+#[test]
+fn a_run_goes_on_where_it_was() {
+    let tmp = tempfile::tempdir().expect("folder");
+    let dir = Journal::directory(&tmp.path().join("out.ct"));
+    assert!(dir.ends_with("out.ct.partial-run"));
+    for step in 1..=STEPS {
+        let mut j = state(&dir, &[step - 1]).journal;
+        commit(&mut j, step).expect("commits");
+    }
+    state(&dir, &[STEPS]).journal.finish().expect("removed");
+    assert!(!dir.exists());
+}
+
+#[test]
+fn a_kill_between_any_two_operations_leaves_the_old_or_the_new_state() {
+    let mut total = usize::MAX;
+    let mut k = 0;
+    while k <= total {
+        let tmp = tempfile::tempdir().expect("folder");
+        let dir = tmp.path().join("run");
+        let (g, count) = gate(k, true);
+        let mut done = 0;
+        let mut finished = false;
+        if let Ok(o) = Journal::open_with(&dir, &ring(), binding(), live, g) {
+            let mut j = o.journal;
+            while done < STEPS && commit(&mut j, done + 1).is_ok() {
+                done += 1;
+            }
+            if done == STEPS {
+                finished = j.finish().is_ok();
+            }
+        }
+        if finished {
+            total = count.load(Ordering::Relaxed);
+            assert!(!dir.exists());
+        } else if done == STEPS {
+            state(&dir, &[0, STEPS]);
+        } else {
+            // After a resume the rest can be done.
+            let mut j = state(&dir, &[done, done + 1]).journal;
+            (done + 2..=STEPS).for_each(|s| commit(&mut j, s).expect("commits"));
+            j.finish().expect("removed");
+            assert!(!dir.exists());
+        }
+        k += 1;
+    }
+    assert!(total > 50, "{total} operations");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for name in names(from).expect("listed") {
+        std::fs::copy(from.join(&name), to.join(&name)).expect("copied");
+    }
+}
+
+#[test]
+fn a_failed_operation_leaves_the_state_and_the_run_may_go_on() {
+    let mut k = 0;
+    loop {
+        let tmp = tempfile::tempdir().expect("folder");
+        let dir = tmp.path().join("run");
+        let (g, count) = gate(k, false);
+        k += 1;
+        let mut j = match Journal::open_with(&dir, &ring(), binding(), live, g) {
+            Ok(o) => o.journal,
+            Err(_) => open(&dir).expect("opens the second time").journal,
+        };
+        let (mut last, mut failures) = (0, 0);
+        for step in 1..=STEPS {
+            match commit(&mut j, step) {
+                Ok(()) => last = step,
+                Err(e) => {
+                    assert!(e.to_string().contains("run") && e.to_string().contains("no storage space"), "{e}");
+                    failures += 1;
+                    let other = tmp.path().join(format!("copy{step}"));
+                    copy(&dir, &other);
+                    state(&other, &[last, step]);
+                }
+            }
+        }
+        assert!(failures <= 1);
+        if failures == 0 || last == STEPS {
+            drop(j);
+            state(&dir, &[last]);
+        }
+        if count.load(Ordering::Relaxed) < k {
+            break;
+        }
+    }
+    assert!(k > 50, "{k} operations");
+}
+
+#[test]
+fn damage_is_noticed_and_the_run_starts_again() {
+    let tmp = tempfile::tempdir().expect("folder");
+    let good = interrupted(tmp.path());
+    for (i, name) in names(&good).expect("listed").into_iter().filter(|n| n != LOCK).enumerate() {
+        let bytes = std::fs::read(good.join(&name)).expect("read");
+        let at = bytes.len() * (i + 1) / 7;
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 4;
+        for (what, content) in [("flip", Some(flipped)), ("cut", Some(bytes[..at].to_vec())), ("empty", Some(vec![])), ("gone", None)] {
+            if name == MANIFEST && what == "gone" {
+                continue;
+            }
+            let dir = tmp.path().join(format!("{what}{i}"));
+            copy(&good, &dir);
+            match content {
+                Some(c) => std::fs::write(dir.join(&name), c).expect("written"),
+                None => std::fs::remove_file(dir.join(&name)).expect("removed"),
+            }
+            let o = open(&dir).expect("opens");
+            assert!(o.resume.is_none());
+            let warning = o.warning.expect("a warning");
+            assert!(warning.contains(&name) && warning.contains("from the beginning"), "{warning}");
+            assert_eq!(names(&dir).expect("listed"), [LOCK]);
+        }
+    }
+    state(&good, &[3]);
+}
+
+#[test]
+fn a_file_of_another_value_is_damage() {
+    let tmp = tempfile::tempdir().expect("folder");
+    let dir = interrupted(tmp.path());
+    std::fs::copy(dir.join(value_name((1, 0))), dir.join(value_name((2, 0)))).expect("copied");
+    assert!(open(&dir).expect("opens").warning.expect("a warning").contains("not the file that was committed"));
+}
+
+#[test]
+fn a_state_that_the_program_does_not_have_is_damage() {
+    let none = |_| None;
+    let fewer = |s| live(s).map(|mut m: Shapes| m.split_off(&(2, 0)));
+    let limbs = |s| live(s).map(|m| m.into_iter().map(|(k, [c, l])| (k, [c, l + 1])).collect());
+    let counts = |s| live(s).map(|m| m.into_iter().map(|(k, [c, l])| (k, [c + 1, l])).collect());
+    type Plan<'a> = &'a dyn Fn(usize) -> Option<Shapes>;
+    let plans: [(Plan, &str); 4] =
+        [(&none, "does not have"), (&fewer, "other values"), (&limbs, "expected U64"), (&counts, "ciphertexts, expected")];
+    for (plan, message) in plans {
+        let tmp = tempfile::tempdir().expect("folder");
+        let dir = interrupted(tmp.path());
+        let o = Journal::open(&dir, &ring(), binding(), plan).expect("opens");
+        assert!(o.resume.is_none() && o.warning.as_ref().is_some_and(|w| w.contains(message)), "{:?}", o.warning);
+    }
+}
+
+#[test]
+fn residues_out_of_range_are_damage() {
+    let tmp = tempfile::tempdir().expect("folder");
+    let dir = tmp.path().join("run");
+    let mut j = open(&dir).expect("opens").journal;
+    let mut v = values(1);
+    v.get_mut(&(0, 1)).expect("live")[0][1].row_mut(0)[5] = ring().moduli[0].q;
+    j.commit(1, v.iter().map(|(k, v)| (*k, v.as_slice()))).expect("commits");
+    drop(j);
+    assert!(open(&dir).expect("opens").warning.expect("a warning").contains("not below its modulus"));
+}
+
+#[test]
+fn the_journal_of_another_run_is_refused_and_kept() {
+    for other in ["program", "key-id", "input"] {
+        let tmp = tempfile::tempdir().expect("folder");
+        let dir = interrupted(tmp.path());
+        let mut b = binding();
+        b.insert(other.into(), "of that run".into());
+        let e = Journal::open(&dir, &ring(), b, live).expect_err("foreign");
+        assert!(matches!(e, RuntimeError::Mismatch(_)) && e.is_user_error());
+        let text = e.to_string();
+        assert!(text.contains(dir.to_str().expect("text")) && text.contains(other) && text.contains("remove the folder"), "{text}");
+        state(&dir, &[3]);
+    }
+}
+
+#[test]
+fn folders_in_use_or_of_somebody_else_are_left_alone() {
+    let tmp = tempfile::tempdir().expect("folder");
+    let dir = interrupted(tmp.path());
+    let first = state(&dir, &[3]);
+    assert!(open(&dir).expect_err("in use").to_string().contains("in use by another run"));
+    drop(first);
+    state(&dir, &[3]);
+    std::fs::write(dir.join("thesis.txt"), "years of work").expect("written");
+    assert!(open(&dir).expect_err("not ours").to_string().contains("thesis.txt"));
+    let file = tmp.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    assert!(open(&file).is_err());
+}
+
+#[test]
+fn commits_take_a_small_share_of_the_time() {
+    let policy = Policy::default();
+    let s = Duration::from_secs;
+    assert!(!policy.due(s(14), Duration::ZERO) && policy.due(s(15), Duration::ZERO));
+    assert!(!policy.due(s(49), s(2)) && policy.due(s(50), s(2)));
+    assert!(!policy.due(s(1 << 40), Duration::MAX));
+    // Steps of 1 s, commits of 3 s, for an hour: the first costs as much as any, the others a 26th at most.
+    let (mut now, mut last, mut cost, mut spent) = (s(0), s(0), s(0), s(0));
+    while now < s(3600) {
+        now += s(1);
+        if policy.due(now - last, cost) {
+            cost = s(3);
+            now += cost;
+            spent += cost;
+            last = now;
+        }
+    }
+    assert!(spent > s(100) && spent < s(3600 / 26 + 3), "{spent:?}");
+    let every_step = Policy { min_interval: Duration::ZERO, cost_factor: 0 };
+    assert!(every_step.due(Duration::ZERO, s(9)));
+    let tmp = tempfile::tempdir().expect("folder");
+    let j = open(&tmp.path().join("run")).expect("opens").journal;
+    assert!(!j.due() && j.with_policy(every_step).due());
+}

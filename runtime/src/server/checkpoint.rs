@@ -1,0 +1,64 @@
+//! Checkpoints of a run: when the live values go to its journal, and how an interrupted run goes on.
+
+use super::Values;
+use crate::eval_keys::binding;
+use crate::journal::{Journal, Opened, Resume, Shapes};
+use crate::{Batch, RuntimeError, Session};
+use chiffre_ir::program::live;
+use std::path::Path;
+
+/// Steps that a checkpoint waits for a moment with fewer live bytes.
+const PATIENCE: usize = 6;
+
+/// The journal of a run, and what an interrupted run left in it.
+#[derive(Debug)]
+pub struct Checkpoints<'a> {
+    journal: &'a mut Journal,
+    resume: Option<Resume>,
+    /// Bytes that are live before each step.
+    bytes: Vec<usize>,
+}
+
+/// Opens the journal in `dir` for a run of the session's program on a batch.
+///
+/// # Errors
+/// I/O errors, or a folder that belongs to another run.
+pub fn open_journal(s: &Session, batch: &Batch, dir: &Path) -> Result<Opened, RuntimeError> {
+    let p = s.program();
+    let steps = p.steps(batch.images);
+    let states = live(&steps);
+    let mut bound = binding(s, &batch.id);
+    bound.insert("input".into(), batch.digest.clone().unwrap_or_default());
+    // The meaning of a step's number is part of what must agree.
+    let order = steps.iter().map(|s| format!("{}.{}..{}", s.node, s.units.start, s.units.end)).collect::<Vec<_>>().join(" ");
+    bound.insert("order".into(), chiffre_ir::consts::digest(order.as_bytes()));
+    let shapes = |step: usize| -> Option<Shapes> {
+        let shape = |v: usize| [p.nodes[v].ty.layout.unit_cts(), p.nodes[v].ty.limbs];
+        Some(states.get(step)?.iter().map(|&(v, u)| ((v, u), shape(v))).collect())
+    };
+    Journal::open(dir, s.context.ring(), bound, shapes)
+}
+
+impl<'a> Checkpoints<'a> {
+    /// Checkpoints of a run on `images` images into a journal that [`open_journal`] opened.
+    pub fn new(s: &Session, images: usize, journal: &'a mut Journal, resume: Option<Resume>) -> Self {
+        let p = s.program();
+        let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
+        let bytes = live(&p.steps(images)).iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
+        Checkpoints { journal, resume, bytes }
+    }
+
+    /// The step to go on with, and the values live before it.
+    pub(super) fn resume(&mut self) -> Option<(usize, Values)> {
+        self.resume.take().map(|r| (r.step, r.values))
+    }
+
+    /// Before step `next`: commits the live values if it is time and no better moment is near. Says what went wrong, if something did.
+    pub(super) fn after(&mut self, next: usize, values: &Values) -> Option<String> {
+        let soon = &self.bytes[next..(next + PATIENCE).min(self.bytes.len())];
+        if !self.journal.due() || soon.iter().any(|b| *b < soon[0]) {
+            return None;
+        }
+        self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice()))).err().map(|e| format!("no checkpoint: {e}"))
+    }
+}

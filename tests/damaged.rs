@@ -1,0 +1,115 @@
+//! One image far out of range, encrypted and run for real: what it takes with it is named and has no answer, and nothing else is.
+//! Tiny rings (insecure, marked) keep it to seconds.
+
+use ndarray::{Array2, Array4};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+fn chiffre(dir: &Path, args: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chiffre")).current_dir(dir).args(args.split(' ')).output().expect("chiffre starts")
+}
+
+fn ok(dir: &Path, args: &str) -> Output {
+    let out = chiffre(dir, args);
+    assert!(out.status.success(), "chiffre {args}: {}", String::from_utf8_lossy(&out.stderr));
+    out
+}
+
+/// The shipped images, with the pixels of image `bad` multiplied by `factor`, as `images.npy`; and the clear model's logits.
+fn images(dir: &Path, model: &str, data: &str, count: usize, bad: usize, factor: f32) -> Array2<f32> {
+    let m = chiffre_frontend::load(&models().join(model)).unwrap();
+    let shape: [usize; 3] = m.input_shape.clone().try_into().unwrap();
+    let normalisation = m.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());
+    let options = chiffre::data::DataOptions { shape, normalisation, count: Some(count) };
+    let mut pixels = chiffre::data::load(&models().join(data), &options).unwrap().pixels;
+    let per: usize = shape.iter().product();
+    pixels[bad * per..(bad + 1) * per].iter_mut().for_each(|v| *v *= factor);
+    let clear = chiffre_frontend::Reference::load(&models().join(model)).unwrap().run(&pixels, count).unwrap();
+    let [c, h, w] = shape;
+    ndarray_npy::write_npy(dir.join("images.npy"), &Array4::from_shape_vec((count, c, h, w), pixels).unwrap()).unwrap();
+    let classes = clear.len() / count;
+    Array2::from_shape_vec((count, classes), clear).unwrap()
+}
+
+/// Compiles, encrypts `images.npy`, runs, and returns what `decrypt` said and wrote.
+fn run(dir: &Path, model: &str, batch: usize) -> (Output, Array2<f32>) {
+    let model = models().join(model);
+    ok(dir, &format!("compile {} -o p.chf --batch {batch} --log-n 11 --allow-insecure", model.display()));
+    ok(dir, "keygen p.chf --secret secret.key --eval eval.key --allow-insecure");
+    ok(dir, "encrypt p.chf --secret secret.key --input images.npy -o in.ct --allow-insecure");
+    ok(dir, "run p.chf --eval eval.key --input in.ct -o out.ct --allow-insecure --progress none");
+    let out = chiffre(dir, "decrypt p.chf --secret secret.key --input out.ct -o logits.npy --top 1 --allow-insecure");
+    (out, ndarray_npy::read_npy(dir.join("logits.npy")).unwrap())
+}
+
+/// Images in `lost` have NaN and are marked; all others agree with the clear model.
+fn only_these_are_lost(out: &Output, logits: &Array2<f32>, clear: &Array2<f32>, lost: impl Fn(usize) -> bool) {
+    let top = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(top.lines().count(), logits.nrows());
+    for ((i, (got, want)), line) in logits.rows().into_iter().zip(clear.rows()).enumerate().zip(top.lines()) {
+        assert_eq!(line == format!("{i}: no answer"), lost(i), "{line}");
+        if lost(i) {
+            assert!(got.iter().all(|v| v.is_nan()), "image {i}: {got}");
+        } else {
+            let error = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(error < 0.02, "image {i}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_wraps_takes_its_ciphertexts_and_no_more() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    // 32 images share ciphertexts; 40 is among the second 32. Its largest pixel is near the limit of 10^6.
+    let clear = images(dir, "tiny_resnet.onnx", "tiny3_test.npz", 70, 40, 3e5);
+    let (out, logits) = run(dir, "tiny_resnet.onnx", 70);
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{err}");
+    assert!(err.contains("no answer for images 32-63:") && err.contains("32 of 70 images"), "{err}");
+    only_these_are_lost(&out, &logits, &clear, |i| (32..64).contains(&i));
+}
+
+#[test]
+fn an_image_with_implausible_logits_is_reported_alone() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let clear = images(dir, "tiny_cnn.onnx", "tiny1_test.npz", 29, 5, 16.0);
+    let largest = clear.row(5).iter().fold(0.0, |m: f32, v| m.max(v.abs()));
+    assert!((16384.0..262144.0).contains(&largest), "{largest}: chosen beyond the limit, and far from wrapping");
+    let (out, logits) = run(dir, "tiny_cnn.onnx", 32);
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{err}");
+    assert!(err.contains("no answer for image 5: implausible logits") && !err.contains("out of range ("), "{err}");
+    only_these_are_lost(&out, &logits, &clear, |i| i == 5);
+}
+
+#[test]
+fn ordinary_images_report_nothing() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let clear = images(dir, "tiny_resnet.onnx", "tiny3_test.npz", 70, 40, 1.0);
+    let (out, logits) = run(dir, "tiny_resnet.onnx", 70);
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    only_these_are_lost(&out, &logits, &clear, |_| false);
+}
+
+#[test]
+fn bench_counts_images_without_answer_as_disagreeing() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    images(dir, "tiny_cnn.onnx", "tiny1_test.npz", 40, 35, 1e4);
+    let model = models().join("tiny_cnn.onnx");
+    let bench = format!("bench {} --data images.npy --log-n 11 --allow-insecure --progress none --json --batch", model.display());
+    let out = ok(dir, &format!("{bench} 32"));
+    let report: serde_json::Value = serde_json::from_str(String::from_utf8_lossy(&out.stdout).lines().last().unwrap()).unwrap();
+    // 32 of the first batch agree, the 8 of the second are lost.
+    assert_eq!((&report["agreement"], &report["images_without_answer"]), (&0.8.into(), &8.into()), "{report}");
+    assert!(report["max_abs_logit_error"].as_f64().unwrap() < 0.02, "{report}");
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(err.contains("no answer for images 32-39") && err.contains("8 of 40 images"), "{err}");
+}
