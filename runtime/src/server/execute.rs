@@ -3,10 +3,7 @@
 use super::prepare::Linear;
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{
-    BundleError, CtRef, LinearOp, LinearTable, PreparedKeys, apply_linear, apply_linear_many, mul_relin, pair_mul, pair_square,
-    square_relin,
-};
+use chiffre_ckks::bundle::{BundleError, CtRef, LinearOp, PreparedKeys, apply_linear_many, mul_relin, pair_mul, pair_square, square_relin};
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ckks::simd::Isa;
@@ -22,10 +19,9 @@ pub(super) struct Machine<'a> {
     pub linears: Vec<Option<Linear>>,
     /// `[unit][ciphertext]`.
     pub input: &'a [Vec<SeededCiphertext>],
+    /// Images of the batch.
+    pub images: usize,
 }
-
-/// Operands of one unit of a linear map: ciphertexts of units that hold no image are absent.
-type Operands<'v> = Vec<Option<CtRef<'v>>>;
 
 impl Machine<'_> {
     /// Computes the step's units, then ends the buffers that it frees.
@@ -54,22 +50,11 @@ impl Machine<'_> {
             ProgramOp::Linear { drop, gadget: g, .. } => {
                 let Some(l) = &self.linears[step.node] else { return Err(BundleError::Table("not prepared".into())) };
                 let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
-                let units: Vec<Operands> = step.units.clone().map(|u| self.operands(n, u, values)).collect();
+                let units: Vec<Vec<CtRef>> = step.units.clone().map(|u| self.operands(n, u, values)).collect();
                 let bias = l.bias.as_deref();
                 let op = LinearOp { table: &l.table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
-                let whole: Vec<Vec<CtRef>> = units.iter().map_while(|u| u.iter().copied().collect()).collect();
-                let slices: Vec<&[CtRef]> = whole.iter().map(Vec::as_slice).collect();
-                let mut out = vec![];
-                if !whole.is_empty() {
-                    out = apply_linear_many(ring, isa, &slices, &op, self.keys)?;
-                }
-                for part in &units[whole.len()..] {
-                    let (table, scales) = present(l, part);
-                    let inputs: Vec<CtRef> = part.iter().flatten().copied().collect();
-                    let op = LinearOp { table: &table, input_scales: &scales, ..op };
-                    out.push(apply_linear(ring, isa, &inputs, &op, self.keys)?);
-                }
-                Ok(out)
+                let slices: Vec<&[CtRef]> = units.iter().map(Vec::as_slice).collect();
+                apply_linear_many(ring, isa, &slices, &op, self.keys)
             }
             ProgramOp::Square { gadget: g } => step
                 .units
@@ -104,41 +89,20 @@ impl Machine<'_> {
     }
 
     /// The ciphertexts that unit `unit` of a linear map reads, of all operands in a row.
-    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, values: &'v Values) -> Operands<'v> {
+    ///
+    /// In the place of units that hold no image stands the first one that is merged with them: a copy of images runs the same course as
+    /// they do, while zeros in the middle of a network are an image like no other, whose values may run away and take the unit with them.
+    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, values: &'v Values) -> Vec<CtRef<'v>> {
         let p = self.session.program();
         let mut out = vec![];
         for a in &n.args {
             let layout = &p.ty(*a).layout;
-            let shift = layout.unit_bits() - n.ty.layout.unit_bits();
+            let (shift, units) = (layout.unit_bits() - n.ty.layout.unit_bits(), layout.units_for(self.images));
             for u in unit << shift..(unit + 1) << shift {
-                match values.get(&(a.index(), u)) {
-                    Some(b) => out.extend(b.iter().map(|c| Some(CtRef::from(c)))),
-                    None => out.extend((0..layout.unit_cts()).map(|_| None)),
-                }
+                let u = if u < units { u } else { unit << shift };
+                out.extend(values.get(&(a.index(), u)).into_iter().flatten().map(CtRef::from));
             }
         }
         out
     }
-}
-
-/// The part of a linear map that reads the ciphertexts that are there.
-fn present(l: &Linear, inputs: &Operands) -> (LinearTable, Vec<f64>) {
-    let mut number = vec![None; inputs.len()];
-    let there = inputs.iter().enumerate().filter(|(_, c)| c.is_some()).map(|(i, _)| i);
-    there.clone().enumerate().for_each(|(new, old)| number[old] = Some(new as u32));
-    let t = &l.table;
-    let mut rows = vec![];
-    let renumbered: Vec<Option<u32>> = t
-        .rows
-        .iter()
-        .map(|&(input, tap)| {
-            let input = number[input as usize]?;
-            rows.push((input, tap));
-            Some(rows.len() as u32 - 1)
-        })
-        .collect();
-    let entries =
-        t.entries.iter().filter_map(|e| Some(chiffre_ckks::bundle::LinearEntry { row: renumbered[e.row as usize]?, ..*e })).collect();
-    let table = LinearTable { rows, entries, taps: t.taps.clone(), patterns: t.patterns.clone(), ..*t };
-    (table, there.map(|i| l.input_scales[i]).collect())
 }

@@ -60,7 +60,8 @@ pub fn run(
         return Err(RuntimeError::Mismatch("the evaluation keys and the input belong to different secret keys".into()));
     }
     let p = s.program();
-    let machine = execute::Machine { session: s, isa: Isa::detect(), keys, linears: prepare::linears(s)?, input: &batch.cts };
+    let (isa, linears) = (Isa::detect(), prepare::linears(s)?);
+    let machine = execute::Machine { session: s, isa, keys, linears, input: &batch.cts, images: batch.images };
     let steps = p.steps(batch.images);
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
     for (i, step) in steps.iter().enumerate() {
