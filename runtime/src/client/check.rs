@@ -3,18 +3,22 @@
 //! Arithmetic modulo Q is exact, so a value that leaves the range at some level does no harm by itself. The result is wrong exactly if
 //! the integer plaintext of an output, computed without a modulus, has a coefficient beyond q/2, where q is the product of the output's
 //! limbs. Then all slots of that ciphertext are noise, and with them every image that it holds. What tells this is the room that answers
-//! leave unused: a coefficient is at most scale · (mean magnitude of the slots), some 20 bits below q, while coefficients that were
-//! reduced modulo q fill all of it. `docs/robustness.md` has the whole argument.
+//! leave unused: a coefficient is at most scale · (mean magnitude of the slots), some 17 bits below q, while coefficients that were
+//! reduced modulo q fill all of it. Large values that have not wrapped are refused too, because they disturb the images that they share
+//! ciphertexts with. `docs/robustness.md` has the whole argument.
 
 use chiffre_ir::layout::Layout;
 use num_complex::Complex64;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A ciphertext is damaged if a coefficient of its plaintext exceeds this fraction of q.
+/// A ciphertext is damaged if a coefficient of its plaintext exceeds this fraction of q, or a slot this fraction of q / scale.
 ///
-/// No false alarm while the slots' mean magnitude is at most [`Limits::image`]. A miss needs all coefficients small: one that is uniform
-/// modulo q is so with probability 1/128.
+/// No false alarm while all slots are at most [`Limits::image`]. A miss needs all coefficients small: one that is uniform modulo q is
+/// so with probability 1/128.
 pub const ROOM: f64 = 1.0 / 256.0;
+
+/// From the largest logit of an answer to the slot that damages a ciphertext.
+const MARGIN: f64 = 16.0;
 
 /// What the values of a result may be, from its modulus q and scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,15 +30,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// An image whose logits exceed this magnitude has no answer: `ROOM · q / scale`, 2^14 for 49-bit primes and scale 2^27. If all slots stay
+    /// An image whose logits exceed this magnitude has no answer: `slot() / 16`, 2^10 for 49-bit primes and scale 2^27. If all slots stay
     /// below it, nothing is reported.
     pub fn image(&self) -> f64 {
-        ROOM * self.q / self.scale
+        self.slot() / MARGIN
     }
-    /// A ciphertext with a slot beyond this magnitude is damaged, although it may not have left the modulus: `q / 2 / scale`, 2^21 for
-    /// the same parameters. What rounded masks let through to other images, about 2^-16 of the largest activation, is then no longer small.
+    /// A ciphertext with a slot beyond this magnitude is damaged, although it has not left the modulus: `ROOM · q / scale`, 2^14 for the
+    /// same parameters. What rounded masks let through to other images, some 2^-17 of a network's largest logit, grows with it.
     pub fn slot(&self) -> f64 {
-        self.q / 2.0 / self.scale
+        ROOM * self.q / self.scale
     }
 }
 
@@ -187,7 +191,7 @@ mod tests {
     fn ordinary_logits_are_far_below_the_threshold() {
         let c = context();
         let l = limits(&c);
-        assert!((l.image().log2() - 14.0).abs() < 0.01 && (l.slot().log2() - 21.0).abs() < 0.01, "{l:?}");
+        assert!((l.image().log2() - 10.0).abs() < 0.01 && (l.slot().log2() - 14.0).abs() < 0.01, "{l:?}");
         // Even 30 in every slot is nine bits below.
         for v in [ordinary(1), vec![Complex64::new(30.0, 0.0); 512]] {
             let (spread, _) = plain(&c, &v);
@@ -216,7 +220,7 @@ mod tests {
     #[test]
     fn one_large_logit_is_reported_alone_and_a_larger_one_takes_all() {
         let c = context();
-        for (value, lost, implausible) in [(16000.0, 0, 0), (17000.0, 0, 1), (2e6, 0, 1), (2.2e6, 512, 0)] {
+        for (value, lost, implausible) in [(1000.0, 0, 0), (1050.0, 0, 1), (16000.0, 0, 1), (17000.0, 512, 0)] {
             let mut v = ordinary(1);
             v[7].re = -value;
             let d = judge(&c, &two_classes(), vec![plain(&c, &ordinary(2)), plain(&c, &v)], 512);
@@ -245,7 +249,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn nothing_below_the_limit_is_ever_reported(seed in 0usize..1 << 20, amplitude in 1.0f64..16000.0, constant in any::<bool>()) {
+        fn nothing_below_the_limit_is_ever_reported(seed in 0usize..1 << 20, amplitude in 1.0f64..1020.0, constant in any::<bool>()) {
             let c = context();
             let v: Vec<Complex64> = (0..512).map(|i| {
                 let (re, im) = (noise(seed + 2 * i), noise(seed + 2 * i + 1));
@@ -256,7 +260,7 @@ mod tests {
             let (spread, slots) = plain(&c, &v);
             prop_assert!(spread.peak <= mean * 2f64.powi(27) / limits(&c).q + 1e-9, "coefficients are bounded by the mean slot");
             let d = judge(&c, &layout, vec![(spread, slots)], 1024);
-            prop_assert!(mean > limits(&c).image() || d.report.affected().is_empty());
+            prop_assert!(d.report.affected().is_empty(), "{:?}", d.report);
         }
     }
 }
