@@ -41,14 +41,15 @@ fn reference(model: &Path, data: &Path, count: usize) -> Vec<f32> {
 }
 
 /// Compiles, runs client and server apart, and compares with the clear run.
-fn apart(model: &str, data: &str, batch: usize, count: usize) {
+fn apart(model: &str, data: &str, batch: usize, count: usize, passes: Option<&str>) {
     let tmp = tempfile::tempdir().unwrap();
     let (client, server) = (tmp.path().join("client"), tmp.path().join("server"));
     std::fs::create_dir_all(&client).unwrap();
     std::fs::create_dir_all(&server).unwrap();
     let (model, data) = (models().join(model), models().join(data));
     let (m, d, b, c) = (model.to_str().unwrap(), data.to_str().unwrap(), batch.to_string(), count.to_string());
-    ok(&client, &["compile", m, "-o", "p.chf", "--batch", &b, "--log-n", "11", "--allow-insecure"]);
+    let passes = passes.map_or(vec![], |p| vec!["--passes", p]);
+    ok(&client, &[&["compile", m, "-o", "p.chf", "--batch", &b, "--log-n", "11", "--allow-insecure"], &passes[..]].concat());
     ok(&client, &["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
     ok(&client, &["encrypt", "p.chf", "--secret", "secret.key", "--input", d, "--count", &c, "-o", "in.ct", "--allow-insecure"]);
     for f in ["p.chf", "eval.key", "in.ct"] {
@@ -95,23 +96,30 @@ fn apart(model: &str, data: &str, batch: usize, count: usize) {
 
 #[test]
 fn tiny_mlp_real_slots() {
-    apart("tiny_mlp.onnx", "tiny1_test.npz", 8, 8);
+    apart("tiny_mlp.onnx", "tiny1_test.npz", 8, 8, None);
 }
 
 #[test]
 fn tiny_cnn_complex_slots_partial_batch() {
     // 2^10 slots hold 16 images of 64 pixels, complex packing 32; 29 of them are used.
-    apart("tiny_cnn.onnx", "tiny1_test.npz", 32, 29);
+    apart("tiny_cnn.onnx", "tiny1_test.npz", 32, 29, None);
 }
 
 #[test]
-fn tiny_resnet_several_units() {
-    apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70);
+fn tiny_resnet_as_the_search_packs_it() {
+    apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70, None);
 }
 
 #[test]
 fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
-    apart("tiny_resnet.onnx", "tiny3_test.npz", 200, 120);
+    // 32 images of 64 pixels in a unit; the strides make one unit of four. Units 4 to 6 of the batch hold no image.
+    for tile in [1, 64] {
+        let passes = format!(
+            "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{{phases=0x0,fill=0,tile={tile}}},\
+             lower-linear,he(assign-levels,place-relin,select-params),schedule"
+        );
+        apart("tiny_resnet.onnx", "tiny3_test.npz", 200, 120, Some(&passes));
+    }
 }
 
 #[test]

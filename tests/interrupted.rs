@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn chiffre(dir: &Path, args: &[&str]) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_chiffre"));
@@ -16,13 +16,17 @@ fn ok(dir: &Path, args: &[&str]) -> Output {
     out
 }
 
+/// Small units, so that there are many steps.
+const PASSES: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{phases=0x0,fill=0,tile=1},\
+    lower-linear,he(assign-levels,place-relin,select-params),schedule";
+
 /// A folder with a program for 200 images in several units, keys, and 120 encrypted images.
 fn prepared() -> tempfile::TempDir {
     let tmp = tempfile::tempdir().unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let (m, d) = (models.join("tiny_resnet.onnx"), models.join("tiny3_test.npz"));
     let (m, d) = (m.to_str().unwrap(), d.to_str().unwrap());
-    ok(tmp.path(), &["compile", m, "-o", "p.chf", "--batch", "200", "--log-n", "11", "--allow-insecure"]);
+    ok(tmp.path(), &["compile", m, "-o", "p.chf", "--batch", "200", "--log-n", "11", "--passes", PASSES, "--allow-insecure"]);
     ok(tmp.path(), &["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
     let encrypt = ["encrypt", "p.chf", "--secret", "secret.key", "--input", d, "--count", "120", "--allow-insecure"];
     ok(tmp.path(), &[&encrypt[..], &["-o", "in.ct"]].concat());
@@ -36,6 +40,28 @@ fn run_args<'a>(input: &'a str, output: &'a str) -> Vec<&'a str> {
     [&RUN[..], &["none", "--checkpoint-every", "0", "--input", input, "-o", output]].concat()
 }
 
+/// What the manifest of the run that writes `out.ct` holds, if there is one.
+fn manifest(dir: &Path) -> Option<Vec<u8>> {
+    std::fs::read(dir.join("out.ct.partial-run/manifest.chf")).ok()
+}
+
+/// Starts a run and kills it `delay` after it has stored something new, if it does not end before. Returns if it ended, and what it said.
+fn killed(dir: &Path, delay: Duration) -> (bool, String) {
+    let before = manifest(dir);
+    let mut child = chiffre(dir, &run_args("in.ct", "out.ct")).spawn().unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() && manifest(dir).is_none_or(|m| Some(m) == before) {
+        assert!(start.elapsed() < Duration::from_secs(60), "a tiny run takes seconds");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(delay);
+    let _ = child.kill();
+    let out = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() || out.status.code().is_none(), "ended by itself, with an error: {err}");
+    (out.status.success(), err)
+}
+
 #[test]
 fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let tmp = prepared();
@@ -43,49 +69,37 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     ok(dir, &run_args("in.ct", "whole.ct"));
     assert!(!dir.join("whole.ct.partial-run").exists());
     let whole = std::fs::read(dir.join("whole.ct")).unwrap();
-    let (mut kills, mut resumed) = (0, 0);
-    for round in 0..3u64 {
-        // Longer and longer, until one comes through.
-        for attempt in 0..200u64 {
-            let mut child = chiffre(dir, &run_args("in.ct", "out.ct")).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(30 + 13 * round + 20 * attempt));
-            let ended = child.try_wait().unwrap().is_some();
-            let _ = child.kill();
-            let out = child.wait_with_output().unwrap();
-            resumed += usize::from(String::from_utf8_lossy(&out.stderr).contains("going on with step"));
-            if ended {
-                assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-                break;
-            }
-            kills += 1;
-            // The output is complete or not there; and it may be complete if the kill came behind the rename.
-            assert!(std::fs::read(dir.join("out.ct")).is_ok_and(|b| b == whole) || !dir.join("out.ct").exists());
+    let mut steps = vec![];
+    // The first kill at once, so that there is something left to do whatever the machine's speed.
+    for attempt in 0..12 {
+        let (ended, err) = killed(dir, Duration::from_millis(attempt * 7 % 25));
+        let resumed = err.split("going on with step ").nth(1).and_then(|t| t.split(' ').next()?.parse::<usize>().ok());
+        assert_eq!(resumed.is_some(), attempt > 0, "attempt {attempt}: {err}");
+        steps.extend(resumed);
+        // The output is complete or not there; and it may be complete if the kill came behind the rename.
+        assert!(std::fs::read(dir.join("out.ct")).is_ok_and(|b| b == whole) || !dir.join("out.ct").exists());
+        if ended {
+            break;
         }
-        assert_eq!(std::fs::read(dir.join("out.ct")).unwrap(), whole);
-        assert!(!dir.join("out.ct.partial-run").exists());
-        std::fs::remove_file(dir.join("out.ct")).unwrap();
     }
-    println!("{kills} kills, {resumed} runs that went on");
-    assert!(kills > 0 && resumed > 0, "{kills} kills, {resumed} runs that went on");
+    let last = chiffre(dir, &run_args("in.ct", "out.ct")).output().unwrap();
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    println!("runs went on with steps {steps:?}");
+    assert!(!steps.is_empty() && steps.is_sorted_by(|a, b| a < b), "every run got further: {steps:?}");
+    assert_eq!(std::fs::read(dir.join("out.ct")).unwrap(), whole);
+    assert!(!dir.join("out.ct.partial-run").exists());
 }
 
 #[test]
 fn another_run_s_journal_is_refused() {
     let tmp = prepared();
     let dir = tmp.path();
-    for attempt in 0..200u64 {
-        let mut child = chiffre(dir, &run_args("in.ct", "out.ct")).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(30 + 10 * attempt));
-        let _ = child.kill();
-        child.wait().unwrap();
-        if dir.join("out.ct.partial-run/manifest.chf").exists() {
-            break;
-        }
-        let _ = std::fs::remove_file(dir.join("out.ct"));
-    }
+    let (ended, _) = killed(dir, Duration::ZERO);
+    assert!(!ended && manifest(dir).is_some());
     let out = chiffre(dir, &run_args("other.ct", "out.ct")).output().unwrap();
     let err = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{err}");
     assert!(err.contains("out.ct.partial-run"), "{err}");
-    assert!(dir.join("out.ct.partial-run/manifest.chf").exists());
+    assert!(manifest(dir).is_some());
+    ok(dir, &run_args("in.ct", "out.ct"));
 }
