@@ -31,7 +31,7 @@ pub enum Command {
     Keygen(KeygenArgs),
     /// Encrypt images
     Encrypt(EncryptArgs),
-    /// Run a program on encrypted images; needs no secret key
+    /// Run a program on encrypted images, or go on with an interrupted run; needs no secret key
     Run(RunArgs),
     /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
     Decrypt(DecryptArgs),
@@ -50,10 +50,10 @@ pub enum Command {
 /// What the compiler may decide: shared by `compile` and `bench`.
 #[derive(Debug, Clone, Args)]
 pub struct CompilerArgs {
-    /// Images per encrypted batch [default: chosen by the compiler]
+    /// Images per encrypted batch [default: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<NonZeroUsize>,
-    /// Memory the run may take: 16GiB, 4096MiB or bytes [default: no limit]
+    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default: 7GiB or the leanest plan]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
     /// Unit times written by `calibrate-machine` [default: two Zen 4 cores]
@@ -77,7 +77,7 @@ pub struct CompilerArgs {
     /// Print the time each pass took
     #[arg(long)]
     pub time_passes: bool,
-    /// Ring degree 2^LOG_N [default: the smallest that is secure]
+    /// Ring degree 2^LOG_N [default: chosen by predicted time]
     #[arg(long, value_name = "LOG_N", value_parser = clap::value_parser!(u32).range(3..=17))]
     pub log_n: Option<u32>,
     /// Permit parameters below 128-bit security; for tests only
@@ -233,10 +233,10 @@ pub struct RunArgs {
     /// The encrypted answers to write
     #[arg(short, long, value_name = "out.ct")]
     pub output: PathBuf,
-    /// Memory the run may take: 16GiB, 4096MiB or bytes [default: no limit]
+    /// Refuse a program that is predicted to need more: 16GiB, 4096MiB or bytes [default: no limit]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
-    /// Least time between two checkpoints; 0 makes one after every step that leaves little behind
+    /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes as many as there are good moments
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub checkpoint_every: u64,
     /// Accept a program with parameters below 128-bit security

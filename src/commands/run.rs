@@ -18,7 +18,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
         && need > budget
     {
         return Err(Error::input(format!(
-            "the program needs {}, the budget is {}: compile with a smaller --batch",
+            "the program needs {}, the budget is {}: compile with this --memory or a smaller --batch",
             human_bytes(need),
             human_bytes(budget)
         )));
@@ -33,15 +33,22 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     if let Some(r) = &opened.resume {
         eprintln!("going on with step {} of an interrupted run", r.step + 1);
     }
+    let done = opened.resume.as_ref().map_or(0, |r| r.step);
     let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
     if args.checkpoint_every == 0 {
         policy.cost_factor = 0;
     }
     opened.journal = opened.journal.with_policy(policy);
     let checkpoints = Checkpoints::new(&session, batch.images, &mut opened.journal, opened.resume.take());
-    let result = server::run(&session, id, &keys, &batch, Some(checkpoints), |event| bar.step(event));
+    let mut steps = 0;
+    let result = server::run(&session, id, &keys, &batch, Some(checkpoints), |event| {
+        steps = event.steps;
+        bar.step(event);
+    });
     let result = result.map_err(super::runtime_error)?;
     bar.finish();
     result.save(&session, &args.output).map_err(super::runtime_error)?;
-    opened.journal.finish().map_err(super::runtime_error)
+    opened.journal.finish().map_err(super::runtime_error)?;
+    let before = if done > 0 { format!(", {done} of them before the interruption") } else { String::new() };
+    super::print(format!("{} images in {steps} steps{before}", batch.images))
 }

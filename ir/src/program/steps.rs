@@ -158,6 +158,36 @@ mod tests {
     }
 
     #[test]
+    fn live_values_and_the_peak_follow_from_the_frees() {
+        // input → a → b, which merges pairs of a and of the input; the output's two units stay to the end.
+        let net = [flow(&[], 2, 3, 1), flow(&[0], 2, 3, 1), flow(&[1, 0], 1, 2, 1)];
+        let steps = order(&net, &[2]);
+        assert_eq!(show(&steps), ["0.0", "1.0", "0.1", "1.1", "2.0 -0.0 -0.1 -1.0 -1.1", "0.2", "1.2", "2.1 -0.2 -1.2"]);
+        let states = live(&steps);
+        assert_eq!(states.len(), steps.len() + 1);
+        assert!(states[0].is_empty());
+        assert_eq!(states[4], BTreeSet::from([(0, 0), (0, 1), (1, 0), (1, 1)]));
+        assert_eq!(states[5], BTreeSet::from([(2, 0)]));
+        assert_eq!(states[8], BTreeSet::from([(2, 0), (2, 1)]));
+        // Before its operands end, step 2.0 has two units of each of them and its own result.
+        let bytes = |v: usize| [100, 10, 1][v];
+        assert_eq!(peak(&steps, bytes, |_| 0), 2 * 100 + 2 * 10 + 1);
+        // Scratch counts in its step only: here beside two units of the input and one of a.
+        assert_eq!(peak(&steps, bytes, |s| if s.node == 1 { 1000 } else { 0 }), 2 * 100 + 2 * 10 + 1000);
+        assert_eq!(peak(&steps, bytes, |s| if s.units.start == 2 { 1000 } else { 0 }), 1 + 100 + 10 + 1000);
+        assert_eq!(peak(&[], bytes, |_| 1), 0);
+        for tile in [1, 2, 4] {
+            let steps = order(&net.clone().map(|f| Flow { together: tile, ..f }), &[2]);
+            let states = live(&steps);
+            let most = states
+                .iter()
+                .zip(&steps)
+                .map(|(before, s)| before.iter().map(|(v, _)| bytes(*v)).sum::<usize>() + bytes(s.node) * s.units.len());
+            assert_eq!(peak(&steps, bytes, |_| 0), most.max().unwrap(), "tile {tile}");
+        }
+    }
+
+    #[test]
     fn every_unit_is_computed_once_before_it_is_read_and_freed_after() {
         for (units, together) in [(1, 1), (5, 2), (8, 3), (8, 8)] {
             let net =

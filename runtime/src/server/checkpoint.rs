@@ -7,8 +7,14 @@ use crate::{Batch, RuntimeError, Session};
 use chiffre_ir::program::live;
 use std::path::Path;
 
-/// Steps that a checkpoint waits for a moment with fewer live bytes.
+/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away.
 const PATIENCE: usize = 6;
+
+/// True if one of the next moments has fewer live bytes than the one before step `next`.
+fn better_is_near(bytes: &[usize], next: usize) -> bool {
+    let now = bytes[next];
+    bytes[next + 1..].iter().take(PATIENCE - 1).any(|b| *b < now)
+}
 
 /// The journal of a run, and what an interrupted run left in it.
 #[derive(Debug)]
@@ -55,10 +61,25 @@ impl<'a> Checkpoints<'a> {
 
     /// Before step `next`: commits the live values if it is time and no better moment is near. Says what went wrong, if something did.
     pub(super) fn after(&mut self, next: usize, values: &Values) -> Option<String> {
-        let soon = &self.bytes[next..(next + PATIENCE).min(self.bytes.len())];
-        if !self.journal.due() || soon.iter().any(|b| *b < soon[0]) {
+        if !self.journal.due() || better_is_near(&self.bytes, next) {
             return None;
         }
         self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice()))).err().map(|e| format!("no checkpoint: {e}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_wait_for_a_merge_that_is_near() {
+        // Units grow until a merge; the moments after a merge are the good ones, and the end is one.
+        let bytes = [0, 4, 8, 12, 16, 4, 8, 12, 8];
+        let good = |bytes: &[usize]| (0..bytes.len()).filter(|&i| !better_is_near(bytes, i)).collect::<Vec<_>>();
+        assert_eq!(good(&bytes), [0, 1, 5, 6, 8]);
+        // A better moment that is PATIENCE steps away is too far.
+        assert!(better_is_near(&[5, 5, 5, 5, 5, 4], 0) && !better_is_near(&[5, 5, 5, 5, 5, 5, 4], 0));
+        assert_eq!(good(&[7]), [0]);
     }
 }
