@@ -32,6 +32,7 @@ fn every_command_explains_itself() {
         ("simulate", "Run a program in the clear"),
         ("bench", "Compile, encrypt, run"),
         ("demo", "Compile, encrypt, run"),
+        ("calibrate-machine", "Measure this machine"),
         ("passes", "List the compiler's passes"),
     ];
     for (command, about) in commands {
@@ -71,19 +72,23 @@ fn options_of_the_contract_are_understood() {
     let parse = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command;
     let Verb::Compile(compile) = parse(
         "chiffre compile m.onnx -o p.chf --batch 512 --memory 16GiB --calibrate d.npy --activation-degree 2 --target clear \
-         --passes tensor(fold),pack --dump-ir after:pack --dump-ir after:fold --time-passes --log-n 12 --allow-insecure",
+         --passes tensor(fold),pack --dump-ir after:pack --dump-ir after:fold --time-passes --log-n 12 --machine machine.json --allow-insecure",
     ) else {
         panic!("not compile")
     };
     let compiler = compile.compiler;
     assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
     assert_eq!(compiler.dump_ir, ["pack", "fold"]);
+    assert_eq!(compiler.machine.as_deref(), Some(std::path::Path::new("machine.json")));
     let Verb::Inspect(inspect) = parse("chiffre inspect p.chf --stage he --format dot") else { panic!("not inspect") };
     assert_eq!(inspect.format, Format::Dot);
     let Verb::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {
         panic!("not run")
     };
     assert_eq!((run.threads.get(), run.memory, run.progress.progress), (2, Some(4 << 30), ProgressMode::Plain));
+    assert_eq!(run.checkpoint_every, 15);
+    let Verb::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --checkpoint-every 0") else { panic!("not run") };
+    assert_eq!(run.checkpoint_every, 0);
     let Verb::Encrypt(encrypt) = parse("chiffre encrypt p.chf --secret s --input d -o i --mean -0.5,0.25,1 --std 0.5") else {
         panic!("not encrypt")
     };
@@ -99,6 +104,7 @@ fn options_of_the_contract_are_understood() {
     parse("chiffre keygen p.chf --secret s --eval e");
     parse("chiffre simulate p.chf --input d --labels --count 3 --seed 7");
     parse("chiffre demo");
+    parse("chiffre calibrate-machine -o machine.json --threads 2");
     parse("chiffre passes fold");
 }
 

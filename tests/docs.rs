@@ -1,19 +1,20 @@
 //! The data-path page shows what the compiler really prints.
 
 use chiffre::pipeline::{Request, compile};
-use chiffre_passes::options::{CompileOptions, PackingWish};
+use chiffre_passes::options::CompileOptions;
 use std::path::Path;
 
 #[test]
 fn data_path_page_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let model = chiffre_frontend::load(&root.join("models/tiny_cnn.onnx")).unwrap();
-    let packing = PackingWish { phases: Some([0, 0]), fill: Some(0), ..PackingWish::default() };
-    let options = CompileOptions { batch: 128, packing, ..CompileOptions::default() };
-    let compiled = compile(&model, &Request { options, ..Request::default() }).unwrap();
+    let page = std::fs::read_to_string(root.join("docs/data-path.md")).unwrap();
+    let passes = page.split("--passes '").nth(1).and_then(|p| p.split('\'').next()).expect("the page says how it was made");
+    assert!(page.contains("compile models/tiny_cnn.onnx -o tiny.chf --batch 128 "));
+    let options = CompileOptions { batch: 128, ..CompileOptions::default() };
+    let compiled = compile(&model, &Request { options, passes: Some(passes.into()), ..Request::default() }).unwrap();
     let mut real = chiffre_ir::text::print(&compiled.program);
     compiled.stages.values().for_each(|s| real += s);
-    let page = std::fs::read_to_string(root.join("docs/data-path.md")).unwrap();
     // Types and ONNX names of all quoted instructions; attributes are shortened on the page.
     let quoted: Vec<&str> = page
         .lines()
