@@ -60,7 +60,7 @@ mod tests {
             Counts { ntt: x(0) / 1e5, mac: 10.0 * x(1), convert: 5.0 * x(2), words: x(3), passes: x(4) / 3.0, expand: x(5) / 10.0 }
         };
         let samples: Vec<Sample> =
-            (0..30).map(|i| Sample { counts: counts(i), log_n: 15 + i % 2, seconds: real.time(counts(i), 15 + i % 2) }).collect();
+            (0..3000).map(|i| Sample { counts: counts(i), log_n: 15 + i % 2, seconds: real.time(counts(i), 15 + i % 2) }).collect();
         let got = fit(&samples, &prior);
         for (a, b) in [(got.ntt_2_16, real.ntt_2_16), (got.mac, real.mac), (got.expand, real.expand), (got.word, real.word)] {
             assert!((a / b - 1.0).abs() < 0.05, "{got:?}");
