@@ -6,7 +6,7 @@
 
 mod common;
 
-use chiffre_ckks::bundle::{CtRef, LinearEntry, LinearOp, LinearTable, apply_linear, pair_square};
+use chiffre_ckks::bundle::{CtRef, Input, LinearEntry, LinearOp, LinearTable, apply_linear, pair_square_consuming};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ckks::simd::Isa;
 use std::time::Instant;
@@ -34,9 +34,9 @@ fn main() {
         let start = Clock::start();
         let out = apply_linear(&ring, isa, &inputs, &op, &keys).expect("linear");
         let linear = start.stop();
-        let refs: Vec<CtRef<'_>> = out.iter().map(CtRef::from).collect();
+        let out = out.into_iter().map(Input::Owned).collect();
         let start = Clock::start();
-        pair_square(&ring, isa, &refs, limbs - 1, &keys, gadget).expect("square");
+        pair_square_consuming(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
         let square = start.stop();
         let layer = std::array::from_fn(|i| linear[i] + square[i]);
         let show = |[wall, user, system]: [f64; 3]| format!("{wall:.3} s (user {user:.2}, system {system:.2})");

@@ -201,6 +201,31 @@ fn several_bundles_give_the_results_of_each() {
 }
 
 #[test]
+fn operands_given_away_change_nothing() {
+    let gadget = Gadget { limbs: 4, alpha: 2 };
+    let bench = Bench::new(7, 4, gadget, &[1, 0], 5, 40);
+    let (ring, isa, keys) = (bench.context.ring(), Isa::detect(), &bench.keys);
+    let refs = bench.refs();
+    let own = |i: usize| Input::Owned([refs[i].c0.clone(), refs[i].c1.clone()]);
+    // every second one owned, all longer than what is used
+    let mixed = |range: std::ops::Range<usize>| -> Vec<Input<'_>> {
+        range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
+    };
+    let (table, _) = bench.table(&[1, 0], 3, 4);
+    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1 };
+    let want = apply_linear(ring, isa, &refs, &op, keys).expect("linear");
+    assert!(apply_linear_consuming(ring, isa, mixed(0..5), &op, keys).expect("linear") == want);
+    let want = pair_square(ring, isa, &refs, 3, keys, gadget).expect("square");
+    assert!(pair_square_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = square_relin(ring, isa, &refs, 3, keys, gadget).expect("square");
+    assert!(square_relin_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = pair_mul(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
+    assert!(pair_mul_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+    let want = mul_relin(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
+    assert!(mul_relin_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+}
+
+#[test]
 fn masked_convolution_with_dense_and_sparse_rows() {
     linear_case(9, 4, Gadget { limbs: 5, alpha: 2 }, &[0, 1, -1, 8, 9], (3, 11), 16, 1);
 }

@@ -86,6 +86,16 @@ impl RnsPoly {
             *row = Row::EMPTY;
         }
     }
+
+    /// Appends a row with unspecified words.
+    pub(crate) fn push_unspecified(&mut self) {
+        self.rows.push(Row::unspecified(self.n));
+    }
+
+    /// Takes out the rows from `rows` on.
+    pub(crate) fn split_off(&mut self, rows: usize) -> Vec<Row> {
+        self.rows.split_off(rows)
+    }
 }
 
 impl Clone for RnsPoly {
