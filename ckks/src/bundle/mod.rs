@@ -10,6 +10,7 @@
 //! divides by the special modulus once for each output polynomial, together with the rescale (double hoisting, Bossuat,
 //! Mouchet, Troncoso-Pastoriza and Hubaux 2021, section 3.3).
 
+mod classes;
 mod error;
 mod expand;
 mod keys;

@@ -34,7 +34,7 @@ pub use elementwise::{
 pub use mem::{Buffer, release_recycled};
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rows::{Row, RowMemory, row_memory};
-pub use shape::{PanelShape, TILE, expand_pattern};
+pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 
