@@ -5,7 +5,7 @@
 //! rounding in double precision; a value within 2^-45 M of a tie may come out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
-use crate::simd::{Isa, TargetGroup, convert_group, mod_down_tail, mul_constant_assign, overflow};
+use crate::simd::{Isa, Row, TargetGroup, convert_group, mod_down_tail, mul_constant_assign, overflow};
 use rayon::prelude::*;
 
 /// Factor that residues carry besides their value.
@@ -72,43 +72,50 @@ impl BaseConversion {
         Self { source: source.to_vec(), target: target.to_vec(), hat_inverse, inverse, groups }
     }
 
-    /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the work is split over
-    /// threads, for callers that have few conversions to do.
-    pub fn run(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], out: &mut [&mut [u64]], parallel: bool) {
-        assert!(rows.len() == self.source.len() && out.len() == self.target.len());
-        let sources = rows.len();
-        let mut scratch = RnsPoly::new_unspecified(ring.n, sources + 1);
-        let prepare = |(k, y): (usize, &mut [u64])| {
-            if k < sources {
-                let index = self.source[k];
-                y.copy_from_slice(rows[k]);
-                ring.ntt[index].inverse_lazy(y);
-                mul_constant_assign(isa, &ring.moduli[index], y, self.hat_inverse[k]);
-            }
-        };
+    /// Converts `rows` (one for each source; they are consumed) into `out` (one for each target). With `parallel` the
+    /// work is split over threads, for callers that have few conversions to do.
+    pub fn run(&self, ring: &Ring, isa: Isa, rows: Vec<Row>, out: &mut [&mut [u64]], parallel: bool) {
+        assert_eq!(out.len(), self.target.len());
+        let y = self.prepare(ring, isa, rows, parallel);
+        let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
+        let convert = |(group, out): (usize, &mut [&mut [u64]])| self.group(ring, isa, group, &y, out);
         if parallel {
-            scratch.par_iter_mut().enumerate().for_each(prepare);
+            out.par_chunks_mut(self.group_size()).enumerate().for_each(convert);
         } else {
-            scratch.iter_mut().enumerate().for_each(prepare);
+            out.chunks_mut(self.group_size()).enumerate().for_each(convert);
         }
-        let mut y: Vec<&mut [u64]> = scratch.iter_mut().collect();
-        let (last, y) = y.split_last_mut().expect("one row more than sources");
-        let mut y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
-        overflow(isa, &y, &self.inverse, last);
-        y.push(last);
-        let convert = |(group, (out, target)): (&TargetGroup, (&mut [&mut [u64]], &[usize]))| {
-            convert_group(isa, group, &y, out);
-            for (row, &t) in out.iter_mut().zip(target) {
-                ring.ntt[t].forward(row);
-            }
+    }
+
+    /// What [`Self::group`] reads: the `y_j` in coefficient order and, last, the `v`.
+    fn prepare(&self, ring: &Ring, isa: Isa, mut rows: Vec<Row>, parallel: bool) -> Vec<Row> {
+        assert_eq!(rows.len(), self.source.len());
+        let scale = |(k, y): (usize, &mut Row)| {
+            let index = self.source[k];
+            ring.ntt[index].inverse_lazy(y);
+            mul_constant_assign(isa, &ring.moduli[index], y, self.hat_inverse[k]);
         };
-        let size = self.groups.first().map_or(1, TargetGroup::len);
         if parallel {
-            let chunks = out.par_chunks_mut(size).zip(self.target.par_chunks(size));
-            self.groups.par_iter().zip(chunks).for_each(convert);
+            rows.par_iter_mut().enumerate().for_each(scale);
         } else {
-            let chunks = out.chunks_mut(size).zip(self.target.chunks(size));
-            self.groups.iter().zip(chunks).for_each(convert);
+            rows.iter_mut().enumerate().for_each(scale);
+        }
+        let mut v = Row::unspecified(ring.n);
+        let y: Vec<&[u64]> = rows.iter().map(|y| &**y).collect();
+        overflow(isa, &y, &self.inverse, &mut v);
+        rows.push(v);
+        rows
+    }
+
+    /// Targets that are converted together.
+    fn group_size(&self) -> usize {
+        self.groups.first().map_or(1, TargetGroup::len)
+    }
+
+    /// Fills `out` with the targets of one group.
+    fn group(&self, ring: &Ring, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
+        convert_group(isa, &self.groups[group], y, out);
+        for (row, &t) in out.iter_mut().zip(&self.target[group * self.group_size()..]) {
+            ring.ntt[t].forward(row);
         }
     }
 }
@@ -144,23 +151,38 @@ impl ModUp {
     /// Digit `d` of `poly` (NTT order): the rows outside the digit itself, in order.
     pub fn digit(&self, ring: &Ring, isa: Isa, poly: &RnsPoly, d: usize, parallel: bool) -> RnsPoly {
         let conversion = &self.conversions[d];
-        let rows: Vec<&[u64]> = conversion.source.iter().map(|&j| poly.row(j)).collect();
+        let rows = conversion.source.iter().map(|&j| Row::copy_of(poly.row(j))).collect();
         let mut out = RnsPoly::new_unspecified(ring.n, conversion.target.len());
         let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();
-        conversion.run(ring, isa, &rows, &mut targets, parallel);
+        conversion.run(ring, isa, rows, &mut targets, parallel);
         drop(targets);
         out
     }
 
     /// Row `row` of digit `d`: from `extended` (see [`Self::digit`]) or, inside the digit, from the polynomial.
     pub fn row<'a>(&self, poly: &'a RnsPoly, extended: &'a RnsPoly, d: usize, row: usize) -> &'a [u64] {
+        match self.extended_row(d, row) {
+            Some(row) => extended.row(row),
+            None => poly.row(row),
+        }
+    }
+
+    /// Frees row `row` of digit `d` in `extended`, if it is there.
+    pub fn free_row(&self, extended: &mut RnsPoly, d: usize, row: usize) {
+        if let Some(row) = self.extended_row(d, row) {
+            extended.free_row(row);
+        }
+    }
+
+    /// Where [`Self::digit`] puts a row; `None` inside the digit.
+    fn extended_row(&self, d: usize, row: usize) -> Option<usize> {
         let digit = self.gadget.digit(d, self.limbs);
-        if digit.contains(&row) {
-            poly.row(row)
-        } else if row < digit.start {
-            extended.row(row)
+        if row < digit.start {
+            Some(row)
+        } else if row < digit.end {
+            None
         } else {
-            extended.row(row - digit.len())
+            Some(row - digit.len())
         }
     }
 }
@@ -191,23 +213,27 @@ impl ModDown {
         Self { keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
     }
 
-    /// `round(poly / divisor) + addend` in NTT order.
-    pub fn run(&self, ring: &Ring, isa: Isa, poly: &RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
-        assert_eq!(poly.rows(), self.keep + self.conversion.source.len());
-        let mut out = RnsPoly::new_unspecified(ring.n, self.keep);
-        let rows: Vec<&[u64]> = (self.keep..poly.rows()).map(|row| poly.row(row)).collect();
-        let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();
-        self.conversion.run(ring, isa, &rows, &mut targets, parallel);
-        let tail = |(t, d): (usize, &mut &mut [u64])| {
-            let addend = addend.map(|a| a.row(t));
-            mod_down_tail(isa, &ring.moduli[t], d, poly.row(t), self.inverse[t], addend);
+    /// `round(poly / divisor) + addend` in NTT order, in the rows of `poly` that are kept; the others are freed.
+    pub fn run(&self, ring: &Ring, isa: Isa, mut poly: RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
+        let conversion = &self.conversion;
+        let y = conversion.prepare(ring, isa, poly.split_off(self.keep), parallel);
+        let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
+        let size = conversion.group_size();
+        let divide = |(group, kept): (usize, &mut [&mut [u64]])| {
+            let mut scratch: Vec<Row> = kept.iter().map(|_| Row::unspecified(ring.n)).collect();
+            let mut converted: Vec<&mut [u64]> = scratch.iter_mut().map(|r| &mut **r).collect();
+            conversion.group(ring, isa, group, &y, &mut converted);
+            for (t, (a, d)) in (group * size..).zip(kept.iter_mut().zip(&converted)) {
+                mod_down_tail(isa, &ring.moduli[t], a, d, self.inverse[t], addend.map(|e| e.row(t)));
+            }
         };
+        let mut kept: Vec<&mut [u64]> = poly.iter_mut().collect();
         if parallel {
-            targets.par_iter_mut().enumerate().for_each(tail);
+            kept.par_chunks_mut(size).enumerate().for_each(divide);
         } else {
-            targets.iter_mut().enumerate().for_each(tail);
+            kept.chunks_mut(size).enumerate().for_each(divide);
         }
-        drop(targets);
-        out
+        drop(kept);
+        poly
     }
 }

@@ -20,6 +20,7 @@ mod ifma;
 mod lanes;
 mod mem;
 mod panel;
+mod rows;
 mod shape;
 mod switch;
 mod tensor;
@@ -32,7 +33,8 @@ pub use elementwise::{
 };
 pub use mem::{Buffer, release_recycled};
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
-pub use shape::{PanelShape, TILE, expand_pattern};
+pub use rows::{Row, RowMemory, row_memory};
+pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 
