@@ -4,8 +4,8 @@ use super::prepare::Linear;
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{
-    BundleError, CtRef, LinearOp, LinearTable, PreparedKeys, apply_linear, apply_linear_many, mul_relin, pair_mul, pair_square,
-    square_relin,
+    BundleError, CtRef, Input, LinearOp, LinearTable, PreparedKeys, apply_linear_consuming, apply_linear_many_consuming,
+    mul_relin_consuming, pair_mul_consuming, pair_square_consuming, square_relin_consuming,
 };
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
@@ -25,14 +25,34 @@ pub(super) struct Machine<'a> {
 }
 
 /// Operands of one unit of a linear map: ciphertexts of units that hold no image are absent.
-type Operands<'v> = Vec<Option<CtRef<'v>>>;
+type Operands<'v> = Vec<Option<Input<'v>>>;
+
+/// The values that a step reads: those that end with it are its own, and their memory is used for its results.
+struct Sources<'v> {
+    kept: &'v Values,
+    ending: Values,
+}
+
+impl<'v> Sources<'v> {
+    /// The ciphertexts of a unit, given away if they end with this step; `None` for a unit without images.
+    fn take(&mut self, at: (usize, usize)) -> Option<Vec<Input<'v>>> {
+        if let Some(bundle) = self.ending.remove(&at) {
+            return Some(bundle.into_iter().map(Input::Owned).collect());
+        }
+        Some(self.kept.get(&at)?.iter().map(|c| Input::Borrowed(CtRef::from(c))).collect())
+    }
+}
 
 impl Machine<'_> {
-    /// Computes the step's units, then ends the buffers that it frees.
+    /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
         let n = &self.session.program().nodes[step.node];
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let out = self.compute(step, n, values).map_err(fail)?;
+        // What is read twice in this step is given to neither reader.
+        let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
+        let given = step.free.iter().filter(|at| once(at.0));
+        let ending: Values = given.filter_map(|at| Some((*at, values.remove(at)?))).collect();
+        let out = self.compute(step, n, Sources { kept: values, ending }).map_err(fail)?;
         for at in &step.free {
             values.remove(at);
         }
@@ -40,34 +60,37 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn compute(&self, step: &Step, n: &Node<Prog>, values: &Values) -> Result<Vec<Bundle>, BundleError> {
+    fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, BundleError> {
         let (ring, isa) = (self.session.context.ring(), self.isa);
         let p = self.session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
         let gadget = |g: &[usize; 2]| Gadget { limbs: g[0], alpha: g[1] };
         let complex = n.ty.layout.complex.is_some();
-        let refs = |arg: usize, unit: usize| -> Vec<CtRef<'_>> {
-            values.get(&(n.args[arg].index(), unit)).into_iter().flatten().map(CtRef::from).collect()
-        };
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, .. } => {
                 let Some(l) = &self.linears[step.node] else { return Err(BundleError::Table("not prepared".into())) };
                 let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
-                let units: Vec<Operands> = step.units.clone().map(|u| self.operands(n, u, values)).collect();
                 let bias = l.bias.as_deref();
                 let op = LinearOp { table: &l.table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
-                let whole: Vec<Vec<CtRef>> = units.iter().map_while(|u| u.iter().copied().collect()).collect();
-                let slices: Vec<&[CtRef]> = whole.iter().map(Vec::as_slice).collect();
+                // Units that lack operands (the last one, in a partial batch) have tables of their own.
+                let (mut whole, mut parts) = (vec![], vec![]);
+                for u in step.units.clone() {
+                    let operands = self.operands(n, u, &mut from);
+                    if operands.iter().all(Option::is_some) {
+                        whole.push(operands.into_iter().flatten().collect());
+                    } else {
+                        parts.push(operands);
+                    }
+                }
                 let mut out = vec![];
                 if !whole.is_empty() {
-                    out = apply_linear_many(ring, isa, &slices, &op, self.keys)?;
+                    out = apply_linear_many_consuming(ring, isa, whole, &op, self.keys)?;
                 }
-                for part in &units[whole.len()..] {
-                    let (table, scales) = present(l, part);
-                    let inputs: Vec<CtRef> = part.iter().flatten().copied().collect();
+                for part in parts {
+                    let (table, scales) = present(l, &part);
                     let op = LinearOp { table: &table, input_scales: &scales, ..op };
-                    out.push(apply_linear(ring, isa, &inputs, &op, self.keys)?);
+                    out.push(apply_linear_consuming(ring, isa, part.into_iter().flatten().collect(), &op, self.keys)?);
                 }
                 Ok(out)
             }
@@ -75,18 +98,19 @@ impl Machine<'_> {
                 .units
                 .clone()
                 .map(|u| {
-                    let x = refs(0, u);
-                    let square = if complex { pair_square } else { square_relin };
-                    square(ring, isa, &x, limbs, self.keys, gadget(g))
+                    let x = from.take((n.args[0].index(), u)).unwrap_or_default();
+                    let square = if complex { pair_square_consuming } else { square_relin_consuming };
+                    square(ring, isa, x, limbs, self.keys, gadget(g))
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
                 .units
                 .clone()
                 .map(|u| {
-                    let (x, y) = (refs(0, u), refs(1, u));
-                    let product = if complex { pair_mul } else { mul_relin };
-                    product(ring, isa, &x, &y, limbs, self.keys, gadget(g))
+                    let mut take = |arg: usize| from.take((n.args[arg].index(), u)).unwrap_or_default();
+                    let (x, y) = (take(0), take(1));
+                    let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
+                    product(ring, isa, x, y, limbs, self.keys, gadget(g))
                 })
                 .collect(),
         }
@@ -104,15 +128,15 @@ impl Machine<'_> {
     }
 
     /// The ciphertexts that unit `unit` of a linear map reads, of all operands in a row.
-    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, values: &'v Values) -> Operands<'v> {
+    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, from: &mut Sources<'v>) -> Operands<'v> {
         let p = self.session.program();
         let mut out = vec![];
         for a in &n.args {
             let layout = &p.ty(*a).layout;
             let shift = layout.unit_bits() - n.ty.layout.unit_bits();
             for u in unit << shift..(unit + 1) << shift {
-                match values.get(&(a.index(), u)) {
-                    Some(b) => out.extend(b.iter().map(|c| Some(CtRef::from(c)))),
+                match from.take((a.index(), u)) {
+                    Some(b) => out.extend(b.into_iter().map(Some)),
                     None => out.extend((0..layout.unit_cts()).map(|_| None)),
                 }
             }
