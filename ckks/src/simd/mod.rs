@@ -19,6 +19,7 @@ mod elementwise;
 mod ifma;
 mod lanes;
 mod mem;
+pub mod ntt;
 mod panel;
 mod shape;
 mod switch;
@@ -31,6 +32,7 @@ pub use elementwise::{
     sub_assign,
 };
 pub use mem::{Buffer, release_recycled};
+pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use shape::{PanelShape, TILE, expand_pattern};
 pub use switch::key_inner_product;
