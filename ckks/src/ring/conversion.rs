@@ -5,7 +5,7 @@
 //! rounding in double precision; a value within 2^-45 M of a tie may come out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
-use crate::simd::{Isa, TargetGroup, convert_group, mod_down_tail, mul_constant_assign, overflow};
+use crate::simd::{Isa, TargetGroup, convert_group, overflow};
 use rayon::prelude::*;
 
 /// Factor that residues carry besides their value.
@@ -75,15 +75,25 @@ impl BaseConversion {
     /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the work is split over
     /// threads, for callers that have few conversions to do.
     pub fn run(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], out: &mut [&mut [u64]], parallel: bool) {
+        self.run_with(ring, isa, rows, out, parallel, |t, row| ring.ntt[self.target[t]].forward(row));
+    }
+
+    /// As [`Self::run`] with `finish` in place of the forward transform of target row `t`.
+    fn run_with(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        rows: &[&[u64]],
+        out: &mut [&mut [u64]],
+        parallel: bool,
+        finish: impl Fn(usize, &mut [u64]) + Sync,
+    ) {
         assert!(rows.len() == self.source.len() && out.len() == self.target.len());
         let sources = rows.len();
         let mut scratch = RnsPoly::new_unspecified(ring.n, sources + 1);
         let prepare = |(k, y): (usize, &mut [u64])| {
             if k < sources {
-                let index = self.source[k];
-                y.copy_from_slice(rows[k]);
-                ring.ntt[index].inverse_lazy(y);
-                mul_constant_assign(isa, &ring.moduli[index], y, self.hat_inverse[k]);
+                ring.ntt[self.source[k]].inverse_lazy_scaled_into(rows[k], y, self.hat_inverse[k]);
             }
         };
         if parallel {
@@ -96,19 +106,17 @@ impl BaseConversion {
         let mut y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
         overflow(isa, &y, &self.inverse, last);
         y.push(last);
-        let convert = |(group, (out, target)): (&TargetGroup, (&mut [&mut [u64]], &[usize]))| {
+        let size = self.groups.first().map_or(1, TargetGroup::len);
+        let convert = |(g, (group, out)): (usize, (&TargetGroup, &mut [&mut [u64]]))| {
             convert_group(isa, group, &y, out);
-            for (row, &t) in out.iter_mut().zip(target) {
-                ring.ntt[t].forward(row);
+            for (t, row) in (g * size..).zip(out) {
+                finish(t, row);
             }
         };
-        let size = self.groups.first().map_or(1, TargetGroup::len);
         if parallel {
-            let chunks = out.par_chunks_mut(size).zip(self.target.par_chunks(size));
-            self.groups.par_iter().zip(chunks).for_each(convert);
+            self.groups.par_iter().zip(out.par_chunks_mut(size)).enumerate().for_each(convert);
         } else {
-            let chunks = out.chunks_mut(size).zip(self.target.chunks(size));
-            self.groups.iter().zip(chunks).for_each(convert);
+            self.groups.iter().zip(out.chunks_mut(size)).enumerate().for_each(convert);
         }
     }
 }
@@ -197,16 +205,9 @@ impl ModDown {
         let mut out = RnsPoly::new_unspecified(ring.n, self.keep);
         let rows: Vec<&[u64]> = (self.keep..poly.rows()).map(|row| poly.row(row)).collect();
         let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();
-        self.conversion.run(ring, isa, &rows, &mut targets, parallel);
-        let tail = |(t, d): (usize, &mut &mut [u64])| {
-            let addend = addend.map(|a| a.row(t));
-            mod_down_tail(isa, &ring.moduli[t], d, poly.row(t), self.inverse[t], addend);
-        };
-        if parallel {
-            targets.par_iter_mut().enumerate().for_each(tail);
-        } else {
-            targets.iter_mut().enumerate().for_each(tail);
-        }
+        self.conversion.run_with(ring, isa, &rows, &mut targets, parallel, |t, d| {
+            ring.ntt[t].forward_mod_down(d, poly.row(t), self.inverse[t], addend.map(|a| a.row(t)));
+        });
         drop(targets);
         out
     }
