@@ -5,7 +5,7 @@
 //! rounding in double precision; a value within 2^-45 M of a tie may come out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
-use crate::simd::{Isa, Row, TargetGroup, convert_group, mod_down_tail, mul_constant_assign, overflow};
+use crate::simd::{Isa, Row, TargetGroup, convert_group, overflow};
 use rayon::prelude::*;
 
 /// Factor that residues carry besides their value.
@@ -72,13 +72,18 @@ impl BaseConversion {
         Self { source: source.to_vec(), target: target.to_vec(), hat_inverse, inverse, groups }
     }
 
-    /// Converts `rows` (one for each source; they are consumed) into `out` (one for each target). With `parallel` the
-    /// work is split over threads, for callers that have few conversions to do.
-    pub fn run(&self, ring: &Ring, isa: Isa, rows: Vec<Row>, out: &mut [&mut [u64]], parallel: bool) {
+    /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the work is split over
+    /// threads, for callers that have few conversions to do.
+    pub fn run(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], out: &mut [&mut [u64]], parallel: bool) {
         assert_eq!(out.len(), self.target.len());
         let y = self.prepare(ring, isa, rows, parallel);
         let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
-        let convert = |(group, out): (usize, &mut [&mut [u64]])| self.group(ring, isa, group, &y, out);
+        let convert = |(group, out): (usize, &mut [&mut [u64]])| {
+            self.group(isa, group, &y, out);
+            for (row, &t) in out.iter_mut().zip(&self.target[group * self.group_size()..]) {
+                ring.ntt[t].forward(row);
+            }
+        };
         if parallel {
             out.par_chunks_mut(self.group_size()).enumerate().for_each(convert);
         } else {
@@ -87,23 +92,20 @@ impl BaseConversion {
     }
 
     /// What [`Self::group`] reads: the `y_j` in coefficient order and, last, the `v`.
-    fn prepare(&self, ring: &Ring, isa: Isa, mut rows: Vec<Row>, parallel: bool) -> Vec<Row> {
+    fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<Row> {
         assert_eq!(rows.len(), self.source.len());
-        let scale = |(k, y): (usize, &mut Row)| {
-            let index = self.source[k];
-            ring.ntt[index].inverse_lazy(y);
-            mul_constant_assign(isa, &ring.moduli[index], y, self.hat_inverse[k]);
+        let scaled = |(k, row): (usize, &&[u64])| {
+            let mut y = Row::unspecified(ring.n);
+            ring.ntt[self.source[k]].inverse_lazy_scaled_into(row, &mut y, self.hat_inverse[k]);
+            y
         };
-        if parallel {
-            rows.par_iter_mut().enumerate().for_each(scale);
-        } else {
-            rows.iter_mut().enumerate().for_each(scale);
-        }
+        let mut out: Vec<Row> =
+            if parallel { rows.par_iter().enumerate().map(scaled).collect() } else { rows.iter().enumerate().map(scaled).collect() };
         let mut v = Row::unspecified(ring.n);
-        let y: Vec<&[u64]> = rows.iter().map(|y| &**y).collect();
+        let y: Vec<&[u64]> = out.iter().map(|y| &**y).collect();
         overflow(isa, &y, &self.inverse, &mut v);
-        rows.push(v);
-        rows
+        out.push(v);
+        out
     }
 
     /// Targets that are converted together.
@@ -111,12 +113,9 @@ impl BaseConversion {
         self.groups.first().map_or(1, TargetGroup::len)
     }
 
-    /// Fills `out` with the targets of one group.
-    fn group(&self, ring: &Ring, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
+    /// Fills `out` with the targets of one group, in coefficient order.
+    fn group(&self, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
         convert_group(isa, &self.groups[group], y, out);
-        for (row, &t) in out.iter_mut().zip(&self.target[group * self.group_size()..]) {
-            ring.ntt[t].forward(row);
-        }
     }
 }
 
@@ -151,10 +150,10 @@ impl ModUp {
     /// Digit `d` of `poly` (NTT order): the rows outside the digit itself, in order.
     pub fn digit(&self, ring: &Ring, isa: Isa, poly: &RnsPoly, d: usize, parallel: bool) -> RnsPoly {
         let conversion = &self.conversions[d];
-        let rows = conversion.source.iter().map(|&j| Row::copy_of(poly.row(j))).collect();
+        let rows: Vec<&[u64]> = conversion.source.iter().map(|&j| poly.row(j)).collect();
         let mut out = RnsPoly::new_unspecified(ring.n, conversion.target.len());
         let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();
-        conversion.run(ring, isa, rows, &mut targets, parallel);
+        conversion.run(ring, isa, &rows, &mut targets, parallel);
         drop(targets);
         out
     }
@@ -213,27 +212,29 @@ impl ModDown {
         Self { keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
     }
 
-    /// `round(poly / divisor) + addend` in NTT order, in the rows of `poly` that are kept; the others are freed.
+    /// `round(poly / divisor) + addend` in NTT order, in place of the rows of `poly` that are kept; the others are freed.
     pub fn run(&self, ring: &Ring, isa: Isa, mut poly: RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
         let conversion = &self.conversion;
-        let y = conversion.prepare(ring, isa, poly.split_off(self.keep), parallel);
+        let y = {
+            let removed = poly.split_off(self.keep);
+            let removed: Vec<&[u64]> = removed.iter().map(|r| &**r).collect();
+            conversion.prepare(ring, isa, &removed, parallel)
+        };
         let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
         let size = conversion.group_size();
-        let divide = |(group, kept): (usize, &mut [&mut [u64]])| {
-            let mut scratch: Vec<Row> = kept.iter().map(|_| Row::unspecified(ring.n)).collect();
-            let mut converted: Vec<&mut [u64]> = scratch.iter_mut().map(|r| &mut **r).collect();
-            conversion.group(ring, isa, group, &y, &mut converted);
-            for (t, (a, d)) in (group * size..).zip(kept.iter_mut().zip(&converted)) {
-                mod_down_tail(isa, &ring.moduli[t], a, d, self.inverse[t], addend.map(|e| e.row(t)));
+        let divide = |(group, kept): (usize, &mut [Row])| {
+            let mut quotients: Vec<Row> = kept.iter().map(|_| Row::unspecified(ring.n)).collect();
+            conversion.group(isa, group, &y, &mut quotients.iter_mut().map(|r| &mut **r).collect::<Vec<_>>());
+            for (t, (a, mut d)) in (group * size..).zip(kept.iter_mut().zip(quotients)) {
+                ring.ntt[t].forward_mod_down(&mut d, a, self.inverse[t], addend.map(|e| e.row(t)));
+                *a = d;
             }
         };
-        let mut kept: Vec<&mut [u64]> = poly.iter_mut().collect();
         if parallel {
-            kept.par_chunks_mut(size).enumerate().for_each(divide);
+            poly.rows_mut().par_chunks_mut(size).enumerate().for_each(divide);
         } else {
-            kept.chunks_mut(size).enumerate().for_each(divide);
+            poly.rows_mut().chunks_mut(size).enumerate().for_each(divide);
         }
-        drop(kept);
         poly
     }
 }

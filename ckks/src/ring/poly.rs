@@ -92,6 +92,11 @@ impl RnsPoly {
         self.rows.push(Row::unspecified(self.n));
     }
 
+    /// All rows, to be replaced by others of the same length.
+    pub(crate) fn rows_mut(&mut self) -> &mut [Row] {
+        &mut self.rows
+    }
+
     /// Takes out the rows from `rows` on.
     pub(crate) fn split_off(&mut self, rows: usize) -> Vec<Row> {
         self.rows.split_off(rows)

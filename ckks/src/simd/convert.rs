@@ -133,17 +133,17 @@ impl Kernel for Overflow<'_> {
     }
 }
 
-/// `a = (a - d) w (+ addend)`, the end of ModDown and rescale for one limb.
-pub fn mod_down_tail(isa: Isa, m: &Modulus, a: &mut [u64], d: &[u64], w: u64, addend: Option<&[u64]>) {
-    let n = a.len();
-    assert!(n.is_multiple_of(8) && d.len() == n && addend.is_none_or(|e| e.len() == n));
-    isa.run(Tail { m, a, d, w, addend });
+/// `d = (a - d) w (+ addend)`, the end of ModDown and rescale for one limb.
+pub fn mod_down_tail(isa: Isa, m: &Modulus, d: &mut [u64], a: &[u64], w: u64, addend: Option<&[u64]>) {
+    let n = d.len();
+    assert!(n.is_multiple_of(8) && a.len() == n && addend.is_none_or(|e| e.len() == n));
+    isa.run(Tail { m, d, a, w, addend });
 }
 
 struct Tail<'a> {
     m: &'a Modulus,
-    a: &'a mut [u64],
-    d: &'a [u64],
+    d: &'a mut [u64],
+    a: &'a [u64],
     w: u64,
     addend: Option<&'a [u64]>,
 }
@@ -154,16 +154,16 @@ impl Kernel for Tail<'_> {
     fn run<L: Lanes>(self, lanes: L) {
         let q = lanes.splat(self.m.q);
         let (w, w2) = (lanes.splat(self.w), lanes.splat(self.m.shoup(self.w)));
-        let a = self.a.as_mut_ptr();
-        for at in (0..self.a.len()).step_by(8) {
-            // SAFETY: all rows have the length of `a`.
+        let d = self.d.as_mut_ptr();
+        for at in (0..self.d.len()).step_by(8) {
+            // SAFETY: all rows have the length of `d`.
             unsafe {
-                let x = lanes.sub(lanes.add(lanes.load(a.add(at)), q), lanes.load(self.d.as_ptr().add(at)));
+                let x = lanes.sub(lanes.add(lanes.load(self.a.as_ptr().add(at)), q), lanes.load(d.add(at)));
                 let mut v = lanes.shoup(x, w, w2, q);
                 if let Some(e) = self.addend {
                     v = lanes.add_mod(v, lanes.load(e.as_ptr().add(at)), q);
                 }
-                lanes.store(a.add(at), v);
+                lanes.store(d.add(at), v);
             }
         }
     }

@@ -19,6 +19,7 @@ mod elementwise;
 mod ifma;
 mod lanes;
 mod mem;
+pub mod ntt;
 mod panel;
 mod rows;
 mod shape;
@@ -32,6 +33,7 @@ pub use elementwise::{
     sub_assign,
 };
 pub use mem::{Buffer, release_recycled};
+pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rows::{Row, RowMemory, row_memory};
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};

@@ -127,8 +127,8 @@ fn tail_of_mod_down() {
         let (d, a, e) = (r.limb(m.q, N), r.limb(m.q, N), r.limb(m.q, N));
         let w = r.word() % m.q;
         for addend in [None, Some(&e[..])] {
-            let mut got = a.clone();
-            mod_down_tail(isa, m, &mut got, &d, w, addend);
+            let mut got = d.clone();
+            mod_down_tail(isa, m, &mut got, &a, w, addend);
             for i in 0..N {
                 let want = (mul(a[i] + m.q - d[i], w, m.q) + addend.map_or(0, |e| e[i])) % m.q;
                 assert_eq!(got[i], want);
