@@ -1,9 +1,13 @@
 //! One batched convolution layer and its square at full size:
-//! `cargo bench -p chiffre-ckks --bench layer -- [limbs alpha channels period threads log_n]`.
+//! `cargo bench -p chiffre-ckks --bench layer -- [phases] [give] [limbs alpha channels period threads log_n]`.
+//!
+//! With `phases` the low bits of x and y select the ciphertext: four times the ciphertexts for four times the images,
+//! and three rotations of each instead of eight. Times are also given for 64 images (at N = 2^16). With `give` the layer
+//! owns its inputs, which shows in the peak.
 
 mod common;
 
-use chiffre_ckks::bundle::{CtRef, LinearOp, apply_linear, pair_square};
+use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear_consuming, pair_square_consuming};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ckks::simd::Isa;
 use std::time::Instant;
@@ -11,31 +15,77 @@ use std::time::Instant;
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
     let at = |i: usize, default: usize| numbers.get(i).copied().unwrap_or(default);
-    let (limbs, alpha, channels, period, threads, log_n) = (at(0, 18), at(1, 9), at(2, 16), at(3, 1024), at(4, 2), at(5, 16));
+    let [phases, give] = ["phases", "give"].map(|word| std::env::args().any(|a| a == word));
+    let (limbs, alpha, channels, period, threads, log_n) =
+        (at(0, 18), at(1, 9), at(2, 16), at(3, if phases { 256 } else { 1024 }), at(4, 2), at(5, 16));
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("first use");
     let ring = common::ring(log_n as u32, limbs, alpha);
     let gadget = Gadget { limbs, alpha };
-    let taps = common::conv_taps(32);
+    let taps = common::conv_taps(if phases { 16 } else { 32 });
     let keys = common::keys(&ring, gadget, &taps[1..]);
-    let table = common::conv_table(&taps, channels, channels, period);
-    let inputs = common::ciphertexts(&ring, limbs, channels);
-    let inputs: Vec<CtRef<'_>> = inputs.iter().map(CtRef::from).collect();
-    let scales = vec![2f64.powi(20); channels];
+    let table = if phases { phase_table(16, channels, period) } else { common::conv_table(&taps, channels, channels, period) };
+    let (count, share) = if phases { (4 * channels, 4.0) } else { (channels, 1.0) };
+    let mut inputs = common::ciphertexts(&ring, limbs, count);
+    let scales = vec![2f64.powi(20); count];
     let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1 };
     let isa = Isa::detect();
     println!("N=2^{log_n} L={limbs} alpha={alpha} C={channels} period={period} threads={threads} {}", isa.name());
     for _ in 0..3 {
+        if inputs.is_empty() {
+            inputs = common::ciphertexts(&ring, limbs, count);
+        }
+        let given: Vec<Input<'_>> = match give {
+            true => inputs.drain(..).map(Input::Owned).collect(),
+            false => inputs.iter().map(|i| Input::Borrowed(i.into())).collect(),
+        };
         let start = Clock::start();
-        let out = apply_linear(&ring, isa, &inputs, &op, &keys).expect("linear");
+        let out = apply_linear_consuming(&ring, isa, given, &op, &keys).expect("linear");
         let linear = start.stop();
-        let refs: Vec<CtRef<'_>> = out.iter().map(CtRef::from).collect();
+        let out = out.into_iter().map(Input::Owned).collect();
         let start = Clock::start();
-        pair_square(&ring, isa, &refs, limbs - 1, &keys, gadget).expect("square");
+        pair_square_consuming(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
         let square = start.stop();
         let layer = std::array::from_fn(|i| linear[i] + square[i]);
         let show = |[wall, user, system]: [f64; 3]| format!("{wall:.3} s (user {user:.2}, system {system:.2})");
         println!("linear {}, square {}, layer {}, peak {:.2} GiB", show(linear), show(square), show(layer), peak());
+        if phases {
+            let [linear, square, layer] = [linear, square, layer].map(|t| show(t.map(|t| t / share)));
+            println!("  for 64 images: linear {linear}, square {square}, layer {layer}");
+        }
     }
+}
+
+/// A dense 3x3 convolution between ciphertexts that hold every second pixel of every second row: input and output
+/// `4 c + 2 py + px` are phase `(px, py)` of channel `c`, with rows of `side` slots. Output phase 0 reads the odd phase
+/// at offsets -1 and 0, output phase 1 the even one at 0 and 1, in each direction.
+fn phase_table(side: isize, channels: usize, period: usize) -> LinearTable {
+    let taps = common::conv_taps(side);
+    let wave = |t: usize, j: usize| ((t * 131 + j * 17) as f64).sin() / (1.0 + j as f64);
+    let patterns = (0..taps.len()).map(|t| (0..2 * period).map(|j| wave(t, j)).collect()).collect();
+    let mut table = LinearTable { taps, outputs: 4 * channels, period, patterns, ..LinearTable::default() };
+    let mut rows = std::collections::BTreeMap::<(u32, u16), Vec<u32>>::new();
+    for output in 0..4 * channels {
+        let phase = [output % 2, output / 2 % 2].map(|p| p as isize);
+        for input in 0..channels {
+            for (dy, dx) in (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dy, dx))) {
+                let at = [phase[0] + dx, phase[1] + dy];
+                let source = 4 * input + (2 * at[1].rem_euclid(2) + at[0].rem_euclid(2)) as usize;
+                let offset = at[1].div_euclid(2) * side + at[0].div_euclid(2);
+                let tap = table.taps.iter().position(|&t| t == offset).expect("a tap of the convolution");
+                rows.entry((source as u32, tap as u16)).or_default().push(output as u32);
+            }
+        }
+    }
+    for ((input, tap), outputs) in rows {
+        let row = table.rows.len();
+        table.rows.push((input, tap));
+        for output in outputs {
+            let pattern = if tap == 0 { u32::MAX } else { tap as u32 };
+            let weight = ((row * 31 + output as usize * 7) as f64).cos();
+            table.entries.push(LinearEntry { row: row as u32, output, pattern, weight });
+        }
+    }
+    table
 }
 
 /// Wall and processor time; the latter is what counts on a busy machine.

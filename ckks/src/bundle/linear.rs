@@ -3,7 +3,7 @@
 use super::expand::Expander;
 use super::panels::{Panel, Plan};
 use super::switch::{check_gadget, mod_up_all};
-use super::{BiasPoly, BundleError, CtRef, KeyProvider, LinearTable, PreparedKey, check_inputs};
+use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
 use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
 use rayon::prelude::*;
@@ -47,9 +47,24 @@ pub fn apply_linear(
     Ok(out.pop().unwrap_or_default())
 }
 
+/// As [`apply_linear`], with operands that may be given away: row by row, the memory of owned ones becomes the outputs'.
+///
+/// # Errors
+/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
+pub fn apply_linear_consuming(
+    ring: &Ring,
+    isa: Isa,
+    inputs: Vec<Input<'_>>,
+    op: &LinearOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    let mut out = apply_linear_many_consuming(ring, isa, vec![inputs], op, keys)?;
+    Ok(out.pop().unwrap_or_default())
+}
+
 /// As [`apply_linear`] for several bundles at once, with one expansion of the weights for all of them. That saves up to
-/// a quarter of the time with periodic weights, and needs the temporaries of every bundle at the same time: for each
-/// input its digits in the extended basis, for each output two polynomials in the extended basis.
+/// a quarter of the time with periodic weights, and needs the temporaries of every bundle at the same time: at first
+/// for each input its digits in the extended basis, and at last for each output two polynomials in the extended basis.
 ///
 /// # Errors
 /// Any [`BundleError`]; nothing is computed then.
@@ -60,8 +75,23 @@ pub fn apply_linear_many(
     op: &LinearOp<'_>,
     keys: &dyn KeyProvider,
 ) -> Result<Vec<Vec<[RnsPoly; 2]>>, BundleError> {
+    let bundles = bundles.iter().map(|inputs| Input::borrowed(inputs)).collect();
+    apply_linear_many_consuming(ring, isa, bundles, op, keys)
+}
+
+/// As [`apply_linear_many`], with operands that may be given away.
+///
+/// # Errors
+/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
+pub fn apply_linear_many_consuming(
+    ring: &Ring,
+    isa: Isa,
+    bundles: Vec<Vec<Input<'_>>>,
+    op: &LinearOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<Vec<[RnsPoly; 2]>>, BundleError> {
     let LinearOp { table, limbs_in: limbs, gadget, .. } = *op;
-    for inputs in bundles {
+    for inputs in &bundles {
         check(ring, inputs, op)?;
     }
     let plan = Plan::new(table, ring.log_n, op.input_scales.len());
@@ -75,13 +105,15 @@ pub fn apply_linear_many(
     let tables: Vec<&GaloisTable> = tables.collect::<Result<_, _>>()?;
     let alpha = if rotated { gadget.alpha } else { 0 };
 
-    let hoisted: Vec<Hoisted<'_>> = bundles.iter().map(|inputs| Hoisted::new(ring, isa, inputs, &plan, gadget, limbs)).collect();
     let polys = 2 * table.outputs * bundles.len();
-    let mut sums: Vec<RnsPoly> = (0..polys).map(|_| RnsPoly::new_unspecified(ring.n, limbs + alpha)).collect();
+    let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, &plan, gadget, limbs)).collect();
+    let mut sums: Vec<RnsPoly> = (0..polys).map(|_| RnsPoly::new_zero(ring.n, 0)).collect();
     let order = span_order(ring.n, tables.first().copied());
-    let limb = Limb { ring, isa, op, plan: &plan, keys: &keys, tables: &tables, hoisted: &hoisted, order: &order };
+    let limb = Limb { ring, isa, op, plan: &plan, keys: &keys, tables: &tables, order: &order };
     for row in 0..limbs + alpha {
-        limb.run(row, sums.iter_mut().map(|s| s.row_mut(row)).collect());
+        sums.iter_mut().for_each(RnsPoly::push_unspecified);
+        limb.run(row, &hoisted, sums.iter_mut().map(|s| s.row_mut(row)).collect());
+        hoisted.iter_mut().for_each(|h| h.free_row(row));
     }
     drop(hoisted);
 
@@ -89,7 +121,7 @@ pub fn apply_linear_many(
     if alpha + op.drop_limbs > 0 {
         let down = ModDown::new(ring, limbs, alpha, keep, Carried::Nothing);
         let inner = sums.len() < 2 * rayon::current_num_threads();
-        sums = sums.into_par_iter().with_max_len(1).map(|s| down.run(ring, isa, &s, None, inner)).collect();
+        sums = sums.into_par_iter().with_max_len(1).map(|s| down.run(ring, isa, s, None, inner)).collect();
     }
     if let Some(bias) = op.bias {
         add_bias(ring, isa, bias, &mut sums);
@@ -99,7 +131,7 @@ pub fn apply_linear_many(
     while let (Some(c0), Some(c1)) = (sums.next(), sums.next()) {
         pairs.push([c0, c1]);
     }
-    let mut out = Vec::with_capacity(bundles.len());
+    let mut out = Vec::new();
     while !pairs.is_empty() {
         let rest = pairs.split_off(table.outputs);
         out.push(std::mem::replace(&mut pairs, rest));
@@ -107,7 +139,7 @@ pub fn apply_linear_many(
     Ok(out)
 }
 
-fn check(ring: &Ring, inputs: &[CtRef<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
+fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
     if ring.n < TILE {
         return Err(BundleError::Degree(ring.n));
     }
@@ -137,29 +169,44 @@ fn check(ring: &Ring, inputs: &[CtRef<'_>], op: &LinearOp<'_>) -> Result<(), Bun
 
 /// A bundle with the extended digits of the inputs that are rotated; others have none.
 struct Hoisted<'a> {
-    inputs: &'a [CtRef<'a>],
+    inputs: Vec<Input<'a>>,
     up: Option<ModUp>,
     digits: Vec<Vec<RnsPoly>>,
 }
 
 impl<'a> Hoisted<'a> {
-    fn new(ring: &Ring, isa: Isa, inputs: &'a [CtRef<'a>], plan: &Plan, gadget: Gadget, limbs: usize) -> Self {
+    fn new(ring: &Ring, isa: Isa, mut inputs: Vec<Input<'a>>, plan: &Plan, gadget: Gadget, limbs: usize) -> Self {
+        for input in &mut inputs {
+            if let Input::Owned(pair) = input {
+                pair.iter_mut().for_each(|p| p.truncate(limbs));
+            }
+        }
         let mut digits: Vec<Vec<RnsPoly>> = inputs.iter().map(|_| Vec::new()).collect();
         if plan.galois.is_empty() {
             return Self { inputs, up: None, digits };
         }
         let up = ModUp::new(ring, gadget, limbs);
         let used: Vec<usize> = (0..inputs.len()).filter(|&i| plan.hoisted[i]).collect();
-        let polys: Vec<&RnsPoly> = used.iter().map(|&i| inputs[i].c1).collect();
+        let polys: Vec<&RnsPoly> = used.iter().map(|&i| inputs[i].view().c1).collect();
         for (&i, d) in used.iter().zip(mod_up_all(ring, isa, &up, &polys)) {
             digits[i] = d;
         }
         Self { inputs, up: Some(up), digits }
     }
 
+    /// Frees everything that only row `row` of the sums needed.
+    fn free_row(&mut self, row: usize) {
+        self.inputs.iter_mut().for_each(|input| input.free_row(row));
+        if let Some(up) = &self.up {
+            for digits in &mut self.digits {
+                digits.iter_mut().enumerate().for_each(|(d, extended)| up.free_row(extended, d, row));
+            }
+        }
+    }
+
     /// The digits of one input at one row.
     fn rows(&self, input: usize, row: usize) -> Vec<&[u64]> {
-        let c1 = self.inputs[input].c1;
+        let c1 = self.inputs[input].view().c1;
         let Some(up) = &self.up else { return Vec::new() };
         self.digits[input].iter().enumerate().map(|(d, e)| up.row(c1, e, d, row)).collect()
     }
@@ -190,13 +237,12 @@ struct Limb<'a> {
     plan: &'a Plan,
     keys: &'a [&'a PreparedKey],
     tables: &'a [&'a GaloisTable],
-    hoisted: &'a [Hoisted<'a>],
     order: &'a [usize],
 }
 
 impl Limb<'_> {
     /// Fills row `row` of the sums of all bundles.
-    fn run(&self, row: usize, mut outs: Vec<&mut [u64]>) {
+    fn run(&self, row: usize, hoisted: &[Hoisted<'_>], mut outs: Vec<&mut [u64]>) {
         let limbs = self.op.limbs_in;
         let panels = if row < limbs { &self.plan.q } else { &self.plan.p };
         if panels.is_empty() {
@@ -207,7 +253,7 @@ impl Limb<'_> {
         let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan.blocks);
         for (i, panel) in panels.iter().enumerate() {
             let weights = expander.expand(panel, self.ring.n);
-            for (bundle, outs) in self.hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {
+            for (bundle, outs) in hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {
                 self.sweep(&self.limb_panel(bundle, row, panel, &weights), outs, i > 0);
             }
         }
@@ -224,7 +270,7 @@ impl Limb<'_> {
             .enumerate()
             .map(|(i, input)| InputLimbs {
                 digits: bundle.rows(i, row),
-                own: (row < limbs).then(|| [input.c0.row(row), input.c1.row(row)]),
+                own: (row < limbs).then(|| [input.view().c0.row(row), input.view().c1.row(row)]),
             })
             .collect();
         let digits = bundle.up.as_ref().map_or(0, ModUp::digits);

@@ -3,12 +3,14 @@
 //! **Invariants**
 //! * All polynomials are in NTT order with residues in `[0, q)`.
 //! * Work goes limb by limb: rotated copies of a bundle never exist, and weights exist for one limb at a time.
+//! * A row that nothing reads any more is freed at once: of extended digits, of sums, of operands given away ([`Input`]).
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 //!
 //! A linear map decomposes each input once (hoisting, Halevi and Shoup 2018), accumulates in the extended basis and
 //! divides by the special modulus once for each output polynomial, together with the rescale (double hoisting, Bossuat,
 //! Mouchet, Troncoso-Pastoriza and Hubaux 2021, section 3.3).
 
+mod classes;
 mod error;
 mod expand;
 mod keys;
@@ -22,8 +24,11 @@ mod tests;
 
 pub use error::BundleError;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
-pub use linear::{LinearOp, apply_linear, apply_linear_many};
-pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
+pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
+pub use product::{
+    PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
+    square_relin_consuming,
+};
 pub use switch::{conjugate, key_switch, rotate};
 pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
 
@@ -58,9 +63,53 @@ impl<'a> From<&'a [RnsPoly; 2]> for CtRef<'a> {
     }
 }
 
+/// An operand of an operation that may be its last use.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Somebody needs it afterwards.
+    Borrowed(CtRef<'a>),
+    /// Its memory serves the operation as soon as it has been read.
+    Owned([RnsPoly; 2]),
+}
+
+impl Input<'_> {
+    /// Its polynomials.
+    pub fn view(&self) -> CtRef<'_> {
+        match self {
+            Self::Borrowed(ct) => *ct,
+            Self::Owned(pair) => pair.into(),
+        }
+    }
+
+    /// Frees row `row` of both polynomials if they are owned.
+    fn free_row(&mut self, row: usize) {
+        if let Self::Owned(pair) = self {
+            pair.iter_mut().for_each(|p| p.free_row(row));
+        }
+    }
+
+    /// All of them borrowed.
+    fn borrowed<'a>(inputs: &[CtRef<'a>]) -> Vec<Input<'a>> {
+        inputs.iter().map(|&ct| Input::Borrowed(ct)).collect()
+    }
+}
+
+impl<'a> From<CtRef<'a>> for Input<'a> {
+    fn from(ct: CtRef<'a>) -> Self {
+        Self::Borrowed(ct)
+    }
+}
+
+impl From<[RnsPoly; 2]> for Input<'_> {
+    fn from(pair: [RnsPoly; 2]) -> Self {
+        Self::Owned(pair)
+    }
+}
+
 /// Checks that all inputs have at least `limbs` rows of degree `n`.
-fn check_inputs(n: usize, inputs: &[CtRef<'_>], limbs: usize) -> Result<(), BundleError> {
+fn check_inputs(n: usize, inputs: &[Input<'_>], limbs: usize) -> Result<(), BundleError> {
     for (input, ct) in inputs.iter().enumerate() {
+        let ct = ct.view();
         for poly in [ct.c0, ct.c1] {
             if poly.n() != n || poly.rows() < limbs {
                 return Err(BundleError::InputShape { input, rows: poly.rows(), n: poly.n(), limbs });

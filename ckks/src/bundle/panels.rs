@@ -1,18 +1,15 @@
 //! Cutting a linear map into panels: which rows are computed together, and where their weights lie.
 
 use super::LinearTable;
+use super::classes::{Class, classify};
 use crate::ring::Galois;
-use crate::simd::{PanelRow, PanelShape};
+use crate::simd::{OutputClass, PanelRow, PanelShape};
 use std::ops::Range;
 
 /// Bytes of expanded weights of one panel at one limb. More rows than fit make several panels, whose results add up.
 const WEIGHT_BYTES: usize = 256 << 20;
 /// Rows of a panel when that would leave fewer.
 const MIN_SLOTS: usize = 16;
-/// A row is dense when it feeds more than `outputs / SPARSE` outputs: a sparse weight costs two multiplications and a
-/// load of its own, a dense one a single multiplication for every output.
-const SPARSE: usize = 3;
-
 /// A linear map cut into panels, for the Q limbs and for the special limbs.
 pub(super) struct Plan {
     /// Distinct automorphisms of rotated rows.
@@ -96,43 +93,53 @@ fn rows_before(table: &LinearTable, group: &[super::LinearEntry]) -> usize {
     table.entries.partition_point(|e| e.row < group[0].row)
 }
 
-/// Cuts rows, in order, into panels.
+/// Cuts rows, in order, into as few panels of equal size as the limits allow.
 fn panels(rows: &[Row], outputs: usize, n: usize, run: usize) -> Vec<Panel> {
     let words = if run < 8 { n } else { n / run };
-    let most = (WEIGHT_BYTES / (8 * words * outputs)).clamp(MIN_SLOTS, PanelShape::MAX_SLOTS) & !1;
-    rows.chunks(most - 1).map(|rows| Panel::new(rows, outputs, run)).collect()
+    let uses: usize = rows.iter().map(|r| r.weights.len()).sum();
+    let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / WEIGHT_BYTES).max(1);
+    loop {
+        let size = rows.len().div_ceil(count).max(MIN_SLOTS - 1);
+        let panels: Vec<Panel> = rows.chunks(size).map(|rows| Panel::new(rows, outputs, run)).collect();
+        let fits = |p: &Panel| 8 * words * p.shape.cells() <= WEIGHT_BYTES;
+        if size < MIN_SLOTS || panels.iter().all(fits) {
+            return panels;
+        }
+        count += 1 + count / 4;
+    }
 }
 
 impl Panel {
     fn new(rows: &[Row], outputs: usize, run: usize) -> Self {
-        let (dense, sparse): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|r| r.weights.len() * SPARSE > outputs);
-        let dense_slots = dense.len().next_multiple_of(2);
-        let mut lists: Vec<Vec<u32>> = vec![Vec::new(); outputs];
-        let mut sparse_cells: Vec<Vec<Range<usize>>> = vec![Vec::new(); outputs];
-        for (i, row) in sparse.iter().enumerate() {
-            for (output, entries) in &row.weights {
-                lists[*output].push((dense_slots + i) as u32);
-                sparse_cells[*output].push(entries.clone());
-            }
+        let mut uses: Vec<Vec<u32>> = vec![Vec::new(); outputs];
+        for (i, row) in (0..).zip(rows) {
+            row.weights.iter().for_each(|(output, _)| uses[*output].push(i));
         }
-        let shape = PanelShape::new(dense_slots, dense_slots + sparse.len(), &lists, run);
+        let classes = classify(&uses, rows.len());
+        let slots = order(&classes, rows.len());
+        let mut slot_of = vec![0; rows.len()];
+        for (slot, row) in (0u32..).zip(&slots) {
+            row.iter().for_each(|&row| slot_of[row] = slot);
+        }
+        let dense = |class: &Class, slot: usize| slots.get(slot).copied().flatten().is_some_and(|row| class.is_dense(row));
+        let output_classes: Vec<OutputClass> = classes
+            .iter()
+            .map(|class| {
+                let pairs = (0..slots.len() / 2).filter(|&p| dense(class, 2 * p) || dense(class, 2 * p + 1));
+                OutputClass { outputs: class.outputs.clone(), pairs: pairs.map(|p| p as u32).collect() }
+            })
+            .collect();
+        uses.iter_mut().flatten().for_each(|row| *row = slot_of[*row as usize]);
+        let shape = PanelShape::new(slots.len(), &output_classes, &uses, run);
         let mut cells = vec![0..0; shape.cells()];
-        for (slot, row) in dense.iter().enumerate() {
+        for (row, &slot) in rows.iter().zip(&slot_of) {
             for (output, entries) in &row.weights {
-                cells[shape.dense_cell(slot, *output)] = entries.clone();
-            }
-        }
-        for (output, list) in sparse_cells.into_iter().enumerate() {
-            for (cell, entries) in shape.sparse_cells(output).zip(list) {
-                cells[cell] = entries;
+                cells[shape.cell(*output, slot)] = entries.clone();
             }
         }
         let mut taps: Vec<(usize, Vec<PanelRow>)> = Vec::new();
         let mut identity = Vec::new();
-        let slots = (0..).zip(&dense).chain((dense_slots..).zip(&sparse));
-        let mut placed: Vec<(u32, &Row)> = slots.map(|(slot, row)| (slot as u32, *row)).collect();
-        placed.sort_by_key(|(_, r)| (r.galois.is_none(), r.galois, r.input));
-        for (slot, row) in placed {
+        for (row, &slot) in rows.iter().zip(&slot_of) {
             let place = PanelRow { slot, input: row.input };
             match (row.galois, taps.last_mut()) {
                 (None, _) => identity.push(place),
@@ -140,7 +147,27 @@ impl Panel {
                 (Some(g), _) => taps.push((g, vec![place])),
             }
         }
-        let padding = (dense.len()..dense_slots).map(|s| s as u32).collect();
+        let padding = (0..).zip(&slots).filter(|(_, row)| row.is_none()).map(|(slot, _)| slot).collect();
         Self { shape, taps, identity, padding, cells }
     }
+}
+
+/// The row of each slot: first pairs of rows that are dense for the same classes, then pairs of rows that found no
+/// such partner, then rows that are dense nowhere. `None` is a partner of zeros.
+fn order(classes: &[Class], rows: usize) -> Vec<Option<usize>> {
+    let dense_for = |row: usize| classes.iter().enumerate().fold(0u32, |set, (i, c)| set | u32::from(c.is_dense(row)) << i);
+    let mut dense: Vec<(u32, usize)> = (0..rows).map(|row| (dense_for(row), row)).collect();
+    dense.sort_by_key(|(set, _)| *set);
+    let sparse = dense.partition_point(|(set, _)| *set == 0);
+    let mut slots = Vec::with_capacity(rows + 1);
+    let mut single = Vec::new();
+    for alike in dense[sparse..].chunk_by(|a, b| a.0 == b.0) {
+        let (pairs, rest) = alike.split_at(alike.len() & !1);
+        slots.extend(pairs.iter().map(|(_, row)| Some(*row)));
+        single.extend(rest.iter().map(|(_, row)| Some(*row)));
+    }
+    slots.extend(single);
+    slots.resize(slots.len().next_multiple_of(2), None);
+    slots.extend(dense[..sparse].iter().map(|(_, row)| Some(*row)));
+    slots
 }

@@ -1,10 +1,11 @@
 //! Products of ciphertexts, with one relinearisation for each; no rescale.
 
 use super::switch::{check_gadget, switch_bundle};
-use super::{BundleError, CtRef, KeyProvider, check_inputs};
+use super::{BundleError, CtRef, Input, KeyProvider, check_inputs};
 use crate::ring::{Gadget, Galois, Ring, RnsPoly};
 use crate::simd::{Isa, pair_product_tensor, product_tensor};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Complex-packed products come multiplied by this: the scale of the result is this times the product of the scales.
 pub const PAIR_FACTOR: f64 = 4.0;
@@ -30,6 +31,21 @@ pub fn pair_square(
     keys: &dyn KeyProvider,
     gadget: Gadget,
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    pair_square_consuming(ring, isa, Input::borrowed(inputs), limbs, keys, gadget)
+}
+
+/// As [`pair_square`], with operands that may be given away.
+///
+/// # Errors
+/// As [`pair_square`]; owned operands are lost then.
+pub fn pair_square_consuming(
+    ring: &Ring,
+    isa: Isa,
+    inputs: Vec<Input<'_>>,
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
     pair_products(ring, isa, inputs, None, limbs, keys, gadget)
 }
 
@@ -43,6 +59,22 @@ pub fn pair_mul(
     isa: Isa,
     left: &[CtRef<'_>],
     right: &[CtRef<'_>],
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    pair_mul_consuming(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, keys, gadget)
+}
+
+/// As [`pair_mul`], with operands that may be given away.
+///
+/// # Errors
+/// As [`pair_mul`]; owned operands are lost then.
+pub fn pair_mul_consuming(
+    ring: &Ring,
+    isa: Isa,
+    left: Vec<Input<'_>>,
+    right: Vec<Input<'_>>,
     limbs: usize,
     keys: &dyn KeyProvider,
     gadget: Gadget,
@@ -63,23 +95,23 @@ pub fn mul_relin(
     keys: &dyn KeyProvider,
     gadget: Gadget,
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    check(ring, left, right, limbs, gadget)?;
-    let relin = keys.require(None, gadget)?;
-    let mut out = Vec::with_capacity(left.len());
-    for (left, right) in left.chunks(batch()).zip(right.chunks(batch())) {
-        let tensors: Vec<[RnsPoly; 3]> = left
-            .iter()
-            .zip(right)
-            .map(|(a, b)| {
-                tensor(ring, limbs, |row, out| {
-                    let (a, b) = ([a.c0.row(row), a.c1.row(row)], [b.c0.row(row), b.c1.row(row)]);
-                    product_tensor(isa, &ring.moduli[row], a, b, out);
-                })
-            })
-            .collect();
-        out.extend(relinearise(ring, isa, &tensors, limbs, relin));
-    }
-    Ok(out)
+    mul_relin_consuming(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, keys, gadget)
+}
+
+/// As [`mul_relin`], with operands that may be given away.
+///
+/// # Errors
+/// As [`mul_relin`]; owned operands are lost then.
+pub fn mul_relin_consuming(
+    ring: &Ring,
+    isa: Isa,
+    left: Vec<Input<'_>>,
+    right: Vec<Input<'_>>,
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    products(ring, isa, left, Some(right), limbs, keys, gadget)
 }
 
 /// Slot-wise squares.
@@ -94,57 +126,120 @@ pub fn square_relin(
     keys: &dyn KeyProvider,
     gadget: Gadget,
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    mul_relin(ring, isa, inputs, inputs, limbs, keys, gadget)
+    square_relin_consuming(ring, isa, Input::borrowed(inputs), limbs, keys, gadget)
 }
 
-fn check(ring: &Ring, left: &[CtRef<'_>], right: &[CtRef<'_>], limbs: usize, gadget: Gadget) -> Result<(), BundleError> {
-    if left.len() != right.len() {
+/// As [`square_relin`], with operands that may be given away.
+///
+/// # Errors
+/// As [`square_relin`]; owned operands are lost then.
+pub fn square_relin_consuming(
+    ring: &Ring,
+    isa: Isa,
+    inputs: Vec<Input<'_>>,
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    products(ring, isa, inputs, None, limbs, keys, gadget)
+}
+
+/// Checks the operands and pairs each left one with its right one (`None`: with itself).
+fn operands<'a>(
+    ring: &Ring,
+    left: Vec<Input<'a>>,
+    right: Option<Vec<Input<'a>>>,
+    limbs: usize,
+    gadget: Gadget,
+) -> Result<impl Iterator<Item = (Input<'a>, Option<Input<'a>>)>, BundleError> {
+    if let Some(right) = &right
+        && left.len() != right.len()
+    {
         return Err(BundleError::Operands(left.len(), right.len()));
     }
     check_gadget(ring, gadget, limbs)?;
-    check_inputs(ring.n, left, limbs)?;
-    check_inputs(ring.n, right, limbs)
+    check_inputs(ring.n, &left, limbs)?;
+    check_inputs(ring.n, right.as_deref().unwrap_or_default(), limbs)?;
+    let mut right = right.map(Vec::into_iter);
+    Ok(left.into_iter().map(move |z| (z, right.as_mut().and_then(Iterator::next))))
+}
+
+fn products(
+    ring: &Ring,
+    isa: Isa,
+    left: Vec<Input<'_>>,
+    right: Option<Vec<Input<'_>>>,
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    let mut out = Vec::with_capacity(left.len());
+    let mut operands = operands(ring, left, right, limbs, gadget)?;
+    let relin = keys.require(None, gadget)?;
+    loop {
+        let tensors: Vec<[RnsPoly; 3]> = operands
+            .by_ref()
+            .take(batch())
+            .map(|(z, y)| {
+                let (a, b) = (z.view(), y.as_ref().map_or(z.view(), Input::view));
+                tensor(ring, limbs, |row, out| {
+                    let (a, b) = ([a.c0.row(row), a.c1.row(row)], [b.c0.row(row), b.c1.row(row)]);
+                    product_tensor(isa, &ring.moduli[row], a, b, out);
+                })
+            })
+            .collect();
+        if tensors.is_empty() {
+            return Ok(out);
+        }
+        out.extend(relinearise(ring, isa, tensors, limbs, relin));
+    }
 }
 
 fn pair_products(
     ring: &Ring,
     isa: Isa,
-    left: &[CtRef<'_>],
-    right: Option<&[CtRef<'_>]>,
+    left: Vec<Input<'_>>,
+    right: Option<Vec<Input<'_>>>,
     limbs: usize,
     keys: &dyn KeyProvider,
     gadget: Gadget,
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    check(ring, left, right.unwrap_or(left), limbs, gadget)?;
+    let mut out = Vec::with_capacity(left.len());
+    let mut operands = operands(ring, left, right, limbs, gadget)?;
     let conjugation = keys.require(Some(Galois::conjugation(ring.log_n)), gadget)?;
     let relin = keys.require(None, gadget)?;
     let table = conjugation.table().ok_or(BundleError::MissingKey { galois: conjugation.galois(), gadget })?;
     // Conjugates before their automorphism, which the tensor kernel applies as it reads.
-    let conjugates = |z: &[CtRef<'_>]| {
-        let c1: Vec<&RnsPoly> = z.iter().map(|z| z.c1).collect();
-        let c0: Vec<[Option<&RnsPoly>; 2]> = z.iter().map(|z| [Some(z.c0), None]).collect();
-        switch_bundle(ring, isa, &c1, limbs, conjugation, &c0)
+    let conjugates = |z: Vec<CtRef<'_>>| {
+        let c1 = z.iter().map(|z| Cow::Borrowed(z.c1)).collect();
+        let c0 = z.iter().map(|z| [Some(Cow::Borrowed(z.c0)), None]).collect();
+        switch_bundle(ring, isa, c1, limbs, conjugation, c0)
     };
-    let mut out = Vec::with_capacity(left.len());
-    for (first, z) in left.chunks(batch()).enumerate().map(|(i, z)| (i * batch(), z)) {
-        let y = right.map(|right| &right[first..first + z.len()]);
-        let zbar = conjugates(z);
-        let ybar = y.map(conjugates);
-        let tensors: Vec<[RnsPoly; 3]> = (0..z.len())
-            .map(|i| {
-                let (y, ybar) = (y.map_or(z[i], |y| y[i]), ybar.as_ref().map_or(&zbar[i], |ybar| &ybar[i]));
+    loop {
+        let chunk: Vec<(Input<'_>, Option<Input<'_>>)> = operands.by_ref().take(batch()).collect();
+        if chunk.is_empty() {
+            return Ok(out);
+        }
+        let zbar = conjugates(chunk.iter().map(|(z, _)| z.view()).collect());
+        let mut ybar = conjugates(chunk.iter().filter_map(|(_, y)| y.as_ref().map(Input::view)).collect()).into_iter();
+        // Operands and conjugates are freed one by one as their tensors are done.
+        let tensors: Vec<[RnsPoly; 3]> = chunk
+            .into_iter()
+            .zip(zbar)
+            .map(|((z, y), zbar)| {
+                let ybar = ybar.next();
+                let (y, ybar) = (y.as_ref().map_or(z.view(), Input::view), ybar.as_ref().unwrap_or(&zbar));
+                let z = z.view();
                 tensor(ring, limbs, |row, out| {
-                    let z = [[z[i].c0.row(row), z[i].c1.row(row)], [y.c0.row(row), y.c1.row(row)]];
-                    let zbar = [[zbar[i][0].row(row), zbar[i][1].row(row)], [ybar[0].row(row), ybar[1].row(row)]];
+                    let z = [[z.c0.row(row), z.c1.row(row)], [y.c0.row(row), y.c1.row(row)]];
+                    let zbar = [[zbar[0].row(row), zbar[1].row(row)], [ybar[0].row(row), ybar[1].row(row)]];
                     let m = &ring.moduli[row];
                     pair_product_tensor(isa, m, ring.imaginary[row], table, z, zbar, out);
                 })
             })
             .collect();
-        drop((zbar, ybar));
-        out.extend(relinearise(ring, isa, &tensors, limbs, relin));
+        out.extend(relinearise(ring, isa, tensors, limbs, relin));
     }
-    Ok(out)
 }
 
 /// Three polynomials whose limbs `row` fills, in parallel over limbs.
@@ -155,8 +250,12 @@ fn tensor(ring: &Ring, limbs: usize, row: impl Fn(usize, [&mut [u64]; 3]) + Sync
     out
 }
 
-fn relinearise(ring: &Ring, isa: Isa, tensors: &[[RnsPoly; 3]], limbs: usize, relin: &super::PreparedKey) -> Vec<[RnsPoly; 2]> {
-    let d2: Vec<&RnsPoly> = tensors.iter().map(|[_, _, d2]| d2).collect();
-    let addends: Vec<[Option<&RnsPoly>; 2]> = tensors.iter().map(|[d0, d1, _]| [Some(d0), Some(d1)]).collect();
-    switch_bundle(ring, isa, &d2, limbs, relin, &addends)
+fn relinearise(ring: &Ring, isa: Isa, tensors: Vec<[RnsPoly; 3]>, limbs: usize, relin: &super::PreparedKey) -> Vec<[RnsPoly; 2]> {
+    let mut d2 = Vec::with_capacity(tensors.len());
+    let mut addends = Vec::with_capacity(tensors.len());
+    for [a, b, c] in tensors {
+        d2.push(Cow::Owned(c));
+        addends.push([a, b].map(|p| Some(Cow::Owned(p))));
+    }
+    switch_bundle(ring, isa, d2, limbs, relin, addends)
 }

@@ -4,6 +4,7 @@ use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, Galois, ModDown, ModUp, Ring, RnsPoly};
 use crate::simd::{Isa, automorphism_into, key_inner_product};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Words of a limb for which one task takes the inner products of all polynomials.
 const SPAN: usize = 1024;
@@ -36,40 +37,46 @@ pub(super) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) 
 }
 
 /// Inner products of the digits of several polynomials with one key, in the extended basis, times `R^2` and before the
-/// key's automorphism. The key is read once for the whole bundle.
+/// key's automorphism. The key is read once for the whole bundle; rows of digits and of owned polynomials are freed
+/// when the products have been taken.
 fn inner_products(
     ring: &Ring,
     isa: Isa,
     up: &ModUp,
-    polys: &[&RnsPoly],
-    digits: &[Vec<RnsPoly>],
+    mut polys: Vec<Cow<'_, RnsPoly>>,
+    mut digits: Vec<Vec<RnsPoly>>,
     limbs: usize,
     key: &PreparedKey,
 ) -> Vec<[RnsPoly; 2]> {
-    let rows = limbs + key.gadget().alpha;
-    let new = || RnsPoly::new_unspecified(ring.n, rows);
-    let mut out: Vec<[RnsPoly; 2]> = polys.iter().map(|_| [new(), new()]).collect();
+    let empty = || RnsPoly::new_zero(ring.n, 0);
+    let mut out: Vec<[RnsPoly; 2]> = polys.iter().map(|_| [empty(), empty()]).collect();
     let span = SPAN.min(ring.n);
-    let spans = ring.n / span;
-    // tasks[row * spans + s]: the words of one span for all polynomials
-    let mut tasks: Vec<Vec<[&mut [u64]; 2]>> = (0..rows * spans).map(|_| Vec::with_capacity(polys.len())).collect();
-    for [b, a] in &mut out {
-        for (row, (b, a)) in b.iter_mut().zip(a.iter_mut()).enumerate() {
-            for (s, pair) in b.chunks_exact_mut(span).zip(a.chunks_exact_mut(span)).enumerate() {
-                tasks[row * spans + s].push(pair.into());
+    for row in 0..limbs + key.gadget().alpha {
+        // tasks[s]: the words of one span for all polynomials
+        let mut tasks: Vec<Vec<[&mut [u64]; 2]>> = (0..ring.n / span).map(|_| Vec::with_capacity(polys.len())).collect();
+        for [b, a] in &mut out {
+            b.push_unspecified();
+            a.push_unspecified();
+            let pairs = b.row_mut(row).chunks_exact_mut(span).zip(a.row_mut(row).chunks_exact_mut(span));
+            tasks.iter_mut().zip(pairs).for_each(|(task, pair)| task.push(pair.into()));
+        }
+        let m = &ring.moduli[ring.modulus_index(row, limbs)];
+        let keys = key.rows(up.digits(), row, limbs);
+        tasks.into_par_iter().enumerate().for_each(|(task, outs)| {
+            let words = task * span..(task + 1) * span;
+            let keys: Vec<[&[u64]; 2]> = keys.iter().map(|[b, a]| [&b[words.clone()], &a[words.clone()]]).collect();
+            for ((poly, extended), out) in polys.iter().zip(&digits).zip(outs) {
+                let digits: Vec<&[u64]> = extended.iter().enumerate().map(|(d, e)| &up.row(poly, e, d, row)[words.clone()]).collect();
+                key_inner_product(isa, m, &digits, &keys, out);
+            }
+        });
+        for (poly, digits) in polys.iter_mut().zip(&mut digits) {
+            digits.iter_mut().enumerate().for_each(|(d, e)| up.free_row(e, d, row));
+            if let Cow::Owned(poly) = poly {
+                poly.free_row(row);
             }
         }
     }
-    tasks.into_par_iter().enumerate().for_each(|(task, outs)| {
-        let (row, words) = (task / spans, task % spans * span..(task % spans + 1) * span);
-        let m = &ring.moduli[ring.modulus_index(row, limbs)];
-        let keys: Vec<[&[u64]; 2]> =
-            key.rows(up.digits(), row, limbs).into_iter().map(|[b, a]| [&b[words.clone()], &a[words.clone()]]).collect();
-        for ((poly, extended), out) in polys.iter().zip(digits).zip(outs) {
-            let digits: Vec<&[u64]> = extended.iter().enumerate().map(|(d, e)| &up.row(poly, e, d, row)[words.clone()]).collect();
-            key_inner_product(isa, m, &digits, &keys, out);
-        }
-    });
     out
 }
 
@@ -78,24 +85,24 @@ fn inner_products(
 pub(super) fn switch_bundle(
     ring: &Ring,
     isa: Isa,
-    polys: &[&RnsPoly],
+    polys: Vec<Cow<'_, RnsPoly>>,
     limbs: usize,
     key: &PreparedKey,
-    addends: &[[Option<&RnsPoly>; 2]],
+    addends: Vec<[Option<Cow<'_, RnsPoly>>; 2]>,
 ) -> Vec<[RnsPoly; 2]> {
     let gadget = key.gadget();
     let up = ModUp::new(ring, gadget, limbs);
-    let digits = mod_up_all(ring, isa, &up, polys);
-    let extended = inner_products(ring, isa, &up, polys, &digits, limbs, key);
-    drop(digits);
-    let down = ModDown::new(ring, limbs, gadget.alpha, limbs, Carried::MontgomerySquare);
+    let digits = mod_up_all(ring, isa, &up, &polys.iter().map(|p| &**p).collect::<Vec<_>>());
     let inner = 2 * polys.len() < 2 * rayon::current_num_threads();
+    let extended = inner_products(ring, isa, &up, polys, digits, limbs, key);
+    let down = &ModDown::new(ring, limbs, gadget.alpha, limbs, Carried::MontgomerySquare);
     extended
         .into_par_iter()
         .zip(addends)
         .with_max_len(1)
         .map(|([b, a], [e0, e1])| {
-            let (b, a) = rayon::join(|| down.run(ring, isa, &b, *e0, inner), || down.run(ring, isa, &a, *e1, inner));
+            let (b, a) =
+                rayon::join(move || down.run(ring, isa, b, e0.as_deref(), inner), move || down.run(ring, isa, a, e1.as_deref(), inner));
             [b, a]
         })
         .collect()
@@ -118,8 +125,8 @@ fn permute_pair(isa: Isa, key: &PreparedKey, pair: [RnsPoly; 2]) -> [RnsPoly; 2]
 /// [`BundleError::Gadget`] or [`BundleError::InputShape`].
 pub fn key_switch(ring: &Ring, isa: Isa, poly: &RnsPoly, limbs: usize, key: &PreparedKey) -> Result<[RnsPoly; 2], BundleError> {
     check_gadget(ring, key.gadget(), limbs)?;
-    check_inputs(ring.n, &[CtRef { c0: poly, c1: poly }], limbs)?;
-    let result = switch_bundle(ring, isa, &[poly], limbs, key, &[[None, None]]).pop();
+    check_inputs(ring.n, &[CtRef { c0: poly, c1: poly }.into()], limbs)?;
+    let result = switch_bundle(ring, isa, vec![Cow::Borrowed(poly)], limbs, key, vec![[None, None]]).pop();
     Ok(permute_pair(isa, key, result.expect("one result for one polynomial")))
 }
 
@@ -137,12 +144,12 @@ pub fn rotate(
     gadget: Gadget,
 ) -> Result<[RnsPoly; 2], BundleError> {
     check_gadget(ring, gadget, limbs)?;
-    check_inputs(ring.n, &[input], limbs)?;
+    check_inputs(ring.n, &[input.into()], limbs)?;
     if galois == Galois::IDENTITY {
         return Ok([input.c0.truncated(limbs), input.c1.truncated(limbs)]);
     }
     let key = keys.require(Some(galois), gadget)?;
-    let result = switch_bundle(ring, isa, &[input.c1], limbs, key, &[[Some(input.c0), None]]).pop();
+    let result = switch_bundle(ring, isa, vec![Cow::Borrowed(input.c1)], limbs, key, vec![[Some(Cow::Borrowed(input.c0)), None]]).pop();
     Ok(permute_pair(isa, key, result.expect("one result for one polynomial")))
 }
 

@@ -65,9 +65,21 @@ impl Bench {
         self.context.decode(&Decryptor::new(&self.context, &self.secret).decrypt(&ct).expect("decrypt"))
     }
 
-    /// A table with random weights on `taps`: masks of period `period` (0: scalars) with a few scalars among them, plus
-    /// for each output one row that only it uses.
+    /// As [`Self::table_where`], with all entries.
     fn table(&self, taps: &[isize], outputs: usize, period: usize) -> (LinearTable, Vec<Vec<Complex64>>) {
+        self.table_where(taps, outputs, period, |_, _, _| true)
+    }
+
+    /// A table with random weights on `taps`: masks of period `period` (0: scalars) with a few scalars among them, plus
+    /// for each output one row that only it uses, as far as (input, tap, output) are accepted. And the outputs for the
+    /// messages.
+    fn table_where(
+        &self,
+        taps: &[isize],
+        outputs: usize,
+        period: usize,
+        accept: fn(u32, u16, u32) -> bool,
+    ) -> (LinearTable, Vec<Vec<Complex64>>) {
         let mut state = 77;
         let inputs = self.inputs.len();
         let values: Vec<Vec<Complex64>> = (0..if period == 0 { 0 } else { 5 })
@@ -103,6 +115,10 @@ impl Bench {
                 }
             }
         }
+        table.entries.retain(|e| {
+            let (input, tap) = table.rows[e.row as usize];
+            accept(input, tap, e.output)
+        });
         let slots = self.context.slots();
         let mut want = vec![vec![Complex64::default(); slots]; outputs];
         for e in &table.entries {
@@ -124,10 +140,15 @@ fn worst(a: &[Complex64], b: &[Complex64]) -> f64 {
 
 /// One linear map: right in the clear, and bit-equal for all instruction sets and for one thread.
 fn linear_case(log_n: u32, limbs: usize, gadget: Gadget, taps: &[isize], shape: (usize, usize), period: usize, drop: usize) {
-    let (inputs, outputs) = shape;
-    let bench = Bench::new(log_n, limbs + 1, gadget, taps, inputs, 40);
+    let bench = Bench::new(log_n, limbs + 1, gadget, taps, shape.0, 40);
+    let table = bench.table(taps, shape.1, period);
+    table_case(&bench, limbs, table, drop);
+}
+
+/// As [`linear_case`], for any table and its outputs.
+fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<Vec<Complex64>>), drop: usize) {
     let ring = bench.context.ring();
-    let (table, mut want) = bench.table(taps, outputs, period);
+    let (inputs, outputs, gadget) = (bench.inputs.len(), table.outputs, bench.gadget);
     let weight_bits = if drop > 0 { 45 * drop as i32 } else { 4 };
     let scales = vec![2f64.powi(weight_bits); inputs];
     let mut scale = Scale::pow2(40).mul(&Scale::pow2(weight_bits));
@@ -201,8 +222,54 @@ fn several_bundles_give_the_results_of_each() {
 }
 
 #[test]
+fn operands_given_away_change_nothing() {
+    let gadget = Gadget { limbs: 4, alpha: 2 };
+    let bench = Bench::new(7, 4, gadget, &[1, 0], 5, 40);
+    let (ring, isa, keys) = (bench.context.ring(), Isa::detect(), &bench.keys);
+    let refs = bench.refs();
+    let own = |i: usize| Input::Owned([refs[i].c0.clone(), refs[i].c1.clone()]);
+    // every second one owned, all longer than what is used
+    let mixed = |range: std::ops::Range<usize>| -> Vec<Input<'_>> {
+        range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
+    };
+    let (table, _) = bench.table(&[1, 0], 3, 4);
+    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1 };
+    let want = apply_linear(ring, isa, &refs, &op, keys).expect("linear");
+    assert!(apply_linear_consuming(ring, isa, mixed(0..5), &op, keys).expect("linear") == want);
+    let want = pair_square(ring, isa, &refs, 3, keys, gadget).expect("square");
+    assert!(pair_square_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = square_relin(ring, isa, &refs, 3, keys, gadget).expect("square");
+    assert!(square_relin_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = pair_mul(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
+    assert!(pair_mul_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+    let want = mul_relin(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
+    assert!(mul_relin_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+}
+
+#[test]
 fn masked_convolution_with_dense_and_sparse_rows() {
     linear_case(9, 4, Gadget { limbs: 5, alpha: 2 }, &[0, 1, -1, 8, 9], (3, 11), 16, 1);
+}
+
+#[test]
+fn convolution_between_phases() {
+    // Input and output 4 c + 2 py + px hold every second pixel in each direction, see benches/layer.rs.
+    let (taps, gadget) = ([0, 1, -1, 4, -4, 5, -5, 3, -3], Gadget { limbs: 3, alpha: 2 });
+    let reads = |input: u32, tap: u16, output: u32| {
+        let (dx, dy) = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)][tap as usize];
+        // distance in pixels
+        let from = |bit: u32, offset: i32| 2 * offset + (input >> bit & 1) as i32 - (output >> bit & 1) as i32;
+        from(0, dx).abs() <= 1 && from(1, dy).abs() <= 1
+    };
+    for (inputs, outputs, period) in [(8, 32, 16), (12, 44, 0)] {
+        let bench = Bench::new(8, 4, gadget, &taps, inputs, 40);
+        let table = bench.table_where(&taps, outputs, period, reads);
+        let plan = panels::Plan::new(&table.0, 8, inputs);
+        let groups = plan.q[0].shape.cells();
+        let dense = 9 * inputs / 4 * outputs;
+        assert!((dense..dense + dense / 4).contains(&groups), "{groups} cells for {dense} weights: four classes");
+        table_case(&bench, 3, table, 1);
+    }
 }
 
 #[test]

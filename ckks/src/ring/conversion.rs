@@ -5,7 +5,7 @@
 //! rounding in double precision; a value within 2^-45 M of a tie may come out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
-use crate::simd::{Isa, TargetGroup, convert_group, mod_down_tail, mul_constant_assign, overflow};
+use crate::simd::{Isa, Row, TargetGroup, convert_group, overflow};
 use rayon::prelude::*;
 
 /// Factor that residues carry besides their value.
@@ -75,41 +75,47 @@ impl BaseConversion {
     /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the work is split over
     /// threads, for callers that have few conversions to do.
     pub fn run(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], out: &mut [&mut [u64]], parallel: bool) {
-        assert!(rows.len() == self.source.len() && out.len() == self.target.len());
-        let sources = rows.len();
-        let mut scratch = RnsPoly::new_unspecified(ring.n, sources + 1);
-        let prepare = |(k, y): (usize, &mut [u64])| {
-            if k < sources {
-                let index = self.source[k];
-                y.copy_from_slice(rows[k]);
-                ring.ntt[index].inverse_lazy(y);
-                mul_constant_assign(isa, &ring.moduli[index], y, self.hat_inverse[k]);
-            }
-        };
-        if parallel {
-            scratch.par_iter_mut().enumerate().for_each(prepare);
-        } else {
-            scratch.iter_mut().enumerate().for_each(prepare);
-        }
-        let mut y: Vec<&mut [u64]> = scratch.iter_mut().collect();
-        let (last, y) = y.split_last_mut().expect("one row more than sources");
-        let mut y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
-        overflow(isa, &y, &self.inverse, last);
-        y.push(last);
-        let convert = |(group, (out, target)): (&TargetGroup, (&mut [&mut [u64]], &[usize]))| {
-            convert_group(isa, group, &y, out);
-            for (row, &t) in out.iter_mut().zip(target) {
+        assert_eq!(out.len(), self.target.len());
+        let y = self.prepare(ring, isa, rows, parallel);
+        let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
+        let convert = |(group, out): (usize, &mut [&mut [u64]])| {
+            self.group(isa, group, &y, out);
+            for (row, &t) in out.iter_mut().zip(&self.target[group * self.group_size()..]) {
                 ring.ntt[t].forward(row);
             }
         };
-        let size = self.groups.first().map_or(1, TargetGroup::len);
         if parallel {
-            let chunks = out.par_chunks_mut(size).zip(self.target.par_chunks(size));
-            self.groups.par_iter().zip(chunks).for_each(convert);
+            out.par_chunks_mut(self.group_size()).enumerate().for_each(convert);
         } else {
-            let chunks = out.chunks_mut(size).zip(self.target.chunks(size));
-            self.groups.iter().zip(chunks).for_each(convert);
+            out.chunks_mut(self.group_size()).enumerate().for_each(convert);
         }
+    }
+
+    /// What [`Self::group`] reads: the `y_j` in coefficient order and, last, the `v`.
+    fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<Row> {
+        assert_eq!(rows.len(), self.source.len());
+        let scaled = |(k, row): (usize, &&[u64])| {
+            let mut y = Row::unspecified(ring.n);
+            ring.ntt[self.source[k]].inverse_lazy_scaled_into(row, &mut y, self.hat_inverse[k]);
+            y
+        };
+        let mut out: Vec<Row> =
+            if parallel { rows.par_iter().enumerate().map(scaled).collect() } else { rows.iter().enumerate().map(scaled).collect() };
+        let mut v = Row::unspecified(ring.n);
+        let y: Vec<&[u64]> = out.iter().map(|y| &**y).collect();
+        overflow(isa, &y, &self.inverse, &mut v);
+        out.push(v);
+        out
+    }
+
+    /// Targets that are converted together.
+    fn group_size(&self) -> usize {
+        self.groups.first().map_or(1, TargetGroup::len)
+    }
+
+    /// Fills `out` with the targets of one group, in coefficient order.
+    fn group(&self, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
+        convert_group(isa, &self.groups[group], y, out);
     }
 }
 
@@ -154,13 +160,28 @@ impl ModUp {
 
     /// Row `row` of digit `d`: from `extended` (see [`Self::digit`]) or, inside the digit, from the polynomial.
     pub fn row<'a>(&self, poly: &'a RnsPoly, extended: &'a RnsPoly, d: usize, row: usize) -> &'a [u64] {
+        match self.extended_row(d, row) {
+            Some(row) => extended.row(row),
+            None => poly.row(row),
+        }
+    }
+
+    /// Frees row `row` of digit `d` in `extended`, if it is there.
+    pub fn free_row(&self, extended: &mut RnsPoly, d: usize, row: usize) {
+        if let Some(row) = self.extended_row(d, row) {
+            extended.free_row(row);
+        }
+    }
+
+    /// Where [`Self::digit`] puts a row; `None` inside the digit.
+    fn extended_row(&self, d: usize, row: usize) -> Option<usize> {
         let digit = self.gadget.digit(d, self.limbs);
-        if digit.contains(&row) {
-            poly.row(row)
-        } else if row < digit.start {
-            extended.row(row)
+        if row < digit.start {
+            Some(row)
+        } else if row < digit.end {
+            None
         } else {
-            extended.row(row - digit.len())
+            Some(row - digit.len())
         }
     }
 }
@@ -191,23 +212,29 @@ impl ModDown {
         Self { keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
     }
 
-    /// `round(poly / divisor) + addend` in NTT order.
-    pub fn run(&self, ring: &Ring, isa: Isa, poly: &RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
-        assert_eq!(poly.rows(), self.keep + self.conversion.source.len());
-        let mut out = RnsPoly::new_unspecified(ring.n, self.keep);
-        let rows: Vec<&[u64]> = (self.keep..poly.rows()).map(|row| poly.row(row)).collect();
-        let mut targets: Vec<&mut [u64]> = out.iter_mut().collect();
-        self.conversion.run(ring, isa, &rows, &mut targets, parallel);
-        let tail = |(t, d): (usize, &mut &mut [u64])| {
-            let addend = addend.map(|a| a.row(t));
-            mod_down_tail(isa, &ring.moduli[t], d, poly.row(t), self.inverse[t], addend);
+    /// `round(poly / divisor) + addend` in NTT order, in place of the rows of `poly` that are kept; the others are freed.
+    pub fn run(&self, ring: &Ring, isa: Isa, mut poly: RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
+        let conversion = &self.conversion;
+        let y = {
+            let removed = poly.split_off(self.keep);
+            let removed: Vec<&[u64]> = removed.iter().map(|r| &**r).collect();
+            conversion.prepare(ring, isa, &removed, parallel)
+        };
+        let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
+        let size = conversion.group_size();
+        let divide = |(group, kept): (usize, &mut [Row])| {
+            let mut quotients: Vec<Row> = kept.iter().map(|_| Row::unspecified(ring.n)).collect();
+            conversion.group(isa, group, &y, &mut quotients.iter_mut().map(|r| &mut **r).collect::<Vec<_>>());
+            for (t, (a, mut d)) in (group * size..).zip(kept.iter_mut().zip(quotients)) {
+                ring.ntt[t].forward_mod_down(&mut d, a, self.inverse[t], addend.map(|e| e.row(t)));
+                *a = d;
+            }
         };
         if parallel {
-            targets.par_iter_mut().enumerate().for_each(tail);
+            poly.rows_mut().par_chunks_mut(size).enumerate().for_each(divide);
         } else {
-            targets.iter_mut().enumerate().for_each(tail);
+            poly.rows_mut().chunks_mut(size).enumerate().for_each(divide);
         }
-        drop(targets);
-        out
+        poly
     }
 }

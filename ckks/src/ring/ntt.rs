@@ -1,16 +1,27 @@
-//! The number-theoretic transform. This file is the only one that names `tfhe_ntt`.
+//! The number-theoretic transform: our kernel where it is fast, `tfhe-ntt` elsewhere. This file is the only one that
+//! names `tfhe_ntt`.
 
 use super::Modulus;
+use crate::simd::{Isa, NttPlan, mod_down_tail, mul_constant_assign, ntt};
 use tfhe_ntt::prime64::Plan;
 
 /// Negacyclic transform tables of one prime and one degree.
 ///
 /// Forward output `i` is the evaluation at `psi^(2 bitrev(i) + 1)`, where `psi` is the table's primitive `2n`-th root.
-/// Tables of different degrees for one prime have matching roots: `psi_n = psi_N^(N/n)`.
+/// Tables of different degrees for one prime have matching roots: `psi_n = psi_N^(N/n)`. All instruction sets give equal
+/// bits.
 #[derive(Debug)]
 pub struct NttTable {
-    plan: Plan,
+    engine: Engine,
+    isa: Isa,
     modulus: Modulus,
+    n_inverse: u64,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Kernel(NttPlan),
+    Library(Plan),
 }
 
 impl NttTable {
@@ -20,29 +31,76 @@ impl NttTable {
     /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and a prime that is 1 modulo `2n`.
     /// `None` when there are no such tables.
     pub fn new(n: usize, modulus: Modulus) -> Option<Self> {
-        let plan = Plan::try_new(n, modulus.q)?;
-        Some(Self { plan, modulus })
+        Self::with_isa(n, modulus, Isa::detect())
+    }
+
+    /// As [`Self::new`] for an instruction set other than the detected one.
+    pub fn with_isa(n: usize, modulus: Modulus, isa: Isa) -> Option<Self> {
+        let library = Plan::try_new(n, modulus.q)?;
+        let n_inverse = modulus.inv(modulus.reduce(n as u64));
+        let mut table = Self { engine: Engine::Library(library), isa, modulus, n_inverse };
+        if NttPlan::suits(isa, n) {
+            table.engine = Engine::Kernel(NttPlan::new(n, &modulus, table.root()));
+        }
+        Some(table)
     }
 
     /// The degree.
     pub fn n(&self) -> usize {
-        self.plan.ntt_size()
+        match &self.engine {
+            Engine::Kernel(plan) => plan.n(),
+            Engine::Library(plan) => plan.ntt_size(),
+        }
     }
 
     /// Coefficients to evaluations, in place; residues in `[0, q)` on both sides.
     pub fn forward(&self, limb: &mut [u64]) {
-        self.plan.fwd(limb);
+        match &self.engine {
+            Engine::Kernel(plan) => ntt::forward(self.isa, plan, limb),
+            Engine::Library(plan) => plan.fwd(limb),
+        }
+    }
+
+    /// `limb = (a - forward(limb)) w (+ addend)` in NTT order, for `w` in `[0, q)`: the end of ModDown for one limb.
+    pub fn forward_mod_down(&self, limb: &mut [u64], a: &[u64], w: u64, addend: Option<&[u64]>) {
+        match &self.engine {
+            Engine::Kernel(plan) => ntt::forward_mod_down(self.isa, plan, limb, a, w, addend),
+            Engine::Library(plan) => {
+                plan.fwd(limb);
+                mod_down_tail(self.isa, &self.modulus, limb, a, w, addend);
+            }
+        }
     }
 
     /// Evaluations to coefficients, in place; residues in `[0, q)` on both sides.
     pub fn inverse(&self, limb: &mut [u64]) {
-        self.plan.inv(limb);
-        self.plan.normalize(limb);
+        match &self.engine {
+            Engine::Kernel(plan) => ntt::inverse(self.isa, plan, limb, self.n_inverse),
+            Engine::Library(plan) => {
+                plan.inv(limb);
+                plan.normalize(limb);
+            }
+        }
     }
 
     /// As [`Self::inverse`] but the coefficients come multiplied by `n`.
     pub fn inverse_lazy(&self, limb: &mut [u64]) {
-        self.plan.inv(limb);
+        match &self.engine {
+            Engine::Kernel(plan) => ntt::inverse(self.isa, plan, limb, 1),
+            Engine::Library(plan) => plan.inv(limb),
+        }
+    }
+
+    /// `to = n c` times the coefficients of `from`, for `c` in `[0, q)`.
+    pub fn inverse_lazy_scaled_into(&self, from: &[u64], to: &mut [u64], c: u64) {
+        match &self.engine {
+            Engine::Kernel(plan) => ntt::inverse_into(self.isa, plan, from, to, c),
+            Engine::Library(plan) => {
+                to.copy_from_slice(from);
+                plan.inv(to);
+                mul_constant_assign(self.isa, &self.modulus, to, c);
+            }
+        }
     }
 
     /// The primitive `2n`-th root of unity at output 0.
@@ -63,10 +121,14 @@ impl NttTable {
 mod tests {
     use super::super::{galois::bit_reverse, primes::ntt_primes_below};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn order_is_pinned() {
-        let log_n = 7;
+        [7, 9].into_iter().for_each(order_is_pinned_at);
+    }
+
+    fn order_is_pinned_at(log_n: u32) {
         let n = 1 << log_n;
         let m = Modulus::new(ntt_primes_below(50, log_n, 1, &[]).unwrap()[0]);
         let table = NttTable::new(n, m).unwrap();
@@ -101,6 +163,100 @@ mod tests {
         little.forward(&mut short);
         for (i, &v) in long.iter().enumerate() {
             assert_eq!(v, short[i / (n / small)], "output {i}");
+        }
+    }
+
+    /// Primes of both regimes of the kernel, and small ones.
+    fn primes(log_n: u32) -> Vec<u64> {
+        [50, 49, 48, 40, 31, 24].into_iter().flat_map(|bits| ntt_primes_below(bits, log_n, 1, &[])).flatten().collect()
+    }
+
+    /// Residues with the extremes among them.
+    fn limb(n: usize, q: u64, seed: u64) -> Vec<u64> {
+        let mut state = seed;
+        let mut word = || {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            (state ^ (state >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 8
+        };
+        (0..n)
+            .map(|_| match word() % 8 {
+                0 => 0,
+                1 => q - 1,
+                _ => word() % q,
+            })
+            .collect()
+    }
+
+    /// The library and, on every instruction set, our kernel give equal bits.
+    fn check_kernel(n: usize, q: u64, seed: u64) {
+        let m = Modulus::new(q);
+        let reference = NttTable { engine: Engine::Library(Plan::try_new(n, q).unwrap()), ..NttTable::new(n, m).unwrap() };
+        let limbs = [limb(n, q, seed), limb(n, q, seed + 1), limb(n, q, seed + 2), vec![q - 1; n], vec![0; n]];
+        let c = seed % q;
+        for isa in Isa::available() {
+            let table = NttTable { engine: Engine::Kernel(NttPlan::new(n, &m, reference.root())), isa, ..NttTable::new(n, m).unwrap() };
+            assert_eq!(table.n(), n);
+            for (x, name) in limbs.iter().zip(["random", "random", "random", "q - 1", "0"]) {
+                let [want, got] = [&reference, &table].map(|t| {
+                    let [mut forward, mut lazy, mut inverse, mut down, mut added] = [(); 5].map(|()| x.clone());
+                    let mut scaled = vec![1; n];
+                    t.forward(&mut forward);
+                    t.inverse_lazy(&mut lazy);
+                    t.inverse(&mut inverse);
+                    t.inverse_lazy_scaled_into(x, &mut scaled, c);
+                    t.forward_mod_down(&mut down, &limbs[1], c, None);
+                    t.forward_mod_down(&mut added, &limbs[1], c, Some(&limbs[2]));
+                    [forward, lazy, inverse, scaled, down, added]
+                });
+                for (i, (want, got)) in want.iter().zip(&got).enumerate() {
+                    assert!(want == got, "{name}: operation {i}, n = {n}, q = {q}, {isa:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kernel_agrees_with_the_library() {
+        for log_n in 8..=13 {
+            primes(log_n).into_iter().for_each(|q| check_kernel(1 << log_n, q, q ^ 7));
+        }
+        for log_n in 14..=17 {
+            primes(log_n)[..2].iter().for_each(|&q| check_kernel(1 << log_n, q, q ^ 7));
+        }
+        let many = ntt_primes_below(50, 10, 24, &[]).unwrap().into_iter().chain(ntt_primes_below(49, 10, 24, &[]).unwrap());
+        many.for_each(|q| check_kernel(1 << 10, q, q));
+    }
+
+    #[test]
+    fn small_degrees_stay_with_the_library() {
+        for isa in Isa::available() {
+            let small = NttTable::with_isa(16, Modulus::new(primes(17)[0]), isa).unwrap();
+            assert!(matches!(small.engine, Engine::Library(_)));
+            let table = NttTable::with_isa(1024, Modulus::new(primes(17)[0]), isa).unwrap();
+            assert_eq!(matches!(table.engine, Engine::Kernel(_)), isa == Isa::Avx512Ifma);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn kernel_is_linear_and_invertible(log_n in 8u32..=12, prime in 0usize..4, seed: u64, c: u64) {
+            let (n, q) = (1 << log_n, primes(log_n)[prime]);
+            let m = Modulus::new(q);
+            let table = NttTable::new(n, m).unwrap();
+            let (x, y, c) = (limb(n, q, seed), limb(n, q, !seed), c % q);
+            let combined: Vec<u64> = x.iter().zip(&y).map(|(&x, &y)| m.add(x, m.mul(c, y))).collect();
+            let [fx, fy, fc] = [&x, &y, &combined].map(|v| {
+                let mut v = v.clone();
+                table.forward(&mut v);
+                v
+            });
+            prop_assert!(fx.iter().zip(&fy).zip(&fc).all(|((&x, &y), &s)| m.add(x, m.mul(c, y)) == s));
+            let mut back = fx.clone();
+            table.inverse(&mut back);
+            prop_assert_eq!(&back, &x);
+            table.inverse_lazy_scaled_into(&fx, &mut back, c);
+            prop_assert!(back.iter().zip(&x).all(|(&b, &x)| b == m.mul(m.mul(c, n as u64), x)));
         }
     }
 }

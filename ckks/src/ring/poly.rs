@@ -1,38 +1,27 @@
 //! Polynomials as rows of residues.
 
-use crate::simd::Buffer;
+use crate::simd::Row;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
 /// A polynomial in residue-number form: `rows` rows of `n` residues, one row per prime.
 ///
-/// Rows are padded so that equal columns of neighbouring rows do not share cache sets. Which prime a row belongs to is
-/// the holder's knowledge, see [`Ring::modulus_index`](super::Ring::modulus_index).
+/// Rows are owned one by one, so that a row that is not needed any more can serve another polynomial. Which prime a
+/// row belongs to is the holder's knowledge, see [`Ring::modulus_index`](super::Ring::modulus_index).
 pub struct RnsPoly {
-    buffer: Buffer,
     n: usize,
-    rows: usize,
-    stride: usize,
+    rows: Vec<Row>,
 }
 
 impl RnsPoly {
-    fn stride(n: usize) -> usize {
-        // An odd number of cache lines and not a multiple of a page, so that rows spread over all sets.
-        n + if n >= 4096 { 1096 } else { 8 }
-    }
-
     /// The zero polynomial.
     pub fn new_zero(n: usize, rows: usize) -> Self {
-        let stride = Self::stride(n);
-        let buffer = Buffer::zeroed(stride * rows);
-        Self { buffer, n, rows, stride }
+        Self { n, rows: (0..rows).map(|_| Row::zeroed(n)).collect() }
     }
 
     /// A polynomial with unspecified words, for callers that overwrite all of them.
     pub fn new_unspecified(n: usize, rows: usize) -> Self {
-        let stride = Self::stride(n);
-        let buffer = Buffer::unspecified(stride * rows);
-        Self { buffer, n, rows, stride }
+        Self { n, rows: (0..rows).map(|_| Row::unspecified(n)).collect() }
     }
 
     /// Words per row.
@@ -42,45 +31,39 @@ impl RnsPoly {
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.rows.len()
     }
 
-    /// Row `i` in `0..rows`.
+    /// Row `i` in `0..rows`; empty when it was freed.
     #[inline]
     pub fn row(&self, i: usize) -> &[u64] {
-        debug_assert!(i < self.rows);
-        &self.buffer[i * self.stride..][..self.n]
+        &self.rows[i]
     }
 
-    /// Row `i` in `0..rows`.
+    /// Row `i` in `0..rows`; empty when it was freed.
     #[inline]
     pub fn row_mut(&mut self, i: usize) -> &mut [u64] {
-        debug_assert!(i < self.rows);
-        &mut self.buffer[i * self.stride..][..self.n]
+        &mut self.rows[i]
     }
 
     /// All rows in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
-        let n = self.n;
-        self.buffer.chunks_exact(self.stride).map(move |r| &r[..n])
+        self.rows.iter().map(|r| &**r)
     }
 
     /// All rows in order.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u64]> {
-        let n = self.n;
-        self.buffer.chunks_exact_mut(self.stride).map(move |r| &mut r[..n])
+        self.rows.iter_mut().map(|r| &mut **r)
     }
 
     /// All rows, in parallel.
     pub fn par_iter(&self) -> impl IndexedParallelIterator<Item = &[u64]> {
-        let n = self.n;
-        self.buffer.par_chunks_exact(self.stride).map(move |r| &r[..n])
+        self.rows.par_iter().map(|r| &**r)
     }
 
     /// All rows, in parallel.
     pub fn par_iter_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [u64]> {
-        let n = self.n;
-        self.buffer.par_chunks_exact_mut(self.stride).map(move |r| &mut r[..n])
+        self.rows.par_iter_mut().map(|r| &mut **r)
     }
 
     /// A copy of the first `rows` rows.
@@ -92,24 +75,43 @@ impl RnsPoly {
         out
     }
 
-    /// Forgets all rows from `rows` on; the memory stays allocated.
+    /// Frees all rows from `rows` on.
     pub fn truncate(&mut self, rows: usize) {
-        if rows < self.rows {
-            self.rows = rows;
-            self.buffer.truncate(rows * self.stride);
+        self.rows.truncate(rows);
+    }
+
+    /// Frees row `i`, if there is one: it reads as empty from now on.
+    pub fn free_row(&mut self, i: usize) {
+        if let Some(row) = self.rows.get_mut(i) {
+            *row = Row::EMPTY;
         }
+    }
+
+    /// Appends a row with unspecified words.
+    pub(crate) fn push_unspecified(&mut self) {
+        self.rows.push(Row::unspecified(self.n));
+    }
+
+    /// All rows, to be replaced by others of the same length.
+    pub(crate) fn rows_mut(&mut self) -> &mut [Row] {
+        &mut self.rows
+    }
+
+    /// Takes out the rows from `rows` on.
+    pub(crate) fn split_off(&mut self, rows: usize) -> Vec<Row> {
+        self.rows.split_off(rows)
     }
 }
 
 impl Clone for RnsPoly {
     fn clone(&self) -> Self {
-        self.truncated(self.rows)
+        self.truncated(self.rows())
     }
 }
 
 impl PartialEq for RnsPoly {
     fn eq(&self, other: &Self) -> bool {
-        self.n == other.n && self.rows == other.rows && self.iter().eq(other.iter())
+        self.n == other.n && self.rows() == other.rows() && self.iter().eq(other.iter())
     }
 }
 
@@ -117,13 +119,13 @@ impl Eq for RnsPoly {}
 
 impl Zeroize for RnsPoly {
     fn zeroize(&mut self) {
-        self.buffer.zeroize();
+        self.rows.iter_mut().for_each(|r| r.zeroize());
     }
 }
 
 impl std::fmt::Debug for RnsPoly {
     /// Shape only: residues may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RnsPoly({} x {})", self.rows, self.n)
+        write!(f, "RnsPoly({} x {})", self.rows(), self.n)
     }
 }

@@ -20,18 +20,6 @@ impl Ifma {
         // SAFETY: the token proves the features.
         unsafe { _mm512_setzero_si512() }
     }
-    /// `a` plus the low 52 bits of the product of the low 52 bits of `x` and `y`.
-    #[inline(always)]
-    fn lo(self, a: __m512i, x: __m512i, y: __m512i) -> __m512i {
-        // SAFETY: the token proves the features.
-        unsafe { _mm512_madd52lo_epu64(a, x, y) }
-    }
-    /// As `lo`, with bits 52 to 103 of the product.
-    #[inline(always)]
-    fn hi(self, a: __m512i, x: __m512i, y: __m512i) -> __m512i {
-        // SAFETY: the token proves the features.
-        unsafe { _mm512_madd52hi_epu64(a, x, y) }
-    }
     #[inline(always)]
     fn shr52(self, a: __m512i) -> __m512i {
         // SAFETY: the token proves the features.
@@ -125,33 +113,43 @@ impl Lanes for Ifma {
         unsafe { _mm512_permutexvar_epi64(_mm512_loadu_si512(pattern.as_ptr().cast()), v) }
     }
     #[inline(always)]
+    fn mul_lo(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_madd52lo_epu64(acc, x, y) }
+    }
+    #[inline(always)]
+    fn mul_hi(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_madd52hi_epu64(acc, x, y) }
+    }
+    #[inline(always)]
     fn acc(self) -> Self::Acc {
         (self.zero(), self.zero())
     }
     #[inline(always)]
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc {
-        (self.lo(acc.0, x, y), self.hi(acc.1, x, y))
+        (self.mul_lo(acc.0, x, y), self.mul_hi(acc.1, x, y))
     }
     #[inline(always)]
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
         let h = self.add(acc.1, self.shr52(acc.0));
-        let m = self.lo(self.zero(), acc.0, qinv);
-        let u = self.sub(h, self.hi(self.zero(), m, q));
+        let m = self.mul_lo(self.zero(), acc.0, qinv);
+        let u = self.sub(h, self.mul_hi(self.zero(), m, q));
         self.min(u, self.add(u, q))
     }
     #[inline(always)]
     fn redc2(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
         let h = self.add(acc.1, self.shr52(acc.0));
-        let m = self.lo(self.zero(), acc.0, qinv);
-        let u = self.add(self.sub(h, self.hi(self.zero(), m, q)), q);
-        let m = self.lo(self.zero(), u, qinv);
-        let v = self.sub(self.shr52(u), self.hi(self.zero(), m, q));
+        let m = self.mul_lo(self.zero(), acc.0, qinv);
+        let u = self.add(self.sub(h, self.mul_hi(self.zero(), m, q)), q);
+        let m = self.mul_lo(self.zero(), u, qinv);
+        let v = self.sub(self.shr52(u), self.mul_hi(self.zero(), m, q));
         self.min(v, self.add(v, q))
     }
     #[inline(always)]
     fn shoup(self, x: Self::V, w: Self::V, w2: Self::V, q: Self::V) -> Self::V {
-        let t = self.hi(self.zero(), x, w2);
-        let d = self.sub(self.lo(self.zero(), x, w), self.lo(self.zero(), t, q));
+        let t = self.mul_hi(self.zero(), x, w2);
+        let d = self.sub(self.mul_lo(self.zero(), x, w), self.mul_lo(self.zero(), t, q));
         // SAFETY: the token proves the features.
         let r = unsafe { _mm512_and_si512(d, _mm512_set1_epi64(super::lanes::MASK52 as i64)) };
         self.reduce_once(r, q)

@@ -46,6 +46,11 @@ pub(super) trait Lanes: Copy {
     /// `out[i] = v[pattern[i] & 7]`.
     fn permute(self, pattern: &[u64; 8], v: Self::V) -> Self::V;
 
+    /// `acc` plus the low 52 bits of the product of the low 52 bits of `x` and `y`, modulo 2^64.
+    fn mul_lo(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// As [`Self::mul_lo`], with bits 52 to 103 of the product.
+    fn mul_hi(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V;
+
     fn acc(self) -> Self::Acc;
     /// `acc + x y` for `x, y < 2^52`.
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc;
@@ -162,6 +167,14 @@ impl Lanes for Portable {
     #[inline(always)]
     fn permute(self, pattern: &[u64; 8], v: Self::V) -> Self::V {
         lanewise!(i => v[pattern[i] as usize & 7])
+    }
+    #[inline(always)]
+    fn mul_lo(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        lanewise!(i => acc[i].wrapping_add(x[i].wrapping_mul(y[i]) & MASK52))
+    }
+    #[inline(always)]
+    fn mul_hi(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V {
+        lanewise!(i => acc[i].wrapping_add((((x[i] & MASK52) as u128 * (y[i] & MASK52) as u128) >> 52) as u64))
     }
     #[inline(always)]
     fn acc(self) -> Self::Acc {

@@ -1,21 +1,24 @@
 //! Word buffers: cache-line aligned, in 2-MiB pages when large, recycled between calls.
 //!
-//! A layer of a network allocates and frees the same few gigabytes of temporaries again and again. Returning them to
-//! the system would cost a page fault and a clearing for each page each time, a third of a layer's time, so large
-//! buffers are kept in a free list. Live and free buffers together stay within an eighth above the most that was live
-//! at any time: recycling hardly raises the peak. Contents of recycled buffers are stale but initialised words; secrets must be
-//! zeroized by their owner.
+//! Polynomials are made of [`Row`](super::Row)s; a buffer is for what has another size, like expanded weights. Large
+//! buffers are few at a time and of many sizes, so that a free one serves every request that it is large enough for,
+//! and free ones that are all too small are returned to the system before a larger one is mapped: repeated work faults
+//! no pages. Contents of recycled buffers are stale but initialised words.
 
+use super::rows::release_rows;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
-const LINE: usize = 64;
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
 const HUGE: usize = 2 << 20;
-/// Large buffers start at different offsets into their first huge page, so that equal positions in different buffers
-/// fall into different cache sets.
+/// Words from which on buffers are recycled: the system allocator would return and clear them each time.
+const RECYCLED: usize = 1 << 13;
+/// Mappings start at different offsets into their first huge page, so that equal positions in different ones fall into
+/// different cache sets.
 const COLOURS: usize = 32;
 const COLOUR_BYTES: usize = 17 * 8 * LINE;
 
@@ -25,8 +28,8 @@ pub struct Buffer {
     len: usize,
 }
 
-/// One allocation: `words` words from `start`.
-struct Block {
+/// One allocation: `words` words from `start`. It is not freed when dropped.
+pub(super) struct Block {
     start: NonNull<u64>,
     words: usize,
     origin: Origin,
@@ -44,21 +47,17 @@ unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
 
-/// Large buffers of the process.
-struct Pool {
-    /// Oldest first.
-    free: Vec<Block>,
-    free_words: usize,
-    live_words: usize,
-    most_live_words: usize,
-}
-
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), free_words: 0, live_words: 0, most_live_words: 0 });
+/// Free large blocks of the process, by size.
+static FREE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
+
+fn free_blocks() -> MutexGuard<'static, Vec<Block>> {
+    FREE.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 impl Block {
     /// A zeroed block of at least `words` words.
-    fn allocate(words: usize) -> Self {
+    pub(super) fn allocate(words: usize) -> Self {
         let bytes = words.checked_mul(8).expect("buffer size overflows");
         if bytes >= HUGE / 2
             && let Some(block) = Self::map(bytes)
@@ -99,46 +98,39 @@ impl Block {
         None
     }
 
+    /// The first word.
+    pub(super) fn start(&self) -> NonNull<u64> {
+        self.start
+    }
+
     /// A zeroed or (`true`) recycled block of at least `words` words.
     fn obtain(words: usize) -> (Self, bool) {
-        if words * 8 < HUGE / 2 {
+        if words < RECYCLED {
             return (Self::allocate(words), false);
         }
-        let (recycled, evicted) = {
-            let mut pool = Pool::lock();
-            let recycled = pool.take(words);
-            pool.live_words += recycled.as_ref().map_or(words, |b| b.words);
-            pool.most_live_words = pool.most_live_words.max(pool.live_words);
-            (recycled, pool.evict())
+        let small = {
+            let mut free = free_blocks();
+            let fits = free.partition_point(|b| b.words < words);
+            if fits < free.len() {
+                return (free.remove(fits), true);
+            }
+            std::mem::take(&mut *free)
         };
-        evicted.into_iter().for_each(Self::free);
-        if let Some(block) = recycled {
-            return (block, true);
-        }
-        let block = Self::allocate(words);
-        Pool::lock().live_words += block.words - words;
-        (block, false)
+        small.into_iter().for_each(Self::free);
+        (Self::allocate(words), false)
     }
 
     fn release(self) {
-        if self.words * 8 < HUGE / 2 {
+        if self.words < RECYCLED {
             return self.free();
         }
-        let evicted = {
-            let mut pool = Pool::lock();
-            pool.live_words -= self.words;
-            if matches!(self.origin, Origin::Mapping { .. }) {
-                pool.free_words += self.words;
-                pool.free.push(self);
-                pool.evict()
-            } else {
-                vec![self]
-            }
-        };
-        evicted.into_iter().for_each(Self::free);
+        let mut free = free_blocks();
+        let at = free.partition_point(|b| b.words < self.words);
+        free.insert(at, self);
     }
 
-    fn free(self) {
+    /// Returns the memory to the system.
+    pub(super) fn free(self) {
         match self.origin {
             // SAFETY: allocated with this layout and consumed here.
             Origin::Heap(layout) => unsafe { dealloc(self.start.as_ptr().cast(), layout) },
@@ -150,34 +142,6 @@ impl Block {
             #[cfg(not(target_os = "linux"))]
             Origin::Mapping { .. } => {}
         }
-    }
-}
-
-impl Pool {
-    fn lock() -> std::sync::MutexGuard<'static, Self> {
-        POOL.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// The smallest free block that fits without wasting more than a quarter.
-    fn take(&mut self, words: usize) -> Option<Block> {
-        let fits = |b: &Block| b.words >= words && b.words <= words + words / 4 + HUGE / 8;
-        let best = (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].words)?;
-        let block = self.free.remove(best);
-        self.free_words -= block.words;
-        Some(block)
-    }
-
-    /// The oldest free blocks that are too many.
-    fn evict(&mut self) -> Vec<Block> {
-        let mut keep = self.free_words;
-        let many = self.free.iter().take_while(|b| {
-            let over = self.live_words + keep > self.most_live_words / 8 * 9;
-            keep -= if over { b.words } else { 0 };
-            over
-        });
-        let count = many.count();
-        self.free_words = keep;
-        self.free.drain(..count).collect()
     }
 }
 
@@ -197,22 +161,13 @@ impl Buffer {
         let (block, _) = Block::obtain(len);
         Self { block: Some(block), len }
     }
-
-    /// Forgets the words from `len` on; the memory stays allocated.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
 }
 
 /// Returns all recycled memory to the system, for measurements and between phases of a program.
 pub fn release_recycled() {
-    let blocks = {
-        let mut pool = Pool::lock();
-        pool.free_words = 0;
-        pool.most_live_words = pool.live_words;
-        std::mem::take(&mut pool.free)
-    };
+    let blocks = std::mem::take(&mut *free_blocks());
     blocks.into_iter().for_each(Block::free);
+    release_rows();
 }
 
 impl Deref for Buffer {

@@ -19,7 +19,9 @@ mod elementwise;
 mod ifma;
 mod lanes;
 mod mem;
+pub mod ntt;
 mod panel;
+mod rows;
 mod shape;
 mod switch;
 mod tensor;
@@ -31,8 +33,10 @@ pub use elementwise::{
     sub_assign,
 };
 pub use mem::{Buffer, release_recycled};
+pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
-pub use shape::{PanelShape, TILE, expand_pattern};
+pub use rows::{Row, RowMemory, row_memory};
+pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 

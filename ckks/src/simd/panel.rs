@@ -2,27 +2,25 @@
 //!
 //! A *panel* is a set of rows `(input, tap)` of a linear map. For a tile of [`TILE`] words, each row's rotated key
 //! inner product is written to one *slot* of a column buffer, and every output then takes its sum over the slots.
-//! Dense slots use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product", 1968):
-//! `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by all outputs and `sum w0 w1` is a
-//! constant; this halves the multiplications. Slots that few outputs use are added one by one.
+//! Outputs come in classes that read the same dense slots, in pairs, and those use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product", 1968):
+//! `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by the class and `sum w0 w1` is a
+//! constant; this halves the multiplications. Other slots are added one by one.
 //!
 //! Slots hold values times `R^2`, weights are plain residues, and sums are reduced by `R^2`.
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use super::shape::{COLUMNS, PanelShape, TILE};
+use super::shape::{COLUMNS, Group, PanelShape, TILE};
 use crate::ring::{GaloisTable, Modulus};
 use std::ops::Range;
 
-/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs from one unit, [`PanelShape::lanes`] words for each.
+/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one unit: [`PanelShape::lanes`] words each.
 fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], constants: &mut [u64]) {
     let lanes = shape.lanes;
-    let mut next = 0;
-    while next < shape.outputs {
-        let (first, width) = shape.group(next);
-        next = first + width;
-        let dense = &unit[first * shape.dense * lanes..][..shape.dense * width * lanes];
-        let constants = &mut constants[first * lanes..][..width * lanes];
+    for group in &shape.groups {
+        let width = group.width;
+        let dense = &unit[group.cells * lanes..][..2 * group.pairs.len() * width * lanes];
+        let constants = &mut constants[group.first * lanes..][..width * lanes];
         if lanes == 8 || width == 8 {
             // Eight outputs of a pair, or eight lanes of an output, are consecutive.
             isa.run(PairConstants { m, dense, constants });
@@ -147,7 +145,7 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
     panel.check();
     let shape = panel.shape;
     let len = out.first().map_or(0, |o| o.len());
-    assert!(out.len() == 2 * shape.outputs && out.iter().all(|o| o.len() == len));
+    assert!(out.len() == 2 * shape.outputs.len() && out.iter().all(|o| o.len() == len));
     assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n);
     assert!(scratch.len() >= shape.scratch_words());
     let digits = match panel.taps.first() {
@@ -155,7 +153,7 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
         None => 1,
         Some(tap) => tap.keys.len(),
     };
-    let mut constants = vec![0; shape.outputs * shape.lanes];
+    let mut constants = vec![0; shape.outputs.len() * shape.lanes];
     let mut constants_of = usize::MAX;
     for tile in (0..len).step_by(TILE) {
         let columns = Columns { panel, start: start + tile, x: scratch.as_mut_ptr() };
@@ -176,31 +174,39 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&m
                 unit_constants(isa, panel.modulus, shape, unit, &mut constants);
             }
             let mut xi = [0; 8 * COLUMNS];
-            let mut sums = Sums {
-                panel,
-                unit,
-                constants: &constants,
-                columns: 2 * step / 8..2 * (step + span) / 8,
-                x: scratch.as_ptr(),
-                xi: &mut xi,
-                first: 0,
-                out,
-                at: tile,
-                accumulate,
-            };
-            isa.run(PairProducts(&mut sums));
-            for first in 0..shape.outputs {
-                let (start, width) = shape.group(first);
-                if isa.is_wide() && first != start {
-                    continue;
+            let mut pairs_of = usize::MAX..usize::MAX;
+            for group in &shape.groups {
+                let mut sums = Sums {
+                    panel,
+                    unit,
+                    constants: &constants,
+                    columns: 2 * step / 8..2 * (step + span) / 8,
+                    x: scratch.as_ptr(),
+                    xi: &mut xi,
+                    group,
+                    first: group.first,
+                    out,
+                    at: tile,
+                    accumulate,
+                };
+                if pairs_of != group.pairs {
+                    pairs_of = group.pairs.clone();
+                    isa.run(PairProducts(&mut sums));
                 }
-                sums.first = first;
-                match (shape.lanes == 8, if isa.is_wide() { width } else { 1 }) {
-                    (false, 1) => isa.run(Accumulate::<1, false>(&mut sums)),
+                match (shape.lanes == 8, if isa.is_wide() { group.width } else { 1 }) {
+                    (vec, 1) => {
+                        for first in group.first..group.first + group.width {
+                            sums.first = first;
+                            if vec {
+                                isa.run(Accumulate::<1, true>(&mut sums));
+                            } else {
+                                isa.run(Accumulate::<1, false>(&mut sums));
+                            }
+                        }
+                    }
                     (false, 2) => isa.run(Accumulate::<2, false>(&mut sums)),
                     (false, 4) => isa.run(Accumulate::<4, false>(&mut sums)),
                     (false, _) => isa.run(Accumulate::<8, false>(&mut sums)),
-                    (true, 1) => isa.run(Accumulate::<1, true>(&mut sums)),
                     (true, 2) => isa.run(Accumulate::<2, true>(&mut sums)),
                     (true, 4) => isa.run(Accumulate::<4, true>(&mut sums)),
                     (true, _) => isa.run(Accumulate::<8, true>(&mut sums)),
@@ -326,18 +332,20 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
 struct Sums<'a, 'b, 'c> {
     panel: &'a LimbPanel<'a>,
     unit: &'a [u64],
-    /// Of all outputs.
+    /// By position.
     constants: &'a [u64],
     columns: Range<usize>,
     x: *const u64,
     xi: &'a mut [u64; 8 * COLUMNS],
+    group: &'a Group,
+    /// A position in the group.
     first: usize,
     out: &'b mut [&'c mut [u64]],
     at: usize,
     accumulate: bool,
 }
 
-/// `xi = sum_p x[2p] x[2p + 1] / R^2` for each column.
+/// `xi = sum_p x[2p] x[2p + 1] / R^2` over the pairs of the group, for each column.
 struct PairProducts<'s, 'a, 'b, 'c>(&'s mut Sums<'a, 'b, 'c>);
 
 impl Kernel for PairProducts<'_, '_, '_, '_> {
@@ -348,23 +356,23 @@ impl Kernel for PairProducts<'_, '_, '_, '_> {
         let m = ModulusLanes::new(lanes, s.panel.modulus);
         let stride = s.panel.shape.column_stride();
         for pair in s.columns.clone().step_by(2) {
-            // SAFETY: columns come in pairs (two components); all slots are filled.
+            // SAFETY: columns come in pairs (two components); all slots are filled; pairs are pairs of slots.
             unsafe {
                 let x = [s.x.add(pair * stride), s.x.add((pair + 1) * stride)];
                 let mut acc = [lanes.acc(); 4]; // two chains for each column
-                let pairs = s.panel.shape.dense / 2;
+                let pairs = s.panel.shape.pairs.get_unchecked(s.group.pairs.clone());
                 let mut p = 0;
-                while p + 1 < pairs {
+                while p + 1 < pairs.len() {
+                    let (p0, p1) = (16 * *pairs.get_unchecked(p) as usize, 16 * *pairs.get_unchecked(p + 1) as usize);
                     for c in 0..2 {
-                        let x = x[c].add(16 * p);
-                        acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
-                        acc[c + 2] = lanes.mac(acc[c + 2], lanes.load(x.add(16)), lanes.load(x.add(24)));
+                        acc[c] = lanes.mac(acc[c], lanes.load(x[c].add(p0)), lanes.load(x[c].add(p0 + 8)));
+                        acc[c + 2] = lanes.mac(acc[c + 2], lanes.load(x[c].add(p1)), lanes.load(x[c].add(p1 + 8)));
                     }
                     p += 2;
                 }
-                if p < pairs {
+                if p < pairs.len() {
                     for c in 0..2 {
-                        let x = x[c].add(16 * p);
+                        let x = x[c].add(16 * *pairs.get_unchecked(p) as usize);
                         acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
                     }
                 }
@@ -378,7 +386,7 @@ impl Kernel for PairProducts<'_, '_, '_, '_> {
     }
 }
 
-/// Sums of outputs `first..first + O`; with `VEC` each weight is eight words.
+/// Sums of the outputs at positions `first..first + O` of a group; with `VEC` each weight is eight words.
 struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const VEC: bool>(&'s mut Sums<'a, 'b, 'c>);
 
 impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, VEC> {
@@ -393,20 +401,22 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
         let m = ModulusLanes::new(lanes, s.panel.modulus);
         let stride = shape.column_stride();
         let words = if VEC { 8 } else { 1 };
-        let (group, width) = shape.group(s.first);
-        assert!(s.first + O <= group + width);
-        // SAFETY: a unit holds dense cells by group and sparse cells by output; there are constants for all outputs;
-        // slots are in range and filled; outputs are at least `at + TILE` long.
+        let width = s.group.width;
+        assert!(s.group.first <= s.first && s.first + O <= s.group.first + width);
+        // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
+        // which stand for all outputs; slots are in range and filled; outputs are at least `at + TILE` long.
         unsafe {
             let unit = s.unit.as_ptr();
-            let dense = unit.add((group * shape.dense + s.first - group) * words);
-            let sparse = unit.add(shape.dense * shape.outputs * words);
+            let dense = unit.add((s.group.cells + s.first - s.group.first) * words);
+            let sparse = unit.add(shape.dense * words);
+            let pairs = shape.pairs.get_unchecked(s.group.pairs.clone());
             let constants = s.constants.as_ptr().add(s.first * words);
             for column in s.columns.clone() {
                 let x = s.x.add(column * stride);
                 let mut acc = [lanes.acc(); O];
-                for p in 0..shape.dense / 2 {
-                    let (x0, x1) = (lanes.load(x.add(16 * p)), lanes.load(x.add(16 * p + 8)));
+                for p in 0..pairs.len() {
+                    let pair = 16 * *pairs.get_unchecked(p) as usize;
+                    let (x0, x1) = (lanes.load(x.add(pair)), lanes.load(x.add(pair + 8)));
                     let w = [dense.add(2 * p * width * words), dense.add((2 * p + 1) * width * words)];
                     for o in 0..O {
                         let w0 = weight::<L, VEC>(lanes, w[0], o);
@@ -425,7 +435,8 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
                     }
                     let v = lanes.sub_mod(lanes.redc2(acc[o], m.q, m.qinv), xi, m.q);
                     let mut v = lanes.sub_mod(v, weight::<L, VEC>(lanes, constants, o), m.q);
-                    let row = s.out.get_unchecked_mut(2 * (s.first + o) + column % 2);
+                    let output = *shape.outputs.get_unchecked(s.first + o) as usize;
+                    let row = s.out.get_unchecked_mut(2 * output + column % 2);
                     let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
                     if s.accumulate {
                         v = lanes.add_mod(v, lanes.load(to), m.q);

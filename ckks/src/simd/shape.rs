@@ -12,37 +12,97 @@ pub(super) const COLUMNS: usize = 2 * TILE / 8;
 /// Outputs whose accumulators fit the registers.
 const GROUP: usize = 8;
 
+/// Outputs that take their dense sums over the same slots.
+#[derive(Clone, Debug)]
+pub struct OutputClass {
+    /// The outputs.
+    pub outputs: Vec<u32>,
+    /// Pairs of dense slots, ascending: pair `p` is the slots `2 p` and `2 p + 1`.
+    pub pairs: Vec<u32>,
+}
+
 /// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of the limb (at least
 /// eight words, or exactly eight words with one weight for each when runs are shorter): dense weights by output group
-/// and slot, then sparse weights by output.
+/// and slot, then sparse weights by output. Outputs are ordered by class; *positions* count them in that order.
 #[derive(Clone, Debug)]
 pub struct PanelShape {
-    pub(super) outputs: usize,
+    /// Output at each position, and the inverse.
+    pub(super) outputs: Vec<u32>,
+    positions: Vec<u32>,
+    /// Dense pairs of all classes.
+    pub(super) pairs: Vec<u32>,
+    /// By position; those of a class are neighbours.
+    pub(super) groups: Vec<Group>,
+    /// Dense cells of a unit.
     pub(super) dense: usize,
     pub(super) slots: usize,
+    /// By position.
     pub(super) sparse_start: Vec<u32>,
     pub(super) sparse_slots: Vec<u32>,
     pub(super) run: usize,
     pub(super) lanes: usize,
 }
 
+/// Outputs of a class whose accumulators fit the registers: eight, and then four, two and one of the rest.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// First position.
+    pub first: usize,
+    pub width: usize,
+    /// In [`PanelShape::pairs`]; the same for all groups of a class.
+    pub pairs: Range<usize>,
+    /// First cell, of `2 * pairs.len() * width`.
+    pub cells: usize,
+}
+
 impl PanelShape {
     /// Most slots of a panel: sums of that many products fit the accumulators, and a tile's columns fit L2.
     pub const MAX_SLOTS: usize = 768;
 
-    /// A panel with slots `0..dense` dense (`dense` even), and for each output the list of further slots it uses, all
-    /// below `slots`. `run` is the number of consecutive limb words with equal weights, a power of two.
-    pub fn new(dense: usize, slots: usize, sparse: &[Vec<u32>], run: usize) -> Self {
-        assert!(dense.is_multiple_of(2) && dense <= slots && slots <= Self::MAX_SLOTS && run.is_power_of_two());
-        let mut sparse_start = vec![0];
-        let mut sparse_slots = Vec::new();
-        for list in sparse {
-            assert!(list.iter().all(|&s| (s as usize) < slots) && list.len() <= Self::MAX_SLOTS);
-            sparse_slots.extend_from_slice(list);
-            sparse_start.push(sparse_slots.len() as u32);
+    /// A panel of `slots` slots. `classes` are a partition of the outputs; `uses[o]` are the slots that output `o` reads,
+    /// each once. Those outside the pairs of its class are sparse. `run` is the number of consecutive limb words with
+    /// equal weights, a power of two.
+    pub fn new(slots: usize, classes: &[OutputClass], uses: &[Vec<u32>], run: usize) -> Self {
+        assert!(slots <= Self::MAX_SLOTS && run.is_power_of_two());
+        assert!(uses.iter().flatten().all(|&s| (s as usize) < slots));
+        let mut shape = Self {
+            outputs: Vec::with_capacity(uses.len()),
+            positions: vec![u32::MAX; uses.len()],
+            pairs: Vec::new(),
+            groups: Vec::new(),
+            dense: 0,
+            slots,
+            sparse_start: vec![0],
+            sparse_slots: Vec::new(),
+            run: run.max(8),
+            lanes: if run < 8 { 8 } else { 1 },
+        };
+        for OutputClass { outputs, pairs } in classes {
+            assert!(pairs.is_sorted_by(|a, b| a < b) && pairs.last().is_none_or(|&p| 2 * (p as usize) + 1 < slots));
+            let start = shape.pairs.len();
+            shape.pairs.extend_from_slice(pairs);
+            let mut rest = outputs.len();
+            while rest > 0 {
+                let width = (1 << rest.ilog2()).min(GROUP);
+                let group =
+                    Group { first: shape.outputs.len() + outputs.len() - rest, width, pairs: start..shape.pairs.len(), cells: shape.dense };
+                shape.groups.push(group);
+                shape.dense += 2 * pairs.len() * width;
+                rest -= width;
+            }
+            for &output in outputs {
+                assert_eq!(shape.positions[output as usize], u32::MAX, "an output in two classes");
+                shape.positions[output as usize] = shape.outputs.len() as u32;
+                shape.outputs.push(output);
+                let sparse = uses[output as usize].iter().filter(|&s| pairs.binary_search(&(s / 2)).is_err());
+                let before = shape.sparse_slots.len();
+                shape.sparse_slots.extend(sparse);
+                assert!(2 * pairs.len() + shape.sparse_slots.len() - before <= Self::MAX_SLOTS);
+                shape.sparse_start.push(shape.sparse_slots.len() as u32);
+            }
         }
-        let lanes = if run < 8 { 8 } else { 1 };
-        Self { outputs: sparse.len(), dense, slots, sparse_start, sparse_slots, run: run.max(8), lanes }
+        assert_eq!(shape.outputs.len(), uses.len(), "an output in no class");
+        shape
     }
 
     /// Limb words that one unit serves, at least eight.
@@ -57,7 +117,7 @@ impl PanelShape {
 
     /// Weights of one unit.
     pub fn cells(&self) -> usize {
-        self.dense * self.outputs + self.sparse_slots.len()
+        self.dense + self.sparse_slots.len()
     }
 
     /// Distance between units in words.
@@ -65,34 +125,21 @@ impl PanelShape {
         (self.cells() * self.lanes).next_multiple_of(8)
     }
 
-    /// Cell of the dense weight of (slot, output).
-    pub fn dense_cell(&self, slot: usize, output: usize) -> usize {
-        let (group, width) = self.group(output);
-        group * self.dense + slot * width + output - group
-    }
-
-    /// First output and width of the group of an output: groups of eight, then of four, two and one for the rest.
-    pub(super) fn group(&self, output: usize) -> (usize, usize) {
-        let mut first = self.outputs / GROUP * GROUP;
-        if output < first {
-            return (output / GROUP * GROUP, GROUP);
-        }
-        let mut width = GROUP / 2;
-        loop {
-            if (self.outputs - first) & width != 0 {
-                if output < first + width {
-                    return (first, width);
-                }
-                first += width;
+    /// Cell of the weight of a slot that an output uses. Cells that no use names are zero weights.
+    ///
+    /// # Panics
+    /// If the output does not use the slot.
+    pub fn cell(&self, output: usize, slot: u32) -> usize {
+        let position = self.positions[output] as usize;
+        let group = &self.groups[self.groups.partition_point(|g| g.first <= position) - 1];
+        match self.pairs[group.pairs.clone()].binary_search(&(slot / 2)) {
+            Ok(pair) => group.cells + (2 * pair + slot as usize % 2) * group.width + position - group.first,
+            Err(_) => {
+                let list = self.sparse_start[position] as usize..self.sparse_start[position + 1] as usize;
+                let at = self.sparse_slots[list.clone()].iter().position(|&s| s == slot);
+                self.dense + list.start + at.expect("the output uses the slot")
             }
-            width /= 2;
         }
-    }
-
-    /// Cells of the sparse weights of one output, in the order of its list.
-    pub fn sparse_cells(&self, output: usize) -> Range<usize> {
-        let base = self.dense * self.outputs;
-        base + self.sparse_start[output] as usize..base + self.sparse_start[output + 1] as usize
     }
 
     /// Words of column scratch that [`linear_tiles`](super::linear_tiles) needs.

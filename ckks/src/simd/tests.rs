@@ -217,7 +217,27 @@ fn linear_tiles_of_any_shape() {
     }
 }
 
+/// Slots 0..3 (padded to 4): tap 0 of inputs 0 and 1, tap 1 of input 2; all outputs use them. Slots 4, 5, which some
+/// use: tap 1 of input 0, identity of 1.
 fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize, digits: usize) {
+    let sparse = |o: usize| [&[][..], &[4, 5], &[5], &[]][o % 4];
+    let uses: Vec<Vec<u32>> = (0..outputs).map(|o| [0, 1, 2].iter().chain(sparse(o)).copied().collect()).collect();
+    let list =
+        |outputs: &[usize], pairs: &[u32]| OutputClass { outputs: outputs.iter().map(|&o| o as u32).collect(), pairs: pairs.to_vec() };
+    let all: Vec<usize> = (0..outputs).collect();
+    let (even, odd): (Vec<usize>, Vec<usize>) = (0..outputs).partition(|o| o % 2 == 0);
+    for classes in [
+        vec![list(&all, &[0, 1])],
+        vec![list(&odd, &[0, 2]), list(&even, &[1])],
+        vec![list(&all[outputs / 3..], &[]), list(&all[..outputs / 3], &[0, 1, 2])],
+    ] {
+        let shape = PanelShape::new(6, &classes, &uses, run);
+        linear_class_case(isa, m, r, &shape, &uses, digits);
+    }
+}
+
+fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, uses: &[Vec<u32>], digits: usize) {
+    let outputs = uses.len();
     let q = m.q;
     let inputs = 3;
     let limbs: Vec<Vec<u64>> = (0..inputs * (digits + 2)).map(|_| r.limb(q, N)).collect();
@@ -226,30 +246,15 @@ fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize
     let key_rows: Vec<Vec<u64>> = (0..4 * digits).map(|_| r.limb(q, N)).collect();
     let key = |t: usize, d: usize, c: usize| &key_rows[(t * digits + d) * 2 + c][..];
     let tables = [Galois::rotation(1, 6), Galois::rotation(-5, 6)].map(|g| GaloisTable::new(g, 6));
-    // dense slots 0..3 (padded to 4): tap 0 of inputs 0 and 1, tap 1 of input 2; sparse slots 4, 5: tap 1 of input 0, identity of 1
-    let sparse: Vec<Vec<u32>> = (0..outputs)
-        .map(|o| {
-            if o % 4 == 1 {
-                vec![4, 5]
-            } else if o % 4 == 2 {
-                vec![5]
-            } else {
-                vec![]
-            }
-        })
-        .collect();
-    let shape = PanelShape::new(4, 6, &sparse, run);
     let span = shape.unit_span();
     let mut weights = vec![0; N / span * shape.unit_stride()];
     let mut weight = vec![vec![[0u64; 6]; outputs]; N]; // by word, output, slot
     for (unit, words) in weights.chunks_exact_mut(shape.unit_stride()).enumerate() {
         for lane in 0..shape.lanes() {
             for o in 0..outputs {
-                let dense = (0..3).map(|s| (s, shape.dense_cell(s, o)));
-                let listed = sparse[o].iter().map(|&s| s as usize).zip(shape.sparse_cells(o));
-                for (slot, cell) in dense.chain(listed) {
-                    let w = r.limb(q, 1)[0];
-                    words[cell * shape.lanes() + lane] = w;
+                for &slot in &uses[o] {
+                    let (w, slot) = (r.limb(q, 1)[0], slot as usize);
+                    words[shape.cell(o, slot as u32) * shape.lanes() + lane] = w;
                     let covered = if shape.lanes() == 8 { 8 * unit + lane..8 * unit + lane + 1 } else { unit * span..(unit + 1) * span };
                     covered.for_each(|i| weight[i][o][slot] = w);
                 }
@@ -263,7 +268,7 @@ fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize
         let panel = LimbPanel {
             modulus: m,
             n: N,
-            shape: &shape,
+            shape,
             own_factor,
             inputs: (0..inputs)
                 .map(|i| InputLimbs {
@@ -310,7 +315,7 @@ fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize
                 for c in 0..2 {
                     let sum = (0..6).fold(0, |s, slot| (s + mul(value(slot, c, i), weight[i][o][slot], q)) % q);
                     let want = 2 * mul(sum, rinv2, q) % q;
-                    assert_eq!(out[2 * o + c][i], want, "{isa:?} {outputs} outputs, run {run}, word {i}, output {o}");
+                    assert_eq!(out[2 * o + c][i], want, "{isa:?} {outputs} outputs, run {span}, word {i}, output {o}");
                 }
             }
         }

@@ -73,7 +73,9 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
                     continue;
                 }
             };
-            for price in pricer.prices(&packing, &values, primes, most) {
+            // What cannot fit is given up early, once there is something else.
+            let limit = if best.is_some() { opts.memory.unwrap_or(DEFAULT_MEMORY) } else { usize::MAX };
+            for price in pricer.prices(&packing, &values, primes, most, limit) {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, opts.memory.unwrap_or(DEFAULT_MEMORY))) {
                     best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone() }));

@@ -57,7 +57,7 @@ impl Packing {
             let free = slots - (yb + xb - phases[0] - phases[1]);
             // As many slot bits for channels as the batch leaves unused, and fewer.
             let most = (free + 1).saturating_sub(log2_ceil(batch));
-            for channels in wish.channels.map_or(0..=most.min(free).min(MOST_CHANNELS), |c| c..=c.min(free)).rev() {
+            for channels in wish.channels.map_or(0..=most.min(free).min(MOST_CHANNELS), |c| c..=c.min(free)) {
                 for complex in [false, true] {
                     let room = free - channels + usize::from(complex);
                     // Both parts are used when one would overflow, and not before.

@@ -94,8 +94,9 @@ impl<'a> Pricer<'a> {
         self.tables.entry(key).or_insert_with(build).clone()
     }
 
-    /// Prices of a packing for tiles of several sizes, smallest tile first. `most` is the number of special primes that fit.
-    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], primes: usize, most: usize) -> Vec<Price> {
+    /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
+    /// `most` is the number of special primes that fit.
+    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], primes: usize, most: usize, limit: usize) -> Vec<Price> {
         let n = 1usize << packing.log_n;
         let mut level = vec![primes; self.g.nodes.len()];
         let mut ops: Vec<Op> = vec![];
@@ -112,6 +113,9 @@ impl<'a> Pricer<'a> {
                     let turned = t.taps.iter().filter(|&&t| t != 0).map(|&t| Some(t));
                     let alpha = if t.shape.rotated > 0 { alpha(limbs) } else { 0 };
                     keys.entry(limbs).or_default().extend(turned);
+                    if 8 * key_words(&keys, most, n) > limit {
+                        return vec![];
+                    }
                     Op::Linear(LinearShape { limbs, drop: 1, alpha, ..t.shape })
                 }
                 TensorOp::Mul {} | TensorOp::Square {} => {
@@ -126,13 +130,7 @@ impl<'a> Pricer<'a> {
                 _ => Op::Input,
             });
         }
-        let used: Vec<usize> = keys.iter().filter(|(_, k)| !k.is_empty()).map(|(l, _)| *l).collect();
-        let ranges = key_ranges(&used, most.max(1));
-        let mut distinct: BTreeSet<([usize; 2], Option<i64>)> = BTreeSet::new();
-        for (limbs, set) in &keys {
-            distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
-        }
-        let key_words: usize = distinct.iter().map(|([limbs, alpha], _)| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) * n).sum();
+        let key_words = key_words(&keys, most, n);
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
         let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
         let price = |tile: usize| {
@@ -145,6 +143,17 @@ impl<'a> Pricer<'a> {
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
         self.opts.packing.tile.map_or(tiles.take(MOST_TILES).collect(), |t| vec![t]).into_iter().map(price).collect()
     }
+}
+
+/// Words of the keys for the given automorphisms (`None`: relinearisation, `Some(0)`: conjugation) at numbers of limbs.
+fn key_words(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, n: usize) -> usize {
+    let used: Vec<usize> = keys.iter().filter(|(_, k)| !k.is_empty()).map(|(l, _)| *l).collect();
+    let ranges = key_ranges(&used, most.max(1));
+    let mut distinct: BTreeSet<([usize; 2], Option<i64>)> = BTreeSet::new();
+    for (limbs, set) in keys {
+        distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
+    }
+    distinct.iter().map(|([limbs, alpha], _)| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) * n).sum()
 }
 
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.

@@ -3,12 +3,16 @@
 use super::prepare::Linear;
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BundleError, CtRef, LinearOp, PreparedKeys, apply_linear_many, mul_relin, pair_mul, pair_square, square_relin};
+use chiffre_ckks::bundle::{
+    BundleError, CtRef, Input, LinearOp, PreparedKeys, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
+    pair_square_consuming, square_relin_consuming,
+};
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ckks::simd::Isa;
 use chiffre_ir::graph::Node;
 use chiffre_ir::program::{Prog, ProgramOp, Step};
+use std::ops::Range;
 
 /// What all steps of a run read.
 pub(super) struct Machine<'a> {
@@ -23,12 +27,32 @@ pub(super) struct Machine<'a> {
     pub images: usize,
 }
 
+/// The values that a step reads: those that end with it are its own, and their memory is used for its results.
+struct Sources<'v> {
+    kept: &'v Values,
+    ending: Values,
+}
+
+impl<'v> Sources<'v> {
+    /// The ciphertexts of a unit, given away if they end with this step.
+    fn take(&mut self, at: (usize, usize)) -> Vec<Input<'v>> {
+        if let Some(bundle) = self.ending.remove(&at) {
+            return bundle.into_iter().map(Input::Owned).collect();
+        }
+        self.kept.get(&at).into_iter().flatten().map(|c| Input::Borrowed(CtRef::from(c))).collect()
+    }
+}
+
 impl Machine<'_> {
-    /// Computes the step's units, then ends the buffers that it frees.
+    /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
         let n = &self.session.program().nodes[step.node];
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let out = self.compute(step, n, values).map_err(fail)?;
+        // What is read twice in this step is given to neither reader.
+        let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
+        let given = step.free.iter().filter(|at| once(at.0) && !self.stands_in(n, **at));
+        let ending: Values = given.filter_map(|at| Some((*at, values.remove(at)?))).collect();
+        let out = self.compute(step, n, Sources { kept: values, ending }).map_err(fail)?;
         for at in &step.free {
             values.remove(at);
         }
@@ -36,42 +60,39 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn compute(&self, step: &Step, n: &Node<Prog>, values: &Values) -> Result<Vec<Bundle>, BundleError> {
+    fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, BundleError> {
         let (ring, isa) = (self.session.context.ring(), self.isa);
         let p = self.session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
         let gadget = |g: &[usize; 2]| Gadget { limbs: g[0], alpha: g[1] };
         let complex = n.ty.layout.complex.is_some();
-        let refs = |arg: usize, unit: usize| -> Vec<CtRef<'_>> {
-            values.get(&(n.args[arg].index(), unit)).into_iter().flatten().map(CtRef::from).collect()
-        };
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, .. } => {
                 let Some(l) = &self.linears[step.node] else { return Err(BundleError::Table("not prepared".into())) };
                 let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
-                let units: Vec<Vec<CtRef>> = step.units.clone().map(|u| self.operands(n, u, values)).collect();
                 let bias = l.bias.as_deref();
                 let op = LinearOp { table: &l.table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
-                let slices: Vec<&[CtRef]> = units.iter().map(Vec::as_slice).collect();
-                apply_linear_many(ring, isa, &slices, &op, self.keys)
+                let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
+                apply_linear_many_consuming(ring, isa, units, &op, self.keys)
             }
             ProgramOp::Square { gadget: g } => step
                 .units
                 .clone()
                 .map(|u| {
-                    let x = refs(0, u);
-                    let square = if complex { pair_square } else { square_relin };
-                    square(ring, isa, &x, limbs, self.keys, gadget(g))
+                    let x = from.take((n.args[0].index(), u));
+                    let square = if complex { pair_square_consuming } else { square_relin_consuming };
+                    square(ring, isa, x, limbs, self.keys, gadget(g))
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
                 .units
                 .clone()
                 .map(|u| {
-                    let (x, y) = (refs(0, u), refs(1, u));
-                    let product = if complex { pair_mul } else { mul_relin };
-                    product(ring, isa, &x, &y, limbs, self.keys, gadget(g))
+                    let mut take = |arg: usize| from.take((n.args[arg].index(), u));
+                    let (x, y) = (take(0), take(1));
+                    let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
+                    product(ring, isa, x, y, limbs, self.keys, gadget(g))
                 })
                 .collect(),
         }
@@ -92,17 +113,28 @@ impl Machine<'_> {
     ///
     /// In the place of units that hold no image stands the first one that is merged with them: a copy of images runs the same course as
     /// they do, while zeros in the middle of a network are an image like no other, whose values may run away and take the unit with them.
-    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, values: &'v Values) -> Vec<CtRef<'v>> {
-        let p = self.session.program();
+    fn operands<'v>(&self, n: &Node<Prog>, unit: usize, from: &mut Sources<'v>) -> Vec<Input<'v>> {
         let mut out = vec![];
         for a in &n.args {
-            let layout = &p.ty(*a).layout;
-            let (shift, units) = (layout.unit_bits() - n.ty.layout.unit_bits(), layout.units_for(self.images));
-            for u in unit << shift..(unit + 1) << shift {
-                let u = if u < units { u } else { unit << shift };
-                out.extend(values.get(&(a.index(), u)).into_iter().flatten().map(CtRef::from));
+            let (merged, units) = self.merge(n, a.index(), unit);
+            for u in merged.clone() {
+                out.extend(from.take((a.index(), if u < units { u } else { merged.start })));
             }
         }
         out
+    }
+
+    /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand hold images.
+    fn merge(&self, n: &Node<Prog>, value: usize, unit: usize) -> (Range<usize>, usize) {
+        let layout = &self.session.program().nodes[value].ty.layout;
+        let shift = layout.unit_bits() - n.ty.layout.unit_bits();
+        (unit << shift..(unit + 1) << shift, layout.units_for(self.images))
+    }
+
+    /// True if a unit of an operand is read in the place of others too.
+    fn stands_in(&self, n: &Node<Prog>, (value, unit): (usize, usize)) -> bool {
+        let shift = self.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
+        let (merged, units) = self.merge(n, value, unit >> shift);
+        unit == merged.start && merged.end > units
     }
 }
