@@ -147,9 +147,9 @@ fn linear_shape(table: &chiffre_ir::table::DiagTable, limbs: usize, drop: usize,
 /// Predicted memory of a run on `images` images.
 pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
     let n = 1usize << p.header.log_n;
-    memory::plan(p, images, |w, units| match w {
-        Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).scratch(n, units),
-        &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.scratch(n),
+    memory::plan(p, images, |w, units, freed| match w {
+        Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).extra(n, units, freed),
+        &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Memory plan: bytes live at each step.
 
 use crate::predict::{Work, work_of};
-use chiffre_ir::program::{Program, peak};
+use chiffre_ir::program::{Program, ProgramOp, Step, peak};
 
 /// Predicted memory of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -12,25 +12,35 @@ pub struct MemoryPlan {
     pub keys: usize,
     /// Constants of the program.
     pub constants: usize,
+    /// The encrypted input, in seeded form.
+    pub input: usize,
 }
+
+/// The process itself: code, tables of the ring, threads.
+pub const PROCESS: usize = 128 << 20;
 
 impl MemoryPlan {
     /// All together.
     pub fn peak(&self) -> usize {
-        self.working + self.keys + self.constants
+        self.working + self.keys + self.constants + self.input + PROCESS
     }
 }
 
-/// Plans memory for a run on `images` images: ciphertexts by liveness, and the scratch of each step, which `scratch` tells from the
-/// instruction's shape and the number of units it computes at once.
-pub fn plan(p: &Program, images: usize, scratch: impl Fn(&Work, usize) -> usize) -> MemoryPlan {
+/// Plans memory for a run on `images` images: ciphertexts by liveness, and what each step needs beside them, which `extra` tells from the
+/// instruction's shape, the number of units it computes at once, and the bytes of its operands that end with it.
+pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> usize) -> MemoryPlan {
     let unit_bytes = |v: usize| {
         let t = &p.nodes[v].ty;
         t.layout.unit_cts() * 2 * (t.limbs << (p.header.log_n + 3))
     };
     let works: Vec<Option<Work>> = p.nodes.iter().map(|n| work_of(p, n)).collect();
-    let of_step = |node: usize, units: usize| works[node].as_ref().map_or(0, |w| scratch(w, units));
-    let working = peak(&p.steps(images), unit_bytes, |s| of_step(s.node, s.units.len()));
+    let of_step = |s: &Step, freed: usize| match &works[s.node] {
+        None => unit_bytes(s.node) * s.units.len(),
+        Some(w) => extra(w, s.units.len(), freed),
+    };
+    let working = peak(&p.steps(images), unit_bytes, of_step);
     let constants = p.consts.iter().map(|(_, c)| 4 * c.shape.iter().product::<usize>()).sum();
-    MemoryPlan { working, keys: p.key_bytes(), constants }
+    let inputs = p.nodes.iter().enumerate().filter(|(_, n)| matches!(n.op, ProgramOp::Input {}));
+    let input = inputs.map(|(v, n)| unit_bytes(v) / 2 * n.ty.layout.units_for(images)).sum();
+    MemoryPlan { working, keys: p.key_bytes(), constants, input }
 }

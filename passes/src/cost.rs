@@ -104,13 +104,14 @@ impl LinearShape {
         let expand = self.cells as f64 * self.weight_words as f64 * ext * units.div_ceil(together.max(1)) as f64;
         unit * units as f64 + Counts { expand, ..Counts::default() }
     }
-    /// Bytes of scratch for `units` units at once: digits turn into sums limb by limb; one limb's weights.
-    pub fn scratch(&self, n: usize, units: usize) -> usize {
+    /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of operands end with the op: limb by limb,
+    /// digits and operands turn into sums, at last into results; and one limb's weights.
+    pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let ext = self.limbs + self.alpha;
         let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
-        let sums = 2 * self.outputs * (self.alpha + self.drop);
+        let sums = 2 * self.outputs * ext;
         let weights = self.cells.saturating_mul(self.weight_words).min(MOST_WEIGHT_WORDS);
-        8 * (units * (digits.max(sums) + sums / 2) * n + weights)
+        (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
     }
 }
 
@@ -148,11 +149,12 @@ impl ProductShape {
         let tensor = Counts { passes: if self.complex { 9.0 } else { 5.0 } * l * n, ..Counts::default() };
         (if self.complex { switch * 2.0 } else { switch } + tensor) * self.cts as f64
     }
-    /// Bytes of scratch.
-    pub fn scratch(&self, n: usize) -> usize {
+    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
+    pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let (l, ext) = (self.limbs, self.limbs + self.alpha);
         let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);
-        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l)
+        let results = 16 * n * l * self.cts * units;
+        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
     }
 }
 
@@ -176,9 +178,9 @@ pub struct CostModel {
 }
 
 impl Default for CostModel {
-    /// Two Zen 4 cores with AVX-512 IFMA, as measured in the kernels' benches.
+    /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs.
     fn default() -> Self {
-        CostModel { ntt_2_16: 200e-6, mac: 0.05e-9, convert: 0.08e-9, word: 0.35e-9, pass: 1.0e-9, expand: 3.0e-9, threads: 1.85 }
+        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 2.3e-9, threads: 1.9 }
     }
 }
 

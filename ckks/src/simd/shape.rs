@@ -152,17 +152,50 @@ impl PanelShape {
     }
 }
 
+/// Coefficients that are summed at a time.
+const SUM_BLOCK: usize = 256;
+
 /// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double precision.
 pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64])], out: &mut [u64]) {
     assert!(terms.iter().all(|(_, p)| p.len() == out.len()));
     if let [(weight, pattern)] = terms {
-        let bound = (m.q / 2) as f64;
-        if out.len().is_multiple_of(8) && largest(pattern) * weight.abs() < bound {
-            return isa.run(ScaledResidues { m, weight: *weight, pattern, out });
-        }
+        return residues(isa, m, *weight, pattern, out);
     }
-    for (j, out) in out.iter_mut().enumerate() {
-        *out = m.from_f64(terms.iter().fold(0.0, |s, (w, p)| s + w * p[j]));
+    let mut sum = [0f64; SUM_BLOCK];
+    for (block, out) in out.chunks_mut(SUM_BLOCK).enumerate() {
+        let sum = &mut sum[..out.len()];
+        isa.run(WeightedSum { terms, first: block * SUM_BLOCK, sum });
+        residues(isa, m, 1.0, sum, out);
+    }
+}
+
+/// `out[j] = round(weight pattern[j]) mod q`.
+fn residues(isa: Isa, m: &Modulus, weight: f64, pattern: &[f64], out: &mut [u64]) {
+    let bound = (m.q / 2) as f64;
+    if out.len().is_multiple_of(8) && largest(pattern) * weight.abs() < bound {
+        return isa.run(ScaledResidues { m, weight, pattern, out });
+    }
+    for (out, p) in out.iter_mut().zip(pattern) {
+        *out = m.from_f64(weight * p);
+    }
+}
+
+/// `sum[j] = sum_t weight_t pattern_t[first + j]`, in order.
+struct WeightedSum<'a> {
+    terms: &'a [(f64, &'a [f64])],
+    first: usize,
+    sum: &'a mut [f64],
+}
+
+impl Kernel for WeightedSum<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        self.sum.fill(0.0);
+        for (weight, pattern) in self.terms {
+            // Compiled for the lanes' instruction set; there is no fused multiply-add in it.
+            self.sum.iter_mut().zip(&pattern[self.first..]).for_each(|(s, p)| *s += weight * p);
+        }
     }
 }
 

@@ -83,13 +83,15 @@ pub fn order(flow: &[Flow], outputs: &[usize]) -> Vec<Step> {
     steps
 }
 
-/// Largest number of bytes live during a step: `unit_bytes(v)` for each live unit of a value, and `scratch(step)` in it.
-pub fn peak(steps: &[Step], unit_bytes: impl Fn(usize) -> usize, scratch: impl Fn(&Step) -> usize) -> usize {
+/// Largest number of bytes live during a step: `unit_bytes(v)` for each unit of a value that is live before it, and `extra(step, freed)` for
+/// what the step adds at its worst moment, results included, when `freed` bytes of what it reads end with it.
+pub fn peak(steps: &[Step], unit_bytes: impl Fn(usize) -> usize, extra: impl Fn(&Step, usize) -> usize) -> usize {
     let (mut live, mut most) = (0usize, 0usize);
     for s in steps {
-        live = live.saturating_add(unit_bytes(s.node).saturating_mul(s.units.len()));
-        most = most.max(live.saturating_add(scratch(s)));
-        live = live.saturating_sub(s.free.iter().map(|(v, _)| unit_bytes(*v)).sum());
+        let freed: usize = s.free.iter().map(|(v, _)| unit_bytes(*v)).sum();
+        most = most.max(live.saturating_add(extra(s, freed)));
+        live = live.saturating_add(unit_bytes(s.node).saturating_mul(s.units.len())).saturating_sub(freed);
+        most = most.max(live);
     }
     most
 }
@@ -169,13 +171,16 @@ mod tests {
         assert_eq!(states[4], BTreeSet::from([(0, 0), (0, 1), (1, 0), (1, 1)]));
         assert_eq!(states[5], BTreeSet::from([(2, 0)]));
         assert_eq!(states[8], BTreeSet::from([(2, 0), (2, 1)]));
-        // Before its operands end, step 2.0 has two units of each of them and its own result.
+        // Results beside all operands: step 2.0 has two units of each of its operands and its own result.
         let bytes = |v: usize| [100, 10, 1][v];
-        assert_eq!(peak(&steps, bytes, |_| 0), 2 * 100 + 2 * 10 + 1);
-        // Scratch counts in its step only: here beside two units of the input and one of a.
-        assert_eq!(peak(&steps, bytes, |s| if s.node == 1 { 1000 } else { 0 }), 2 * 100 + 2 * 10 + 1000);
-        assert_eq!(peak(&steps, bytes, |s| if s.units.start == 2 { 1000 } else { 0 }), 1 + 100 + 10 + 1000);
-        assert_eq!(peak(&[], bytes, |_| 1), 0);
+        let beside = |s: &Step, _| bytes(s.node) * s.units.len();
+        assert_eq!(peak(&steps, bytes, beside), 2 * 100 + 2 * 10 + 1);
+        // What a step adds counts in that step only: here beside two units of the input and one of a.
+        assert_eq!(peak(&steps, bytes, |s, _| if s.node == 1 { 1000 } else { 0 }), 2 * 100 + 10 + 1000);
+        assert_eq!(peak(&steps, bytes, |s, _| if s.units.start == 2 { 1000 } else { 0 }), 1 + 100 + 1000);
+        // It knows what ends with it.
+        assert_eq!(peak(&steps, bytes, |s, freed| if s.node == 2 { 1000 - freed } else { 0 }), 1000 + 1);
+        assert_eq!(peak(&[], bytes, |_, _| 1), 0);
         for tile in [1, 2, 4] {
             let steps = order(&net.clone().map(|f| Flow { together: tile, ..f }), &[2]);
             let states = live(&steps);
@@ -183,7 +188,7 @@ mod tests {
                 .iter()
                 .zip(&steps)
                 .map(|(before, s)| before.iter().map(|(v, _)| bytes(*v)).sum::<usize>() + bytes(s.node) * s.units.len());
-            assert_eq!(peak(&steps, bytes, |_| 0), most.max().unwrap(), "tile {tile}");
+            assert_eq!(peak(&steps, bytes, beside), most.max().unwrap(), "tile {tile}");
         }
     }
 

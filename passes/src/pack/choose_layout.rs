@@ -25,7 +25,7 @@ pub struct Layouts {
 
 const PASS: &str = "choose-layout";
 /// Memory that a plan should keep when the caller names no budget.
-pub const DEFAULT_MEMORY: usize = 7 << 30;
+pub const DEFAULT_MEMORY: usize = 6 << 30;
 /// Digits of a key switch beyond which keys take more memory and time than is practical.
 pub const MAX_DIGITS: usize = 6;
 
@@ -36,6 +36,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     }
     let primes = depth(g)? + 1;
     let log_q = primes as f64 * opts.prime_bits as f64;
+    let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     let mut pricer = Pricer::new(g, opts, cost)?;
     let mut best: Option<(Price, Layouts)> = None;
     let mut refusals = vec![];
@@ -73,11 +74,12 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
                     continue;
                 }
             };
-            // What cannot fit is given up early, once there is something else.
-            let limit = if best.is_some() { opts.memory.unwrap_or(DEFAULT_MEMORY) } else { usize::MAX };
+            // What cannot fit is given up early, once something fits.
+            let fits = best.as_ref().is_some_and(|(b, _)| b.bytes <= budget);
+            let limit = if fits { budget } else { usize::MAX };
             for price in pricer.prices(&packing, &values, primes, most, limit) {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes >> 20, tile = price.tile, "candidate");
-                if best.as_ref().is_none_or(|(b, _)| better(&price, b, opts.memory.unwrap_or(DEFAULT_MEMORY))) {
+                if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
                     best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone() }));
                 }
             }

@@ -8,7 +8,7 @@ use crate::he::select_params::key_ranges;
 use crate::options::CompileOptions;
 use crate::tensor::linear_form::Kernel;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Flow, order, peak};
+use chiffre_ir::program::{Flow, Step, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeSet, HashMap};
@@ -131,13 +131,17 @@ impl<'a> Pricer<'a> {
             });
         }
         let key_words = key_words(&keys, most, n);
+        let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
         let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
         let price = |tile: usize| {
             let flow: Vec<Flow> = self.g.nodes.iter().zip(layouts).map(|(node, l)| flow_of(node, l, self.opts.batch, tile)).collect();
             let counts: Counts = ops.iter().zip(&flow).map(|(op, f)| op.counts(n, f)).sum();
-            let working = peak(&order(&flow, &outputs), unit_bytes, |s| ops[s.node].scratch(n, s.units.len()));
-            Price { seconds: self.cost.time(counts, packing.log_n), bytes: working + 8 * key_words, tile }
+            let extra = |s: &Step, freed| ops[s.node].extra(n, s.units.len(), freed, unit_bytes(s.node));
+            let working = peak(&order(&flow, &outputs), unit_bytes, extra);
+            let input: usize = (0..ops.len()).filter(|&v| matches!(ops[v], Op::Input)).map(|v| unit_bytes(v) / 2 * flow[v].units).sum();
+            let bytes = working + 8 * key_words + constants + input + PROCESS;
+            Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
@@ -155,6 +159,9 @@ fn key_words(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, n: usize
     }
     distinct.iter().map(|([limbs, alpha], _)| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) * n).sum()
 }
+
+/// The process itself: code, tables of the ring, threads.
+const PROCESS: usize = 128 << 20;
 
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
 const MOST_TILES: usize = 4;
@@ -182,11 +189,18 @@ impl Op {
             Op::Product(s) => s.counts(n as f64) * f.units as f64,
         }
     }
-    fn scratch(&self, n: usize, units: usize) -> usize {
+    /// Bytes of rows, entries, masks and bias in the program, at most.
+    fn constants(&self) -> usize {
         match self {
-            Op::Input => 0,
-            Op::Linear(s) => s.scratch(n, units),
-            Op::Product(s) => s.scratch(n),
+            Op::Linear(s) => 4 * (4 * s.cells + 3 * (s.rows + s.inputs) + s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1)),
+            _ => 0,
+        }
+    }
+    fn extra(&self, n: usize, units: usize, freed: usize, unit_bytes: usize) -> usize {
+        match self {
+            Op::Input => units * unit_bytes,
+            Op::Linear(s) => s.extra(n, units, freed),
+            Op::Product(s) => s.extra(n, units, freed),
         }
     }
 }

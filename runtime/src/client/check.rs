@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const ROOM: f64 = 1.0 / 256.0;
 
 /// From the largest logit of an answer to the slot that damages a ciphertext.
-const MARGIN: f64 = 16.0;
+const MARGIN: f64 = 4.0;
 
 /// What the values of a result may be, from its modulus q and scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,15 +30,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// An image whose logits exceed this magnitude has no answer: `slot() / 16`, 2^10 for 49-bit primes and scale 2^27. If all slots stay
+    /// An image whose logits exceed this magnitude has no answer: `slot() / 4`, 2^10 for 49-bit primes and scale 2^27. If all slots stay
     /// below it, nothing is reported.
     pub fn image(&self) -> f64 {
         self.slot() / MARGIN
     }
-    /// A ciphertext with a slot beyond this magnitude is damaged, although it has not left the modulus: `ROOM · q / scale`, 2^14 for the
+    /// A ciphertext with a slot beyond this magnitude is damaged, although it has not left the modulus: `ROOM · q / scale / 4`, 2^12 for the
     /// same parameters. What rounded masks let through to other images, some 2^-17 of a network's largest logit, grows with it.
     pub fn slot(&self) -> f64 {
-        ROOM * self.q / self.scale
+        ROOM * self.q / self.scale / 4.0
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     fn ordinary_logits_are_far_below_the_threshold() {
         let c = context();
         let l = limits(&c);
-        assert!((l.image().log2() - 10.0).abs() < 0.01 && (l.slot().log2() - 14.0).abs() < 0.01, "{l:?}");
+        assert!((l.image().log2() - 10.0).abs() < 0.01 && (l.slot().log2() - 12.0).abs() < 0.01, "{l:?}");
         // Even 30 in every slot is nine bits below.
         for v in [ordinary(1), vec![Complex64::new(30.0, 0.0); 512]] {
             let (spread, _) = plain(&c, &v);
