@@ -104,7 +104,7 @@ fn network() -> TensorGraph {
 /// # Errors
 /// Bugs only: the network is fixed.
 pub fn measure(threads: usize) -> Result<CostModel, Error> {
-    let prior = CostModel { threads: 1.0 + 0.9 * (threads as f64 - 1.0), ..CostModel::default() };
+    let prior = CostModel::default().on_threads(threads);
     let graph = network();
     let mut samples = vec![];
     for phases in [[0, 0], [1, 1]] {

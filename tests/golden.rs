@@ -1,4 +1,4 @@
-//! Golden summaries of whole networks: fifteen lines that change only on purpose.
+//! Golden summaries of whole networks: sixteen lines that change only on purpose.
 
 use chiffre::pipeline::{Request, compile};
 use chiffre_passes::options::CompileOptions;

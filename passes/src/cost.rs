@@ -185,6 +185,10 @@ impl Default for CostModel {
 }
 
 impl CostModel {
+    /// The same machine with so many threads in use, each beyond the first worth nine tenths.
+    pub fn on_threads(&self, threads: usize) -> CostModel {
+        CostModel { threads: 1.0 + 0.9 * threads.saturating_sub(1) as f64, ..*self }
+    }
     /// Wall time of counted work, seconds.
     pub fn time(&self, c: Counts, log_n: usize) -> f64 {
         self.parts(c, log_n).iter().sum()

@@ -147,7 +147,7 @@ pub(super) fn encrypted_run(
         agreement: comparison.agreement,
         max_abs_logit_error: comparison.max_abs_error,
         top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
-        predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost, n)).sum(),
+        predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost.on_threads(threads), n)).sum(),
         predicted_peak_bytes: sizes.iter().map(|&n| pipeline::memory_plan(p, n).peak() as u64).max().unwrap_or(0),
         images_without_answer: affected.len(),
     };

@@ -4,12 +4,14 @@ use crate::Error;
 use crate::cli::{Format, InspectArgs, Stage};
 use crate::pipeline::memory_plan;
 use crate::report::human_bytes;
+use chiffre_backend::predict::{Work, work_of};
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::{KeyUse, Prog, Program, ProgramOp};
 use chiffre_ir::tensor::Tensor;
 use chiffre_ir::text;
+use chiffre_passes::pack::price::table_shape;
 use serde_json::{Value, json};
 
 /// Prints a program's summary or one of its IRs.
@@ -96,7 +98,33 @@ fn facts(p: &Program) -> Facts {
     }
 }
 
-/// The summary of a program: fifteen lines.
+/// Counted work for one image of a full batch.
+struct WorkPerImage {
+    /// (ciphertext, rotation) pairs, hoisted.
+    rotations: f64,
+    /// Conjugations and relinearisations.
+    switches: f64,
+    /// Transforms of one limb.
+    transforms: f64,
+    /// Products of one word with a weight.
+    macs: f64,
+}
+
+fn work(p: &Program) -> WorkPerImage {
+    let per = 1.0 / p.header.batch as f64;
+    let total: chiffre_passes::cost::Counts = crate::pipeline::counts(p, p.header.batch).into_iter().sum();
+    let (mut rotations, mut switches) = (0, 0);
+    for (n, f) in p.nodes.iter().zip(p.flow(p.header.batch)) {
+        match work_of(p, n) {
+            Some(Work::Linear { table, .. }) => rotations += f.units * table_shape(&table).rows,
+            Some(Work::Product { cts, complex, .. }) => switches += f.units * cts * if complex { 2 } else { 1 },
+            None => {}
+        }
+    }
+    WorkPerImage { rotations: rotations as f64 * per, switches: switches as f64 * per, transforms: total.ntt * per, macs: total.mac * per }
+}
+
+/// The summary of a program: sixteen lines.
 pub fn summary(p: &Program) -> String {
     let (f, h, m) = (facts(p), &p.header, memory_plan(p, p.header.batch));
     let log_q: f64 = h.q.iter().map(|&q| (q as f64).log2()).sum();
@@ -108,6 +136,7 @@ pub fn summary(p: &Program) -> String {
         None => "not in the table".into(),
     };
     let last = p.outputs.first().map(|o| p.ty(*o));
+    let w = work(p);
     [
         format!("network      {}", p.name),
         format!("ring         N = 2^{}, {} slots", h.log_n, 1usize << (h.log_n - 1)),
@@ -125,6 +154,13 @@ pub fn summary(p: &Program) -> String {
             human_bytes(p.key_bytes() as u64 / 2),
             human_bytes(m.keys as u64)
         ),
+        format!(
+            "work         per image: {:.1} rotations, {:.1} key switches of products, {:.0} transforms, {:.2}·10^9 multiply-accumulates",
+            w.rotations,
+            w.switches,
+            w.transforms,
+            w.macs / 1e9
+        ),
         format!("constants    {}", human_bytes(m.constants as u64)),
         format!("memory       {} predicted peak of `run`", human_bytes(m.peak() as u64)),
         format!(
@@ -140,11 +176,13 @@ pub fn summary(p: &Program) -> String {
 
 fn summary_json(p: &Program, digest: &str) -> Value {
     let (f, h, m) = (facts(p), &p.header, memory_plan(p, p.header.batch));
+    let w = work(p);
     json!({
         "name": p.name, "digest": digest, "model": h.model, "log_n": h.log_n, "q": h.q, "p": h.p, "log_qp": p.log_qp(), "insecure": h.insecure,
         "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": 0,
         "batch": h.batch, "tile": h.tile, "unit_batches": f.unit_batches, "steps": p.steps(h.batch).len(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
         "keys": f.switching, "rotation_keys": f.rotations, "eval_key_bytes": p.key_bytes() / 2, "memory": m,
+        "per_image": {"rotations": w.rotations, "product_key_switches": w.switches, "transforms": w.transforms, "multiply_accumulates": w.macs},
         "predicted_run_s": h.predicted_us as f64 / 1e6, "predicted_peak_bytes": h.predicted_bytes, "normalisation": h.normalisation,
     })
 }

@@ -7,13 +7,21 @@ use crate::{Batch, RuntimeError, Session};
 use chiffre_ir::program::live;
 use std::path::Path;
 
-/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away.
+/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away, but not for more steps than that.
 const PATIENCE: usize = 6;
 
 /// True if one of the next moments has fewer live bytes than the one before step `next`.
 fn better_is_near(bytes: &[usize], next: usize) -> bool {
     let now = bytes[next];
     bytes[next + 1..].iter().take(PATIENCE - 1).any(|b| *b < now)
+}
+
+/// True if a checkpoint that is due should be made before step `next`; counts how long it has `waited`. Along a network limbs are dropped, so
+/// a better moment is always near: waiting ends after a few steps.
+fn worth_it(bytes: &[usize], next: usize, waited: &mut usize) -> bool {
+    let wait = *waited < PATIENCE && better_is_near(bytes, next);
+    *waited = if wait { *waited + 1 } else { 0 };
+    !wait
 }
 
 /// The journal of a run, and what an interrupted run left in it.
@@ -23,6 +31,8 @@ pub struct Checkpoints<'a> {
     resume: Option<Resume>,
     /// Bytes that are live before each step.
     bytes: Vec<usize>,
+    /// Steps for which a checkpoint has been due.
+    waited: usize,
 }
 
 /// Opens the journal in `dir` for a run of the session's program on a batch.
@@ -51,7 +61,7 @@ impl<'a> Checkpoints<'a> {
         let p = s.program();
         let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
         let bytes = live(&p.steps(images)).iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
-        Checkpoints { journal, resume, bytes }
+        Checkpoints { journal, resume, bytes, waited: 0 }
     }
 
     /// The step to go on with, and the values live before it.
@@ -59,9 +69,9 @@ impl<'a> Checkpoints<'a> {
         self.resume.take().map(|r| (r.step, r.values))
     }
 
-    /// Before step `next`: commits the live values if it is time and no better moment is near. Says what went wrong, if something did.
+    /// Before step `next`: commits the live values if it is time and no better moment is near enough. Says what went wrong, if something did.
     pub(super) fn after(&mut self, next: usize, values: &Values) -> Option<String> {
-        if !self.journal.due() || better_is_near(&self.bytes, next) {
+        if !self.journal.due() || !worth_it(&self.bytes, next, &mut self.waited) {
             return None;
         }
         self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice()))).err().map(|e| format!("no checkpoint: {e}"))
@@ -81,5 +91,10 @@ mod tests {
         // A better moment that is PATIENCE steps away is too far.
         assert!(better_is_near(&[5, 5, 5, 5, 5, 4], 0) && !better_is_near(&[5, 5, 5, 5, 5, 5, 4], 0));
         assert_eq!(good(&[7]), [0]);
+        // Where every moment is better than the one before, the wait has an end.
+        let falling: Vec<usize> = (0..40).rev().collect();
+        let mut waited = 0;
+        let made: Vec<usize> = (0..falling.len()).filter(|&i| worth_it(&falling, i, &mut waited)).collect();
+        assert_eq!(made[..3], [6, 13, 20]);
     }
 }
