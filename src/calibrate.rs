@@ -134,3 +134,26 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
     }
     Ok(fit(&samples, &prior))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_files_are_read_back_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("machine.json");
+        let machine = CostModel { mac: 0.0625e-9, threads: 2.5, ..CostModel::default() };
+        std::fs::write(&path, text(&machine).unwrap()).unwrap();
+        let read = load(&path).unwrap();
+        assert!((read.mac / machine.mac - 1.0).abs() < 1e-12 && read.threads == 2.5, "{read:?}");
+        let good = std::fs::read_to_string(&path).unwrap();
+        for (from, to) in [("2.5", "0"), ("2.5", "-1"), ("2.5", "\"two\""), ("threads", "cores"), ("{", "[")] {
+            assert!(good.contains(from));
+            std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
+            let e = load(&path).unwrap_err();
+            assert!(e.to_string().contains("machine.json") && e.exit_code() == 2, "{from} → {to}: {e}");
+        }
+        assert!(load(&dir.path().join("none.json")).is_err());
+    }
+}

@@ -41,7 +41,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Compile, encrypt, run, decrypt and check a shipped model; no input needed
     Demo(DemoArgs),
-    /// Measure this machine's unit times for the cost model (half a minute)
+    /// Measure this machine's unit times for the cost model (ten seconds)
     CalibrateMachine(CalibrateArgs),
     /// List the compiler's passes, or describe one
     Passes(PassesArgs),

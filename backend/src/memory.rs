@@ -1,7 +1,7 @@
 //! Memory plan: bytes live at each step.
 
 use crate::predict::{Work, work_of};
-use chiffre_ir::program::{Program, ProgramOp, Step, peak};
+use chiffre_ir::program::{PROCESS_BYTES, Program, ProgramOp, Step, peak};
 
 /// Predicted memory of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -16,13 +16,10 @@ pub struct MemoryPlan {
     pub input: usize,
 }
 
-/// The process itself: code, tables of the ring, threads.
-pub const PROCESS: usize = 128 << 20;
-
 impl MemoryPlan {
     /// All together.
     pub fn peak(&self) -> usize {
-        self.working + self.keys + self.constants + self.input + PROCESS
+        self.working + self.keys + self.constants + self.input + PROCESS_BYTES
     }
 }
 

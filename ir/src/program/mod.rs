@@ -124,6 +124,14 @@ pub enum KeyUse {
     Rotate(usize),
 }
 
+/// Bytes of one expanded key of shape `[limbs, special primes]`: two polynomials for each digit.
+pub fn key_bytes([limbs, alpha]: [usize; 2], log_n: usize) -> usize {
+    (limbs.div_ceil(alpha) * 2 * (limbs + alpha)) << (log_n + 3)
+}
+
+/// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
+pub const PROCESS_BYTES: usize = 128 << 20;
+
 impl Program {
     /// The evaluation keys that the program uses: what for, and the gadget `[limbs, special primes]`.
     pub fn keys(&self) -> BTreeSet<(KeyUse, [usize; 2])> {
@@ -147,17 +155,11 @@ impl Program {
     }
     /// Bytes of the expanded evaluation keys; the seeded form on disk has half.
     pub fn key_bytes(&self) -> usize {
-        self.keys().iter().map(|(_, [limbs, alpha])| (limbs.div_ceil(*alpha) * 2 * (limbs + alpha)) << (self.header.log_n + 3)).sum()
+        self.keys().iter().map(|(_, gadget)| key_bytes(*gadget, self.header.log_n)).sum()
     }
     /// Data flow between units, for a number of images.
     pub fn flow(&self, images: usize) -> Vec<Flow> {
-        let flow = |n: &crate::graph::Node<Prog>| Flow {
-            args: n.args.iter().map(|a| a.index()).collect(),
-            unit_bits: n.ty.layout.unit_bits(),
-            units: n.ty.layout.units_for(images),
-            together: (self.header.tile / n.ty.layout.unit_batch()).max(1),
-        };
-        self.nodes.iter().map(flow).collect()
+        self.nodes.iter().map(|n| Flow::new(&n.args, &n.ty.layout, images, self.header.tile)).collect()
     }
     /// The schedule of a run on `images` images: every unit that holds one of them is computed once.
     pub fn steps(&self, images: usize) -> Vec<Step> {

@@ -5,6 +5,8 @@
 //! what that layer reads is parked. Larger groups (up to the whole batch: layer by layer) share more work between units
 //! and need more memory.
 
+use crate::graph::ValueId;
+use crate::layout::Layout;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -36,6 +38,15 @@ pub struct Step {
 }
 
 impl Flow {
+    /// Of a value that reads `args` and has a layout, in a run on `images` images that pass in tiles.
+    pub fn new(args: &[ValueId], layout: &Layout, images: usize, tile: usize) -> Flow {
+        Flow {
+            args: args.iter().map(|a| a.index()).collect(),
+            unit_bits: layout.unit_bits(),
+            units: layout.units_for(images),
+            together: (tile / layout.unit_batch()).max(1),
+        }
+    }
     /// Units of an operand that units `of` of this value read.
     pub fn reads(&self, arg: &Flow, of: &Range<usize>) -> Range<usize> {
         let shift = arg.unit_bits.saturating_sub(self.unit_bits);

@@ -68,9 +68,14 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     Ok(Params { log_n, q, p, gadgets, insecure })
 }
 
+/// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits, unless fewer fit (`most`).
+pub fn special_primes(limbs: usize, most: usize) -> usize {
+    limbs.div_ceil(2).min(most)
+}
+
 /// Gadgets `[limbs, special primes]` for ops at the given numbers of limbs, with at most `most` special primes.
 pub fn key_ranges(used: &[usize], most: usize) -> BTreeMap<usize, [usize; 2]> {
-    let best = |l: usize| l.div_ceil(2).min(most);
+    let best = |l: usize| special_primes(l, most);
     let mut used = used.to_vec();
     used.sort_unstable_by(|a, b| b.cmp(a));
     used.dedup();

@@ -7,8 +7,9 @@
 //! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead of leaving gaps.
 
 use crate::options::PackingWish;
+use chiffre_ir::graph::Node;
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 
 /// A family of layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,7 +62,8 @@ impl Packing {
                 for complex in [false, true] {
                     let room = free - channels + usize::from(complex);
                     // Both parts are used when one would overflow, and not before.
-                    if if complex { log2_ceil(batch) < room } else { batch > 1 << room } {
+                    let useless = if complex { log2_ceil(batch) < room } else { batch > 1 << room };
+                    if useless {
                         continue;
                     }
                     for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
@@ -88,12 +90,16 @@ impl Packing {
         let inside = slots - first_batch;
         let total = log2_ceil(batch).max(inside + usize::from(self.complex));
         let mut steps: Vec<[usize; 2]> = vec![];
-        let mut out: Vec<Layout> = vec![];
         for n in &g.nodes {
-            let shape = n.ty.chw();
-            let step = steps_of(n, &steps, bits, shape)?;
+            let step = steps_of(n, &steps, bits, n.ty.chw())?;
             steps.push(step);
-            let l = self.layout(bits, step, shape, batch, [first_batch, inside, total]);
+        }
+        // Where rows or columns move together again, gaps close, and units merged into them would have to be split: then none are merged.
+        let closes = |(n, step): (&Node<Tensor>, &[usize; 2])| n.args.iter().any(|a| (0..2).any(|k| step[k] < steps[a.index()][k]));
+        let in_slots = if g.nodes.iter().zip(&steps).any(closes) { inside + usize::from(self.complex) } else { total };
+        let mut out: Vec<Layout> = vec![];
+        for (n, step) in g.nodes.iter().zip(&steps) {
+            let l = self.layout(bits, *step, n.ty.chw(), batch, [first_batch, inside, in_slots, total]);
             if let Some(a) = n.args.iter().find(|a| !out[a.index()].leads_to(&l)) {
                 return Err(format!("node \"{}\": units of {} would have to be split", n.source, out[a.index()]));
             }
@@ -105,14 +111,15 @@ impl Packing {
         Ok(out)
     }
 
-    /// The layout of a value whose rows and columns are `2^step` of the input's apart.
+    /// The layout of a value whose rows and columns are `2^step` of the input's apart. Of `total` batch bits the first `inside` lie in the slots
+    /// from `first_batch` on, the next selects a part if complex-packed, and those below `in_slots` may take gaps.
     fn layout(
         &self,
         bits: [usize; 2],
         step: [usize; 2],
         shape: [usize; 3],
         batch: usize,
-        [first_batch, inside, total]: [usize; 3],
+        [first_batch, inside, in_slots, total]: [usize; 4],
     ) -> Layout {
         let slots = self.log_n - 1;
         let mut s: Vec<Option<Bit>> = vec![None; slots];
@@ -139,7 +146,7 @@ impl Packing {
         gaps.sort_unstable();
         let mut free = gaps.into_iter().map(|(_, p)| p);
         let mut next = first_gap_bit;
-        while next < total {
+        while next < in_slots {
             let Some(p) = free.next() else { break };
             s[p] = Some(bit(Dim::B, next));
             next += 1;
@@ -163,12 +170,7 @@ impl Packing {
 }
 
 /// log2 of a value's distance between rows and between columns, in the input's.
-fn steps_of(
-    n: &chiffre_ir::graph::Node<chiffre_ir::tensor::Tensor>,
-    steps: &[[usize; 2]],
-    bits: [usize; 2],
-    shape: [usize; 3],
-) -> Result<[usize; 2], String> {
+fn steps_of(n: &Node<Tensor>, steps: &[[usize; 2]], bits: [usize; 2], shape: [usize; 3]) -> Result<[usize; 2], String> {
     if shape[1] > 1 << bits[0] || shape[2] > 1 << bits[1] {
         return Err(format!("node \"{}\" makes an image larger than the input", n.source));
     }

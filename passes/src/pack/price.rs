@@ -4,11 +4,11 @@ use super::lower_linear::diagonals;
 use super::packing::Packing;
 use crate::cost::{CostModel, Counts, LinearShape, ProductShape};
 use crate::error::PassError;
-use crate::he::select_params::key_ranges;
+use crate::he::select_params::{key_ranges, special_primes};
 use crate::options::CompileOptions;
 use crate::tensor::linear_form::Kernel;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Flow, Step, order, peak};
+use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeSet, HashMap};
@@ -97,11 +97,11 @@ impl<'a> Pricer<'a> {
     /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
     /// `most` is the number of special primes that fit.
     pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], primes: usize, most: usize, limit: usize) -> Vec<Price> {
-        let n = 1usize << packing.log_n;
+        let (n, most) = (1usize << packing.log_n, most.max(1));
         let mut level = vec![primes; self.g.nodes.len()];
         let mut ops: Vec<Op> = vec![];
         let mut keys: HashMap<usize, BTreeSet<Option<i64>>> = HashMap::new();
-        let alpha = |limbs: usize| limbs.div_ceil(2).min(most.max(1));
+        let alpha = |limbs: usize| special_primes(limbs, most);
         for (v, node) in self.g.iter() {
             let v = v.index();
             let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(primes);
@@ -113,7 +113,7 @@ impl<'a> Pricer<'a> {
                     let turned = t.taps.iter().filter(|&&t| t != 0).map(|&t| Some(t));
                     let alpha = if t.shape.rotated > 0 { alpha(limbs) } else { 0 };
                     keys.entry(limbs).or_default().extend(turned);
-                    if 8 * key_words(&keys, most, n) > limit {
+                    if all_key_bytes(&keys, most, packing.log_n) > limit {
                         return vec![];
                     }
                     Op::Linear(LinearShape { limbs, drop: 1, alpha, ..t.shape })
@@ -130,17 +130,18 @@ impl<'a> Pricer<'a> {
                 _ => Op::Input,
             });
         }
-        let key_words = key_words(&keys, most, n);
+        let key_bytes = all_key_bytes(&keys, most, packing.log_n);
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
         let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
         let price = |tile: usize| {
-            let flow: Vec<Flow> = self.g.nodes.iter().zip(layouts).map(|(node, l)| flow_of(node, l, self.opts.batch, tile)).collect();
+            let flow: Vec<Flow> =
+                self.g.nodes.iter().zip(layouts).map(|(node, l)| Flow::new(&node.args, l, self.opts.batch, tile)).collect();
             let counts: Counts = ops.iter().zip(&flow).map(|(op, f)| op.counts(n, f)).sum();
             let extra = |s: &Step, freed| ops[s.node].extra(n, s.units.len(), freed, unit_bytes(s.node));
             let working = peak(&order(&flow, &outputs), unit_bytes, extra);
             let input: usize = (0..ops.len()).filter(|&v| matches!(ops[v], Op::Input)).map(|v| unit_bytes(v) / 2 * flow[v].units).sum();
-            let bytes = working + 8 * key_words + constants + input + PROCESS;
+            let bytes = working + key_bytes + constants + input + PROCESS_BYTES;
             Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
@@ -149,31 +150,19 @@ impl<'a> Pricer<'a> {
     }
 }
 
-/// Words of the keys for the given automorphisms (`None`: relinearisation, `Some(0)`: conjugation) at numbers of limbs.
-fn key_words(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, n: usize) -> usize {
+/// Bytes of the keys for the given automorphisms (`None`: relinearisation, `Some(0)`: conjugation) at numbers of limbs.
+fn all_key_bytes(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, log_n: usize) -> usize {
     let used: Vec<usize> = keys.iter().filter(|(_, k)| !k.is_empty()).map(|(l, _)| *l).collect();
-    let ranges = key_ranges(&used, most.max(1));
+    let ranges = key_ranges(&used, most);
     let mut distinct: BTreeSet<([usize; 2], Option<i64>)> = BTreeSet::new();
     for (limbs, set) in keys {
         distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
     }
-    distinct.iter().map(|([limbs, alpha], _)| limbs.div_ceil(*alpha) * 2 * (limbs + alpha) * n).sum()
+    distinct.iter().map(|(gadget, _)| key_bytes(*gadget, log_n)).sum()
 }
-
-/// The process itself: code, tables of the ring, threads.
-const PROCESS: usize = 128 << 20;
 
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
 const MOST_TILES: usize = 4;
-
-fn flow_of(node: &chiffre_ir::graph::Node<chiffre_ir::tensor::Tensor>, l: &Layout, images: usize, tile: usize) -> Flow {
-    Flow {
-        args: node.args.iter().map(|a| a.index()).collect(),
-        unit_bits: l.unit_bits(),
-        units: l.units_for(images),
-        together: (tile / l.unit_batch()).max(1),
-    }
-}
 
 enum Op {
     Input,
