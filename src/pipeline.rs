@@ -8,7 +8,7 @@ use chiffre_frontend::Model;
 use chiffre_ir::program::{Program, ProgramHeader};
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::text;
-use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape};
+use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
 use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
@@ -100,6 +100,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         tile: state.layouts.as_ref().map_or(request.options.batch, |l| l.tile),
         normalisation: request.normalisation.clone(),
         model: digest.to_string(),
+        bootstrap: params.bootstrap.clone(),
         predicted_bytes: 0,
         predicted_us: 0,
     };
@@ -135,6 +136,7 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
         None => Counts::default(),
         Some(Work::Linear { table, limbs, drop, alpha }) => linear_shape(&table, limbs, drop, alpha).counts(n, f.units, f.together),
+        Some(w @ Work::Series { .. }) => series_shape(&w).counts(n) * f.units as f64,
         Some(Work::Product { cts, limbs, alpha, complex }) => ProductShape { cts, limbs, alpha, complex }.counts(n) * f.units as f64,
     };
     p.nodes.iter().zip(&flow).map(one).collect()
@@ -144,12 +146,26 @@ fn linear_shape(table: &chiffre_ir::table::DiagTable, limbs: usize, drop: usize,
     LinearShape { limbs, drop, alpha, ..table_shape(table) }
 }
 
+fn series_shape(w: &Work) -> SeriesShape {
+    match w.clone() {
+        Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap } => {
+            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }
+        }
+        _ => SeriesShape { cts: 0, limbs: 1, coefficients: 1, alpha: 1, complex: false, bootstrap: None },
+    }
+}
+
 /// Predicted memory of a run on `images` images.
 pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
     let n = 1usize << p.header.log_n;
     memory::plan(p, images, |w, units, freed| match w {
         Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).extra(n, units, freed),
         &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
+        Work::Series { coefficients, .. } => {
+            let s = series_shape(w);
+            let result = s.limbs - chiffre_ir::he::series_depth(*coefficients);
+            s.extra(n, units, freed, result)
+        }
     })
 }
 

@@ -1,7 +1,8 @@
 //! Shapes of a program's instructions, for a cost model.
 
 use chiffre_ir::graph::Node;
-use chiffre_ir::program::{Prog, Program, ProgramOp};
+use chiffre_ir::he::series_depth;
+use chiffre_ir::program::{Bootstrap, Prog, Program, ProgramOp};
 use chiffre_ir::table::DiagTable;
 
 /// Shape of one instruction.
@@ -17,6 +18,21 @@ pub enum Work {
         drop: usize,
         /// Special primes, 0 without rotations.
         alpha: usize,
+    },
+    /// A Chebyshev series of a unit's ciphertexts, behind a bootstrap or without.
+    Series {
+        /// Ciphertexts.
+        cts: usize,
+        /// Limbs of the operand of the series: behind the sine, where there is a bootstrap.
+        limbs: usize,
+        /// Coefficients.
+        coefficients: usize,
+        /// Special primes.
+        alpha: usize,
+        /// Complex-packed: two series, and a conjugation that parts them.
+        complex: bool,
+        /// The bootstrap.
+        bootstrap: Option<Box<Bootstrap>>,
     },
     /// Products of a unit's ciphertexts.
     Product {
@@ -40,6 +56,26 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, .. } => {
             let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, cts, n.args.len()).ok()?;
             Some(Work::Linear { table, limbs, drop: *drop, alpha: gadget.map_or(0, |g| g[1]) })
+        }
+        ProgramOp::Chebyshev { coeffs, gadget } => Some(Work::Series {
+            cts,
+            limbs,
+            coefficients: p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1),
+            alpha: gadget[1],
+            complex: n.ty.layout.complex.is_some(),
+            bootstrap: None,
+        }),
+        ProgramOp::Refresh { coeffs } => {
+            let b = p.header.bootstrap.clone()?;
+            let coefficients = p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+            Some(Work::Series {
+                cts,
+                limbs: n.ty.limbs + series_depth(coefficients),
+                coefficients,
+                alpha: b.gadget[1],
+                complex: n.ty.layout.complex.is_some(),
+                bootstrap: Some(Box::new(b)),
+            })
         }
         ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } => {
             Some(Work::Product { cts, limbs, alpha: gadget[1], complex: n.ty.layout.complex.is_some() })

@@ -59,6 +59,11 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
                 let op = if matches!(n.op, HeOp::Mul {}) { ProgramOp::Mul { gadget } } else { ProgramOp::Square { gadget } };
                 Some(p.push(op, args()?, g.ty(relin).clone(), &n.source))
             }
+            HeOp::Chebyshev { coeffs } => {
+                let gadget = gadget(g.ty(n.args[0]).limbs)?;
+                Some(p.push(ProgramOp::Chebyshev { coeffs: *coeffs, gadget }, args()?, n.ty.clone(), &n.source))
+            }
+            HeOp::Refresh { coeffs } => Some(p.push(ProgramOp::Refresh { coeffs: *coeffs }, args()?, n.ty.clone(), &n.source)),
             // Merged into the instruction before; its readers read that.
             HeOp::Relin {} => map[n.args[0].index()],
             HeOp::Rescale {}

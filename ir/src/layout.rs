@@ -141,6 +141,16 @@ impl Layout {
         let bits = self.cts.iter().enumerate().filter(|(_, b)| b.dim == d && value >> b.index & 1 == 1);
         bits.map(|(i, _)| 1 << i).sum()
     }
+    /// Channel of each ciphertext of a unit, as far as the ciphertext index decides it.
+    pub fn channel_of_cts(&self) -> Vec<usize> {
+        let bits = || self.cts.iter().enumerate().filter(|(_, b)| b.dim == Dim::C);
+        let channel = |ct: usize| bits().filter(|(i, _)| ct >> i & 1 == 1).map(|(_, b)| 1 << b.index).sum();
+        (0..self.unit_cts()).map(channel).collect()
+    }
+    /// The same places, where slots without an element may be non-zero if there are any.
+    pub fn filled(&self) -> Layout {
+        Layout { dirty: self.dirty || !self.occupied().iter().all(|o| *o), ..self.clone() }
+    }
     /// Contribution of one coordinate to an element's position; positions of coordinates add up.
     pub fn part(&self, d: Dim, value: usize) -> Place {
         let has = |b: &Bit| b.dim == d && value >> b.index & 1 == 1;

@@ -5,6 +5,7 @@ pub mod calibrate;
 pub mod cost;
 pub mod error;
 pub mod he;
+pub mod levels;
 pub mod options;
 pub mod pack;
 pub mod pipeline;

@@ -6,6 +6,73 @@ pub trait ParameterFacts: Sync {
     fn max_log_qp(&self, log_n: usize) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
+    /// A bootstrap that fulfils a wish, with key shapes still open (`[0, 0]`); `None` if there is none for this ring.
+    fn bootstrap(&self, wish: &BootstrapWish) -> Option<chiffre_ir::program::Bootstrap> {
+        let _ = wish;
+        None
+    }
+}
+
+/// Sizes of primes and scales, bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrimeSizes {
+    /// The bottom prime.
+    pub bottom: u32,
+    /// All other primes of the chain.
+    pub prime: u32,
+    /// The special primes: a bit more than the chain's keeps the noise of key switching below that of rescaling.
+    pub special: u32,
+    /// log2 of the scale of values behind a linear map that no series reads.
+    pub log_scale: i32,
+    /// log2 of the scale of a bootstrap's operand.
+    pub refresh_log_scale: i32,
+    /// Limbs of an output.
+    pub output: usize,
+}
+
+/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of SlotsToCoeffs.
+pub const REFRESH_BASE: usize = 3;
+
+impl PrimeSizes {
+    /// For a network with Chebyshev series and with bootstraps.
+    ///
+    /// Squares share a prime with the linear map behind them, so that primes are as large as they can be. A series rescales once a level, so that
+    /// primes are as large as its scale. A bootstrap needs a level of about 36 bits for each of some twelve products; its bottom
+    /// prime holds a bare angle, and the primes of SlotsToCoeffs carry the precision of the convolution before as well.
+    pub fn of(opts: &CompileOptions, series: bool, refresh: bool) -> PrimeSizes {
+        let quadratic = PrimeSizes {
+            bottom: opts.prime_bits,
+            prime: opts.prime_bits,
+            special: opts.special_bits,
+            log_scale: opts.log_scale,
+            refresh_log_scale: 0,
+            output: 1,
+        };
+        match (series, refresh) {
+            (_, true) => PrimeSizes { bottom: 30, prime: 36, special: 37, log_scale: 32, refresh_log_scale: 54, output: 2 },
+            (true, false) => PrimeSizes { bottom: 50, prime: 40, special: 41, ..quadratic },
+            (false, false) => quadratic,
+        }
+    }
+    /// Bits of a chain of so many primes.
+    pub fn chain(&self, primes: usize) -> f64 {
+        f64::from(self.bottom) + primes.saturating_sub(1) as f64 * f64::from(self.prime)
+    }
+}
+
+/// What a program asks of its bootstraps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootstrapWish {
+    /// log2 of the ring degree.
+    pub log_n: usize,
+    /// Ciphertexts that are refreshed in a run.
+    pub ciphertexts: usize,
+    /// log2 of the largest probability that any of them fails.
+    pub log2_failure: f64,
+    /// Limbs of operands.
+    pub base: usize,
+    /// Bits of the primes behind the raise.
+    pub prime_bits: u32,
 }
 
 /// Parts of a packing that the caller fixes instead of leaving them to the search.
@@ -34,6 +101,8 @@ pub struct CompileOptions {
     pub memory: Option<usize>,
     /// Allow rings outside the security table (tests only); such programs are marked.
     pub allow_insecure: bool,
+    /// log2 of the largest probability that a bootstrap of a run leaves its bound.
+    pub log2_failure: f64,
     /// log2 of the scale of a value after rescaling.
     pub log_scale: i32,
     /// Size of the chain's primes, bits.
@@ -50,6 +119,7 @@ impl Default for CompileOptions {
             packing: PackingWish::default(),
             memory: None,
             allow_insecure: false,
+            log2_failure: -40.0,
             log_scale: 27,
             prime_bits: 49,
             special_bits: 50,

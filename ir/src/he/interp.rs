@@ -2,7 +2,7 @@
 
 use super::{HeGraph, HeOp};
 use crate::error::InterpError;
-use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, multiply};
+use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::packed::table_of;
 use crate::table::DiagTable;
 use num_complex::Complex64;
@@ -17,6 +17,8 @@ pub struct Noise {
     pub ring_degree: usize,
     /// log2 of the chain's primes.
     pub log2_prime: Box<dyn Fn(u32) -> f64 + Sync>,
+    /// Standard deviation of the error that a bootstrap leaves in each of its real values, radians.
+    pub refresh_std: f64,
     /// State of the generator: a fixed seed gives the same errors.
     pub seed: u64,
 }
@@ -121,6 +123,19 @@ pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Res
             }
             HeOp::Mul {} => multiply(args[0], args[1]),
             HeOp::Square {} => multiply(args[0], args[0]),
+            HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } => {
+                let sine = matches!(n.op, HeOp::Refresh { .. });
+                let mut x = args[0].to_vec();
+                if let Some(noise) = noise.as_mut().filter(|_| sine) {
+                    noise.disturb(&mut x, noise.refresh_std * std::f64::consts::SQRT_2);
+                }
+                let mut out = chebyshev(&g.consts, *coeffs, sine, &n.ty.layout, &x)?;
+                if let Some(noise) = &mut noise {
+                    let std = noise.rescale_std(&n.ty.scale);
+                    noise.disturb(&mut out, std);
+                }
+                out
+            }
             HeOp::Relin {} | HeOp::ModDrop {} => args[0].to_vec(),
             HeOp::Rescale {} => {
                 let mut out = args[0].to_vec();

@@ -26,6 +26,10 @@ define_ops! {
         Mul = "mul" (2) {},
         /// Square without relinearisation; see `mul`.
         Square = "square" (1) {},
+        /// Chebyshev series of channel c, `Σ_k coeffs[c][k]·T_k(x)` for |x| ≤ 1, without bootstrap: takes `⌈log2(degree+1)⌉` limbs; any scale of the result.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId },
+        /// Bootstrap with an activation: `Σ_k coeffs[c][k]·T_k(sin x)`, x in radians; the result has as many limbs as it needs, at any scale.
+        Refresh = "refresh" (1) { coeffs: ConstId },
         /// Back to two polynomials.
         Relin = "relin" (1) {},
         /// Divides by the last prime and drops it.
@@ -79,6 +83,11 @@ impl Dialect for He {
     type Type = HeType;
     type Header = ();
 }
+/// Levels that a Chebyshev series with so many coefficients takes: `⌈log2(degree+1)⌉`.
+pub fn series_depth(coefficients: usize) -> usize {
+    coefficients.max(1).next_power_of_two().trailing_zeros() as usize
+}
+
 /// A graph of encrypted bundles.
 pub type HeGraph = Graph<He>;
 

@@ -3,13 +3,14 @@
 //! 2. `linear`: one weight scale per operand; operand scale × weight scale is the same for all operands and equals the result's scale; the result
 //!    has as many limbs as the operand with the fewest;
 //! 3. `mul`, `square`: operands have equal limbs; the result has 3 parts and scale product (× 2^2 if complex-packed);
-//! 4. `relin`: 3 parts to 2, nothing else changes; `rescale`: scale / q_{limbs−1} and one limb less; `mod_drop`: fewer limbs, nothing else changes.
+//! 4. `chebyshev`: as many limbs less as the series is deep; `refresh`: any limbs; both have any scale; series as in the packed IR;
+//! 5. `relin`: 3 parts to 2, nothing else changes; `rescale`: scale / q_{limbs−1} and one limb less; `mod_drop`: fewer limbs, nothing else changes.
 
-use super::{He, HeGraph, HeOp, HeType, Scale, product_scale};
+use super::{He, HeGraph, HeOp, HeType, Scale, product_scale, series_depth};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 use crate::layout::Layout;
-use crate::packed::verify::{check_layouts, check_linear, check_product};
+use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
 
 /// Checks all invariants; the graph is given back wrapped, or all findings.
 pub fn verify(g: HeGraph) -> Result<Verified<He>, VerifyError> {
@@ -22,6 +23,12 @@ pub fn verify(g: HeGraph) -> Result<Verified<He>, VerifyError> {
             let mut m = check_layouts(&layouts, &n.ty.layout);
             if let HeOp::Linear { taps, rows, entries, masks, bias, .. } = &n.op {
                 m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, taps, (*rows, *entries, *masks, *bias)));
+            } else if let HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } = &n.op {
+                m.extend(check_chebyshev(&g.consts, &layouts, &n.ty.layout, *coeffs));
+                if let HeOp::Chebyshev { .. } = &n.op {
+                    let want = args[0].limbs as i64 - series_depth(g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1)) as i64;
+                    expect(&mut m, "limbs", want.to_string(), n.ty.limbs.to_string());
+                }
             } else {
                 m.extend(check_product(&layouts, &n.ty.layout));
             }
@@ -66,6 +73,7 @@ fn check_arithmetic(op: &HeOp, args: &[&HeType], ty: &HeType) -> Vec<String> {
             }
             want_type(args[0].limbs, &product_scale(args[0], args[args.len() - 1]), 3)
         }
+        HeOp::Chebyshev { .. } | HeOp::Refresh { .. } => want_type(ty.limbs, &ty.scale, 2),
         HeOp::Relin {} => want_type(args[0].limbs, &args[0].scale, 2),
         HeOp::Rescale {} => {
             if args[0].limbs < 2 {

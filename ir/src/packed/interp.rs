@@ -33,6 +33,7 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
                 }
                 PackedOp::Mul {} => multiply(args[0], args[1]),
                 PackedOp::Square {} => multiply(args[0], args[0]),
+                PackedOp::Chebyshev { coeffs, sine } => chebyshev(&g.consts, *coeffs, *sine, &n.ty, args[0])?,
             }
         };
         values[v.index()] = out;
@@ -78,6 +79,33 @@ pub fn add_bias(consts: &Consts, bias: Option<ConstId>, complex: bool, out: &mut
 /// Product of real parts and of imaginary parts.
 pub fn multiply(a: &[Vec<Complex64>], b: &[Vec<Complex64>]) -> Bundle {
     a.par_iter().zip(b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| Complex64::new(p.re * q.re, p.im * q.im)).collect()).collect()
+}
+
+/// Chebyshev series of real parts and of imaginary parts, channel by channel; slots without an element take channel 0's.
+pub fn chebyshev(consts: &Consts, coeffs: ConstId, sine: bool, ty: &Layout, x: &[Vec<Complex64>]) -> Result<Bundle, InterpError> {
+    let c = consts.array(coeffs)?;
+    let rows: Vec<Vec<f64>> = series_rows(c).collect();
+    let channels = ty.channel_of_cts();
+    let value = |row: &[f64], x: f64| clenshaw(row, if sine { x.sin() } else { x });
+    let of = |(ct, slots): (usize, &Vec<Complex64>)| {
+        let row = &rows[channels[ct % channels.len()].min(rows.len() - 1)];
+        slots.iter().map(|z| Complex64::new(value(row, z.re), if ty.complex.is_some() { value(row, z.im) } else { 0.0 })).collect()
+    };
+    Ok(x.par_iter().enumerate().map(of).collect())
+}
+
+/// The rows of a `[rows, degree+1]` constant.
+pub fn series_rows(c: &crate::consts::Array) -> impl Iterator<Item = Vec<f64>> {
+    c.data.chunks(c.shape.get(1).copied().unwrap_or(1).max(1)).map(|r| r.iter().map(|&x| f64::from(x)).collect())
+}
+
+/// `Σ_k c_k T_k(x)` (Clenshaw's recurrence).
+pub fn clenshaw(c: &[f64], x: f64) -> f64 {
+    let (mut b1, mut b2) = (0.0, 0.0);
+    for &ck in c.iter().skip(1).rev() {
+        (b1, b2) = (2.0 * x * b1 - b2 + ck, b1);
+    }
+    x * b1 - b2 + c.first().copied().unwrap_or(0.0)
 }
 
 /// Runs the graph on a batch of tensors `[n, C, H, W]`, packing and unpacking by its layouts.

@@ -23,6 +23,8 @@ define_ops! {
         Mul = "mul" (2) {},
         /// Elementwise square.
         Square = "square" (1) {},
+        /// Elementwise Chebyshev series `Σ_k coeffs[c][k]·T_k(u)` of channel c, of u = x, or of u = sin x where `sine`; `coeffs` is `[C, degree+1]` or `[1, degree+1]`.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool },
     }
 }
 

@@ -4,13 +4,14 @@
 //!    ([`crate::layout::Layout::leads_to`]);
 //! 3. `linear`: the table is well formed, its rows name existing ciphertexts, its period covers the operands' and result's periods or divides them;
 //!    the bias is `[outputs, 2^k]`;
-//! 4. `mul` and `square`: operand layouts equal the result's.
+//! 4. `mul` and `square`: operand layouts equal the result's; `chebyshev`: the same, except that the result is dirty where there are slots
+//!    without an element; its coefficients are finite, one row for all channels or one for each, and no channel bit lies in the slots then.
 
 use super::{Packed, PackedGraph, PackedOp, table_of};
 use crate::consts::{ConstId, Consts};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
-use crate::layout::Layout;
+use crate::layout::{Dim, Layout};
 
 /// Checks all invariants; the graph is given back wrapped, or all findings.
 pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
@@ -25,6 +26,7 @@ pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
                     check_linear(&g.consts, &args, &n.ty, taps, (*rows, *entries, *masks, *bias))
                 }
                 PackedOp::Mul {} | PackedOp::Square {} => check_product(&args, &n.ty),
+                PackedOp::Chebyshev { coeffs, .. } => check_chebyshev(&g.consts, &args, &n.ty, *coeffs),
                 PackedOp::Input {} => vec![],
             };
             f.extend(m.into_iter().map(|m| g.finding(v, m)));
@@ -48,6 +50,29 @@ pub fn check_layouts(args: &[&Layout], ty: &Layout) -> Vec<String> {
 pub fn check_product(args: &[&Layout], ty: &Layout) -> Vec<String> {
     args.iter().filter(|a| **a != ty).map(|a| format!("operand layout `{a}` differs from the result's `{ty}`")).collect()
 }
+
+/// Invariant 4 for `chebyshev`; constants without data are not looked into.
+pub fn check_chebyshev(consts: &Consts, args: &[&Layout], ty: &Layout, coeffs: ConstId) -> Vec<String> {
+    let clean = Layout { dirty: false, ..ty.clone() };
+    let operands: Vec<Layout> = args.iter().map(|a| Layout { dirty: false, ..(*a).clone() }).collect();
+    let mut e = check_product(&operands.iter().collect::<Vec<_>>(), &clean);
+    if *ty != ty.filled() {
+        e.push("slots without an element do not stay zero: the result must be dirty".into());
+    }
+    let c = consts.get(coeffs);
+    if c.shape.len() != 2 || c.shape[1] == 0 || c.shape[1] > MAX_SERIES || (c.shape[0] != 1 && c.shape[0] != ty.shape[0]) {
+        e.push(format!("coefficients of shape {:?} for {} channels", c.shape, ty.shape[0]));
+    } else if c.shape[0] != 1 && ty.slots.iter().flatten().any(|b| b.dim == Dim::C) {
+        e.push("a series per channel needs channels that do not share a ciphertext".into());
+    }
+    if c.data.as_ref().is_some_and(|a| a.data.iter().any(|x| !x.is_finite())) {
+        e.push("a coefficient is not finite".into());
+    }
+    e
+}
+
+/// Most coefficients of a series.
+pub const MAX_SERIES: usize = 1025;
 
 /// Invariant 3; constants without data are not looked into.
 pub fn check_linear(

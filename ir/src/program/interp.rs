@@ -2,7 +2,7 @@
 
 use super::{Program, ProgramOp};
 use crate::error::InterpError;
-use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, multiply};
+use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::packed::table_of;
 
 /// Runs the program on a batch of tensors `[n, C, H, W]`.
@@ -32,6 +32,8 @@ fn run(g: &Program, inputs: Vec<Bundle>) -> Result<Vec<Bundle>, InterpError> {
                 out
             }
             ProgramOp::Mul { .. } => multiply(args[0], args[1]),
+            ProgramOp::Chebyshev { coeffs, .. } => chebyshev(&g.consts, *coeffs, false, &n.ty.layout, args[0])?,
+            ProgramOp::Refresh { coeffs } => chebyshev(&g.consts, *coeffs, true, &n.ty.layout, args[0])?,
             ProgramOp::Square { .. } => multiply(args[0], args[0]),
         };
         values[v.index()] = out;

@@ -4,11 +4,13 @@
 //! follows the order in which (instruction, units) pairs are executed, and where every buffer ends ([`Program::steps`]).
 //! Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
 
+mod bootstrap;
 pub mod file;
 mod interp;
 mod steps;
 mod verify;
 
+pub use bootstrap::Bootstrap;
 pub use interp::interp;
 pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
 pub use verify::verify;
@@ -31,6 +33,10 @@ define_ops! {
         Mul = "mul" (2) { gadget: [usize; 2] },
         /// Square with relinearisation (and conjugation if complex-packed).
         Square = "square" (1) { gadget: [usize; 2] },
+        /// Chebyshev series of each channel without bootstrap; keys of `gadget` relinearise, and conjugate if complex-packed.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, gadget: [usize; 2] },
+        /// Bootstrap with a Chebyshev series of the sine, with the header's bootstrap and its keys.
+        Refresh = "refresh" (1) { coeffs: ConstId },
     }
 }
 
@@ -53,6 +59,8 @@ pub struct ProgramHeader {
     pub normalisation: Option<String>,
     /// BLAKE3 digest of the model file.
     pub model: String,
+    /// How ciphertexts are refreshed, in programs that do.
+    pub bootstrap: Option<Bootstrap>,
     /// Predicted peak memory of `run`, bytes.
     pub predicted_bytes: usize,
     /// Predicted time of `run` on the machine the cost model was made for, microseconds.
@@ -72,6 +80,7 @@ impl HeaderText for ProgramHeader {
             out.push(("normalisation", Attr::Str(n.clone())));
         }
         out.push(("model", Attr::Str(self.model.clone())));
+        out.extend(self.bootstrap.as_ref().and_then(|b| Some(("bootstrap", b.to_attr()?))));
         out.push(("predicted_bytes", Attr::Int(self.predicted_bytes as i64)));
         out.push(("predicted_us", Attr::Int(self.predicted_us as i64)));
         out
@@ -93,6 +102,7 @@ impl HeaderText for ProgramHeader {
             tile: take(attrs, "tile")?,
             normalisation: take(attrs, "normalisation")?,
             model: take(attrs, "model")?,
+            bootstrap: take(attrs, "bootstrap")?,
             predicted_bytes: take(attrs, "predicted_bytes")?,
             predicted_us: take(attrs, "predicted_us")?,
         })
@@ -122,6 +132,10 @@ pub enum KeyUse {
     Conjugate,
     /// Rotation of the slots by an offset in [1, slots).
     Rotate(usize),
+    /// From the secret to the sparse ephemeral secret of bootstrapping.
+    ToSparse,
+    /// Back from the sparse ephemeral secret.
+    FromSparse,
 }
 
 /// Bytes of one expanded key of shape `[limbs, special primes]`: two polynomials for each digit.
@@ -148,6 +162,13 @@ impl Program {
                         keys.insert((KeyUse::Conjugate, *gadget));
                     }
                 }
+                ProgramOp::Chebyshev { gadget, .. } => {
+                    keys.insert((KeyUse::Relin, *gadget));
+                    if n.ty.layout.complex.is_some() {
+                        keys.insert((KeyUse::Conjugate, *gadget));
+                    }
+                }
+                ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(Bootstrap::keys)),
                 ProgramOp::Linear { .. } | ProgramOp::Input {} => {}
             }
         }

@@ -4,13 +4,15 @@
 //!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
 //! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
-//! 5. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
+//! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap whose shape fits the chain, the operand has its
+//!    base limbs at least, and the raised modulus fits its gadget;
+//! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
 
 use super::{MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
-use crate::he::{HeType, Scale, product_scale};
-use crate::packed::verify::{check_layouts, check_linear, check_product};
+use crate::he::{HeType, Scale, product_scale, series_depth};
+use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
 
 /// Checks all invariants; the program is given back wrapped, or all findings.
 pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
@@ -27,6 +29,9 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
                     m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, taps, (*rows, *entries, *masks, *bias)))
                 }
                 ProgramOp::Mul { .. } | ProgramOp::Square { .. } => m.extend(check_product(&layouts, &n.ty.layout)),
+                ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
+                    m.extend(check_chebyshev(&g.consts, &layouts, &n.ty.layout, *coeffs));
+                }
                 ProgramOp::Input {} => {}
             }
             m.extend(node(&g, &n.op, &args, &n.ty));
@@ -50,6 +55,22 @@ fn header(g: &Program) -> Vec<String> {
     if all.iter().any(|p| p % 2 == 0 || *p >= 1 << 51) || (1..all.len()).any(|i| all[..i].contains(&all[i])) {
         e.push("the primes are not distinct odd numbers below 2^51".into());
     }
+    if let Some(b) = &h.bootstrap {
+        let slots = 1usize << h.log_n.saturating_sub(1);
+        let fits = |g: &[usize; 2]| (1..=h.q.len()).contains(&g[0]) && (1..=h.p.len()).contains(&g[1]);
+        if !fits(&b.gadget) || !fits(&b.low_gadget) || b.low_gadget[0] < b.base || b.base == 0 || b.base <= b.s2c.len() {
+            e.push(format!("gadgets {:?} and {:?} of a bootstrap from {} limbs do not fit the chain", b.low_gadget, b.gadget, b.base));
+        }
+        if [&b.s2c, &b.c2s].iter().any(|r| r.iter().any(|x| *x > 20) || r.iter().sum::<usize>() + 1 != h.log_n) {
+            e.push("the radices of a bootstrap do not multiply to the number of slots".into());
+        }
+        if b.s2c_rotations.iter().chain(&b.c2s_rotations).any(|r| *r == 0 || *r >= slots) {
+            e.push(format!("a rotation of the bootstrap is outside the {slots} slots"));
+        }
+        if !(1..=64).contains(&b.degree) || b.doublings > 16 || !(1..=1 << 12).contains(&b.bound) || !b.noise.is_finite() || !b.log2_failure.is_finite() {
+            e.push("a bootstrap with numbers out of range".into());
+        }
+    }
     if h.batch == 0 || h.tile == 0 || g.nodes.iter().any(|n| n.ty.layout.batch != h.batch) {
         e.push(format!("a batch of {} images in tiles of {}, or layouts for another batch", h.batch, h.tile));
     }
@@ -72,8 +93,29 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             e.push(format!("gadget {g:?} for {limbs} limbs, a chain of {} and {} special primes", h.q.len(), h.p.len()));
         }
     };
+    let mut refused = None;
+    let depth = |c: crate::consts::ConstId| series_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
     let (want_limbs, want_scale) = match op {
         ProgramOp::Input {} => return e,
+        ProgramOp::Chebyshev { coeffs, gadget: x } => {
+            gadget(x);
+            (limbs.saturating_sub(depth(*coeffs)), ty.scale.clone())
+        }
+        ProgramOp::Refresh { coeffs } => {
+            refused = match &h.bootstrap {
+                None => Some("a refresh in a program without a bootstrap".into()),
+                Some(b) if limbs < b.base => Some(format!("{limbs} limbs, a bootstrap starts at {}", b.base)),
+                Some(b) if b.raised(ty.limbs, depth(*coeffs)) > b.gadget[0] => Some(format!(
+                    "{} limbs behind a series of depth {} and a bootstrap of {} levels are more than its keys have, {}",
+                    ty.limbs,
+                    depth(*coeffs),
+                    b.levels,
+                    b.gadget[0]
+                )),
+                Some(_) => None,
+            };
+            (ty.limbs, ty.scale.clone())
+        }
         ProgramOp::Linear { taps, scales, drop, gadget: gad, .. } => {
             if let Some(x) = gad {
                 gadget(x);
@@ -96,6 +138,9 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             (limbs, product_scale(args[0], args[args.len() - 1]))
         }
     };
+    if let Some(m) = refused {
+        e.push(m);
+    }
     if want_limbs != ty.limbs || want_scale != ty.scale {
         e.push(format!("should have {want_limbs} limbs and scale {want_scale}, not {} and {}", ty.limbs, ty.scale));
     }

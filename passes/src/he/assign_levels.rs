@@ -6,10 +6,11 @@
 //! Limbs are counted from the outputs: a value has one limb more than the linear map that reads it leaves.
 
 use crate::error::PassError;
-use crate::options::CompileOptions;
-use chiffre_ir::graph::ValueId;
-use chiffre_ir::he::{HeGraph, HeOp, HeType, Scale, product_scale};
-use chiffre_ir::packed::{PackedGraph, PackedOp};
+use crate::levels::{Step, needed};
+use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
+use chiffre_ir::graph::{Node, ValueId};
+use chiffre_ir::he::{HeGraph, HeOp, HeType, Scale, product_scale, series_depth};
+use chiffre_ir::packed::{Packed, PackedGraph, PackedOp};
 use chiffre_ir::table::DiagTable;
 
 const PASS: &str = "assign-levels";
@@ -23,30 +24,37 @@ fn is_unit(t: &DiagTable) -> bool {
 
 /// Turns packed IR into HE IR without relinearisation.
 pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, PassError> {
-    let delta = Scale::pow2(opts.log_scale);
+    let series = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: false, .. }));
+    let refresh = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: true, .. }));
+    let sizes = PrimeSizes::of(opts, series, refresh);
+    let delta = Scale::pow2(sizes.log_scale);
+    let users = g.users();
+    let read_by = |v: ValueId, sine: bool| {
+        users[v.index()].iter().any(|u| matches!(g.node(*u).op, PackedOp::Chebyshev { sine: s, .. } if s == sine)) && !g.outputs.contains(&v)
+    };
     let mut unit = vec![false; g.nodes.len()];
     for (v, n) in g.iter() {
         if let PackedOp::Linear { taps, rows, entries, masks, .. } = &n.op {
             let t = chiffre_ir::packed::table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), n.args.len());
             let t = t.map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
             // Operands must all have scale Δ already: results of linear maps.
-            unit[v.index()] = is_unit(&t) && n.args.iter().all(|a| matches!(g.node(*a).op, PackedOp::Linear { .. }));
+            let plain = |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && !read_by(*a, true) && !read_by(*a, false);
+            unit[v.index()] = is_unit(&t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
         }
     }
-    // Limbs that each value must have, from its readers.
-    let mut need = vec![0usize; g.nodes.len()];
-    for o in &g.outputs {
-        let squared = matches!(g.node(*o).op, PackedOp::Mul {} | PackedOp::Square {});
-        need[o.index()] = need[o.index()].max(if squared { 2 } else { 1 });
-    }
-    for (v, n) in g.iter().collect::<Vec<_>>().into_iter().rev() {
-        let own = need[v.index()].max(1);
-        need[v.index()] = own;
-        let extra = usize::from(matches!(n.op, PackedOp::Linear { .. }) && !unit[v.index()]);
-        for a in &n.args {
-            need[a.index()] = need[a.index()].max(own + extra);
-        }
-    }
+    let depth = |c| series_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
+    let step = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
+        PackedOp::Input {} => Step::Input,
+        PackedOp::Mul {} | PackedOp::Square {} => Step::Product,
+        PackedOp::Linear { .. } if unit[v.index()] || read_by(v, true) => Step::Unscaled,
+        PackedOp::Linear { .. } => Step::Linear,
+        PackedOp::Chebyshev { coeffs, sine: true } => Step::Refresh(depth(*coeffs)),
+        PackedOp::Chebyshev { coeffs, .. } => Step::Series(depth(*coeffs)),
+    };
+    let steps: Vec<Step> = g.iter().map(step).collect();
+    let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
+    let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
+    let need = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE);
     let mut out = HeGraph::new(&g.name);
     out.consts = g.consts.clone();
     let mut map: Vec<ValueId> = vec![];
@@ -56,8 +64,16 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
         let value = match &n.op {
             PackedOp::Input {} => {
                 // Fresh values carry spare precision: weights of the first map get Δ bits.
-                let scale = Scale::pow2(opts.prime_bits as i32);
+                let scale = Scale::pow2(sizes.prime as i32);
                 out.push(HeOp::Input {}, vec![], HeType { limbs: need[v.index()], scale, parts: 2, layout: n.ty.clone() }, &n.source)
+            }
+            PackedOp::Chebyshev { coeffs, sine } => {
+                let (op, limbs, log_scale) = if *sine {
+                    (HeOp::Refresh { coeffs: *coeffs }, need[v.index()], sizes.log_scale)
+                } else {
+                    (HeOp::Chebyshev { coeffs: *coeffs }, types[0].limbs - depth(*coeffs), sizes.prime as i32)
+                };
+                out.push(op, args, HeType { limbs, scale: Scale::pow2(log_scale), parts: 2, layout: n.ty.clone() }, &n.source)
             }
             PackedOp::Mul {} | PackedOp::Square {} => {
                 // Not fewer, even if fewer are needed: the program's products work on the limbs of their smaller operand.
@@ -73,11 +89,17 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
             }
             PackedOp::Linear { taps, rows, entries, masks, bias } => {
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
-                let (target, rescale) =
-                    if unit[v.index()] { (delta.clone(), false) } else { (&delta * &Scale::prime(limbs as u32 - 1), true) };
+                let kept = if read_by(v, false) { Scale::pow2(sizes.prime as i32) } else { delta.clone() };
+                let (target, rescale) = if read_by(v, true) {
+                    (Scale::pow2(sizes.refresh_log_scale), false)
+                } else if unit[v.index()] {
+                    (delta.clone(), false)
+                } else {
+                    (&kept * &Scale::prime(limbs as u32 - 1), true)
+                };
                 let scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
-                let bits = |s: &Scale| s.log2_with(|_| opts.prime_bits as f64);
-                if let Some(s) = scales.iter().find(|s| rescale && bits(s) < MIN_WEIGHT_BITS) {
+                let bits = |s: &Scale| s.log2_with(|i| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
+                if let Some(s) = scales.iter().find(|s| (rescale || read_by(v, true)) && bits(s) < MIN_WEIGHT_BITS) {
                     let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
                     return Err(PassError::capacity(PASS, &n.source, m));
                 }
@@ -85,7 +107,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 let ty = HeType { limbs, scale: target, parts: 2, layout: n.ty.clone() };
                 let lin = out.push(op, args, ty.clone(), &n.source);
                 if rescale {
-                    out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: delta.clone(), ..ty }, &n.source)
+                    out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: kept, ..ty }, &n.source)
                 } else {
                     lin
                 }

@@ -4,8 +4,10 @@
 //! too many special primes; ops are grouped into ranges of limbs so that this waste stays below a bound, which keeps the number of keys small.
 
 use crate::error::PassError;
-use crate::options::{CompileOptions, ParameterFacts};
-use chiffre_ir::he::{HeGraph, HeOp};
+use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use chiffre_ir::graph::Node;
+use chiffre_ir::he::{He, HeGraph, HeOp, series_depth};
+use chiffre_ir::program::Bootstrap;
 use std::collections::BTreeMap;
 
 const PASS: &str = "select-params";
@@ -25,6 +27,8 @@ pub struct Params {
     pub gadgets: BTreeMap<usize, [usize; 2]>,
     /// Outside the security table.
     pub insecure: bool,
+    /// The bootstrap of all refreshes.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 impl Params {
@@ -37,35 +41,87 @@ impl Params {
 /// Chooses parameters for HE IR whose layouts have 2^(log_n − 1) slots.
 pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {
     let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() + 1);
-    let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1);
+    let sizes = PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
+    let mut bootstrap = find_bootstrap(g, log_n, sizes.prime, opts, facts)?;
+    let raised = raised_limbs(g, bootstrap.as_ref());
+    let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1).max(raised);
     let room = facts.max_log_qp(log_n).unwrap_or(0.0);
-    let (bits, special_bits) = (opts.prime_bits as f64, opts.special_bits as f64);
-    let needed = chain as f64 * bits + special_bits;
+    let (log_q, special_bits) = (sizes.chain(chain), f64::from(sizes.special));
+    let needed = log_q + special_bits;
     let insecure = room < needed;
     if insecure && !opts.allow_insecure {
         let m =
-            format!("{chain} primes of {bits} bits and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
+            format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
         return Err(PassError::capacity(PASS, "", m));
     }
-    let most = if insecure { usize::MAX } else { ((room - chain as f64 * bits) / special_bits) as usize };
+    let most = if insecure { usize::MAX } else { ((room - log_q) / special_bits) as usize };
     // Limbs at which an op switches keys.
     let mut used: Vec<usize> = vec![];
     for n in &g.nodes {
         match &n.op {
             HeOp::Linear { taps, .. } if taps.iter().any(|&t| t != 0) => used.push(n.ty.limbs),
             HeOp::Mul {} | HeOp::Square {} => used.push(n.ty.limbs),
+            HeOp::Chebyshev { .. } => used.push(g.ty(n.args[0]).limbs),
             _ => {}
         }
     }
+    if let Some(b) = &mut bootstrap {
+        b.low_gadget = [b.base, special_primes(b.base, most)];
+        b.gadget = [raised, raised_special_primes(raised, most)];
+    }
     let gadgets = key_ranges(&used, most);
-    let special = gadgets.values().map(|g| g[1]).max().unwrap_or(0);
+    let of_bootstrap = bootstrap.iter().flat_map(|b| [b.low_gadget[1], b.gadget[1]]);
+    let special = gadgets.values().map(|g| g[1]).chain(of_bootstrap).max().unwrap_or(0);
     let find = |bits: u32, count: usize, skip: &[u64]| {
         let none = || PassError::capacity(PASS, "", format!("there are not {count} primes of {bits} bits for 2^{log_n}"));
         facts.primes(bits, log_n, count, skip).ok_or_else(none)
     };
-    let q = find(opts.prime_bits, chain, &[])?;
-    let p = find(opts.special_bits, special, &q)?;
-    Ok(Params { log_n, q, p, gadgets, insecure })
+    let q = if sizes.bottom == sizes.prime {
+        find(sizes.prime, chain, &[])?
+    } else {
+        let mut q = find(sizes.bottom, 1, &[])?;
+        q.extend(find(sizes.prime, chain - 1, &q)?);
+        q
+    };
+    let p = find(sizes.special, special, &q)?;
+    Ok(Params { log_n, q, p, gadgets, insecure, bootstrap })
+}
+
+fn has(g: &HeGraph, f: impl Fn(&HeOp) -> bool) -> bool {
+    g.nodes.iter().any(|n| f(&n.op))
+}
+
+/// The bootstrap for a graph's refreshes, if it has any.
+fn find_bootstrap(
+    g: &HeGraph,
+    log_n: usize,
+    prime_bits: u32,
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+) -> Result<Option<Bootstrap>, PassError> {
+    let refreshed = g.nodes.iter().filter(|n| matches!(n.op, HeOp::Refresh { .. }));
+    let ciphertexts: usize = refreshed.map(|n| n.ty.layout.ct_count()).sum();
+    if ciphertexts == 0 {
+        return Ok(None);
+    }
+    let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits };
+    let none = || PassError::capacity(PASS, "", format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure));
+    facts.bootstrap(&wish).ok_or_else(none).map(Some)
+}
+
+/// Limbs of the highest raised modulus.
+fn raised_limbs(g: &HeGraph, b: Option<&Bootstrap>) -> usize {
+    let raised = |n: &Node<He>| match (&n.op, b) {
+        (HeOp::Refresh { coeffs }, Some(b)) => b.raised(n.ty.limbs, series_depth(g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1))),
+        _ => 0,
+    };
+    g.nodes.iter().map(raised).max().unwrap_or(0)
+}
+
+/// The number of special primes for keys behind a raise: as few digits as fit, and no more primes than those need.
+pub fn raised_special_primes(limbs: usize, most: usize) -> usize {
+    let digits = limbs.div_ceil(most.clamp(1, limbs)).max(3);
+    limbs.div_ceil(digits)
 }
 
 /// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits, unless fewer fit (`most`).

@@ -3,6 +3,10 @@
 //! Counts follow the fused execution: one ModUp per rotated input, inner products and multiply-accumulates limb by limb, one ModDown merged
 //! with the rescale per output polynomial; a product of complex-packed bundles has two key switches.
 
+mod series;
+
+pub use series::SeriesShape;
+
 use std::iter::Sum;
 use std::ops::{Add, Mul};
 

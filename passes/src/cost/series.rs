@@ -1,0 +1,109 @@
+//! Counts of Chebyshev series and of bootstraps.
+
+use super::Counts;
+use chiffre_ir::program::Bootstrap;
+
+/// A Chebyshev series of the ciphertexts of one unit, behind a bootstrap or without.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesShape {
+    /// Ciphertexts.
+    pub cts: usize,
+    /// Limbs of the operand of the series.
+    pub limbs: usize,
+    /// Coefficients.
+    pub coefficients: usize,
+    /// Special primes.
+    pub alpha: usize,
+    /// Complex-packed: two series, and a conjugation that parts them.
+    pub complex: bool,
+    /// The bootstrap.
+    pub bootstrap: Option<Box<Bootstrap>>,
+}
+
+/// Ciphertexts that are in work at a time.
+const CHUNK: usize = 8;
+
+/// One key switch at `l` limbs with `a` special primes: a ModUp, an inner product, a ModDown of two polynomials.
+fn key_switch(l: f64, a: f64, n: f64) -> Counts {
+    mod_up(l, a, n) + inner_product(l, a, n) + mod_down(l, a, n) * 2.0
+}
+
+fn mod_up(l: f64, a: f64, n: f64) -> Counts {
+    let digits = (l / a).ceil();
+    Counts { ntt: digits * (l + a), convert: l * (l + a - l / digits) * n, passes: l * n, ..Counts::default() }
+}
+
+fn inner_product(l: f64, a: f64, n: f64) -> Counts {
+    Counts { words: 2.0 * (l / a).ceil() * (l + a) * n, ..Counts::default() }
+}
+
+fn mod_down(l: f64, a: f64, n: f64) -> Counts {
+    Counts { ntt: l + a, convert: a * l * n, passes: l * n, ..Counts::default() }
+}
+
+/// A product with its relinearisation.
+fn product(l: f64, a: f64, n: f64) -> Counts {
+    key_switch(l, a, n) + Counts { passes: 5.0 * l * n, ..Counts::default() }
+}
+
+/// Relinearisations of a series with so many coefficients (Paterson–Stockmeyer): `2·√(d+1) − 1`.
+pub fn relinearisations(coefficients: usize) -> f64 {
+    (2.0 * (coefficients as f64).sqrt()).ceil() - 1.0
+}
+
+/// Baby and giant steps of a linear transform of radix 2^k with `2^(k+1) − 1` diagonals.
+pub fn baby_giant(k: usize) -> (usize, usize) {
+    let baby = k.div_ceil(2) + 1;
+    (1 << baby, 1 << (k + 1 - baby))
+}
+
+/// A double-hoisted linear transform (Bossuat et al. 2021, §4): the first ModUp serves all baby steps, each giant step has a ModDown of one
+/// polynomial and a ModUp, and one ModDown ends it all.
+fn transform(k: usize, l: f64, a: f64, n: f64) -> Counts {
+    let (baby, giant) = baby_giant(k);
+    let (b, g) = (baby as f64 - 1.0, giant as f64 - 1.0);
+    let diagonals = ((2 << k) - 1) as f64;
+    let step = mod_down(l, a, n) + mod_up(l, a, n) + inner_product(l, a, n);
+    let macs = Counts { mac: diagonals * 2.0 * (l + a) * n, ..Counts::default() };
+    mod_up(l, a, n) + inner_product(l, a, n) * b + step * g + mod_down(l, a, n) * 2.0 + macs
+}
+
+impl SeriesShape {
+    /// Counts for one unit in a ring of degree n.
+    pub fn counts(&self, n: f64) -> Counts {
+        let halves = if self.complex { 2.0 } else { 1.0 };
+        let (a, depth) = (self.alpha as f64, chiffre_ir::he::series_depth(self.coefficients) as f64);
+        let middle = self.limbs as f64 - depth / 2.0;
+        let mut one = product(middle, a, n) * relinearisations(self.coefficients) * halves;
+        match &self.bootstrap {
+            None if self.complex => one = one + key_switch(self.limbs as f64, a, n),
+            None => {}
+            Some(b) => one = one + self.refresh(b, halves, n),
+        }
+        one * self.cts as f64
+    }
+    fn refresh(&self, b: &Bootstrap, halves: f64, n: f64) -> Counts {
+        let a = self.alpha as f64;
+        let top = (self.limbs + b.levels) as f64;
+        let low = b.low_gadget[1].max(1) as f64;
+        let s2c = (0u32..).zip(&b.s2c).map(|(i, &k)| transform(k, (b.base as f64) - f64::from(i), low, n)).sum::<Counts>();
+        let c2s = (0u32..).zip(&b.c2s).map(|(i, &k)| transform(k, top - f64::from(i), a, n)).sum::<Counts>();
+        let sine = top - b.c2s.len() as f64;
+        let cosine = product(sine - 2.0, a, n) * relinearisations(b.degree / 2 + 2);
+        let doublings = product(sine - (b.levels - b.c2s.len()) as f64 + b.doublings as f64 / 2.0, a, n) * b.doublings as f64;
+        let raise = Counts { ntt: 2.0 * top + 8.0, passes: 4.0 * top * n, ..Counts::default() } + key_switch(top, a, n);
+        let split = if self.complex { key_switch(sine, a, n) } else { Counts::default() };
+        s2c + raise + c2s + split + (cosine + doublings) * halves
+    }
+    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
+    pub fn extra(&self, n: usize, units: usize, freed: usize, result_limbs: usize) -> usize {
+        let top = self.bootstrap.as_ref().map_or(self.limbs, |b| self.limbs + b.levels);
+        // A ciphertext in work: digits and sums of the first transform, later some eight powers of both halves.
+        let (l, a) = (top, self.alpha.max(1));
+        let digits = l.div_ceil(a) * (l + a);
+        let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs;
+        let baby = self.bootstrap.as_ref().map_or(0, |b| b.c2s.iter().map(|&k| baby_giant(k).0).max().unwrap_or(0)) * 2 * (l + a);
+        let results = 16 * n * result_limbs * self.cts * units;
+        8 * n * CHUNK.min(self.cts) * powers.max(digits + baby) + results.saturating_sub(freed)
+    }
+}
