@@ -5,18 +5,18 @@ mod common;
 
 use chiffre_backend::schedule::schedule;
 use chiffre_ir::he::HeGraph;
-use chiffre_ir::program::{Program, ProgramHeader, interp, verify};
+use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, interp, verify};
 use chiffre_ir::text::{parse, print};
 use chiffre_ir::{he, tensor};
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::he::select_params::{Params, select_params};
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
-use common::{Facts, Rng, chain, options, residual_net};
+use common::{Facts, Rng, chain, options, residual_net, with_series};
 use std::path::Path;
 
 fn header(p: &Params, batch: usize) -> ProgramHeader {
-    ProgramHeader { log_n: p.log_n, q: p.q.clone(), p: p.p.clone(), insecure: p.insecure, batch, tile: batch, ..ProgramHeader::default() }
+    ProgramHeader { log_n: p.log_n, q: p.q.clone(), p: p.p.clone(), insecure: p.insecure, batch, tile: batch, bootstrap: p.bootstrap.clone(), ..ProgramHeader::default() }
 }
 
 /// The HE graph and the verified program of a network, or the error of a pass.
@@ -32,6 +32,43 @@ fn compile(g: tensor::TensorGraph, options: &CompileOptions) -> Result<(HeGraph,
 /// Program and HE graph compute the same numbers.
 fn agree(h: &HeGraph, p: &Program, images: &[f32], n: usize) {
     assert_eq!(interp(p, images, n).unwrap(), he::interp(h, images, n, None).unwrap());
+}
+
+#[test]
+fn networks_with_bootstraps_agree_on_all_levels() {
+    for (seed, batch, complex) in [(1, 100, true), (2, 10, false), (3, 4, false), (4, 33, true)] {
+        let g = with_series(residual_net(seed), seed, 7, |_| true);
+        let mut rng = Rng(seed);
+        let n = batch.min(40);
+        let images: Vec<f32> = (0..n * 128).map(|_| rng.next()).collect();
+        let want = tensor::interp(&g, &images, n).unwrap().swap_remove(0);
+        let (h, p) = compile(g, &options(batch, 11)).unwrap();
+        let got = he::interp(&h, &images, n, None).unwrap().swap_remove(0);
+        assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 2e-3 * a.abs().max(1.0)), "{seed}: {want:?} {got:?}");
+        agree(&h, &p, &images, n);
+        assert_eq!(p.nodes[0].ty.layout.complex.is_some(), complex, "{seed}");
+        let limbs = |f: fn(&ProgramOp) -> bool| p.nodes.iter().filter(|n| f(&n.op)).map(|n| n.ty.limbs).collect::<Vec<_>>();
+        assert_eq!(limbs(|o| matches!(o, ProgramOp::Refresh { .. })), [3; 5]);
+        // Base, three levels of the series, ten of the bootstrap.
+        assert_eq!((p.header.q.len(), p.header.bootstrap.as_ref().unwrap().gadget), (16, [16, 6]));
+        let text = print(&p);
+        assert_eq!(print(&parse::<chiffre_ir::program::Prog>(&text).unwrap()), text);
+    }
+}
+
+#[test]
+fn levelled_series_take_levels_and_mix_with_bootstraps() {
+    let g = || with_series(residual_net(5), 5, 3, |_| false);
+    let mut rng = Rng(9);
+    let images: Vec<f32> = (0..4 * 128).map(|_| 0.3 * rng.next()).collect();
+    for (g, primes) in [(g(), 6 + 5 * 2 + 1), (with_series(residual_net(5), 5, 3, |s| s != "act0"), 15)] {
+        let want = tensor::interp(&g, &images, 4).unwrap().swap_remove(0);
+        let (h, p) = compile(g, &options(4, 11)).unwrap();
+        let got = he::interp(&h, &images, 4, None).unwrap().swap_remove(0);
+        assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 2e-3 * a.abs().max(1.0)), "{want:?} {got:?}");
+        agree(&h, &p, &images, 4);
+        assert_eq!(p.header.q.len(), primes);
+    }
 }
 
 #[test]

@@ -169,6 +169,10 @@ fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: 
         TensorOp::Sub {} => zip(&|x, y| x - y),
         TensorOp::Mul {} => zip(&|x, y| x * y),
         TensorOp::Square {} => map(&|x| x * x),
+        TensorOp::Chebyshev { coeffs, sine } => {
+            let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
+            per_channel(args[0], out, |c, x| crate::packed::interp::clenshaw(rows[c % rows.len()], if *sine { x.sin() } else { x }))
+        }
         TensorOp::Poly { coeffs } => {
             let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
             per_channel(args[0], out, |c, x| rows[c % rows.len()].iter().rev().fold(0.0, |acc, a| acc * x + a))

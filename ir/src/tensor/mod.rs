@@ -39,6 +39,8 @@ define_ops! {
         Square = "square" (1) {},
         /// Per-channel polynomial: `coeffs` is `[C, degree+1]` or `[1, degree+1]`, lowest power first.
         Poly = "poly" (1) { coeffs: ConstId },
+        /// Chebyshev series.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
         /// Average over a window; `count_pad`: padding counts in the divisor.

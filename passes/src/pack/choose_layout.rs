@@ -4,13 +4,15 @@
 //! together). The fastest that keeps the memory budget is taken, or, if none does, the leanest.
 
 use super::packing::Packing;
-use super::price::{Price, Pricer};
+use super::price::{Price, Pricer, Ring};
 use crate::cost::CostModel;
 use crate::error::PassError;
-use crate::options::{CompileOptions, ParameterFacts};
-use crate::tensor::depth;
+use crate::he::select_params::{raised_special_primes, special_primes};
+use crate::levels::Step;
+use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::tensor::{level_steps, levels};
 use chiffre_ir::layout::Layout;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use chiffre_ir::tensor::TensorGraph;
 
 /// The chosen ring and layouts.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,29 +36,52 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     if let Some(n) = opts.log_n.filter(|n| !(3..=17).contains(n)) {
         return Err(PassError::capacity(PASS, "", format!("a ring of degree 2^{n}: log-n must lie in 3..=17")));
     }
-    let primes = depth(g)? + 1;
-    let log_q = primes as f64 * opts.prime_bits as f64;
+    let (limbs, sizes) = levels(g, opts);
+    let steps = level_steps(g);
+    let refreshes = steps.iter().any(|s| matches!(s, Step::Refresh(_)));
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     let mut pricer = Pricer::new(g, opts, cost)?;
     let mut best: Option<(Price, Layouts)> = None;
     let mut refusals = vec![];
-    let mut too_deep = false;
-    for log_n in opts.log_n.map_or(10..=16, |n| n..=n) {
+    let (mut too_deep, mut deepest) = (false, 0);
+    // Bootstraps want a small ring: each needs the same levels, and a larger ring only makes them dearer.
+    let range = if refreshes { 15..=15 } else { 10..=16 };
+    for log_n in opts.log_n.map_or(range, |n| n..=n) {
         let room = match facts.max_log_qp(log_n) {
             _ if opts.allow_insecure => f64::INFINITY,
             Some(max) => max,
             None => continue,
         };
-        let longest = longest_chain(room, opts);
+        let mut bootstrap = None;
+        if refreshes {
+            let wish = BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+            let Some(b) = facts.bootstrap(&wish) else {
+                refusals.push(format!("2^{log_n} has no bootstrap"));
+                continue;
+            };
+            bootstrap = Some(b);
+        }
+        let raised = steps.iter().zip(&limbs).map(|(s, l)| match (s, &bootstrap) {
+            (Step::Refresh(d), Some(b)) => b.raised(*l, *d),
+            _ => *l,
+        });
+        let primes = raised.max().unwrap_or(1);
+        let longest = longest_chain(room, &sizes);
         if primes > longest {
-            too_deep = true;
+            (too_deep, deepest) = (true, primes);
             refusals.push(format!("2^{log_n} has room for {} levels within {room:.0} bits", longest.saturating_sub(1)));
             continue;
         }
         if opts.allow_insecure && opts.log_n.is_none() && log_n > 12 {
             break;
         }
-        let most = ((room - log_q) / opts.special_bits as f64).min(primes as f64) as usize;
+        let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
+        if let Some(b) = &mut bootstrap {
+            b.low_gadget = [b.base, special_primes(b.base, most)];
+            b.gadget = [primes, raised_special_primes(primes, most)];
+        }
+        let ring = Ring { limbs: &limbs, most, bootstrap };
+        deepest = primes;
         let packings = match Packing::candidates(g, log_n, opts.batch, &opts.packing) {
             Ok(p) => p,
             Err(e) => {
@@ -77,7 +102,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             // What cannot fit is given up early, once something fits.
             let fits = best.as_ref().is_some_and(|(b, _)| b.bytes <= budget);
             let limit = if fits { budget } else { usize::MAX };
-            for price in pricer.prices(&packing, &values, primes, most, limit) {
+            for price in pricer.prices(&packing, &values, &ring, limit) {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
                     best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone() }));
@@ -91,26 +116,27 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         if !too_deep {
             return PassError::capacity(PASS, "", format!("no ring degree fits:\n  {}", refusals.join("\n  ")));
         }
-        let node = deepest_node(g, facts, opts);
-        let m =
-            format!("the network needs {} levels; no ring degree fits it without bootstrapping:\n  {}", primes - 1, refusals.join("\n  "));
+        let node = deepest_node(g, facts, opts, &sizes);
+        let without = if refreshes { "" } else { " without bootstrapping" };
+        let m = format!("the network needs {} levels; no ring degree fits it{without}:\n  {}", deepest - 1, refusals.join("\n  "));
         PassError::capacity(PASS, &node, m)
     })
 }
 
 /// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most `room` bits.
-fn longest_chain(room: f64, opts: &CompileOptions) -> usize {
-    let bits = |chain: usize| chain as f64 * opts.prime_bits as f64 + chain.div_ceil(MAX_DIGITS) as f64 * opts.special_bits as f64;
+fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
+    let bits = |chain: usize| sizes.chain(chain) + chain.div_ceil(MAX_DIGITS) as f64 * f64::from(sizes.special);
     (1..=256).take_while(|&c| bits(c) <= room).last().unwrap_or(0)
 }
 
 /// The first node whose depth no longer fits the largest ring.
-fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptions) -> String {
+fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptions, sizes: &PrimeSizes) -> String {
     let Some(room) = facts.max_log_qp(opts.log_n.unwrap_or(16)) else { return String::new() };
-    let levels = longest_chain(room, opts).saturating_sub(1);
+    let levels = longest_chain(room, sizes).saturating_sub(1);
+    let steps = level_steps(g);
     let mut d = vec![0usize; g.nodes.len()];
     for (v, n) in g.iter() {
-        d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + usize::from(matches!(n.op, TensorOp::LinearMap { .. }));
+        d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + steps[v.index()].takes();
         if d[v.index()] > levels {
             return n.source.clone();
         }

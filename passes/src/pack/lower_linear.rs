@@ -32,6 +32,11 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
         let value = match &n.op {
             TensorOp::Input {} => out.push(PackedOp::Input {}, vec![], ty.clone(), &n.source),
             TensorOp::Mul {} => out.push(PackedOp::Mul {}, args, ty.clone(), &n.source),
+            TensorOp::Chebyshev { coeffs, sine } => {
+                let c = g.consts.array(*coeffs).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?.clone();
+                let coeffs = out.consts.add(&format!("t{}.series", out.nodes.len()), c);
+                out.push(PackedOp::Chebyshev { coeffs, sine: *sine }, args, ty.clone(), &n.source)
+            }
             TensorOp::Square {} => out.push(PackedOp::Square {}, args, ty.clone(), &n.source),
             TensorOp::LinearMap { kernels, strides, origins, bias } => {
                 let load = |c| g.consts.array(c).map_err(|e| PassError::at(PASS, &n.source, e.to_string()));
@@ -162,6 +167,9 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
     let mut cells: BTreeMap<(u32, u32, i64), f64> = BTreeMap::new();
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
         let occupied: Vec<bool> = l.occupied().into_iter().cycle().take(period).collect();
+        // Where the result has no element: what a dirty one holds there does not matter.
+        let clean = Layout { dirty: false, ..to.clone() };
+        let wanted: Vec<bool> = clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect();
         let batch = batch_steps(l, to, period);
         let place = |l: &Layout, n: usize| (0..n).map(|c| l.part(Dim::C, c)).collect::<Vec<_>>();
         let (outs, ins) = (place(to, k.output[0]), place(l, k.input[0]));
@@ -176,7 +184,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
                     let tap = *taps.entry(rot).or_insert(n);
                     let n = rows.len() as u32;
                     let row = *rows.entry(Row { operand: operand as u32, ct: (pi.ct + in_ct) as u32, tap }).or_insert(n);
-                    let mask = if scalar(list, rot, period, &occupied) {
+                    let mask = if scalar(list, rot, period, &occupied, &wanted) {
                         -1
                     } else {
                         let n = masks.len() as u32;
@@ -218,11 +226,11 @@ fn moves(k: &Kernel, from: &Layout, to: &Layout, (dy, dx): (i64, i64), [out_slot
     g
 }
 
-/// True if a constant diagonal has the same effect as the mask: every output slot outside it reads a slot that is zero.
-fn scalar(list: &[usize], rot: i64, period: usize, occupied: &[bool]) -> bool {
+/// True if a constant diagonal has the same effect as the mask: every output slot outside it that is wanted reads a slot that is zero.
+fn scalar(list: &[usize], rot: i64, period: usize, occupied: &[bool], wanted: &[bool]) -> bool {
     let mut inside = vec![false; period];
     list.iter().for_each(|&s| inside[s] = true);
-    (0..period).all(|s| inside[s] || !occupied[(s as i64 + rot).rem_euclid(period as i64) as usize])
+    (0..period).all(|s| inside[s] || !wanted[s] || !occupied[(s as i64 + rot).rem_euclid(period as i64) as usize])
 }
 
 /// Puts the collected parts in a canonical order: rows by (operand, tap, ciphertext), masks by content.

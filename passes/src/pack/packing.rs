@@ -7,7 +7,7 @@
 //! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead of leaving gaps.
 
 use crate::options::PackingWish;
-use chiffre_ir::graph::Node;
+use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 
@@ -50,6 +50,8 @@ impl Packing {
     pub fn candidates(g: &TensorGraph, log_n: usize, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
         let [yb, xb] = image_bits(g)?;
         let slots = log_n.saturating_sub(1);
+        // Channels with a series of their own do not share a ciphertext.
+        let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape[0] > 1));
         let mut out = vec![];
         for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {
             if phases[0] > yb || phases[1] > xb || yb + xb - phases[0] - phases[1] > slots {
@@ -66,7 +68,13 @@ impl Packing {
                     if useless {
                         continue;
                     }
+                    if apart && channels > 0 {
+                        continue;
+                    }
                     for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
+                        if apart && fill > 0 {
+                            continue;
+                        }
                         out.push(Packing { log_n, phases, channels, complex, fill });
                     }
                 }
@@ -97,9 +105,14 @@ impl Packing {
         // Where rows or columns move together again, gaps close, and units merged into them would have to be split: then none are merged.
         let closes = |(n, step): (&Node<Tensor>, &[usize; 2])| n.args.iter().any(|a| (0..2).any(|k| step[k] < steps[a.index()][k]));
         let in_slots = if g.nodes.iter().zip(&steps).any(closes) { inside + usize::from(self.complex) } else { total };
+        // The operand of a bootstrap may hold anything where it has no element: the sine bounds it.
+        let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
         let mut out: Vec<Layout> = vec![];
-        for (n, step) in g.nodes.iter().zip(&steps) {
-            let l = self.layout(bits, *step, n.ty.chw(), batch, [first_batch, inside, in_slots, total]);
+        for ((v, n), step) in g.iter().zip(&steps) {
+            let mut l = self.layout(bits, *step, n.ty.chw(), batch, [first_batch, inside, in_slots, total]);
+            if matches!(n.op, TensorOp::Chebyshev { .. }) || (matches!(n.op, TensorOp::LinearMap { .. }) && refreshed(v)) {
+                l = l.filled();
+            }
             if let Some(a) = n.args.iter().find(|a| !out[a.index()].leads_to(&l)) {
                 return Err(format!("node \"{}\": units of {} would have to be split", n.source, out[a.index()]));
             }

@@ -2,13 +2,14 @@
 
 use super::lower_linear::diagonals;
 use super::packing::Packing;
-use crate::cost::{CostModel, Counts, LinearShape, ProductShape};
+use crate::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
 use crate::he::select_params::{key_ranges, special_primes};
 use crate::options::CompileOptions;
 use crate::tensor::linear_form::Kernel;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
+use chiffre_ir::he::series_depth;
+use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +24,17 @@ pub struct Price {
     pub bytes: usize,
     /// Images that pass an instruction together.
     pub tile: usize,
+}
+
+/// What a ring and its chain offer to a network.
+#[derive(Clone, Debug)]
+pub struct Ring<'a> {
+    /// Limbs of every value.
+    pub limbs: &'a [usize],
+    /// Special primes that fit.
+    pub most: usize,
+    /// The bootstrap of all refreshes.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// Counts of a table that do not depend on the level, and its rotations.
@@ -95,20 +107,17 @@ impl<'a> Pricer<'a> {
     }
 
     /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
-    /// `most` is the number of special primes that fit.
-    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], primes: usize, most: usize, limit: usize) -> Vec<Price> {
-        let (n, most) = (1usize << packing.log_n, most.max(1));
-        let mut level = vec![primes; self.g.nodes.len()];
+    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, limit: usize) -> Vec<Price> {
+        let (n, most, level) = (1usize << packing.log_n, ring.most.max(1), ring.limbs);
         let mut ops: Vec<Op> = vec![];
+        let mut boot_keys = None;
         let mut keys: HashMap<usize, BTreeSet<Option<i64>>> = HashMap::new();
         let alpha = |limbs: usize| special_primes(limbs, most);
         for (v, node) in self.g.iter() {
             let v = v.index();
-            let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(primes);
-            level[v] = limbs;
+            let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
             ops.push(match &node.op {
                 TensorOp::LinearMap { .. } => {
-                    level[v] = limbs.saturating_sub(1).max(1);
                     let t = self.table(v, layouts);
                     let turned = t.taps.iter().filter(|&&t| t != 0).map(|&t| Some(t));
                     let alpha = if t.shape.rotated > 0 { alpha(limbs) } else { 0 };
@@ -116,7 +125,25 @@ impl<'a> Pricer<'a> {
                     if all_key_bytes(&keys, most, packing.log_n) > limit {
                         return vec![];
                     }
-                    Op::Linear(LinearShape { limbs, drop: 1, alpha, ..t.shape })
+                    Op::Linear(LinearShape { limbs, drop: limbs - level[v].min(limbs), alpha, ..t.shape })
+                }
+                TensorOp::Chebyshev { coeffs, sine } => {
+                    let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+                    let (cts, complex) = (layouts[v].unit_cts(), layouts[v].complex.is_some());
+                    let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
+                    let (limbs, alpha) = match &bootstrap {
+                        Some(b) => {
+                            boot_keys.get_or_insert_with(|| b.keys());
+                            (level[v] + series_depth(coefficients), b.gadget[1])
+                        }
+                        None => {
+                            let keys = keys.entry(limbs).or_default();
+                            keys.insert(None);
+                            keys.extend(complex.then_some(Some(0)));
+                            (limbs, alpha(limbs))
+                        }
+                    };
+                    Op::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap })
                 }
                 TensorOp::Mul {} | TensorOp::Square {} => {
                     let complex = layouts[v].complex.is_some();
@@ -130,7 +157,8 @@ impl<'a> Pricer<'a> {
                 _ => Op::Input,
             });
         }
-        let key_bytes = all_key_bytes(&keys, most, packing.log_n);
+        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(_, gadget)| key_bytes(*gadget, packing.log_n)).sum();
+        let key_bytes = all_key_bytes(&keys, most, packing.log_n) + of_bootstrap;
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
         let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
@@ -168,6 +196,7 @@ enum Op {
     Input,
     Linear(LinearShape),
     Product(ProductShape),
+    Series(SeriesShape),
 }
 
 impl Op {
@@ -176,6 +205,7 @@ impl Op {
             Op::Input => Counts::default(),
             Op::Linear(s) => s.counts(n as f64, f.units, f.together),
             Op::Product(s) => s.counts(n as f64) * f.units as f64,
+            Op::Series(s) => s.counts(n as f64) * f.units as f64,
         }
     }
     /// Bytes of rows, entries, masks and bias in the program, at most.
@@ -190,6 +220,7 @@ impl Op {
             Op::Input => units * unit_bytes,
             Op::Linear(s) => s.extra(n, units, freed),
             Op::Product(s) => s.extra(n, units, freed),
+            Op::Series(s) => s.extra(n, units, freed, s.limbs - series_depth(s.coefficients)),
         }
     }
 }

@@ -155,6 +155,11 @@ impl Composer<'_> {
             TensorOp::Mul {} | TensorOp::Square {} | TensorOp::MaxPool { .. } | TensorOp::Activation { .. } => {
                 self.nonlinear(n, n.op.clone())
             }
+            TensorOp::Chebyshev { coeffs, sine } => {
+                let c = self.old.consts.get(*coeffs).clone();
+                let op = TensorOp::Chebyshev { coeffs: self.new.consts.push(c), sine: *sine };
+                self.nonlinear(n, op)
+            }
             TensorOp::Poly { coeffs } => {
                 let c = self.old.consts.get(*coeffs).clone();
                 let op = TensorOp::Poly { coeffs: self.new.consts.push(c) };
@@ -165,7 +170,7 @@ impl Composer<'_> {
 
     fn nonlinear(&mut self, n: &Node<Tensor>, op: TensorOp) -> Form {
         // A polynomial gets an operand of its own, into which fold-scales can put its scale and shift.
-        let own = matches!(op, TensorOp::Poly { .. });
+        let own = matches!(op, TensorOp::Poly { .. } | TensorOp::Chebyshev { .. });
         let args = n.args.iter().map(|a| if own { self.materialise(*a) } else { self.materialise_shared(*a) }).collect();
         Form::base(self.new.push(op, args, TensorType::new(n.ty.chw()), &n.source), n.ty.chw())
     }

@@ -109,7 +109,13 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
                 if n.args.iter().any(|a| plans[a.index()].is_some()) {
                     return Err(PassError::at("fold-scales", &n.source, "reads an activation directly: run compose-linear first".into()));
                 }
-                out.push(op.clone(), n.args.iter().map(|a| map[a.index()]).collect(), n.ty.clone(), &n.source)
+                let op = match op {
+                    TensorOp::Chebyshev { coeffs, sine } => {
+                        TensorOp::Chebyshev { coeffs: out.consts.push(g.consts.get(*coeffs).clone()), sine: *sine }
+                    }
+                    op => op.clone(),
+                };
+                out.push(op, n.args.iter().map(|a| map[a.index()]).collect(), n.ty.clone(), &n.source)
             }
         };
         map.push(new);

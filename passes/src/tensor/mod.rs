@@ -6,14 +6,34 @@ pub mod fold_scales;
 pub mod linear_form;
 pub mod recognise_activation;
 
-use crate::error::PassError;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use crate::levels::{Step, limbs, needed};
+use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
+use chiffre_ir::graph::{Node, ValueId};
+use chiffre_ir::he::series_depth;
+use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 
-/// Largest number of linear maps on a path: the levels that the network needs.
-pub fn depth(g: &TensorGraph) -> Result<usize, PassError> {
-    let mut d = vec![0usize; g.nodes.len()];
-    for (v, n) in g.iter() {
-        d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + usize::from(matches!(n.op, TensorOp::LinearMap { .. }));
-    }
-    Ok(g.outputs.iter().map(|o| d[o.index()]).max().unwrap_or(0))
+/// What each op of a composed network does to limbs.
+pub fn level_steps(g: &TensorGraph) -> Vec<Step> {
+    let depth = |c| series_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
+    let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
+    let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
+        TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
+        TensorOp::LinearMap { .. } => Step::Linear,
+        TensorOp::Chebyshev { coeffs, sine: true } => Step::Refresh(depth(coeffs)),
+        TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
+        TensorOp::Input {} => Step::Input,
+        _ => Step::Product,
+    };
+    g.iter().map(step).collect()
+}
+
+/// Limbs of every value of a composed network, and the sizes of its primes.
+pub fn levels(g: &TensorGraph, opts: &CompileOptions) -> (Vec<usize>, PrimeSizes) {
+    let steps = level_steps(g);
+    let any = |f: fn(&Step) -> bool| steps.iter().any(f);
+    let sizes = PrimeSizes::of(opts, any(|s| matches!(s, Step::Series(_))), any(|s| matches!(s, Step::Refresh(_))));
+    let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
+    let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
+    let need = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE);
+    (limbs(&steps, &args, &need), sizes)
 }

@@ -4,7 +4,8 @@
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
-use chiffre_passes::options::{CompileOptions, ParameterFacts};
+use chiffre_ir::program::Bootstrap;
+use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
 pub struct Rng(pub u64);
@@ -28,6 +29,24 @@ impl ParameterFacts for Facts {
     fn primes(&self, bits: u32, log_n: usize, count: usize, _: &[u64]) -> Option<Vec<u64>> {
         Some((1..=count as u64).map(|i| (1 << bits) - (i << (log_n + 1)) + 1).collect())
     }
+    fn bootstrap(&self, w: &BootstrapWish) -> Option<Bootstrap> {
+        let slots = w.log_n - 1;
+        Some(Bootstrap {
+            base: w.base,
+            levels: 10,
+            bound: 14,
+            degree: 14,
+            doublings: 4,
+            weight: 32,
+            s2c: vec![slots / 2, slots - slots / 2],
+            c2s: vec![slots / 2, slots - slots / 2],
+            s2c_rotations: vec![1, 2, 8],
+            c2s_rotations: vec![1, 4],
+            log2_failure: -50.0,
+            noise: 1e-4,
+            ..Bootstrap::default()
+        })
+    }
 }
 
 pub fn options(batch: usize, log_n: usize) -> CompileOptions {
@@ -37,6 +56,20 @@ pub fn options(batch: usize, log_n: usize) -> CompileOptions {
 pub struct Net {
     pub g: TensorGraph,
     pub rng: Rng,
+}
+
+/// A network whose quadratic activations have become Chebyshev series, those of `refresh` behind a sine, each channel with its own.
+pub fn with_series(mut g: TensorGraph, seed: u64, degree: usize, refresh: impl Fn(&str) -> bool) -> TensorGraph {
+    let mut rng = Rng(seed ^ 0x5e21e5);
+    for v in 0..g.nodes.len() {
+        if let TensorOp::Poly { .. } = g.nodes[v].op {
+            let rows = g.nodes[v].ty.chw()[0];
+            let c = rng.array(&[rows, degree + 1], 0.4);
+            let coeffs = g.consts.add("series", c);
+            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source) };
+        }
+    }
+    g
 }
 
 impl Net {
