@@ -8,7 +8,7 @@ use std::time::Instant;
 use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::Evaluator;
-use chiffre_ckks::keys::EvaluationKeys;
+use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
 use chiffre_ckks::noise::{Estimate, NoiseModel, measured_error};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gadget = Gadget { limbs: LIMBS, alpha: ALPHA };
     let galois = Galois::rotation(OFFSET, LOG_N);
     let mut generator = KeyGenerator::new(&context, &secret, rng.fork());
-    let seeded = timed("two switching keys", || generator.switching_keys(&[(None, gadget), (Some(galois), gadget)]))?;
+    let seeded =
+        timed("two switching keys", || generator.switching_keys(&[(KeyTarget::Relinearization, gadget), (galois.into(), gadget)]))?;
     let keys: EvaluationKeys = timed("expanding them", || seeded.iter().map(|k| k.expand(context.ring())).collect());
 
     let unit = |shift: f64| -> Vec<Complex64> {

@@ -2,7 +2,8 @@
 //!
 //! A switching key of shape [`Gadget`] holds, for digit d, an encryption `(b_d, a_d)` under s of `P·g_d·s'`, where g_d is 1
 //! modulo the primes of digit d and 0 modulo the other Q primes, and s' is `s(X^g)` for the automorphism g or `s²` for
-//! relinearisation (Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, §3).
+//! relinearisation (Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, §3). The two
+//! keys of the sparse-secret encapsulation are [`KeyTarget::DenseToSparse`] and [`KeyTarget::SparseToDense`].
 
 use std::collections::BTreeMap;
 
@@ -10,16 +11,55 @@ use crate::ciphertext::{ShapeError, check_poly, uniform_poly};
 use crate::ring::{Gadget, Galois, Ring, RnsPoly};
 use crate::sample::Seed;
 
-/// What a switching key is for: an automorphism, or relinearisation if `None`.
-pub type KeyTarget = Option<Galois>;
+/// What a switching key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyTarget {
+    /// From `s²` to `s`.
+    Relinearization,
+    /// From `s(X^g)` to `s`.
+    Galois(Galois),
+    /// From `s` to the ephemeral sparse secret, under which a ciphertext is raised (Bossuat, Troncoso-Pastoriza and
+    /// Hubaux, "Bootstrapping for Approximate Homomorphic Encryption with Negligible Failure-Probability by Using
+    /// Sparse-Secret Encapsulation", ACNS 2022, §3). Its modulus must be small.
+    DenseToSparse,
+    /// From the ephemeral sparse secret back to `s`.
+    SparseToDense,
+}
+
+impl KeyTarget {
+    /// The automorphism, for keys that have one.
+    pub fn galois(self) -> Option<Galois> {
+        match self {
+            Self::Galois(galois) => Some(galois),
+            Self::Relinearization | Self::DenseToSparse | Self::SparseToDense => None,
+        }
+    }
+}
+
+impl From<Galois> for KeyTarget {
+    fn from(galois: Galois) -> Self {
+        Self::Galois(galois)
+    }
+}
+
+impl std::fmt::Display for KeyTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Relinearization => f.write_str("relinearisation"),
+            Self::Galois(galois) => write!(f, "Galois element {}", galois.0),
+            Self::DenseToSparse => f.write_str("switching to the sparse secret"),
+            Self::SparseToDense => f.write_str("switching back from the sparse secret"),
+        }
+    }
+}
 
 /// A key-switching key, in full.
 #[derive(Clone, Debug)]
 pub struct SwitchingKey {
     /// The shape.
     pub gadget: Gadget,
-    /// The automorphism, or `None` for relinearisation.
-    pub galois: KeyTarget,
+    /// What it is for.
+    pub target: KeyTarget,
     /// `(b, a)` of each digit: `gadget.rows()` rows, NTT order, plain residues.
     pub digits: Vec<[RnsPoly; 2]>,
 }
@@ -28,7 +68,7 @@ pub struct SwitchingKey {
 #[derive(Clone, Debug)]
 pub struct SeededSwitchingKey {
     gadget: Gadget,
-    galois: KeyTarget,
+    target: KeyTarget,
     seed: Seed,
     b: Vec<RnsPoly>,
 }
@@ -38,11 +78,11 @@ impl SeededSwitchingKey {
     ///
     /// # Errors
     /// A [`ShapeError`] if the gadget does not fit the ring or a polynomial does not fit the gadget.
-    pub fn from_parts(ring: &Ring, gadget: Gadget, galois: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Result<Self, ShapeError> {
+    pub fn from_parts(ring: &Ring, gadget: Gadget, target: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Result<Self, ShapeError> {
         if !(1..=ring.q_count).contains(&gadget.limbs) || !(1..=ring.p_count()).contains(&gadget.alpha) {
             return Err(ShapeError::Limbs { limbs: gadget.limbs, max: ring.q_count });
         }
-        if let Some(galois) = galois
+        if let Some(galois) = target.galois()
             && (galois.0 % 2 == 0 || galois.0 as usize >= 2 * ring.n)
         {
             return Err(ShapeError::Galois(galois.0));
@@ -53,12 +93,12 @@ impl SeededSwitchingKey {
         for poly in &b {
             check_poly(ring, poly, gadget.limbs, gadget.alpha)?;
         }
-        Ok(Self { gadget, galois, seed, b })
+        Ok(Self { gadget, target, seed, b })
     }
 
     /// Without checks, for the client's own keys.
-    pub(crate) fn new(gadget: Gadget, galois: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Self {
-        Self { gadget, galois, seed, b }
+    pub(crate) fn new(gadget: Gadget, target: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Self {
+        Self { gadget, target, seed, b }
     }
 
     /// The shape.
@@ -66,9 +106,9 @@ impl SeededSwitchingKey {
         self.gadget
     }
 
-    /// The automorphism, or `None` for relinearisation.
-    pub fn galois(&self) -> KeyTarget {
-        self.galois
+    /// What it is for.
+    pub fn target(&self) -> KeyTarget {
+        self.target
     }
 
     /// The public seed of the uniform halves.
@@ -95,7 +135,7 @@ impl SeededSwitchingKey {
                 [b.clone(), a]
             })
             .collect();
-        SwitchingKey { gadget: self.gadget, galois: self.galois, digits }
+        SwitchingKey { gadget: self.gadget, target: self.target, digits }
     }
 }
 
@@ -145,18 +185,18 @@ impl EvaluationKeys {
 
     /// Adds a key, replacing one of the same target and shape.
     pub fn insert(&mut self, key: SwitchingKey) {
-        self.keys.insert((key.galois, key.gadget), key);
+        self.keys.insert((key.target, key.gadget), key);
     }
 
     /// The key of exactly this target and shape.
-    pub fn get(&self, galois: KeyTarget, gadget: Gadget) -> Option<&SwitchingKey> {
-        self.keys.get(&(galois, gadget))
+    pub fn get(&self, target: KeyTarget, gadget: Gadget) -> Option<&SwitchingKey> {
+        self.keys.get(&(target, gadget))
     }
 
     /// The smallest key of the target that serves ciphertexts of `limbs` limbs.
-    pub fn find(&self, galois: KeyTarget, limbs: usize) -> Option<&SwitchingKey> {
+    pub fn find(&self, target: KeyTarget, limbs: usize) -> Option<&SwitchingKey> {
         let from = Gadget { limbs, alpha: 0 };
-        self.keys.range((galois, from)..).next().filter(|((g, _), _)| *g == galois).map(|(_, key)| key)
+        self.keys.range((target, from)..).next().filter(|((t, _), _)| *t == target).map(|(_, key)| key)
     }
 
     /// All keys in order.

@@ -97,6 +97,9 @@ pub enum ParamsError {
     /// The ring refuses the chain.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// Only one of the two keys of a sparse-secret encapsulation is asked for.
+    #[error("the keys to and from a sparse secret must be made together")]
+    Encapsulation,
     /// A gadget does not fit the chain.
     #[error(
         "a key for {} limbs with {} special primes does not fit a chain of {q_count} Q and {p_count} P primes",

@@ -103,6 +103,28 @@ impl Csprng {
         word.zeroize();
     }
 
+    /// Fills `out`, of a power-of-two length, with a uniform vector of exactly `weight` entries ±1 and zeros elsewhere.
+    ///
+    /// Positions are drawn one by one and drawn again when taken. Each is found by a scan of the whole vector, so that
+    /// neither branches nor addresses depend on it; the running time depends on the number of repeated draws.
+    pub fn fill_sparse_ternary(&mut self, out: &mut [i8], weight: usize) {
+        assert!(out.len().is_power_of_two() && weight <= out.len());
+        out.fill(0);
+        let mut left = weight;
+        while left > 0 {
+            let mut word = self.rng.next_u64();
+            let (position, sign) = ((word >> 1) as usize & (out.len() - 1), (word & 1) as i8 * 2 - 1);
+            let here = |i: usize| -i8::from(i == position);
+            let taken = out.iter().enumerate().fold(0, |t, (i, &v)| t | (v & here(i)));
+            word.zeroize();
+            if taken != 0 {
+                continue;
+            }
+            out.iter_mut().enumerate().for_each(|(i, v)| *v |= sign & here(i));
+            left -= 1;
+        }
+    }
+
     /// Fills `out` with independent values of the discrete Gaussian distribution with σ = [`SIGMA`], truncated at
     /// [`NOISE_BOUND`].
     ///
@@ -209,6 +231,22 @@ mod tests {
             let count = values.iter().filter(|&&v| v == want).count();
             assert!((count as f64 - 1e5).abs() < 1500.0, "{want}: {count}");
         }
+    }
+
+    #[test]
+    fn sparse_values_have_their_weight_everywhere() {
+        let mut rng = Csprng::from_seed([8; 32]);
+        let (mut counts, mut signs) = ([0u32; 64], 0);
+        for _ in 0..2000 {
+            let mut values = [7i8; 64];
+            rng.fill_sparse_ternary(&mut values, 16);
+            assert_eq!(values.iter().map(|v| v.unsigned_abs()).collect::<Vec<_>>().iter().filter(|&&v| v == 1).count(), 16);
+            assert!(values.iter().all(|v| (-1..=1).contains(v)));
+            counts.iter_mut().zip(values).for_each(|(c, v)| *c += u32::from(v != 0));
+            signs += values.iter().map(|&v| i32::from(v)).sum::<i32>();
+        }
+        // 500 expected, standard deviation 19; signs: 0 and 179
+        assert!(counts.iter().all(|c| (400..600).contains(c)) && signs.abs() < 900, "{counts:?} {signs}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
-use chiffre_ckks::keys::SeededSwitchingKey;
-use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
+use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::container::{Dtype, Reader, Writer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,8 +55,13 @@ pub(crate) fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
     BTreeMap::from([("program".to_string(), s.file.digest.clone()), ("key-id".to_string(), hex(id))])
 }
 
-fn name(target: Option<Galois>, g: Gadget) -> String {
-    let t = target.map_or("relin".to_string(), |g| format!("g{:06}", g.0));
+fn name(target: KeyTarget, g: Gadget) -> String {
+    let t = match target {
+        KeyTarget::Relinearization => "relin".to_string(),
+        KeyTarget::Galois(g) => format!("g{:06}", g.0),
+        KeyTarget::DenseToSparse => "to-sparse".to_string(),
+        KeyTarget::SparseToDense => "from-sparse".to_string(),
+    };
     format!("{t}.{:03}.{:03}", g.limbs, g.alpha)
 }
 
@@ -99,7 +104,7 @@ impl EvalKeySet {
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         let n = s.context.ring().n;
-        let by_name: BTreeMap<String, &SeededSwitchingKey> = self.keys.iter().map(|k| (name(k.galois(), k.gadget()), k)).collect();
+        let by_name: BTreeMap<String, &SeededSwitchingKey> = self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect();
         let mut list = vec![];
         for (name, k) in &by_name {
             let rows = k.b().first().map_or(0, RnsPoly::rows);

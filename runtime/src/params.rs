@@ -2,6 +2,7 @@
 
 use crate::RuntimeError;
 use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::scale::Scale;
@@ -62,13 +63,13 @@ impl Session {
         let q = &self.program().header.q;
         s.primes.iter().fold(Scale::pow2(s.log2), |acc, (&i, &k)| acc.mul(&Scale::prime(q.get(i as usize).copied().unwrap_or(1)).pow(k)))
     }
-    /// Automorphism and key shape of every key that the program uses.
-    pub fn key_targets(&self) -> Vec<(Option<Galois>, Gadget)> {
+    /// Target and shape of every key that the program uses.
+    pub fn key_targets(&self) -> Vec<(KeyTarget, Gadget)> {
         let log_n = self.program().header.log_n as u32;
         let target = |u: KeyUse| match u {
-            KeyUse::Relin => None,
-            KeyUse::Conjugate => Some(Galois::conjugation(log_n)),
-            KeyUse::Rotate(r) => Some(Galois::rotation(r as isize, log_n)),
+            KeyUse::Relin => KeyTarget::Relinearization,
+            KeyUse::Conjugate => Galois::conjugation(log_n).into(),
+            KeyUse::Rotate(r) => Galois::rotation(r as isize, log_n).into(),
         };
         self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target(u), Gadget { limbs, alpha })).collect()
     }

@@ -1,7 +1,7 @@
 //! Random material of the right shapes: timings do not depend on its meaning.
 
 use chiffre_ckks::bundle::{LinearEntry, LinearTable, PreparedKey, PreparedKeys};
-use chiffre_ckks::keys::SwitchingKey;
+use chiffre_ckks::keys::{KeyTarget, SwitchingKey};
 use chiffre_ckks::ring::{Gadget, Galois, Ring, RnsPoly, primes::ntt_primes_below};
 use rayon::prelude::*;
 
@@ -35,14 +35,14 @@ pub fn ciphertexts(ring: &Ring, limbs: usize, count: usize) -> Vec<[RnsPoly; 2]>
 
 /// Keys for rotations by `taps`, conjugation and relinearisation.
 pub fn keys(ring: &Ring, gadget: Gadget, taps: &[isize]) -> PreparedKeys {
-    let rotations = taps.iter().map(|&t| Some(Galois::rotation(t, ring.log_n)));
-    let targets = rotations.chain([None, Some(Galois::conjugation(ring.log_n))]);
+    let rotations = taps.iter().map(|&t| KeyTarget::from(Galois::rotation(t, ring.log_n)));
+    let targets = rotations.chain([KeyTarget::Relinearization, Galois::conjugation(ring.log_n).into()]);
     (1000u64..)
         .zip(targets)
-        .map(|(seed, galois)| {
+        .map(|(seed, target)| {
             let digit = |d: u64| [2 * d, 2 * d + 1].map(|i| poly(ring, gadget.limbs, gadget.alpha, (seed << 8) + i));
             let digits = (0..gadget.digits() as u64).map(digit).collect();
-            PreparedKey::new(ring, SwitchingKey { gadget, galois, digits })
+            PreparedKey::new(ring, SwitchingKey { gadget, target, digits })
         })
         .collect()
 }

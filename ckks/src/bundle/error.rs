@@ -1,6 +1,7 @@
 //! What can be wrong with a bundle operation.
 
-use crate::ring::{Gadget, Galois};
+use crate::keys::KeyTarget;
+use crate::ring::Gadget;
 
 /// Why a bundle operation is refused. Everything is checked before any work starts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +21,11 @@ pub enum BundleError {
         /// Limbs that are needed.
         limbs: usize,
     },
-    /// There is no key for an automorphism (`None`: relinearisation) and shape.
-    #[error("no key for {} with {} limbs and alpha {}", describe(.galois), .gadget.limbs, .gadget.alpha)]
+    /// There is no key of a target and shape.
+    #[error("no key for {target} with {} limbs and alpha {}", .gadget.limbs, .gadget.alpha)]
     MissingKey {
-        /// The automorphism.
-        galois: Option<Galois>,
+        /// What the key is for.
+        target: KeyTarget,
         /// The shape.
         gadget: Gadget,
     },
@@ -57,11 +58,4 @@ pub enum BundleError {
     /// Two operand lists of different lengths.
     #[error("{0} left and {1} right factors")]
     Operands(usize, usize),
-}
-
-fn describe(galois: &Option<Galois>) -> String {
-    match galois {
-        Some(g) => format!("Galois element {}", g.0),
-        None => "relinearisation".into(),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::BundleError;
 use crate::keys::{KeyTarget, SwitchingKey};
-use crate::ring::{Gadget, Galois, GaloisTable, Ring, RnsPoly};
+use crate::ring::{Gadget, GaloisTable, Ring, RnsPoly};
 use crate::simd::{Isa, automorphism_into, mul_constant_assign};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct PreparedKey {
     gadget: Gadget,
-    galois: KeyTarget,
+    target: KeyTarget,
     table: Option<GaloisTable>,
     digits: Vec<[RnsPoly; 2]>,
 }
@@ -23,10 +23,10 @@ impl PreparedKey {
     /// # Panics
     /// If the key's polynomials do not have the shape that its gadget says.
     pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
-        let SwitchingKey { gadget, galois, mut digits } = key;
+        let SwitchingKey { gadget, target, mut digits } = key;
         assert_eq!(digits.len(), gadget.digits());
         let isa = Isa::detect();
-        let inverse = galois.map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
+        let inverse = target.galois().map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
         for poly in digits.iter_mut().flatten() {
             assert!(poly.n() == ring.n && poly.rows() == gadget.rows());
             poly.par_iter_mut().enumerate().for_each_init(
@@ -41,7 +41,7 @@ impl PreparedKey {
                 },
             );
         }
-        Self { gadget, galois, table: galois.map(|g| GaloisTable::new(g, ring.log_n)), digits }
+        Self { gadget, target, table: target.galois().map(|g| GaloisTable::new(g, ring.log_n)), digits }
     }
 
     /// The shape.
@@ -49,9 +49,9 @@ impl PreparedKey {
         self.gadget
     }
 
-    /// The automorphism, or `None` for relinearisation.
-    pub fn galois(&self) -> KeyTarget {
-        self.galois
+    /// What it is for.
+    pub fn target(&self) -> KeyTarget {
+        self.target
     }
 
     /// The automorphism's permutation.
@@ -73,16 +73,16 @@ impl PreparedKey {
 
 /// Where operations find their keys.
 pub trait KeyProvider: Sync {
-    /// The key for an automorphism (`None`: relinearisation) of exactly this shape.
-    fn key(&self, galois: Option<Galois>, gadget: Gadget) -> Option<&PreparedKey>;
+    /// The key of exactly this target and shape.
+    fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey>;
 
     /// As [`Self::key`], with an error that names what is missing.
     ///
     /// # Errors
     /// [`BundleError::MissingKey`].
-    fn require(&self, galois: Option<Galois>, gadget: Gadget) -> Result<&PreparedKey, BundleError> {
-        let right = |key: &&PreparedKey| key.galois == galois && key.gadget == gadget;
-        self.key(galois, gadget).filter(right).ok_or(BundleError::MissingKey { galois, gadget })
+    fn require(&self, target: KeyTarget, gadget: Gadget) -> Result<&PreparedKey, BundleError> {
+        let right = |key: &&PreparedKey| key.target == target && key.gadget == gadget;
+        self.key(target, gadget).filter(right).ok_or(BundleError::MissingKey { target, gadget })
     }
 }
 
@@ -100,7 +100,7 @@ impl PreparedKeys {
 
     /// Adds a key, replacing one of the same target and shape.
     pub fn insert(&mut self, key: PreparedKey) {
-        self.keys.insert((key.galois, key.gadget), key);
+        self.keys.insert((key.target, key.gadget), key);
     }
 
     /// Bytes of all residues.
@@ -110,8 +110,8 @@ impl PreparedKeys {
 }
 
 impl KeyProvider for PreparedKeys {
-    fn key(&self, galois: Option<Galois>, gadget: Gadget) -> Option<&PreparedKey> {
-        self.keys.get(&(galois, gadget))
+    fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey> {
+        self.keys.get(&(target, gadget))
     }
 }
 

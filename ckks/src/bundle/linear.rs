@@ -99,9 +99,9 @@ pub fn apply_linear_many_consuming(
     if rotated {
         check_gadget(ring, gadget, limbs)?;
     }
-    let keys: Vec<&PreparedKey> = plan.galois.iter().map(|&g| keys.require(Some(g), gadget)).collect::<Result<_, _>>()?;
+    let keys: Vec<&PreparedKey> = plan.galois.iter().map(|&g| keys.require(g.into(), gadget)).collect::<Result<_, _>>()?;
     let tables =
-        keys.iter().zip(&plan.galois).map(|(key, &galois)| key.table().ok_or(BundleError::MissingKey { galois: Some(galois), gadget }));
+        keys.iter().zip(&plan.galois).map(|(key, &galois)| key.table().ok_or(BundleError::MissingKey { target: galois.into(), gadget }));
     let tables: Vec<&GaloisTable> = tables.collect::<Result<_, _>>()?;
     let alpha = if rotated { gadget.alpha } else { 0 };
 

@@ -2,6 +2,7 @@
 
 use super::switch::{check_gadget, switch_bundle};
 use super::{BundleError, CtRef, Input, KeyProvider, check_inputs};
+use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Galois, Ring, RnsPoly};
 use crate::simd::{Isa, pair_product_tensor, product_tensor};
 use rayon::prelude::*;
@@ -175,7 +176,7 @@ fn products(
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
     let mut out = Vec::with_capacity(left.len());
     let mut operands = operands(ring, left, right, limbs, gadget)?;
-    let relin = keys.require(None, gadget)?;
+    let relin = keys.require(KeyTarget::Relinearization, gadget)?;
     loop {
         let tensors: Vec<[RnsPoly; 3]> = operands
             .by_ref()
@@ -206,9 +207,9 @@ fn pair_products(
 ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
     let mut out = Vec::with_capacity(left.len());
     let mut operands = operands(ring, left, right, limbs, gadget)?;
-    let conjugation = keys.require(Some(Galois::conjugation(ring.log_n)), gadget)?;
-    let relin = keys.require(None, gadget)?;
-    let table = conjugation.table().ok_or(BundleError::MissingKey { galois: conjugation.galois(), gadget })?;
+    let conjugation = keys.require(Galois::conjugation(ring.log_n).into(), gadget)?;
+    let relin = keys.require(KeyTarget::Relinearization, gadget)?;
+    let table = conjugation.table().ok_or(BundleError::MissingKey { target: conjugation.target(), gadget })?;
     // Conjugates before their automorphism, which the tensor kernel applies as it reads.
     let conjugates = |z: Vec<CtRef<'_>>| {
         let c1 = z.iter().map(|z| Cow::Borrowed(z.c1)).collect();

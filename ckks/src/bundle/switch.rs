@@ -148,7 +148,7 @@ pub fn rotate(
     if galois == Galois::IDENTITY {
         return Ok([input.c0.truncated(limbs), input.c1.truncated(limbs)]);
     }
-    let key = keys.require(Some(galois), gadget)?;
+    let key = keys.require(galois.into(), gadget)?;
     let result = switch_bundle(ring, isa, vec![Cow::Borrowed(input.c1)], limbs, key, vec![[Some(Cow::Borrowed(input.c0)), None]]).pop();
     Ok(permute_pair(isa, key, result.expect("one result for one polynomial")))
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::ciphertext::Ciphertext;
 use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use crate::context::Context;
+use crate::keys::KeyTarget;
 use crate::params::{CkksParams, CkksParamsLiteral};
 use crate::ring::{Gadget, Galois, RnsPoly};
 use crate::sample::Csprng;
@@ -39,8 +40,8 @@ impl Bench {
         let secret = SecretKey::generate(&context, &mut rng(1));
         let targets: Vec<_> = taps
             .iter()
-            .map(|&t| Some(Galois::rotation(t, log_n)))
-            .chain([None, Some(Galois::conjugation(log_n))])
+            .map(|&t| KeyTarget::from(Galois::rotation(t, log_n)))
+            .chain([KeyTarget::Relinearization, Galois::conjugation(log_n).into()])
             .map(|g| (g, gadget))
             .collect();
         let keys = KeyGenerator::new(&context, &secret, rng(2)).switching_keys(&targets).expect("keys");

@@ -12,17 +12,32 @@ use crate::sample::{Csprng, Seed};
 
 use super::secret::{SecretKey, small_poly};
 
+/// Hamming weight of ephemeral sparse secrets (Bossuat, Troncoso-Pastoriza and Hubaux 2022, §5).
+pub const DEFAULT_SPARSE_WEIGHT: usize = 32;
+
 /// Makes the public and evaluation keys of one secret.
 pub struct KeyGenerator<'a> {
     context: &'a Context,
     secret: &'a SecretKey,
     rng: Csprng,
+    sparse_weight: usize,
 }
 
 impl<'a> KeyGenerator<'a> {
     /// A generator that draws seeds and noise from `rng`.
     pub fn new(context: &'a Context, secret: &'a SecretKey, rng: Csprng) -> Self {
-        Self { context, secret, rng }
+        Self { context, secret, rng, sparse_weight: DEFAULT_SPARSE_WEIGHT }
+    }
+
+    /// The same generator with another Hamming weight of ephemeral sparse secrets.
+    ///
+    /// # Panics
+    /// If the weight is 0 or more than N/2.
+    #[must_use]
+    pub fn with_sparse_weight(mut self, weight: usize) -> Self {
+        assert!((1..=self.context.slots()).contains(&weight));
+        self.sparse_weight = weight;
+        self
     }
 
     /// A public encryption key.
@@ -44,7 +59,7 @@ impl<'a> KeyGenerator<'a> {
     /// # Errors
     /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
     pub fn galois_key(&mut self, galois: Galois, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
-        self.switching_key(Some(galois), gadget)
+        self.switching_key(galois.into(), gadget)
     }
 
     /// The relinearisation key for ciphertexts of at most `gadget.limbs` limbs.
@@ -52,37 +67,46 @@ impl<'a> KeyGenerator<'a> {
     /// # Errors
     /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
     pub fn relinearization_key(&mut self, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
-        self.switching_key(None, gadget)
+        self.switching_key(KeyTarget::Relinearization, gadget)
     }
 
-    /// The key for `galois`, or the relinearisation key if `None`.
+    /// The key for `target`.
     ///
     /// # Errors
-    /// [`ParamsError::Gadget`] if the gadget does not fit the chain.
-    pub fn switching_key(&mut self, galois: KeyTarget, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
-        self.context.params().check_gadget(gadget)?;
-        let (seed, noise) = (self.rng.seed(), self.rng.fork());
-        Ok(self.build(galois, gadget, seed, noise))
+    /// As [`switching_keys`](Self::switching_keys).
+    pub fn switching_key(&mut self, target: KeyTarget, gadget: Gadget) -> Result<SeededSwitchingKey, ParamsError> {
+        Ok(self.switching_keys(&[(target, gadget)])?.swap_remove(0))
     }
 
     /// Several keys in parallel; the result is in the order of `targets`, and the same as one by one.
     ///
+    /// Keys to and from a sparse secret belong together: they share a fresh secret that nothing keeps.
+    ///
     /// # Errors
-    /// [`ParamsError::Gadget`] if a gadget does not fit the chain.
+    /// [`ParamsError::Gadget`] if a gadget does not fit the chain; [`ParamsError::Encapsulation`] if there are keys to a
+    /// sparse secret and none back, or the other way round.
     pub fn switching_keys(&mut self, targets: &[(KeyTarget, Gadget)]) -> Result<Vec<SeededSwitchingKey>, ParamsError> {
         for (_, gadget) in targets {
             self.context.params().check_gadget(*gadget)?;
         }
-        let jobs: Vec<_> = targets.iter().map(|&(galois, gadget)| (galois, gadget, self.rng.seed(), self.rng.fork())).collect();
+        let jobs: Vec<_> = targets.iter().map(|&(target, gadget)| (target, gadget, self.rng.seed(), self.rng.fork())).collect();
+        let has = |wanted| targets.iter().any(|(target, _)| *target == wanted);
+        let sparse = match (has(KeyTarget::DenseToSparse), has(KeyTarget::SparseToDense)) {
+            (false, false) => None,
+            (true, true) => Some(SecretKey::generate_sparse(self.context, &mut self.rng.fork(), self.sparse_weight)),
+            _ => return Err(ParamsError::Encapsulation),
+        };
         let this = &*self;
-        Ok(jobs.into_par_iter().map(|(galois, gadget, seed, noise)| this.build(galois, gadget, seed, noise)).collect())
+        Ok(jobs.into_par_iter().map(|(target, gadget, seed, noise)| this.build(target, gadget, sparse.as_ref(), seed, noise)).collect())
     }
 
-    /// `b_d = e_d − a_d·s + P·g_d·s'` for every digit d.
-    fn build(&self, galois: KeyTarget, gadget: Gadget, seed: Seed, mut noise: Csprng) -> SeededSwitchingKey {
+    /// `b_d = e_d − a_d·s + P·g_d·s'` for every digit d; s is the sparse secret for the key to it.
+    fn build(&self, target: KeyTarget, gadget: Gadget, sparse: Option<&SecretKey>, seed: Seed, mut noise: Csprng) -> SeededSwitchingKey {
         let ring = self.context.ring();
-        let secret = self.secret.ntt();
-        let table = galois.map(|g| GaloisTable::new(g, ring.log_n));
+        let dense = self.secret.ntt();
+        let sparse = sparse.map_or(dense, SecretKey::ntt);
+        let secret = if target == KeyTarget::DenseToSparse { sparse } else { dense };
+        let table = target.galois().map(|g| GaloisTable::new(g, ring.log_n));
         let special = &ring.moduli[ring.q_count..][..gadget.alpha];
         let b = (0..gadget.digits())
             .map(|d| {
@@ -97,9 +121,11 @@ impl<'a> KeyGenerator<'a> {
                     limb::sub_assign(m, b, a);
                     if digit.contains(&row) {
                         // The row of `a` is free now: it takes s'.
-                        match &table {
-                            Some(table) => limb::automorphism_into(table, s, a),
-                            None => limb::mul_into(m, s, s, a),
+                        match (target, &table) {
+                            (KeyTarget::DenseToSparse, _) => a.copy_from_slice(dense.row(index)),
+                            (KeyTarget::SparseToDense, _) => a.copy_from_slice(sparse.row(index)),
+                            (_, Some(table)) => limb::automorphism_into(table, s, a),
+                            (_, None) => limb::mul_into(m, s, s, a),
                         }
                         let p = special.iter().fold(1, |p, special| m.mul(p, m.reduce(special.q)));
                         limb::mul_scalar_add_assign(m, b, a, p);
@@ -109,7 +135,7 @@ impl<'a> KeyGenerator<'a> {
                 b
             })
             .collect();
-        SeededSwitchingKey::new(gadget, galois, seed, b)
+        SeededSwitchingKey::new(gadget, target, seed, b)
     }
 }
 

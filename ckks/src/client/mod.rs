@@ -12,7 +12,7 @@ mod keygen;
 mod secret;
 
 pub use encrypt::{Decryptor, PublicKeyEncryptor, SecretKeyEncryptor};
-pub use keygen::KeyGenerator;
+pub use keygen::{DEFAULT_SPARSE_WEIGHT, KeyGenerator};
 pub use secret::{SecretKey, SecretKeyError};
 
 #[cfg(test)]

@@ -43,6 +43,13 @@ impl SecretKey {
         Self::build(context.ring(), coefficients)
     }
 
+    /// A fresh secret with `weight` nonzero coefficients: for the encapsulation keys, which live at small moduli only.
+    pub(super) fn generate_sparse(context: &Context, rng: &mut Csprng, weight: usize) -> Self {
+        let mut coefficients = Zeroizing::new(vec![0; context.ring().n]);
+        rng.fill_sparse_ternary(&mut coefficients, weight);
+        Self::build(context.ring(), coefficients)
+    }
+
     /// The secret with the given coefficients.
     ///
     /// # Errors

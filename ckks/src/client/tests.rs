@@ -1,12 +1,15 @@
 use num_complex::Complex64;
 
 use super::*;
+use crate::bundle::{PreparedKey, key_switch};
 use crate::ciphertext::Ciphertext;
 use crate::context::Context;
-use crate::params::{CkksParams, CkksParamsLiteral};
+use crate::keys::KeyTarget;
+use crate::params::{CkksParams, CkksParamsLiteral, ParamsError};
 use crate::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
 use crate::sample::{Csprng, NOISE_BOUND};
 use crate::scale::Scale;
+use crate::simd::Isa;
 
 fn context() -> Context {
     let literal = CkksParamsLiteral::generate(10, &[50, 45, 45, 45, 45], &[50, 50]).expect("primes");
@@ -63,7 +66,7 @@ fn switching_keys_encrypt_the_gadget_times_the_other_secret() {
     let s = secret.ntt();
     let galois = Galois::rotation(3, ring.log_n);
     for gadget in [Gadget { limbs: 5, alpha: 2 }, Gadget { limbs: 3, alpha: 2 }, Gadget { limbs: 2, alpha: 1 }] {
-        for target in [Some(galois), None] {
+        for target in [galois.into(), KeyTarget::Relinearization] {
             let mut generator = KeyGenerator::new(&context, &secret, rng(6));
             let key = generator.switching_key(target, gadget).expect("key").expand(ring);
             assert_eq!(key.digits.len(), gadget.digits());
@@ -76,7 +79,7 @@ fn switching_keys_encrypt_the_gadget_times_the_other_secret() {
                     limb::mul_add_assign(m, &mut phase, a.row(row), s.row(index));
                     if gadget.digit(d, gadget.limbs).contains(&row) {
                         let mut other = vec![0; ring.n];
-                        match target {
+                        match target.galois() {
                             Some(g) => limb::automorphism_into(&GaloisTable::new(g, ring.log_n), s.row(index), &mut other),
                             None => limb::mul_into(m, s.row(index), s.row(index), &mut other),
                         }
@@ -97,7 +100,7 @@ fn keys_made_together_are_the_keys_made_one_by_one() {
     let context = context();
     let secret = SecretKey::generate(&context, &mut rng(7));
     let gadget = Gadget { limbs: 4, alpha: 2 };
-    let targets: Vec<_> = [None, Some(Galois(5)), Some(Galois(25))].map(|g| (g, gadget)).into();
+    let targets: Vec<_> = [KeyTarget::Relinearization, Galois(5).into(), Galois(25).into()].map(|g| (g, gadget)).into();
     let together = KeyGenerator::new(&context, &secret, rng(8)).switching_keys(&targets).expect("keys");
     let mut one_by_one = KeyGenerator::new(&context, &secret, rng(8));
     for (key, (target, gadget)) in together.iter().zip(targets) {
@@ -105,7 +108,39 @@ fn keys_made_together_are_the_keys_made_one_by_one() {
         assert_eq!(key.seed(), other.seed());
         assert!(key.b() == other.b());
     }
-    assert!(one_by_one.switching_key(None, Gadget { limbs: 6, alpha: 1 }).is_err());
+    assert!(one_by_one.switching_key(KeyTarget::Relinearization, Gadget { limbs: 6, alpha: 1 }).is_err());
+}
+
+#[test]
+fn the_encapsulation_leads_to_a_sparse_secret_and_back() {
+    let context = context();
+    let ring = context.ring();
+    let secret = SecretKey::generate(&context, &mut rng(11));
+    let (low, high) = (Gadget { limbs: 1, alpha: 1 }, Gadget { limbs: 5, alpha: 2 });
+    let targets = [(KeyTarget::DenseToSparse, low), (KeyTarget::SparseToDense, high)];
+    let mut generator = KeyGenerator::new(&context, &secret, rng(12));
+    let keys = generator.switching_keys(&targets).expect("keys");
+    let [to, back] = [0, 1].map(|i| PreparedKey::new(ring, keys[i].expand(ring)));
+    for alone in targets {
+        assert!(matches!(generator.switching_keys(&[alone]), Err(ParamsError::Encapsulation)));
+    }
+
+    let scale = Scale::pow2(30);
+    let plaintext = context.encode_real(&[0.75], &scale, 1).expect("encode");
+    let ct = SecretKeyEncryptor::new(&context, &secret, rng(13)).encrypt(&plaintext).expand(ring, 1);
+    let decrypt = |polys: [RnsPoly; 2]| {
+        let ct = Ciphertext::new(polys, scale.clone());
+        let got = context.decode(&Decryptor::new(&context, &secret).decrypt(&ct).expect("decrypt"));
+        got.iter().map(|z| (z - 0.75).norm()).fold(0.0, f64::max)
+    };
+    let switch = |[c0, c1]: [RnsPoly; 2], key: &PreparedKey| {
+        let [mut d0, d1] = key_switch(ring, Isa::detect(), &c1, 1, key).expect("switch");
+        limb::add_assign(&ring.moduli[0], d0.row_mut(0), c0.row(0));
+        [d0, d1]
+    };
+    let sparse = switch([ct.polys[0].clone(), ct.polys[1].clone()], &to);
+    assert!(decrypt(sparse.clone()) > 1.0, "not under the dense secret");
+    assert!(decrypt(switch(sparse, &back)) < 1e-4);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{EvalError, Evaluator, need_degree, need_equal_limbs, need_equal_scales};
 use crate::ciphertext::Ciphertext;
+use crate::keys::KeyTarget;
 use crate::keyswitch_reference::{key_switch, mod_down};
 use crate::plaintext::Plaintext;
 use crate::ring::{Modulus, RnsPoly, limb};
@@ -126,7 +127,7 @@ impl Evaluator<'_> {
     /// The operand is not of degree 2, or there is no key for its limbs.
     pub fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
         need_degree(a, 2)?;
-        let key = self.key(None, a.limbs)?;
+        let key = self.key(KeyTarget::Relinearization, a.limbs)?;
         let mut switched = key_switch(self.ring(), &a.polys[2], key);
         for (sum, poly) in switched.iter_mut().zip(&a.polys) {
             self.each_poly_row(sum, |m, i, row| limb::add_assign(m, row, poly.row(i)));

@@ -93,7 +93,7 @@ impl Evaluator<'_> {
                 let zero = || RnsPoly::new_zero(ring.n, rows);
                 ([zero(), zero()], a.polys.clone())
             } else {
-                let key = self.key(Some(galois), a.limbs)?;
+                let key = self.key(galois.into(), a.limbs)?;
                 if key.gadget.alpha != transform.alpha {
                     return Err(EvalError::MixedGadgets);
                 }

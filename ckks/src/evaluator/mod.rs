@@ -54,7 +54,7 @@ pub enum EvalError {
         expected: usize,
     },
     /// A key is missing.
-    #[error("no {} key for {limbs} limbs", target_name(*target))]
+    #[error("no key for {target} at {limbs} limbs")]
     MissingKey {
         /// What the key is for.
         target: KeyTarget,
@@ -72,13 +72,6 @@ pub enum EvalError {
         /// Its scale.
         scale: Scale,
     },
-}
-
-fn target_name(target: KeyTarget) -> String {
-    match target {
-        Some(galois) => format!("Galois ({})", galois.0),
-        None => "relinearisation".to_owned(),
-    }
 }
 
 /// Evaluates operations with the keys of one client.

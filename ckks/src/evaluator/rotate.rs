@@ -55,7 +55,7 @@ impl Evaluator<'_> {
                 if galois == Galois::IDENTITY {
                     return Ok(a.clone());
                 }
-                let key = self.key(Some(galois), a.limbs)?;
+                let key = self.key(galois.into(), a.limbs)?;
                 let (gadget, digits) = decomposition.get_or_insert_with(|| (key.gadget, decompose(ring, &a.polys[1], key.gadget)));
                 if gadget.alpha != key.gadget.alpha {
                     return Err(EvalError::MixedGadgets);

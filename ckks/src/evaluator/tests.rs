@@ -31,9 +31,9 @@ impl Lab {
         let context = Context::new(params).expect("context");
         let secret = SecretKey::generate(&context, &mut rng(1));
         let gadget = Gadget { limbs: 6, alpha };
-        let mut targets: Vec<_> = ROTATIONS.iter().map(|&r| (Some(Galois::rotation(r, log_n)), gadget)).collect();
-        targets.push((Some(Galois::conjugation(log_n)), gadget));
-        targets.push((None, gadget));
+        let mut targets: Vec<_> = ROTATIONS.iter().map(|&r| (KeyTarget::Galois(Galois::rotation(r, log_n)), gadget)).collect();
+        targets.push((Galois::conjugation(log_n).into(), gadget));
+        targets.push((KeyTarget::Relinearization, gadget));
         let keys = KeyGenerator::new(&context, &secret, rng(2))
             .switching_keys(&targets)
             .expect("keys")
@@ -218,7 +218,7 @@ fn division_is_rounding_division() {
 fn key_switching_is_linear_up_to_its_noise() {
     let lab = Lab::new(10, 2);
     let ring = lab.context.ring();
-    let key = lab.keys.get(None, lab.gadget).expect("key");
+    let key = lab.keys.get(KeyTarget::Relinearization, lab.gadget).expect("key");
     let zero = RnsPoly::new_zero(ring.n, 5);
     assert!(key_switch(ring, &zero, key).iter().all(|p| *p == zero));
     let c = &lab.encrypt(&lab.values(18), 5).polys[1];

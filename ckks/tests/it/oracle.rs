@@ -7,7 +7,7 @@ use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::client::{KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{Evaluator, LinearTransform};
-use chiffre_ckks::keys::EvaluationKeys;
+use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
 use chiffre_ckks::keyswitch_reference;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
@@ -35,8 +35,12 @@ impl Lab {
         let ring = context.ring();
         let secret = SecretKey::generate(&context, &mut Csprng::from_seed([1; 32]));
         let gadget = Gadget { limbs: LIMBS, alpha };
-        let targets: Vec<_> =
-            OFFSETS.iter().map(|&r| Some(Galois::rotation(r, LOG_N))).chain([None]).map(|target| (target, gadget)).collect();
+        let targets: Vec<_> = OFFSETS
+            .iter()
+            .map(|&r| Galois::rotation(r, LOG_N).into())
+            .chain([KeyTarget::Relinearization])
+            .map(|target| (target, gadget))
+            .collect();
         let seeded = KeyGenerator::new(&context, &secret, Csprng::from_seed([2; 32])).switching_keys(&targets).expect("keys");
         let plain = seeded.iter().map(|k| k.expand(ring)).collect();
         let fused = seeded.iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
@@ -63,7 +67,7 @@ fn key_switches_rotations_and_products() {
         for limbs in 1..=LIMBS {
             let [a, b] = lab.at(limbs);
             let (x, y) = (CtRef::new(&a).expect("degree 1"), CtRef::new(&b).expect("degree 1"));
-            let key = lab.plain.get(None, lab.gadget).expect("key");
+            let key = lab.plain.get(KeyTarget::Relinearization, lab.gadget).expect("key");
             let switched = keyswitch_reference::key_switch(ring, &a.polys[1], key);
             let turned = evaluator.rotate(&a, OFFSETS[1]).expect("rotate");
             let product = evaluator.relinearize(&evaluator.mul(&a, &b).expect("mul")).expect("relinearize");

@@ -6,7 +6,7 @@ use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::client::{Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{EvalError, Evaluator};
-use chiffre_ckks::keys::EvaluationKeys;
+use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::sample::Csprng;
@@ -32,9 +32,9 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
     // Two ranges of limbs, as programs have: a ciphertext takes the smallest key that serves it.
     let mut targets = Vec::new();
     for gadget in [Gadget { limbs: LIMBS, alpha: 3 }, Gadget { limbs: 3, alpha: 2 }] {
-        targets.extend(OFFSETS.iter().map(|&r| (Some(Galois::rotation(r, LOG_N)), gadget)));
-        targets.push((Some(Galois::conjugation(LOG_N)), gadget));
-        targets.push((None, gadget));
+        targets.extend(OFFSETS.iter().map(|&r| (KeyTarget::Galois(Galois::rotation(r, LOG_N)), gadget)));
+        targets.push((Galois::conjugation(LOG_N).into(), gadget));
+        targets.push((KeyTarget::Relinearization, gadget));
     }
     let keys = generator.switching_keys(&targets).expect("keys").iter().map(|k| k.expand(context.ring())).collect();
     Lab { context, secret, keys }
@@ -160,21 +160,21 @@ proptest! {
 #[test]
 fn seeded_parts_round_trip_and_are_checked() {
     use chiffre_ckks::ciphertext::SeededCiphertext;
-    use chiffre_ckks::keys::{PublicKey, SeededSwitchingKey};
+    use chiffre_ckks::keys::{KeyTarget, PublicKey, SeededSwitchingKey};
     let lab = &*LAB;
     let ring = lab.context.ring();
     let mut generator = KeyGenerator::new(&lab.context, &lab.secret, Csprng::from_seed([5; 32]));
     let gadget = Gadget { limbs: 4, alpha: 2 };
     let key = generator.relinearization_key(gadget).expect("key");
-    let again = SeededSwitchingKey::from_parts(ring, gadget, None, *key.seed(), key.b().to_vec()).expect("parts");
+    let again = SeededSwitchingKey::from_parts(ring, gadget, KeyTarget::Relinearization, *key.seed(), key.b().to_vec()).expect("parts");
     assert!(again.expand(ring).digits == key.expand(ring).digits);
     let too_large = Gadget { limbs: 7, alpha: 2 };
-    assert!(SeededSwitchingKey::from_parts(ring, too_large, None, *key.seed(), key.b().to_vec()).is_err());
-    assert!(SeededSwitchingKey::from_parts(ring, gadget, None, *key.seed(), key.b()[..1].to_vec()).is_err());
+    assert!(SeededSwitchingKey::from_parts(ring, too_large, KeyTarget::Relinearization, *key.seed(), key.b().to_vec()).is_err());
+    assert!(SeededSwitchingKey::from_parts(ring, gadget, KeyTarget::Relinearization, *key.seed(), key.b()[..1].to_vec()).is_err());
     let mut damaged = key.b().to_vec();
     damaged[1].row_mut(5)[3] = u64::MAX;
-    assert!(SeededSwitchingKey::from_parts(ring, gadget, None, *key.seed(), damaged).is_err());
-    let even = Some(Galois(4));
+    assert!(SeededSwitchingKey::from_parts(ring, gadget, KeyTarget::Relinearization, *key.seed(), damaged).is_err());
+    let even = Galois(4).into();
     assert!(SeededSwitchingKey::from_parts(ring, gadget, even, *key.seed(), key.b().to_vec()).is_err());
 
     let public = generator.public_key();
