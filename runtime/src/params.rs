@@ -69,6 +69,8 @@ impl Session {
         let target = |u: KeyUse| match u {
             KeyUse::Relin => KeyTarget::Relinearization,
             KeyUse::Conjugate => Galois::conjugation(log_n).into(),
+            KeyUse::ToSparse => KeyTarget::DenseToSparse,
+            KeyUse::FromSparse => KeyTarget::SparseToDense,
             KeyUse::Rotate(r) => Galois::rotation(r as isize, log_n).into(),
         };
         self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target(u), Gadget { limbs, alpha })).collect()

@@ -5,7 +5,7 @@ use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp, HeType, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
-use chiffre_ir::program::{Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::program::{Bootstrap, Prog, ProgramHeader, ProgramOp};
 use chiffre_ir::tensor::{ActivationKind, Tensor, TensorOp, TensorType};
 
 /// A generator of test data from a seed.
@@ -54,6 +54,24 @@ impl Rng {
             let q = Scale::prime(self.below(40) as u32);
             if self.coin() { &s * &q } else { &s / &q }
         })
+    }
+    fn bootstrap(&mut self) -> Bootstrap {
+        Bootstrap {
+            base: self.below(5),
+            levels: self.below(20),
+            bound: self.below(100),
+            degree: self.below(30),
+            doublings: self.below(6),
+            weight: self.below(64),
+            s2c: self.list(3, |r| r.below(9)),
+            c2s: self.list(5, |r| r.below(9)),
+            low_gadget: [self.below(9), self.below(9)],
+            gadget: [self.below(30), self.below(9)],
+            s2c_rotations: self.list(5, |r| r.below(1 << 15)),
+            c2s_rotations: self.list(5, |r| r.below(1 << 15)),
+            log2_failure: -(self.below(1000) as f64) / 8.0,
+            noise: self.below(1000) as f64 / 4096.0,
+        }
     }
     /// A layout that [`Layout::check`] accepts.
     pub fn layout(&mut self) -> Layout {
@@ -204,6 +222,7 @@ impl Rng {
             tile: self.below(100),
             normalisation: self.coin().then(|| self.text()),
             model: self.text(),
+            bootstrap: self.coin().then(|| self.bootstrap()),
             predicted_bytes: self.below(1 << 40),
             predicted_us: self.below(1 << 40),
         };

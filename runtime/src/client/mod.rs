@@ -43,6 +43,9 @@ impl ClientKey {
     /// Parameters that do not fit, or no randomness.
     pub fn evaluation_keys(&self, s: &Session) -> Result<EvalKeySet, RuntimeError> {
         let mut generator = KeyGenerator::new(&s.context, &self.secret, Csprng::from_os()?);
+        if let Some(b) = &s.program().header.bootstrap {
+            generator = generator.with_sparse_weight(b.weight);
+        }
         Ok(EvalKeySet { id: self.id, keys: generator.switching_keys(&s.key_targets())? })
     }
     /// Encrypts normalised images `[n, C, H, W]`.
