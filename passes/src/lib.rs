@@ -9,5 +9,6 @@ pub mod levels;
 pub mod options;
 pub mod pack;
 pub mod pipeline;
+pub mod place;
 pub mod registry;
 pub mod tensor;

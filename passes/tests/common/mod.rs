@@ -3,7 +3,7 @@
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
+use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
 use chiffre_ir::program::Bootstrap;
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 
@@ -33,7 +33,7 @@ impl ParameterFacts for Facts {
         let slots = w.log_n - 1;
         Some(Bootstrap {
             base: w.base,
-            levels: 10,
+            levels: 12,
             bound: 14,
             degree: 14,
             doublings: 4,
@@ -56,6 +56,37 @@ pub fn options(batch: usize, log_n: usize) -> CompileOptions {
 pub struct Net {
     pub g: TensorGraph,
     pub rng: Rng,
+}
+
+/// A residual network for `size`×`size` images with ReLU after every convolution and every sum: stages of two-convolution blocks, the first of each
+/// but the first stage with stride 2 and a convolution on its shortcut.
+pub fn relu_resnet(size: usize, blocks: &[usize], widths: &[usize]) -> TensorGraph {
+    let mut n = Net { g: TensorGraph::new("resnet"), rng: Rng(1) };
+    let relu = |n: &mut Net, x: ValueId, name: String| {
+        let ty = n.g.ty(x).clone();
+        n.g.push(TensorOp::Activation { kind: ActivationKind::Relu, alpha: None }, vec![x], ty, &name)
+    };
+    let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([3, size, size]), "x");
+    let c = n.conv(x, widths[0], 3, 1, "conv");
+    let mut h = relu(&mut n, c, "relu".into());
+    for (stage, (&count, &width)) in blocks.iter().zip(widths).enumerate() {
+        for block in 0..count {
+            let name = format!("s{stage}b{block}");
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let a = n.conv(h, width, 3, stride, &format!("{name}.conv1"));
+            let a = relu(&mut n, a, format!("{name}.relu1"));
+            let b = n.conv(a, width, 3, 1, &format!("{name}.conv2"));
+            let short = if stride == 2 { n.conv(h, width, 1, 2, &format!("{name}.short")) } else { h };
+            let ty = n.g.ty(b).clone();
+            let s = n.g.push(TensorOp::Add {}, vec![b, short], ty, &format!("{name}.add"));
+            h = relu(&mut n, s, format!("{name}.relu2"));
+        }
+    }
+    let last = n.g.ty(h).chw();
+    let pool = TensorOp::AvgPool { kernel: [last[1], last[2]], stride: [1, 1], pad: [0; 4], count_pad: false };
+    let y = n.g.push(pool, vec![h], TensorType::new([last[0], 1, 1]), "pool");
+    n.g.outputs.push(y);
+    n.g
 }
 
 /// A network whose quadratic activations have become Chebyshev series, those of `refresh` behind a sine, each channel with its own.

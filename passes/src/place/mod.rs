@@ -1,0 +1,69 @@
+//! Placement of bootstraps: which activations are computed behind one, to which level each returns, and how long the chain is.
+//!
+//! A decision fixes the limbs of every value, because limbs are counted from the readers ([`crate::levels`]): an activation
+//! without a bootstrap asks its operand for as many limbs more as its series is deep, one behind a bootstrap asks for the base, and raises to just what its
+//! readers need. So, going through the network from its outputs, all that the past decisions mean for the rest is the limbs that the *live* values must
+//! have, those that are read by something already passed: in a residual network the main path's and the shortcut's. The placements of a network are
+//! the paths of a graph over (position, needs of the live values), and the cheapest placement is the shortest path; see [`search`].
+//!
+//! The cost of a step is the predicted time of its op, at the limbs it gets, on all ciphertexts of the batch: so a bootstrap costs in proportion to the
+//! ciphertexts that are live there, and a longer chain costs every op its limbs.
+
+mod network;
+pub mod search;
+
+pub use network::{Network, Site, SiteOp};
+pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view};
+
+use crate::cost::CostModel;
+use crate::he::select_params::{raised_special_primes, special_primes};
+use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS};
+use chiffre_ir::program::{Bootstrap, key_bytes};
+
+/// A ring and a chain, as far as a placement's cost depends on them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RingChoice {
+    /// log2 of the ring degree.
+    pub log_n: usize,
+    /// Limbs of the chain: no value may have more, nor a raised modulus.
+    pub chain: usize,
+    /// Special primes of keys behind a raise, and of levelled ops.
+    pub special: usize,
+    /// The bootstrap.
+    pub bootstrap: Bootstrap,
+}
+
+/// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first.
+pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
+    let sizes = PrimeSizes::of(opts, true, true);
+    let wish = BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+    let Some(bootstrap) = facts.bootstrap(&wish) else { return vec![] };
+    let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
+    let fits = |chain: usize| {
+        let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
+        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS)
+            .then(|| raised_special_primes(chain, most as usize))
+    };
+    let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
+    (REFRESH_BASE + bootstrap.levels..=64)
+        .filter_map(|chain| {
+            let special = fits(chain)?;
+            let mut bootstrap = bootstrap.clone();
+            bootstrap.gadget = [chain, special];
+            bootstrap.low_gadget = [bootstrap.base, special_primes(bootstrap.base, special)];
+            // Keys may take half of the memory.
+            let keys: usize = bootstrap.keys().iter().map(|(_, gadget)| key_bytes(*gadget, log_n)).sum();
+            (keys <= budget / 2).then_some(RingChoice { log_n, chain, special, bootstrap })
+        })
+        .collect()
+}
+
+/// The cheapest placement over all chains of the given rings.
+pub fn place(n: impl Fn(usize) -> Network, log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Option<Placement> {
+    let one = |log_n: &usize| {
+        let network = n(*log_n);
+        rings(*log_n, opts, facts).into_iter().filter_map(|ring| best(&network, &ring, cost)).collect::<Vec<_>>()
+    };
+    log_ns.iter().flat_map(one).min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+}

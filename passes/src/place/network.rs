@@ -1,0 +1,92 @@
+//! What a placement sees of a network: ops, data flow, and how many ciphertexts each value has.
+
+use crate::cost::LinearShape;
+use crate::error::PassError;
+use crate::tensor::linear_form::Kernel;
+use chiffre_ir::tensor::{TensorGraph, TensorOp};
+
+/// An op of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SiteOp {
+    /// An input.
+    Input,
+    /// A linear map: its shape with no limbs yet, and how often it runs.
+    Linear(LinearShape, f64),
+    /// A product or square.
+    Product,
+    /// An activation: coefficients of its series behind a bootstrap, and without one.
+    Activation {
+        /// Behind a bootstrap.
+        refreshed: usize,
+        /// Without.
+        levelled: usize,
+    },
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// ONNX node.
+    pub source: String,
+    /// What computes it.
+    pub op: SiteOp,
+    /// Values read, all defined before.
+    pub args: Vec<usize>,
+    /// Ciphertexts of the whole batch.
+    pub cts: f64,
+}
+
+/// A network for one ring and batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Values in order.
+    pub sites: Vec<Site>,
+    /// Results.
+    pub outputs: Vec<usize>,
+}
+
+/// Ciphertexts of one unit and number of units of a value of a shape: one channel per ciphertext, two images per slot.
+fn units([_, h, w]: [usize; 3], log_n: usize, batch: usize) -> f64 {
+    let pixels = h.next_power_of_two() * w.next_power_of_two();
+    let per_unit = ((2usize << (log_n - 1)) / pixels).max(1);
+    batch.div_ceil(per_unit) as f64
+}
+
+impl Network {
+    /// From a composed tensor graph (`compose-linear`), with series of so many coefficients for its activations and polynomials.
+    ///
+    /// # Errors
+    /// A constant without data.
+    pub fn new(g: &TensorGraph, log_n: usize, batch: usize, refreshed: usize, levelled: usize) -> Result<Network, PassError> {
+        let mut sites = vec![];
+        for n in &g.nodes {
+            let shape = n.ty.chw();
+            let units_here = units(shape, log_n, batch);
+            let op = match &n.op {
+                TensorOp::LinearMap { kernels, strides, origins, .. } => {
+                    let mut s =
+                        LinearShape { inputs: 0, rotated: 0, rows: 0, cells: 0, weight_words: 1, outputs: shape[0], limbs: 0, drop: 0, alpha: 0 };
+                    for (j, a) in n.args.iter().enumerate() {
+                        let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("place-bootstraps", &n.source, e.to_string()))?;
+                        let from = g.ty(*a).chw();
+                        let k = Kernel::dense(w, from, shape, strides[j], origins[j], [1, 1]);
+                        // Units of the operand that one unit of the result merges.
+                        let merged = (units(from, log_n, batch) / units_here).round().max(1.0) as usize;
+                        let turned = k.taps.keys().filter(|t| **t != (0, 0)).count();
+                        s.inputs += from[0] * merged;
+                        s.rotated += if turned > 0 || merged > 1 { from[0] * merged } else { 0 };
+                        s.rows += from[0] * merged * if merged > 1 { k.taps.len() } else { turned };
+                        s.cells += k.nonzeros() * merged;
+                    }
+                    SiteOp::Linear(s, units_here)
+                }
+                TensorOp::Activation { .. } | TensorOp::Poly { .. } | TensorOp::Chebyshev { .. } => SiteOp::Activation { refreshed, levelled },
+                TensorOp::Input {} => SiteOp::Input,
+                _ => SiteOp::Product,
+            };
+            let args = n.args.iter().map(|a| a.index()).collect();
+            sites.push(Site { source: n.source.clone(), op, args, cts: shape[0] as f64 * units_here });
+        }
+        Ok(Network { sites, outputs: g.outputs.iter().map(|o| o.index()).collect() })
+    }
+}
