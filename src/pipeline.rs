@@ -5,7 +5,7 @@ use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
 use chiffre_frontend::Model;
-use chiffre_ir::program::{Program, ProgramHeader};
+use chiffre_ir::program::{Program, ProgramHeader, ProgramOp};
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
@@ -153,6 +153,12 @@ fn series_shape(w: &Work) -> SeriesShape {
         }
         _ => SeriesShape { cts: 0, limbs: 1, coefficients: 1, alpha: 1, complex: false, bootstrap: None },
     }
+}
+
+/// Ciphertexts that are bootstrapped in a run on `images` images.
+pub fn bootstraps(p: &Program, images: usize) -> usize {
+    let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. }));
+    refreshed.map(|n| n.ty.layout.unit_cts() * n.ty.layout.units_for(images)).sum()
 }
 
 /// Predicted memory of a run on `images` images.

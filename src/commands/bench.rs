@@ -134,7 +134,7 @@ pub(super) fn encrypted_run(
         log_qp: p.log_qp(),
         levels: p.header.q.len() - 1,
         security_bits: session.context.params().security_bits(),
-        bootstraps: 0,
+        bootstraps: sizes.iter().map(|&n| pipeline::bootstraps(p, n)).sum(),
         rotation_keys: rotations,
         eval_key_bytes: seeded_bytes as u64,
         compile_s,

@@ -118,10 +118,21 @@ fn work(p: &Program) -> WorkPerImage {
         match work_of(p, n) {
             Some(Work::Linear { table, .. }) => rotations += f.units * table_shape(&table).rows,
             Some(Work::Product { cts, complex, .. }) => switches += f.units * cts * if complex { 2 } else { 1 },
-            None => {}
+            Some(Work::Series { .. }) | None => {}
         }
     }
     WorkPerImage { rotations: rotations as f64 * per, switches: switches as f64 * per, transforms: total.ntt * per, macs: total.mac * per }
+}
+
+/// What a program says of its bootstraps.
+fn bootstraps(p: &Program) -> String {
+    let Some(b) = &p.header.bootstrap else { return "no bootstraps".into() };
+    let count = crate::pipeline::bootstraps(p, p.header.batch);
+    format!(
+        "{count} bootstraps ({:.2} per image), at most 2^{:.0} that one of them fails",
+        count as f64 / p.header.batch as f64,
+        b.log2_failure + (count.max(1) as f64).log2()
+    )
 }
 
 /// The summary of a program: sixteen lines.
@@ -142,7 +153,7 @@ pub fn summary(p: &Program) -> String {
         format!("ring         N = 2^{}, {} slots", h.log_n, 1usize << (h.log_n - 1)),
         format!("chain        {} primes, log2 Q = {log_q:.0}, {} special primes", h.q.len(), h.p.len()),
         format!("security     {security}"),
-        format!("depth        {} levels, no bootstraps", h.q.len() - 1),
+        format!("depth        {} levels, {}", h.q.len() - 1, bootstraps(p)),
         format!("batch        {} images; {} steps, units of {} images, {} at a time", h.batch, p.steps(h.batch).len(), f.units, h.tile),
         format!("input        {}", f.layout),
         format!("output       {}", last.map(|t| t.layout.to_string()).unwrap_or_default()),
@@ -179,7 +190,9 @@ fn summary_json(p: &Program, digest: &str) -> Value {
     let w = work(p);
     json!({
         "name": p.name, "digest": digest, "model": h.model, "log_n": h.log_n, "q": h.q, "p": h.p, "log_qp": p.log_qp(), "insecure": h.insecure,
-        "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": 0,
+        "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": crate::pipeline::bootstraps(p, h.batch),
+        "bootstrap": h.bootstrap.as_ref().map(|b| json!({"log2_failure": b.log2_failure, "bound": b.bound, "degree": b.degree, "doublings": b.doublings,
+            "ephemeral_weight": b.weight, "noise_radians": b.noise, "base_limbs": b.base, "levels": b.levels})),
         "batch": h.batch, "tile": h.tile, "unit_batches": f.unit_batches, "steps": p.steps(h.batch).len(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
         "keys": f.switching, "rotation_keys": f.rotations, "eval_key_bytes": p.key_bytes() / 2, "memory": m,
         "per_image": {"rotations": w.rotations, "product_key_switches": w.switches, "transforms": w.transforms, "multiply_accumulates": w.macs},

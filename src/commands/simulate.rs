@@ -20,6 +20,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let mut noise = Noise {
         ring_degree: session.context.ring().n,
         log2_prime: Box::new(move |i| q.get(i as usize).copied().unwrap_or(0.0)),
+        refresh_std: session.program().header.bootstrap.as_ref().map_or(0.0, |b| b.noise),
         seed: args.seed,
     };
     let noisy = interp(&g, &images.pixels, images.n, Some(&mut noise)).map_err(Error::input)?.swap_remove(0);

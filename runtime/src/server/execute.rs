@@ -76,6 +76,7 @@ impl Machine<'_> {
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
                 apply_linear_many_consuming(ring, isa, units, &op, self.keys)
             }
+            ProgramOp::Chebyshev { .. } | ProgramOp::Refresh { .. } => Err(BundleError::Table("series are not executed yet".into())),
             ProgramOp::Square { gadget: g } => step
                 .units
                 .clone()
