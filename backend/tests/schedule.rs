@@ -16,7 +16,16 @@ use common::{Facts, Rng, chain, options, residual_net, with_series};
 use std::path::Path;
 
 fn header(p: &Params, batch: usize) -> ProgramHeader {
-    ProgramHeader { log_n: p.log_n, q: p.q.clone(), p: p.p.clone(), insecure: p.insecure, batch, tile: batch, bootstrap: p.bootstrap.clone(), ..ProgramHeader::default() }
+    ProgramHeader {
+        log_n: p.log_n,
+        q: p.q.clone(),
+        p: p.p.clone(),
+        insecure: p.insecure,
+        batch,
+        tile: batch,
+        bootstrap: p.bootstrap.clone(),
+        ..ProgramHeader::default()
+    }
 }
 
 /// The HE graph and the verified program of a network, or the error of a pass.

@@ -35,7 +35,8 @@ fn show(n: &Network, p: &Placement) -> String {
         Choice::Levelled => "l".into(),
         Choice::Plain => String::new(),
     };
-    let list: Vec<String> = n.sites.iter().zip(&p.choices).filter(|(s, _)| matches!(s.op, SiteOp::Activation { .. })).map(|(_, c)| kind(c)).collect();
+    let list: Vec<String> =
+        n.sites.iter().zip(&p.choices).filter(|(s, _)| matches!(s.op, SiteOp::Activation { .. })).map(|(_, c)| kind(c)).collect();
     format!("2^{}, {} primes, {} special, {} bootstraps: {}", p.ring.log_n, p.ring.chain, p.ring.special, p.bootstraps, list.join(" "))
 }
 

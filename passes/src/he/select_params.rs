@@ -50,8 +50,7 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     let needed = log_q + special_bits;
     let insecure = room < needed;
     if insecure && !opts.allow_insecure {
-        let m =
-            format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
+        let m = format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
         return Err(PassError::capacity(PASS, "", m));
     }
     let most = if insecure { usize::MAX } else { ((room - log_q) / special_bits) as usize };
@@ -105,7 +104,13 @@ fn find_bootstrap(
         return Ok(None);
     }
     let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits };
-    let none = || PassError::capacity(PASS, "", format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure));
+    let none = || {
+        PassError::capacity(
+            PASS,
+            "",
+            format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure),
+        )
+    };
     facts.bootstrap(&wish).ok_or_else(none).map(Some)
 }
 

@@ -54,7 +54,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         };
         let mut bootstrap = None;
         if refreshes {
-            let wish = BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+            let wish =
+                BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
             let Some(b) = facts.bootstrap(&wish) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;

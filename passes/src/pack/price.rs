@@ -7,8 +7,8 @@ use crate::error::PassError;
 use crate::he::select_params::{key_ranges, special_primes};
 use crate::options::CompileOptions;
 use crate::tensor::linear_form::Kernel;
-use chiffre_ir::layout::Layout;
 use chiffre_ir::he::series_depth;
+use chiffre_ir::layout::Layout;
 use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
@@ -127,7 +127,7 @@ impl<'a> Pricer<'a> {
                     }
                     Op::Linear(LinearShape { limbs, drop: limbs - level[v].min(limbs), alpha, ..t.shape })
                 }
-                TensorOp::Chebyshev { coeffs, sine } => {
+                TensorOp::Chebyshev { coeffs, sine, .. } => {
                     let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
                     let (cts, complex) = (layouts[v].unit_cts(), layouts[v].complex.is_some());
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };

@@ -42,8 +42,7 @@ pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) ->
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
-        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS)
-            .then(|| raised_special_primes(chain, most as usize))
+        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS).then(|| raised_special_primes(chain, most as usize))
     };
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     (REFRESH_BASE + bootstrap.levels..=64)
@@ -60,7 +59,13 @@ pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) ->
 }
 
 /// The cheapest placement over all chains of the given rings.
-pub fn place(n: impl Fn(usize) -> Network, log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Option<Placement> {
+pub fn place(
+    n: impl Fn(usize) -> Network,
+    log_ns: &[usize],
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+    cost: &CostModel,
+) -> Option<Placement> {
     let one = |log_n: &usize| {
         let network = n(*log_n);
         rings(*log_n, opts, facts).into_iter().filter_map(|ring| best(&network, &ring, cost)).collect::<Vec<_>>()

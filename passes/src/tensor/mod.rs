@@ -19,7 +19,7 @@ pub fn level_steps(g: &TensorGraph) -> Vec<Step> {
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
         TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
         TensorOp::LinearMap { .. } => Step::Linear,
-        TensorOp::Chebyshev { coeffs, sine: true } => Step::Refresh(depth(coeffs)),
+        TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,

@@ -3,8 +3,8 @@
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
 use chiffre_ir::program::Bootstrap;
+use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
@@ -97,7 +97,7 @@ pub fn with_series(mut g: TensorGraph, seed: u64, degree: usize, refresh: impl F
             let rows = g.nodes[v].ty.chw()[0];
             let c = rng.array(&[rows, degree + 1], 0.4);
             let coeffs = g.consts.add("series", c);
-            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source) };
+            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source), certificate: None };
         }
     }
     g
