@@ -1,15 +1,22 @@
 //! What the caller asks of a compilation, and what this crate must be told about parameters.
 
+use chiffre_ir::program::{Bootstrap, KeyUse};
+
 /// Facts about CKKS parameters, given by the crate that owns them, so that passes need no cryptography.
 pub trait ParameterFacts: Sync {
     /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
     fn max_log_qp(&self, log_n: usize) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// A bootstrap that fulfils a wish, with key shapes still open (`[0, 0]`); `None` if there is none for this ring.
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<chiffre_ir::program::Bootstrap> {
+    /// A bootstrap that fulfils a wish, with key shapes (`[0, 0]`) and keys still open; `None` if there is none for this ring.
+    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
         let _ = wish;
         None
+    }
+    /// The keys of a bootstrap whose key shapes are chosen.
+    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
+        let _ = b;
+        vec![]
     }
 }
 

@@ -70,7 +70,7 @@ impl Session {
             KeyUse::Relin => KeyTarget::Relinearization,
             KeyUse::Conjugate => Galois::conjugation(log_n).into(),
             KeyUse::ToSparse => KeyTarget::DenseToSparse,
-            KeyUse::FromSparse => KeyTarget::SparseToDense,
+            KeyUse::FromSparse(_) => KeyTarget::SparseToDense,
             KeyUse::Rotate(r) => Galois::rotation(r as isize, log_n).into(),
         };
         self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target(u), Gadget { limbs, alpha })).collect()

@@ -5,7 +5,7 @@ use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp, HeType, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
-use chiffre_ir::program::{Bootstrap, Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::program::{Bootstrap, KeyUse, Prog, ProgramHeader, ProgramOp};
 use chiffre_ir::tensor::{ActivationKind, Certificate, Tensor, TensorOp, TensorType};
 
 /// A generator of test data from a seed.
@@ -63,12 +63,15 @@ impl Rng {
             degree: self.below(30),
             doublings: self.below(6),
             weight: self.below(64),
-            s2c: self.list(3, |r| r.below(9)),
-            c2s: self.list(5, |r| r.below(9)),
+            s2c: self.list(3, |r| [r.below(9), r.below(9)]),
+            c2s: self.list(5, |r| [r.below(9), r.below(9)]),
             low_gadget: [self.below(9), self.below(9)],
             gadget: [self.below(30), self.below(9)],
-            s2c_rotations: self.list(5, |r| r.below(1 << 15)),
-            c2s_rotations: self.list(5, |r| r.below(1 << 15)),
+            keys: self.list(5, |r| {
+                let offset = r.below(1 << 15);
+                let uses = [KeyUse::Relin, KeyUse::Conjugate, KeyUse::Rotate(offset), KeyUse::ToSparse, KeyUse::FromSparse(offset)];
+                (uses[r.below(5)], [r.below(30), r.below(9)])
+            }),
             log2_failure: -(self.below(1000) as f64) / 8.0,
             noise: self.below(1000) as f64 / 4096.0,
         }

@@ -7,7 +7,7 @@ use super::packing::Packing;
 use super::price::{Price, Pricer, Ring};
 use crate::cost::CostModel;
 use crate::error::PassError;
-use crate::he::select_params::{raised_special_primes, special_primes};
+use crate::he::select_params::shape_keys;
 use crate::levels::Step;
 use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::tensor::{level_steps, levels};
@@ -78,8 +78,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
         if let Some(b) = &mut bootstrap {
-            b.low_gadget = [b.base, special_primes(b.base, most)];
-            b.gadget = [primes, raised_special_primes(primes, most)];
+            shape_keys(b, primes, most, facts);
         }
         let ring = Ring { limbs: &limbs, most, bootstrap };
         deepest = primes;

@@ -16,7 +16,7 @@ pub use network::{Network, Site, SiteOp};
 pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view};
 
 use crate::cost::CostModel;
-use crate::he::select_params::{raised_special_primes, special_primes};
+use crate::he::select_params::shape_keys;
 use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS};
 use chiffre_ir::program::{Bootstrap, key_bytes};
@@ -42,17 +42,17 @@ pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) ->
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
-        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS).then(|| raised_special_primes(chain, most as usize))
+        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS).then_some(most as usize)
     };
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     (REFRESH_BASE + bootstrap.levels..=64)
         .filter_map(|chain| {
-            let special = fits(chain)?;
+            let most = fits(chain)?;
             let mut bootstrap = bootstrap.clone();
-            bootstrap.gadget = [chain, special];
-            bootstrap.low_gadget = [bootstrap.base, special_primes(bootstrap.base, special)];
+            shape_keys(&mut bootstrap, chain, most, facts);
+            let special = bootstrap.gadget[1];
             // Keys may take half of the memory.
-            let keys: usize = bootstrap.keys().iter().map(|(_, gadget)| key_bytes(*gadget, log_n)).sum();
+            let keys: usize = bootstrap.keys.iter().map(|(of, gadget)| key_bytes(*of, *gadget, log_n)).sum();
             (keys <= budget / 2).then_some(RingChoice { log_n, chain, special, bootstrap })
         })
         .collect()
