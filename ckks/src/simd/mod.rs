@@ -15,6 +15,7 @@
 mod columns;
 mod convert;
 mod elementwise;
+mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod lanes;
@@ -32,6 +33,7 @@ pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
+pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
 pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
