@@ -10,7 +10,7 @@ use std::borrow::Cow;
 const SPAN: usize = 1024;
 
 /// Checks that keys of shape `gadget` switch polynomials with `limbs` Q limbs.
-pub(super) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<(), BundleError> {
+pub(crate) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<(), BundleError> {
     let specials = ring.p_count();
     if (1..=gadget.limbs).contains(&limbs) && gadget.limbs <= ring.q_count && (1..=specials).contains(&gadget.alpha) {
         Ok(())
