@@ -3,6 +3,7 @@
 mod checkpoint;
 mod execute;
 mod prepare;
+mod series;
 
 pub use checkpoint::{Checkpoints, open_journal};
 

@@ -1,0 +1,69 @@
+//! Chebyshev series of activations, with or without a bootstrap before them.
+
+use super::Bundle;
+use super::execute::Machine;
+use crate::RuntimeError;
+use chiffre_ckks::bundle::Input;
+use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
+use chiffre_ckks::ring::Gadget;
+use chiffre_ir::consts::ConstId;
+use chiffre_ir::graph::Node;
+use chiffre_ir::he::HeType;
+use chiffre_ir::layout::Layout;
+use chiffre_ir::packed::interp::series_rows;
+use chiffre_ir::program::Prog;
+
+/// The rows of a series: one, or one for each channel; and the row of each ciphertext of a unit.
+pub(super) struct Rows {
+    rows: Vec<Vec<f64>>,
+    of_ct: Vec<usize>,
+}
+
+impl Rows {
+    fn load(m: &Machine, coeffs: ConstId, layout: &Layout) -> Result<Rows, String> {
+        let array = m.session.program().consts.array(coeffs).map_err(|e| e.to_string())?;
+        let rows: Vec<Vec<f64>> = series_rows(array).collect();
+        let last = rows.len().checked_sub(1).ok_or("a series without coefficients")?;
+        Ok(Rows { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows })
+    }
+    fn degree(&self) -> usize {
+        self.rows[0].len().saturating_sub(1)
+    }
+    /// The rows of so many units' ciphertexts, one after the other.
+    fn of_units(&self, units: usize) -> Vec<&[f64]> {
+        let one = self.of_ct.iter().map(|&c| self.rows[c].as_slice());
+        std::iter::repeat_n(one, units).flatten().collect()
+    }
+}
+
+/// Series without a bootstrap, of the ciphertexts of some units.
+pub(super) fn levelled(
+    m: &Machine,
+    n: &Node<Prog>,
+    coeffs: ConstId,
+    gadget: Gadget,
+    from: &HeType,
+    units: Vec<Vec<Input<'_>>>,
+) -> Result<Vec<Bundle>, RuntimeError> {
+    let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+    let rows = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
+    let plan = Plan::new(rows.degree(), Parity::Full, Basis::Chebyshev).map_err(|e| fail(e.to_string()))?;
+    let coefficients = rows.of_units(units.len());
+    let op = PolynomialOp {
+        plan: &plan,
+        coefficients: &coefficients,
+        limbs: from.limbs,
+        input_scale: &m.session.scale(&from.scale),
+        output_scale: &m.session.scale(&n.ty.scale),
+        gadget,
+    };
+    let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
+    let inputs = units.into_iter().flatten().collect();
+    let out = evaluate(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
+    Ok(by_units(out, rows.of_ct.len()))
+}
+
+fn by_units(cts: Bundle, per_unit: usize) -> Vec<Bundle> {
+    let mut cts = cts.into_iter();
+    std::iter::from_fn(|| Some(cts.by_ref().take(per_unit).collect::<Bundle>()).filter(|b| !b.is_empty())).collect()
+}
