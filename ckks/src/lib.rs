@@ -13,6 +13,7 @@ pub mod keyswitch_reference;
 pub mod noise;
 pub mod params;
 pub mod plaintext;
+pub mod polynomial;
 pub mod ring;
 pub mod sample;
 pub mod scale;

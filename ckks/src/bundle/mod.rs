@@ -17,6 +17,7 @@ mod keys;
 mod linear;
 mod panels;
 mod product;
+mod sums;
 mod switch;
 mod table;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use product::{
     PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
     square_relin_consuming,
 };
+pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
 pub(crate) use switch::{check_gadget, mod_up_all, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};
 pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
@@ -86,6 +88,13 @@ impl Input<'_> {
     pub(crate) fn free_row(&mut self, row: usize) {
         if let Self::Owned(pair) = self {
             pair.iter_mut().for_each(|p| p.free_row(row));
+        }
+    }
+
+    /// Frees the rows from `rows` on if they are owned.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        if let Self::Owned(pair) = self {
+            pair.iter_mut().for_each(|p| p.truncate(rows));
         }
     }
 
