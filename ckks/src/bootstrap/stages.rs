@@ -21,7 +21,7 @@ pub struct Transforms {
     low: Vec<EncodedFactor>,
     /// Of all factors of SlotsToCoeffs but the first, which depends on the input scale.
     low_diagonals: Vec<Diagonals>,
-    first: Mutex<Vec<(Scale, Arc<Diagonals>)>>,
+    first: Mutex<Vec<(f64, Arc<Diagonals>)>>,
     high: Vec<(EncodedFactor, Diagonals)>,
     output_scale: Scale,
 }
@@ -115,23 +115,23 @@ impl Transforms {
     }
 
     /// The first factor for an input scale.
-    fn first(&self, ring: &Ring, isa: Isa, input_scale: &Scale) -> Arc<Diagonals> {
+    fn first(&self, ring: &Ring, isa: Isa, input_scale: f64) -> Arc<Diagonals> {
         let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, diagonals)) = kept.iter().find(|(scale, _)| scale == input_scale) {
+        if let Some((_, diagonals)) = kept.iter().find(|(scale, _)| *scale == input_scale) {
             return diagonals.clone();
         }
         let plan = self.low[0].plan();
-        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale.to_f64());
+        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
         let others: f64 = (1..self.low.len()).map(|i| self.low_weight(ring, i)).product();
         let diagonals = Arc::new(self.low[0].residues(ring, isa, total / others, plan.limbs + plan.gadget.alpha));
         if kept.len() == KEPT_SCALES {
             kept.remove(0);
         }
-        kept.push((input_scale.clone(), diagonals.clone()));
+        kept.push((input_scale, diagonals.clone()));
         diagonals
     }
 
-    /// SlotsToCoeffs: slots `z` at `input_scale` become coefficients `q0 z / (2 pi)` modulo `q0`, real parts in the first
+    /// SlotsToCoeffs: slots `z`, of which the integers `input_scale z` are encrypted, become coefficients `q0 z / (2 pi)` modulo `q0`, real parts in the first
     /// half and imaginary parts in the second, each in bit-reversed order.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Transforms {
         ring: &Ring,
         isa: Isa,
         inputs: Vec<Input<'_>>,
-        input_scale: &Scale,
+        input_scale: f64,
         keys: &dyn KeyProvider,
     ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
         let first = self.first(ring, isa, input_scale);

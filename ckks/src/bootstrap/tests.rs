@@ -7,6 +7,7 @@ use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use crate::context::Context;
 use crate::keys::KeyTarget;
 use crate::params::{CkksParams, CkksParamsLiteral};
+use crate::polynomial::{Basis, Parity, Plan};
 use crate::ring::{Gadget, Galois, RnsPoly};
 use crate::sample::Csprng;
 use crate::scale::Scale;
@@ -163,7 +164,7 @@ fn slots_become_coefficients_and_come_back_raised() {
     for isa in Isa::available() {
         let transforms = lab.transforms(isa, range);
         let inputs = messages.iter().map(|m| Input::Owned(lab.encrypt(m, &scale, 3))).collect();
-        let low = transforms.slots_to_coeffs(ring, isa, inputs, &scale, &lab.keys).expect("to coefficients");
+        let low = transforms.slots_to_coeffs(ring, isa, inputs, scale.to_f64(), &lab.keys).expect("to coefficients");
         let raised = transforms.raise(ring, isa, low.clone(), &lab.keys).expect("raise");
         if let Some(first) = &first {
             assert!(*first == (low, raised), "{isa:?} differs");
@@ -191,4 +192,58 @@ fn slots_become_coefficients_and_come_back_raised() {
         }
         first = Some((low, raised));
     }
+}
+
+/// Degree-7 coefficients, different for each channel.
+fn activation(channel: usize) -> Vec<f64> {
+    (0..8).map(|k| 0.6 * ((k * k + 3 * channel + 1) as f64).sin() / (1.0 + k as f64)).collect()
+}
+
+/// Root mean square and largest magnitude of the differences, of real and imaginary parts.
+fn errors(got: &[Complex64], want: &[Complex64]) -> (f64, f64) {
+    let differences: Vec<f64> = got.iter().zip(want).flat_map(|(a, b)| [a.re - b.re, a.im - b.im]).collect();
+    let square: f64 = differences.iter().map(|d| d * d).sum();
+    ((square / differences.len() as f64).sqrt(), differences.iter().fold(0.0, |a, d| a.max(d.abs())))
+}
+
+#[test]
+fn refreshes_apply_the_activation_to_the_sine_of_each_half() {
+    let lab = Lab::new(toy_spec(11), 36);
+    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec").with_group(2);
+    let (input_scale, output_scale) = (Scale::pow2(54), Scale::pow2(32));
+    let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
+    let messages: Vec<Vec<Complex64>> = (0..5).map(|i| slots(&lab.context, 20 + i, 1.25)).collect();
+    let inputs: Vec<[RnsPoly; 2]> = messages.iter().map(|m| lab.encrypt(m, &input_scale, 3)).collect();
+    let coefficients: Vec<Vec<f64>> = (0..5).map(activation).collect();
+    let rows: Vec<&[f64]> = coefficients.iter().map(|c| &c[..]).collect();
+    let given = || inputs.iter().map(|ct| Input::Borrowed(ct.into())).collect::<Vec<_>>();
+    let op = RefreshOp {
+        input_scale: &input_scale,
+        radians: 1.0,
+        activation: Some(Activation { plan: &plan, coefficients: &rows }),
+        output_scale: &output_scale,
+    };
+    let got = bootstrapper.refresh(ring, isa, given(), &op, &lab.keys).expect("refresh");
+    let part = |c: &[f64], v: f64| crate::polynomial::evaluate_clear(Basis::Chebyshev, c, v.sin());
+    for ((got, message), c) in got.iter().zip(&messages).zip(&coefficients) {
+        assert_eq!(Some(got[0].rows()), lab.spec.limbs_out(7));
+        let want: Vec<Complex64> = message.iter().map(|z| Complex64::new(part(c, z.re), part(c, z.im))).collect();
+        let (std, worst) = errors(&lab.decrypt(got, &output_scale), &want);
+        assert!(std < 2f64.powi(-13) && worst < 2f64.powi(-9), "std 2^{:.1}, worst 2^{:.1}", std.log2(), worst.log2());
+    }
+    // A group of another size, and given away: the same bits.
+    let again = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec").with_group(8);
+    let owned = inputs.iter().map(|ct| Input::Owned(ct.clone())).collect();
+    assert!(again.refresh(ring, isa, owned, &op, &lab.keys).expect("refresh") == got);
+
+    let error = bootstrapper.refresh(ring, isa, given()[..0].iter().map(|_| unreachable!()).collect(), &op, &lab.keys);
+    assert!(matches!(error, Err(BootstrapError::Rows { rows: 5, ciphertexts: 0 })));
+    let error = bootstrapper.refresh(ring, isa, given(), &op, &PreparedKeys::new());
+    assert!(matches!(error, Err(BootstrapError::Bundle(BundleError::MissingKey { .. }))));
+    let short = inputs.iter().map(|[b, a]| Input::Owned([b.truncated(2), a.truncated(2)])).collect();
+    let error = bootstrapper.refresh(ring, isa, short, &op, &lab.keys);
+    assert!(matches!(error, Err(BootstrapError::Bundle(BundleError::InputShape { .. }))));
+    let fewer = BootstrapSpec { limbs: 40, ..lab.spec.clone() };
+    assert!(matches!(Bootstrapper::new(ring, isa, lab.context.encoder(), &fewer), Err(BootstrapError::Spec(_))));
 }

@@ -4,6 +4,7 @@ use super::PolynomialError;
 use super::plan::{Basis, Parity, Part, Plan};
 use super::scales::{MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Scales, fit, integers};
 use crate::bundle::{self, BundleError, CtRef, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
+use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
@@ -177,7 +178,7 @@ impl<'a> Prepared<'a> {
         }
         let key = if plan.relinearisations() > 0 {
             bundle::check_gadget(ring, op.gadget, limbs)?;
-            Some(keys.require(crate::keys::KeyTarget::Relinearization, op.gadget)?)
+            Some(keys.require(KeyTarget::Relinearization, op.gadget)?)
         } else {
             None
         };

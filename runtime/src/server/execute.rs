@@ -1,7 +1,8 @@
 //! Execution of one step: an instruction on some of its units.
 
 use super::prepare::Linear;
-use super::{Bundle, Values, series};
+use super::series::{self, Bootstrappers};
+use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{
     BundleError, CtRef, Input, LinearOp, PreparedKeys, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
@@ -19,6 +20,8 @@ pub(super) struct Machine<'a> {
     pub session: &'a Session,
     pub isa: Isa,
     pub keys: &'a PreparedKeys,
+    /// Bootstraps, where the program has them.
+    pub bootstrappers: Bootstrappers,
     /// By instruction.
     pub linears: Vec<Option<Linear>>,
     /// `[unit][ciphertext]`.

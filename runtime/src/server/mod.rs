@@ -62,7 +62,8 @@ pub fn run(
     }
     let p = s.program();
     let (isa, linears) = (Isa::detect(), prepare::linears(s)?);
-    let machine = execute::Machine { session: s, isa, keys, linears, input: &batch.cts, images: batch.images };
+    let bootstrappers = series::Bootstrappers::new(s, isa)?;
+    let machine = execute::Machine { session: s, isa, keys, bootstrappers, linears, input: &batch.cts, images: batch.images };
     let steps = p.steps(batch.images);
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
     for (i, step) in steps.iter().enumerate() {
