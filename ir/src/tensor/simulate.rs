@@ -73,8 +73,7 @@ pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<Refresh
     let parts = fold(g, images, n, new, |seen: &mut Seen, image, v, x| {
         for &(k, limit, sine) in &readers[v.index()] {
             let largest = x.iter().fold(0.0, |m: f64, x| m.max(x.abs())) / limit;
-            // Written so that a value that is not a number is outside.
-            if !(largest <= 1.0) || x.iter().any(|x| x.is_nan()) {
+            if largest > 1.0 || x.iter().any(|x| x.is_nan()) {
                 seen.excess[k].0 += 1;
                 if seen.outside.last() != Some(&image) {
                     seen.outside.push(image);
@@ -149,10 +148,7 @@ mod tests {
         assert_eq!(s.outside, [1, 2]);
         assert_eq!(s.excess[0], Excess { source: "act".into(), images: 2, largest: 4.0 / 1.25 });
         assert_eq!(s.excess[1].images, 0);
-        assert_eq!(
-            s.report(3),
-            ["2 of 3 images leave the range of an activation", "node \"act\": 2 images, up to 3.20 times the range"]
-        );
+        assert_eq!(s.report(3), ["2 of 3 images leave the range of an activation", "node \"act\": 2 images, up to 3.20 times the range"]);
         assert!(simulate(&g, &x[..2], 1, None).unwrap().report(1).is_empty());
     }
 
