@@ -73,8 +73,7 @@ pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<Refresh
     let parts = fold(g, images, n, new, |seen: &mut Seen, image, v, x| {
         for &(k, limit, sine) in &readers[v.index()] {
             let largest = x.iter().fold(0.0, |m: f64, x| m.max(x.abs())) / limit;
-            // Written so that a value that is not a number is outside.
-            if !(largest <= 1.0) || x.iter().any(|x| x.is_nan()) {
+            if largest > 1.0 || x.iter().any(|x| x.is_nan()) {
                 seen.excess[k].0 += 1;
                 if seen.outside.last() != Some(&image) {
                     seen.outside.push(image);

@@ -1,10 +1,13 @@
 //! Passes on the tensor IR.
 
+pub mod approximate_activations;
+pub mod calibrate_activations;
 pub mod compose_linear;
 pub mod fold_affine;
 pub mod fold_scales;
 pub mod linear_form;
 pub mod recognise_activation;
+pub mod remove_dead_channels;
 
 use crate::levels::{Step, limbs, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
