@@ -12,6 +12,7 @@ use chiffre_ir::he::HeGraph;
 use chiffre_ir::packed::PackedGraph;
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::{he, packed, tensor, text};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,12 @@ use std::time::{Duration, Instant};
 /// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
 /// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
 /// * `remove-dead-channels` where every residual sum is one linear map, and before anything is measured or fitted for dead channels;
+/// * `place-bootstraps` on the composed graph, where every linear map is one op: its plans name nodes;
 /// * `calibrate-activations` right before `approximate-activations`: its figures belong to that very graph;
 /// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
 /// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
 /// * `select-params` last: it needs every key's limbs; `schedule` belongs to the backend and ends every pipeline.
-pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
 /// A network on its way through the pipeline.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +35,8 @@ pub struct State {
     pub tensor: Option<TensorGraph>,
     /// What the activations of `tensor` read on the calibration images, once measured.
     pub statistics: Option<Arc<Statistics>>,
-    /// Plans of single activations, by ONNX node, from passes before `approximate-activations`.
-    pub plans: Plans,
+    /// Plans of single activations, by ONNX node, for each degree that `approximate-activations` may choose.
+    pub plans: BTreeMap<usize, Plans>,
     /// Ring and layouts, once chosen.
     pub layouts: Option<Layouts>,
     /// Packed IR, once lowered.

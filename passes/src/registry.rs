@@ -83,6 +83,21 @@ pub const PASSES: &[PassInfo] = &[
         },
     },
     PassInfo {
+        name: "place-bootstraps",
+        level: "tensor",
+        summary: "which activations are computed behind a bootstrap: the shortest path over the limbs of live values, for each degree in question",
+        requires: "compose-linear",
+        establishes: "a plan for every activation of a network that is too deep for any ring; none is bootstrapped in other networks",
+        options: &[("log-n", "log2 of the ring degree, instead of choosing it")],
+        run: |mut s, cx| {
+            let degrees = cx.options.activations.degree.map_or(crate::activation::degree::DEGREES.to_vec(), |d| vec![d]);
+            let g = s.tensor("place-bootstraps")?;
+            let plans = |d: usize| Ok((d, crate::place::plans(g, d, cx.options, cx.facts, cx.cost)?));
+            s.plans = degrees.into_iter().map(plans).collect::<Result<_, PassError>>()?;
+            Ok(s)
+        },
+    },
+    PassInfo {
         name: "calibrate-activations",
         level: "tensor",
         summary: "a clear run on the calibration images: the range and density of what every activation reads",

@@ -124,7 +124,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
 }
 
 /// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most `room` bits.
-fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
+pub(crate) fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
     let bits = |chain: usize| sizes.chain(chain) + chain.div_ceil(MAX_DIGITS) as f64 * f64::from(sizes.special);
     (1..=256).take_while(|&c| bits(c) <= room).last().unwrap_or(0)
 }

@@ -18,8 +18,8 @@ pub enum SiteOp {
     Activation {
         /// Behind a bootstrap.
         refreshed: usize,
-        /// Without.
-        levelled: usize,
+        /// Without; `None` if it is always bootstrapped.
+        levelled: Option<usize>,
     },
 }
 
@@ -89,9 +89,9 @@ impl Network {
                     }
                     SiteOp::Linear(s, units_here)
                 }
-                TensorOp::Activation { .. } | TensorOp::Poly { .. } | TensorOp::Chebyshev { .. } => {
-                    SiteOp::Activation { refreshed, levelled }
-                }
+                TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } => SiteOp::Activation { refreshed, levelled: Some(levelled) },
+                // Squares and bootstraps do not share a chain: their primes differ in size.
+                TensorOp::Poly { .. } => SiteOp::Activation { refreshed, levelled: None },
                 TensorOp::Input {} => SiteOp::Input,
                 _ => SiteOp::Product,
             };

@@ -23,19 +23,17 @@ const PASS: &str = "approximate-activations";
 pub type Plans = BTreeMap<String, ActivationPlan>;
 
 /// Rewrites all activations, with the degree that the options give or that meets their target on the calibration images.
-/// `placed` are the plans of an earlier pass; the options' own plans win.
+/// `placed` are the plans of an earlier pass for each degree; the options' own plans win.
 ///
 /// # Errors
 /// A plan for a node that is no activation; activations without statistics; a target that no degree meets.
 pub fn approximate_activations(
     g: &TensorGraph,
     statistics: Option<&Statistics>,
-    placed: &Plans,
+    placed: &BTreeMap<usize, Plans>,
     o: &ActivationOptions,
 ) -> Result<TensorGraph, PassError> {
-    let mut plans = placed.clone();
-    plans.extend(o.plans.iter().map(|(k, v)| (k.clone(), *v)));
-    for (name, plan) in &plans {
+    for (name, plan) in placed.values().flatten().chain(&o.plans) {
         let bad = |m: String| Err(PassError::at(PASS, name, m));
         let f = g.nodes.iter().filter(|n| n.source == *name).map(|n| Function::of(&n.op, &g.consts));
         if !f.into_iter().any(|f| matches!(f, Ok(Some(_)))) {
@@ -47,9 +45,10 @@ pub fn approximate_activations(
     }
     let with = |degree: usize| {
         let default = ActivationPlan { refresh: o.refresh, degree };
-        substitute(g, statistics, &o.fit, |n, f| plan(f, plans.get(&n.source).copied(), default))
+        let named = |source: &String| o.plans.get(source).or_else(|| placed.get(&degree)?.get(source)).copied();
+        substitute(g, statistics, &o.fit, |n, f| plan(f, named(&n.source), default))
     };
-    let open = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. }) && !plans.contains_key(&n.source));
+    let open = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. }) && !o.plans.contains_key(&n.source));
     match (o.degree, statistics, &o.calibration) {
         (Some(degree), ..) => with(degree),
         (None, Some(s), Some(set)) if open => {
