@@ -134,13 +134,16 @@ impl Bootstrapper {
             let rows = out.len()..out.len() + group.len();
             let low = self.transforms.slots_to_coeffs(ring, isa, group, op.input_scale.to_f64() / op.radians, keys)?;
             let raised = self.transforms.raise(ring, isa, low, keys)?;
-            let [re, im] = self.reduce(ring, isa, raised, keys)?;
+            let [re, im] = self.sines(ring, isa, raised, keys)?;
             out.extend(self.finish(ring, isa, [re, im], op, rows, keys)?);
         }
     }
 
-    /// The sines of the real and of the imaginary parts (or of the former alone).
-    fn reduce(
+    /// The sines of the real and of the imaginary parts (or of the former alone) of raised values, at [`Self::sine_scale`].
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub fn sines(
         &self,
         ring: &Ring,
         isa: Isa,
@@ -171,8 +174,12 @@ impl Bootstrapper {
         Ok([re, im])
     }
 
-    /// The polynomial and the way back to complex slots; `rows` are the ciphertexts' rows of coefficients.
-    fn finish(
+    /// The polynomial and the way back to complex slots, from what [`Self::sines`] returns; `rows` are the ciphertexts' rows
+    /// of coefficients.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub fn finish(
         &self,
         ring: &Ring,
         isa: Isa,

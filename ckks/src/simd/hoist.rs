@@ -10,6 +10,7 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use crate::ring::{GaloisTable, Modulus};
+use std::ops::Range;
 
 /// Words of a limb that are processed at a time.
 pub const HOIST_TILE: usize = 32;
@@ -17,6 +18,8 @@ pub const HOIST_TILE: usize = 32;
 const VECTORS: usize = HOIST_TILE / 8;
 /// Ciphertexts whose inner products run together.
 const TOGETHER: usize = 4;
+/// Taps between a tile's inner products and the prefetch of its keys, which come from memory.
+const KEYS_AHEAD: usize = 4;
 /// Products that one reduction takes: seven stay below `2 q 2^52`.
 pub const MOST_DIGITS: usize = 6;
 
@@ -114,6 +117,8 @@ pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [
     assert!(start.is_multiple_of(HOIST_TILE) && len.is_multiple_of(HOIST_TILE) && start + len <= limb.n);
     assert!(scratch.len() >= HoistedLimb::scratch_words(limb.inputs.len(), limb.taps.len()));
     let wide = isa.is_wide();
+    let width = 2 * limb.inputs.len();
+    let places: Vec<[usize; 2]> = (0..VECTORS * width).map(|column| [column % width, 8 * (column / width)]).collect();
     for tile in (0..len).step_by(HOIST_TILE) {
         let mut first = 0;
         while first < limb.inputs.len() {
@@ -132,45 +137,76 @@ pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [
         let per_unit = (limb.weights.run / 8).clamp(1, VECTORS);
         for vector in (0..VECTORS).step_by(per_unit) {
             let unit = (start + tile + 8 * vector) / limb.weights.run.max(8);
-            let mut sums = Sums { limb, unit, output: 0, column: 0, x: scratch.as_ptr(), out: &mut *out, at: tile };
-            let columns = 2 * limb.inputs.len() * vector..2 * limb.inputs.len() * (vector + per_unit);
-            sums.run_all(isa, wide, vec, columns);
+            let columns = width * vector..width * (vector + per_unit);
+            let mut sums = Sums { limb, unit, output: 0, columns, x: scratch.as_ptr(), out: &mut *out, at: tile, places: &places };
+            sums.run_all(isa, wide, vec);
         }
+    }
+}
+
+/// Where the rows of `C` inputs start.
+struct Rows<const C: usize> {
+    digits: [[*const u64; C]; MOST_DIGITS],
+    /// Null where there are none.
+    own: [[*const u64; 2]; C],
+}
+
+impl<const C: usize> Rows<C> {
+    /// The first `C` of the inputs.
+    #[inline(always)]
+    fn new(inputs: &[HoistedLimbs<'_>]) -> Self {
+        let mut rows = Self { digits: [[std::ptr::null(); C]; MOST_DIGITS], own: [[std::ptr::null(); 2]; C] };
+        for i in 0..C {
+            for (d, digit) in inputs[i].digits.iter().enumerate() {
+                rows.digits[d][i] = digit.as_ptr();
+            }
+            if let Some([c0, c1]) = inputs[i].own {
+                rows.own[i] = [c0.as_ptr(), c1.as_ptr()];
+            }
+        }
+        rows
     }
 }
 
 /// The inner products of a tap at one block of eight words, for `C` inputs, both components, below `2 q`, permuted.
 ///
 /// # Safety
-/// There must be `C` inputs with as many digits as there are keys, all of them and the table longer than the block `b`.
+/// The inputs must have as many digits as there are keys; all rows, keys and the table must be longer than block `b`.
 #[inline(always)]
 unsafe fn rotated<L: Lanes, const C: usize>(
     lanes: L,
     m: ModulusLanes<L>,
     own_factor: L::V,
-    inputs: &[HoistedLimbs<'_>],
+    rows: &Rows<C>,
     tap: &HoistedTap<'_>,
     b: usize,
 ) -> [[L::V; 2]; C] {
     // SAFETY: the caller's promise; a table's source blocks lie inside its degree.
     unsafe {
-        let map = tap.table.map_or(8 * b as u32, |t| *t.blocks().get_unchecked(b));
+        let map = match tap.table {
+            Some(table) => *table.blocks().get_unchecked(b),
+            None => 8 * b as u32,
+        };
         let s = (map & !7) as usize;
         let mut acc = [[lanes.acc(); 2]; C];
-        for (d, [k0, k1]) in tap.keys.iter().enumerate() {
+        let keys = tap.keys.as_ptr();
+        for d in 0..tap.keys.len() {
+            let [k0, k1] = *keys.add(d);
             let (k0, k1) = (lanes.load(k0.as_ptr().add(s)), lanes.load(k1.as_ptr().add(s)));
+            let digits = rows.digits.get_unchecked(d);
             for i in 0..C {
-                let x = lanes.load(inputs.get_unchecked(i).digits.get_unchecked(d).as_ptr().add(s));
+                let x = lanes.load(digits[i].add(s));
                 acc[i][0] = lanes.mac(acc[i][0], x, k0);
                 acc[i][1] = lanes.mac(acc[i][1], x, k1);
             }
         }
         let mut out = [[own_factor; 2]; C];
         for i in 0..C {
-            if let Some([c0, c1]) = &inputs.get_unchecked(i).own {
-                acc[i][0] = lanes.mac(acc[i][0], lanes.load(c0.as_ptr().add(s)), own_factor);
+            let [c0, c1] = rows.own[i];
+            if !c0.is_null() {
+                acc[i][0] = lanes.mac(acc[i][0], lanes.load(c0.add(s)), own_factor);
                 if tap.keys.is_empty() {
-                    acc[i][1] = lanes.mac(acc[i][1], lanes.load(c1.as_ptr().add(s)), own_factor);
+                    acc[i][1] = lanes.mac(acc[i][1], lanes.load(c1.add(s)), own_factor);
                 }
             }
             for c in 0..2 {
@@ -204,33 +240,51 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         let m = ModulusLanes::new(lanes, limb.modulus);
         let own_factor = lanes.splat(limb.own_factor);
         let stride = column_stride(limb.taps.len());
+        let rows = Rows::<C>::new(&limb.inputs[first..first + C]);
         // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that digits match keys; `x`
         // has room for all slots of all columns.
         unsafe {
-            let inputs = limb.inputs.get_unchecked(first..first + C);
             for (slot, tap) in limb.taps.iter().enumerate() {
-                if let Some(next) = limb.taps.get(slot + 1) {
-                    let s = next.table.map_or(start, |t| (*t.blocks().get_unchecked(start / 8) & !7) as usize) / HOIST_TILE * HOIST_TILE;
-                    for (d, [k0, k1]) in next.keys.iter().enumerate() {
+                if first == 0
+                    && let Some(next) = limb.taps.get(slot + KEYS_AHEAD)
+                {
+                    let s = source(next.table, start);
+                    for [k0, k1] in &next.keys {
                         for b in 0..VECTORS {
                             lanes.prefetch::<true>(k0.as_ptr().wrapping_add(s + 8 * b));
                             lanes.prefetch::<true>(k1.as_ptr().wrapping_add(s + 8 * b));
-                            for i in 0..C {
-                                lanes.prefetch::<true>(inputs.get_unchecked(i).digits.get_unchecked(d).as_ptr().wrapping_add(s + 8 * b));
+                        }
+                    }
+                }
+                if let Some(next) = limb.taps.get(slot + 1) {
+                    let s = source(next.table, start);
+                    for d in 0..next.keys.len() {
+                        for i in 0..C {
+                            for b in 0..VECTORS {
+                                lanes.prefetch::<true>(rows.digits.get_unchecked(d)[i].wrapping_add(s + 8 * b));
                             }
                         }
                     }
                 }
                 for b in 0..VECTORS {
-                    let v = rotated::<L, C>(lanes, m, own_factor, inputs, tap, start / 8 + b);
+                    let v = rotated::<L, C>(lanes, m, own_factor, &rows, tap, start / 8 + b);
+                    let to = x.add(2 * (b * limb.inputs.len() + first) * stride + 8 * slot);
                     for i in 0..C {
-                        let column = 2 * (b * limb.inputs.len() + first + i);
-                        lanes.store(x.add(column * stride + 8 * slot), v[i][0]);
-                        lanes.store(x.add((column + 1) * stride + 8 * slot), v[i][1]);
+                        lanes.store(to.add(2 * i * stride), v[i][0]);
+                        lanes.store(to.add((2 * i + 1) * stride), v[i][1]);
                     }
                 }
             }
         }
+    }
+}
+
+/// First word of the tile that a permutation takes to the tile at `start`.
+#[inline(always)]
+fn source(table: Option<&GaloisTable>, start: usize) -> usize {
+    match table {
+        Some(table) => table.source_start(start / 8) / HOIST_TILE * HOIST_TILE,
+        None => start,
     }
 }
 
@@ -238,56 +292,42 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
 struct Sums<'a, 'b, 'c> {
     limb: &'a HoistedLimb<'a>,
     unit: usize,
-    /// First output and first column of the block that runs.
+    /// First output of the block that runs.
     output: usize,
-    column: usize,
+    columns: Range<usize>,
     x: *const u64,
     out: &'b mut [&'c mut [u64]],
     /// Where the tile starts in `out`.
     at: usize,
+    /// For each column its row of `out` (of output 0) and its first word in the tile.
+    places: &'a [[usize; 2]],
 }
 
 impl Sums<'_, '_, '_> {
-    /// All outputs for some columns, in blocks of up to eight accumulators.
-    fn run_all(&mut self, isa: Isa, wide: bool, vec: bool, columns: std::ops::Range<usize>) {
+    /// All outputs, in blocks of up to eight accumulators.
+    fn run_all(&mut self, isa: Isa, wide: bool, vec: bool) {
         self.output = 0;
         while self.output < self.limb.outputs {
             let left = self.limb.outputs - self.output;
             let outputs = if wide { (1 << left.ilog2()).min(8) } else { 1 };
-            self.column = columns.start;
-            while self.column < columns.end {
-                let left = columns.end - self.column;
-                let count = if wide { (1 << left.ilog2()).min(8 / outputs) } else { 1 };
-                match (outputs, count, vec) {
-                    (8, _, false) => isa.run(Block::<8, 1, false>(self)),
-                    (4, 2, false) => isa.run(Block::<4, 2, false>(self)),
-                    (4, _, false) => isa.run(Block::<4, 1, false>(self)),
-                    (2, 4, false) => isa.run(Block::<2, 4, false>(self)),
-                    (2, 2, false) => isa.run(Block::<2, 2, false>(self)),
-                    (2, _, false) => isa.run(Block::<2, 1, false>(self)),
-                    (_, 8, false) => isa.run(Block::<1, 8, false>(self)),
-                    (_, 4, false) => isa.run(Block::<1, 4, false>(self)),
-                    (_, 2, false) => isa.run(Block::<1, 2, false>(self)),
-                    (_, _, false) => isa.run(Block::<1, 1, false>(self)),
-                    (8, _, true) => isa.run(Block::<8, 1, true>(self)),
-                    (4, 2, true) => isa.run(Block::<4, 2, true>(self)),
-                    (4, _, true) => isa.run(Block::<4, 1, true>(self)),
-                    (2, 4, true) => isa.run(Block::<2, 4, true>(self)),
-                    (2, 2, true) => isa.run(Block::<2, 2, true>(self)),
-                    (2, _, true) => isa.run(Block::<2, 1, true>(self)),
-                    (_, 8, true) => isa.run(Block::<1, 8, true>(self)),
-                    (_, 4, true) => isa.run(Block::<1, 4, true>(self)),
-                    (_, 2, true) => isa.run(Block::<1, 2, true>(self)),
-                    (_, _, true) => isa.run(Block::<1, 1, true>(self)),
-                }
-                self.column += count;
+            match (outputs, wide, vec) {
+                (_, false, false) => isa.run(Block::<1, 1, false>(self)),
+                (_, false, true) => isa.run(Block::<1, 1, true>(self)),
+                (8, _, false) => isa.run(Block::<8, 1, false>(self)),
+                (4, _, false) => isa.run(Block::<4, 2, false>(self)),
+                (2, _, false) => isa.run(Block::<2, 4, false>(self)),
+                (_, _, false) => isa.run(Block::<1, 8, false>(self)),
+                (8, _, true) => isa.run(Block::<8, 1, true>(self)),
+                (4, _, true) => isa.run(Block::<4, 2, true>(self)),
+                (2, _, true) => isa.run(Block::<2, 4, true>(self)),
+                (_, _, true) => isa.run(Block::<1, 8, true>(self)),
             }
             self.output += outputs;
         }
     }
 }
 
-/// `O` outputs of `V` columns; with `VEC` each weight is eight words.
+/// `O` outputs of the columns, `V` at a time; with `VEC` each weight is eight words.
 struct Block<'s, 'a, 'b, 'c, const O: usize, const V: usize, const VEC: bool>(&'s mut Sums<'a, 'b, 'c>);
 
 impl<const O: usize, const V: usize, const VEC: bool> Kernel for Block<'_, '_, '_, '_, O, V, VEC> {
@@ -298,38 +338,57 @@ impl<const O: usize, const V: usize, const VEC: bool> Kernel for Block<'_, '_, '
             unreachable!("wide kernels run on wide instruction sets");
         }
         let s = self.0;
-        let (taps, inputs) = (s.limb.taps.len(), s.limb.inputs.len());
-        let m = ModulusLanes::new(lanes, s.limb.modulus);
-        let stride = column_stride(taps);
-        let words = if VEC { 8 } else { 1 };
-        assert!(s.output + O <= s.limb.outputs && s.column + V <= 2 * VECTORS * inputs);
+        let (taps, words) = (s.limb.taps.len(), if VEC { 8 } else { 1 });
+        assert!(s.output + O <= s.limb.outputs && s.columns.end <= s.places.len());
         assert!(s.limb.weights.words.len() >= (s.unit + 1) * taps * s.limb.outputs * words);
+        let mut column = s.columns.start;
         // SAFETY: all columns are filled; the unit's weights were just seen to exist; outputs are at least `at + TILE`
         // long and there are two for each input and output.
         unsafe {
-            let w = s.limb.weights.words.as_ptr().add((s.unit * taps * s.limb.outputs + s.output) * words);
-            let x = s.x.add(s.column * stride);
-            let mut acc = [[lanes.acc(); V]; O];
-            for t in 0..taps {
-                let w = w.add(t * s.limb.outputs * words);
-                let mut v = [m.q; V];
-                for i in 0..V {
-                    v[i] = lanes.load(x.add(i * stride + 8 * t));
-                }
-                for o in 0..O {
-                    let w = if VEC { lanes.load(w.add(8 * o)) } else { lanes.splat(*w.add(o)) };
-                    for i in 0..V {
-                        acc[o][i] = lanes.mac(acc[o][i], v[i], w);
-                    }
-                }
+            while column + V <= s.columns.end {
+                columns::<L, O, V, VEC>(lanes, s, column);
+                column += V;
+            }
+            while column < s.columns.end {
+                columns::<L, O, 1, VEC>(lanes, s, column);
+                column += 1;
+            }
+        }
+    }
+}
+
+/// `O` outputs of `V` columns from `column` on.
+///
+/// # Safety
+/// They must be outputs and filled columns, the unit must have weights.
+#[inline(always)]
+unsafe fn columns<L: Lanes, const O: usize, const V: usize, const VEC: bool>(lanes: L, s: &mut Sums<'_, '_, '_>, column: usize) {
+    let (taps, outputs, words) = (s.limb.taps.len(), s.limb.outputs, if VEC { 8 } else { 1 });
+    let m = ModulusLanes::new(lanes, s.limb.modulus);
+    let stride = column_stride(taps);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let w = s.limb.weights.words.as_ptr().add((s.unit * taps * outputs + s.output) * words);
+        let x = s.x.add(column * stride);
+        let mut acc = [[lanes.acc(); V]; O];
+        for t in 0..taps {
+            let w = w.add(t * outputs * words);
+            let mut v = [m.q; V];
+            for i in 0..V {
+                v[i] = lanes.load(x.add(i * stride + 8 * t));
             }
             for o in 0..O {
+                let w = if VEC { lanes.load(w.add(8 * o)) } else { lanes.splat(*w.add(o)) };
                 for i in 0..V {
-                    let column = s.column + i;
-                    let (vector, rest) = (column / (2 * inputs), column % (2 * inputs));
-                    let row = s.out.get_unchecked_mut(2 * (s.output + o) * inputs + rest);
-                    lanes.store(row.as_mut_ptr().add(s.at + 8 * vector), lanes.redc2(acc[o][i], m.q, m.qinv));
+                    acc[o][i] = lanes.mac(acc[o][i], v[i], w);
                 }
+            }
+        }
+        for i in 0..V {
+            let [rest, word] = *s.places.get_unchecked(column + i);
+            for o in 0..O {
+                let row = s.out.get_unchecked_mut(2 * (s.output + o) * s.limb.inputs.len() + rest);
+                lanes.store(row.as_mut_ptr().add(s.at + word), lanes.redc2(acc[o][i], m.q, m.qinv));
             }
         }
     }
@@ -385,10 +444,11 @@ impl<const C: usize> Kernel for RotatedAdd<'_, '_, '_, C> {
         let own_factor = lanes.splat(self.own_factor);
         let len = self.out[0].len();
         assert!(self.inputs.len() == C && self.out.len() == 2 * C);
+        let rows = Rows::<C>::new(self.inputs);
         for at in (0..len).step_by(8) {
             // SAFETY: the caller has checked all lengths.
             unsafe {
-                let v = rotated::<L, C>(lanes, m, own_factor, self.inputs, self.tap, (self.start + at) / 8);
+                let v = rotated::<L, C>(lanes, m, own_factor, &rows, self.tap, (self.start + at) / 8);
                 for i in 0..C {
                     for c in 0..2 {
                         let to = self.out.get_unchecked_mut(2 * i + c).as_mut_ptr().add(at);

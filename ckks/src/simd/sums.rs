@@ -16,8 +16,10 @@ pub struct LimbProduct<'a> {
     pub left: [&'a [u64]; 2],
     /// The other factor; may be the same.
     pub right: [&'a [u64]; 2],
-    /// Residue in `[0, q)`; see the kernels for the power of `R` in it.
+    /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
     pub factor: u64,
+    /// `factor` as [`product_sum`] takes it.
+    pub last_factor: u64,
 }
 
 /// `factor · rows` for one limb of a ciphertext, by its two components.
@@ -25,7 +27,7 @@ pub struct LimbProduct<'a> {
 pub struct LimbMultiple<'a> {
     /// The components.
     pub rows: [&'a [u64]; 2],
-    /// Residue in `[0, q)`; see the kernels for the power of `R` in it.
+    /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
     pub factor: u64,
 }
 
@@ -46,7 +48,7 @@ fn multiples<L: Lanes>(lanes: L, m: &Modulus, steps: usize) -> [L::V; MAX_STEPS]
     out
 }
 
-/// `out = sum_p (left_p[1] right_p[1]) factor_p / R^2`: what a relinearisation key multiplies.
+/// `out = sum_p (left_p[1] right_p[1]) last_factor_p / R^2`: what a relinearisation key multiplies.
 pub fn product_sum(isa: Isa, m: &Modulus, products: &[LimbProduct<'_>], out: &mut [u64]) {
     let n = out.len();
     assert!(n.is_multiple_of(8) && products.iter().all(|p| p.left[1].len() == n && p.right[1].len() == n));
@@ -71,9 +73,7 @@ impl Kernel for ProductSum<'_, '_> {
             // SAFETY: all rows have the length of `out`.
             unsafe {
                 for p in self.products {
-                    let a = lanes.load(p.left[1].as_ptr().add(at));
-                    let a = lanes.redc1(lanes.mac(lanes.acc(), a, lanes.splat(p.factor)), m.q, m.qinv);
-                    acc = lanes.mac(acc, a, lanes.load(p.right[1].as_ptr().add(at)));
+                    acc = last_product(lanes, m, p, acc, at);
                 }
                 let mut v = lanes.redc1(acc, m.q, m.qinv);
                 for &c in &multiples[..self.steps] {
@@ -82,6 +82,20 @@ impl Kernel for ProductSum<'_, '_> {
                 lanes.store(self.out.as_mut_ptr().add(at), v);
             }
         }
+    }
+}
+
+/// Adds word `at` of a product's component at `s^2`.
+///
+/// # Safety
+/// `at + 8` must not exceed the length of the rows.
+#[inline(always)]
+unsafe fn last_product<L: Lanes>(lanes: L, m: ModulusLanes<L>, p: &LimbProduct<'_>, acc: L::Acc, at: usize) -> L::Acc {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let a = lanes.load(p.left[1].as_ptr().add(at));
+        let a = lanes.redc1(lanes.mac(lanes.acc(), a, lanes.splat(p.last_factor)), m.q, m.qinv);
+        lanes.mac(acc, a, lanes.load(p.right[1].as_ptr().add(at)))
     }
 }
 
@@ -94,18 +108,21 @@ pub struct LimbSum<'a> {
     pub multiples: &'a [LimbMultiple<'a>],
     /// Added to the component at 1, with the same power of `R` as factors of multiples.
     pub constant: u64,
+    /// The key that [`product_sum`] of the products is multiplied by: that of the digit to which the limb belongs.
+    pub last_key: Option<[&'a [u64]; 2]>,
 }
 
 /// `out[c] = (sum_d digits[d] keys[d][c] + sum_p (left_p right_p)[c] factor_p / R + sum_t rows_t[c] factor_t
-/// + [c = 0] constant) / R` over equally long rows. There may be no digits.
+/// + [c = 0] constant + product_sum last_key[c]) / R` over equally long rows. There may be no digits.
 pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], sum: LimbSum<'_>, out: [&mut [u64]; 2]) {
     let n = out[0].len();
     assert!(digits.len() == keys.len() && n.is_multiple_of(8) && out[1].len() == n);
     assert!(digits.iter().all(|d| d.len() == n) && keys.iter().flatten().all(|k| k.len() == n));
     assert!(sum.products.iter().flat_map(|p| [p.left, p.right]).flatten().all(|r| r.len() == n));
-    assert!(sum.multiples.iter().flat_map(|t| t.rows).all(|r| r.len() == n));
-    let steps = steps(digits.len() + 2 * sum.products.len() + sum.multiples.len() + 1);
-    isa.run(KeySum { m, digits, keys, sum, steps, out })
+    assert!(sum.multiples.iter().flat_map(|t| t.rows).chain(sum.last_key.into_iter().flatten()).all(|r| r.len() == n));
+    let last_steps = steps(sum.products.len());
+    let steps = steps(digits.len() + 2 * sum.products.len() + sum.multiples.len() + 2);
+    isa.run(KeySum { m, digits, keys, sum, last_steps, steps, out })
 }
 
 struct KeySum<'a, 'b> {
@@ -113,6 +130,7 @@ struct KeySum<'a, 'b> {
     digits: &'a [&'b [u64]],
     keys: &'a [[&'b [u64]; 2]],
     sum: LimbSum<'b>,
+    last_steps: usize,
     steps: usize,
     out: [&'a mut [u64]; 2],
 }
@@ -122,6 +140,7 @@ impl Kernel for KeySum<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let m = ModulusLanes::new(lanes, self.m);
+        let last_multiples = multiples(lanes, self.m, self.last_steps);
         let multiples = multiples(lanes, self.m, self.steps);
         let n = self.out[0].len();
         let [out0, out1] = self.out;
@@ -148,6 +167,18 @@ impl Kernel for KeySum<'_, '_> {
                     let a1 = lanes.redc1(lanes.mac(lanes.acc(), a1, f), m.q, m.qinv);
                     acc0 = lanes.mac(acc0, a0, b0);
                     acc1 = lanes.mac(lanes.mac(acc1, a0, b1), a1, b0);
+                }
+                if let Some(key) = self.sum.last_key {
+                    let mut acc = lanes.acc();
+                    for p in self.sum.products {
+                        acc = last_product(lanes, m, p, acc, at);
+                    }
+                    let mut x = lanes.redc1(acc, m.q, m.qinv);
+                    for &c in &last_multiples[..self.last_steps] {
+                        x = lanes.reduce_once(x, c);
+                    }
+                    acc0 = lanes.mac(acc0, x, lanes.load(key[0].as_ptr().add(at)));
+                    acc1 = lanes.mac(acc1, x, lanes.load(key[1].as_ptr().add(at)));
                 }
                 for t in self.sum.multiples {
                     let f = lanes.splat(t.factor);
