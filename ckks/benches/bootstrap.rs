@@ -1,6 +1,6 @@
 //! Refreshes at full size with real keys: time by stage, precision, bytes.
 //!
-//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group] [threads] [repetitions]`
+//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group] [threads] [repetitions] [degree] [doublings]`
 //!
 //! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
@@ -93,13 +93,13 @@ fn main() {
     if arguments.iter().any(|a| a == "classic16") {
         classic(bundle, group, repetitions);
     } else {
-        relu(bundle, group, repetitions);
+        relu(bundle, group, repetitions, (at(4, 14), at(5, 4)));
     }
 }
 
 /// `N = 2^15`, degree 7 behind the sine.
-fn relu(bundle: usize, group: usize, repetitions: usize) {
-    let spec = BootstrapSpec::relu_15();
+fn relu(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (usize, usize)) {
+    let spec = BootstrapSpec { degree, doublings, ..BootstrapSpec::relu_15() };
     let mut q_bits = vec![36; spec.limbs];
     q_bits[0] = 30;
     let lab = Lab::new(&spec, &q_bits, 37);
@@ -191,7 +191,7 @@ fn classic_set() -> (BootstrapSpec, Vec<u32>, u32) {
     spec.alpha = 7;
     spec.slots_to_coeffs = vec![factor(8, 32), factor(7, 32)];
     spec.coeffs_to_slots = vec![factor(5, 32), factor(4, 8), factor(3, 4), factor(3, 4)];
-    let mut q_bits = vec![50; spec.limbs];
+    let mut q_bits = vec![49; spec.limbs];
     q_bits[..3].copy_from_slice(&[46, 46, 46]);
     (spec, q_bits, 50)
 }

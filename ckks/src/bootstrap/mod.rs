@@ -24,6 +24,6 @@ pub use factor::{DiagonalMatrix, Direction, matrix};
 pub use failure::{log2_any, log2_tail, smallest_range};
 pub use raise::{DENSE_TO_SPARSE, RAISE_SPECIALS, raise};
 pub use refresh::{Activation, Arcsine, Bootstrapper, DEFAULT_GROUP, RefreshOp};
-pub use spec::{BootstrapSpec, FactorSpec, SpecError};
+pub use spec::{BootstrapSpec, FactorSpec, SpecError, choose_reduction};
 pub use stages::Transforms;
 pub use transform::{Diagonals, EncodedFactor, FactorPlan, apply};

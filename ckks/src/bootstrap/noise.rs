@@ -31,18 +31,28 @@ impl Bootstrapper {
         let cosines = (-32..=32).map(|j| (radians * f64::from(j) / 32.0).cos().powi(2)).sum::<f64>() / 65.0;
         let argument = TAU * reduction.params().range * argument * cosines.sqrt();
 
-        // T_k has about k times the error of one product.
         let product = rounding / 2f64.sqrt() / self.sine_scale().to_f64();
-        let terms = reduction.coefficients().iter().enumerate().map(|(k, c)| (c * k as f64).powi(2));
-        let cosine = product * (1.0 + terms.sum::<f64>()).sqrt();
         let deviation = ((spec.weight + 1) as f64 / 12.0).sqrt();
-        let probabilities: Vec<f64> = (0..spec.range).map(|i| (-(i as f64 / deviation).powi(2) / 2.0).exp()).collect();
-        let radius = radians / TAU;
-        let reduced = reduction.predicted_noise(radius, &probabilities, cosine, product);
-        let interpolation = |u: f64| (reduction.evaluate_clear(u) - (TAU * u).sin()).powi(2);
-        let near = |i: f64| (-32..=32).map(|j| interpolation(i + radius * f64::from(j) / 32.0)).sum::<f64>() / 65.0;
-        let weighted = probabilities.iter().enumerate().map(|(i, p)| p * (near(i as f64) + near(-(i as f64))) / 2.0);
-        let interpolation = weighted.sum::<f64>() / probabilities.iter().sum::<f64>();
-        argument.hypot(reduced).hypot(interpolation.sqrt())
+        let range = reduction.params().range;
+        let angle = TAU * range / 2f64.powi(spec.doublings as i32);
+        let at = |u: f64| {
+            let x = (u - 0.25) / range;
+            // The polynomial's slope in T_2 = 2 x^2 - 1; errors of later products matter a quarter as much, and so on.
+            let slope = if x == 0.0 { angle * angle / 4.0 } else { angle * (angle * x).sin() / (4.0 * x) };
+            let cosine = product * (1.0 + slope * slope * 16.0 / 15.0).sqrt();
+            let factors = reduction.amplification(u);
+            let added: f64 = factors[1..].iter().map(|f| (f * product).powi(2)).sum();
+            (factors[0] * cosine).powi(2) + added + (reduction.evaluate_clear(u) - (TAU * u).sin()).powi(2)
+        };
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for i in (0..spec.range).map(|i| i as f64) {
+            let p = (-(i / deviation).powi(2) / 2.0).exp();
+            for j in -32..=32 {
+                let m = radians / TAU * f64::from(j) / 32.0;
+                sum += p * (at(m + i) + at(m - i));
+                weight += 2.0 * p;
+            }
+        }
+        argument.hypot((sum / weight).sqrt())
     }
 }

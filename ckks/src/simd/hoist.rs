@@ -255,16 +255,6 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
                         }
                     }
                 }
-                if let Some(next) = limb.taps.get(slot + 1) {
-                    let s = source(next.table, start);
-                    for d in 0..next.keys.len() {
-                        for i in 0..C {
-                            for b in 0..VECTORS {
-                                lanes.prefetch::<true>(rows.digits.get_unchecked(d)[i].wrapping_add(s + 8 * b));
-                            }
-                        }
-                    }
-                }
                 for b in 0..VECTORS {
                     let v = rotated::<L, C>(lanes, m, own_factor, &rows, tap, start / 8 + b);
                     let to = x.add(2 * (b * limb.inputs.len() + first) * stride + 8 * slot);
