@@ -123,7 +123,7 @@ pub fn substitute(
             |what: &str, shape: Vec<usize>, data: Vec<f32>| out.consts.add(&format!("{}.{what}", n.source), Array::new(shape, data));
         let scale = constant("scale", vec![fits.len()], fits.iter().map(|f| (limit / f.range.radius) as f32).collect());
         let shift = constant("shift", vec![fits.len()], fits.iter().map(|f| (-limit * f.range.centre / f.range.radius) as f32).collect());
-        let rows = if o.per_channel { &fits[..] } else { &fits[..1] };
+        let rows = if fits.iter().any(|f| f.coeffs != fits[0].coeffs) { &fits[..] } else { &fits[..1] };
         let data = rows.iter().flat_map(|f| f.coeffs.iter().map(|c| *c as f32)).collect();
         let coeffs = constant("chebyshev", vec![rows.len(), p.degree + 1], data);
         let certificate = Some(certificate(&f, s, &fits, p, o));
