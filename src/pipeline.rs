@@ -6,7 +6,7 @@ use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
 use chiffre_frontend::Model;
 use chiffre_ir::program::{Program, ProgramHeader};
-use chiffre_ir::tensor::TensorGraph;
+use chiffre_ir::tensor::{TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
@@ -48,8 +48,10 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`.
+    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as JSON.
     pub stages: BTreeMap<String, String>,
+    /// The network as the last pass on tensor IR left it.
+    pub tensor: Option<TensorGraph>,
     /// IR after the passes asked for.
     pub dumps: Vec<(String, String)>,
     /// Time of each pass.
@@ -125,7 +127,11 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     let mut stages = BTreeMap::from([("he".to_string(), text::print(he))]);
     stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    Ok(Compiled { program, stages, dumps, times })
+    let certified = state.tensor.as_ref().map(certified).unwrap_or_default();
+    if !certified.is_empty() {
+        stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
+    }
+    Ok(Compiled { program, stages, tensor: state.tensor, dumps, times })
 }
 
 /// Counted work of each instruction for a run on `images` images.
