@@ -8,7 +8,7 @@ use chiffre_ckks::bootstrap::{log2_any, log2_tail, smallest_range};
 use chiffre_ckks::polynomial::{EvalMod, EvalModParams};
 use chiffre_frontend::Model;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp};
-use chiffre_ir::tensor::TensorGraph;
+use chiffre_ir::tensor::{TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
@@ -91,8 +91,10 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`.
+    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as JSON.
     pub stages: BTreeMap<String, String>,
+    /// The network as the last pass on tensor IR left it.
+    pub tensor: Option<TensorGraph>,
     /// IR after the passes asked for.
     pub dumps: Vec<(String, String)>,
     /// Time of each pass.
@@ -169,7 +171,11 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     let mut stages = BTreeMap::from([("he".to_string(), text::print(he))]);
     stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    Ok(Compiled { program, stages, dumps, times })
+    let certified = state.tensor.as_ref().map(certified).unwrap_or_default();
+    if !certified.is_empty() {
+        stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
+    }
+    Ok(Compiled { program, stages, tensor: state.tensor, dumps, times })
 }
 
 /// Counted work of each instruction for a run on `images` images.

@@ -8,11 +8,12 @@ mod common;
 use chiffre_ir::graph::{Dialect, Graph};
 use chiffre_ir::text::{parse, print};
 use chiffre_passes::cost::CostModel;
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{AccuracyTarget, ActivationPlan, CalibrationSet, CompileOptions};
 use chiffre_passes::pipeline::{Context, Pipeline, State};
 use chiffre_passes::registry::PASSES;
-use common::Facts;
+use common::{Facts, Rng};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn sorted(dir: &Path) -> Vec<PathBuf> {
     let mut v: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
@@ -42,10 +43,19 @@ fn run(path: &Path, text: &str) -> String {
     let mut words = first.split(';').map(str::trim);
     let spec = words.next().unwrap_or_default();
     let mut options = CompileOptions { batch: 2, ..CompileOptions::default() };
+    let mut images = 0;
     for w in words {
         match w.split_once('=') {
             Some(("batch", n)) => options.batch = n.parse().unwrap(),
             Some(("log-n", n)) => options.log_n = Some(n.parse().unwrap()),
+            // That many images of numbers in [-1, 1).
+            Some(("calibrate", n)) => images = n.parse().unwrap(),
+            Some(("agreement", x)) => options.activations.target = AccuracyTarget::Agreement(x.parse().unwrap()),
+            // node:degree
+            Some(("refresh", plan)) => {
+                let (node, degree) = plan.split_once(':').unwrap();
+                options.activations.plans.insert(node.into(), ActivationPlan { refresh: true, degree: degree.parse().unwrap() });
+            }
             None if w == "allow-insecure" => options.allow_insecure = true,
             _ => panic!("{}: unknown option `{w}`", path.display()),
         }
@@ -63,6 +73,10 @@ fn run(path: &Path, text: &str) -> String {
         // HE IR may lack its relinearisations here.
         Some("hir") => state.he = Some(read(path, text)),
         _ => panic!("{}: unknown kind of file", path.display()),
+    }
+    if let Some(g) = state.tensor.as_ref().filter(|_| images > 0) {
+        let images = Rng(1).array(&[images, g.nodes[0].ty.len()], 1.0);
+        options.activations.calibration = Some(Arc::new(CalibrationSet { n: images.shape[0], images: images.data, labels: None }));
     }
     let cx = Context { options: &options, facts: &Facts, cost: &CostModel::default() };
     match Pipeline::parse(spec).and_then(|p| p.run(state, &cx, |_, _, _| {})) {
@@ -110,6 +124,9 @@ folders! {
     recognise_activation = "recognise-activation",
     fold_affine = "fold-affine",
     compose_linear = "compose-linear",
+    remove_dead_channels = "remove-dead-channels",
+    calibrate_activations = "calibrate-activations",
+    approximate_activations = "approximate-activations",
     fold_scales = "fold-scales",
     lower_linear = "lower-linear",
     assign_levels = "assign-levels",
