@@ -10,6 +10,7 @@ use super::plan::{Basis, Cost, Parity, Plan};
 use super::run::{GROUP, PolynomialOp, Prepared};
 use super::{PolynomialError, chebyshev_interpolation, evaluate_clear};
 use crate::bundle::{self, Input, KeyProvider, Product, Sum};
+use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
@@ -249,7 +250,7 @@ pub fn eval_mod(
         return Err(PolynomialError::Limbs { limbs, depth: eval_mod.depth() });
     }
     let shift = if op.shift { -0.25 / eval_mod.params.range } else { 0.0 };
-    let key = keys.require(None, gadget)?;
+    let key = keys.require(KeyTarget::Relinearization, gadget)?;
     let mut out = Vec::with_capacity(inputs.len());
     let mut finish = |mut group: Vec<[RnsPoly; 2]>| {
         let mut scale = cosine_scale.clone();
