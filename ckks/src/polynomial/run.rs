@@ -1,8 +1,8 @@
 //! Execution of plans on bundles.
 
+use super::PolynomialError;
 use super::plan::{Basis, Parity, Part, Plan};
 use super::scales::{MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Scales, fit, integers};
-use super::PolynomialError;
 use crate::bundle::{self, BundleError, CtRef, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
@@ -282,11 +282,7 @@ impl<'a> Prepared<'a> {
             Part::Term(_) => None,
         });
         let multiple = |&(k, factor): &(usize, f64)| Multiple { ct: values[&Value::Power(k)][i].view(), factor, imaginary: false };
-        Sum {
-            products: products.collect(),
-            multiples: integers.terms.iter().map(multiple).collect(),
-            constant: [integers.constant, 0.0],
-        }
+        Sum { products: products.collect(), multiples: integers.terms.iter().map(multiple).collect(), constant: [integers.constant, 0.0] }
     }
 }
 

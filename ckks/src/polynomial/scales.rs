@@ -5,8 +5,8 @@
 //! `s q`; its terms come as `B_k` times the integer nearest to `c_k s q / s_k`, and the factor at `B_g` in a product is
 //! asked for at the exact scale `s q / s_g`. So every sum meets exactly, and no level is spent on adjustments.
 
-use super::plan::{Basis, Part, Plan};
 use super::PolynomialError;
+use super::plan::{Basis, Part, Plan};
 use crate::ring::Ring;
 use crate::scale::Scale;
 use std::collections::BTreeMap;
