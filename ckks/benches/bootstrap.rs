@@ -4,7 +4,7 @@
 //!
 //! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
-use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapSpec, Bootstrapper, RefreshOp};
+use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};
 use chiffre_ckks::bundle::{Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
@@ -171,8 +171,8 @@ fn classic(bundle: usize, group: usize, repetitions: usize) {
         for _ in 0..repetitions {
             let inputs = messages.iter().map(|m| Input::Owned(lab.encrypt(m, &input_scale, spec.limbs_in()))).collect();
             let clock = Clock::start();
-            let out =
-                bootstrapper.bootstrap(ring, isa, inputs, &input_scale, ratio, &correction, &output_scale, &lab.keys).expect("bootstrap");
+            let op = BootstrapOp { input_scale: &input_scale, ratio, correction: &correction, output_scale: &output_scale };
+            let out = bootstrapper.bootstrap(ring, isa, inputs, &op, &lab.keys).expect("bootstrap");
             let seconds = clock.report("bootstrap", bundle);
             let [std, worst] = lab.precision(&out[0], &output_scale, messages[0].iter().copied());
             let rate = (bits(limbs) - bits(spec.limbs_in())) * lab.context.slots() as f64 / seconds;

@@ -33,12 +33,16 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
     let scale = Scale::pow2(36);
     println!("N=2^{LOG_N} {} limbs, alpha {}, {COUNT} ciphertexts, threads={threads} {}", GADGET.limbs, GADGET.alpha, isa.name());
 
-    let reduction = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
-    let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift: true, cosine_scale: &scale, gadget: GADGET };
-    let name = format!("reduction of degree 14 with 4 doublings at {limbs} limbs");
-    report(&ring, &name, COUNT, rounds, reduction.cost(limbs, GADGET), limbs, |inputs| {
-        eval_mod(&ring, isa, inputs, &op, &keys).expect("reduced");
-    });
+    let plain = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
+    let composite = EvalMod::composite(14.5, 4).expect("parameters");
+    for (reduction, name) in [(plain, "degree 14"), (composite, "composite degree 16")] {
+        let input = reduction.input_scale(&ring, limbs, &scale);
+        let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &input, shift: true, cosine_scale: &scale, gadget: GADGET };
+        let name = format!("reduction of {name} with 4 doublings at {limbs} limbs");
+        report(&ring, &name, COUNT, rounds, reduction.cost(limbs, GADGET), limbs, |inputs| {
+            eval_mod(&ring, isa, inputs, &op, &keys).expect("reduced");
+        });
+    }
 
     for (degree, limbs) in [(7, 6), (15, 7)] {
         let plan = Plan::new(degree, Parity::Full, Basis::Chebyshev).expect("a plan");

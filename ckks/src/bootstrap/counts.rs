@@ -2,7 +2,7 @@
 
 use super::spec::{BootstrapSpec, SpecError};
 use super::transform::FactorPlan;
-use crate::polynomial::{Basis, Cost, Parity, Plan};
+use crate::polynomial::{Cost, Plan};
 use crate::ring::Gadget;
 use std::ops::{Add, Mul};
 
@@ -121,14 +121,9 @@ impl BootstrapSpec {
     /// [`SpecError`] if the spec contradicts itself or has too few limbs for the polynomial.
     pub fn counts(&self, activation: Option<&Plan>) -> Result<StageCounts, SpecError> {
         self.check()?;
-        let fail = |e: crate::polynomial::PolynomialError| SpecError(e.to_string());
         let halves = if self.real_only { 1 } else { 2 };
         let (limbs, gadget) = (self.limbs_reduction(), self.reduction_gadget());
-        let cosine = Plan::new(self.degree, Parity::Even, Basis::Chebyshev).map_err(fail)?;
-        let mut reduction = cosine.cost(limbs, gadget);
-        for depth in cosine.depth()..self.reduction_depth() {
-            reduction.add_relinearisation(limbs - depth, gadget, 1, 0);
-        }
+        let reduction = self.reduction()?.cost(limbs, gadget);
         let high = self.coeffs_to_slots_plans();
         let activation = match activation {
             Some(plan) if plan.depth() >= self.limbs_activation() => {
@@ -149,6 +144,7 @@ impl BootstrapSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::polynomial::{Basis, Parity};
 
     #[test]
     fn counts_of_the_relu_set() {

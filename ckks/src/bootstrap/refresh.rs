@@ -1,13 +1,12 @@
 //! The whole refresh.
 
 use super::error::BootstrapError;
-use super::spec::BootstrapSpec;
+use super::spec::{BootstrapSpec, SpecError};
 use super::stages::Transforms;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
-    evaluate_halves, split,
+    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate, evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
@@ -39,6 +38,20 @@ pub struct RefreshOp<'a> {
     pub output_scale: &'a Scale,
 }
 
+/// A bootstrap that returns the slots it was given.
+#[derive(Clone, Copy, Debug)]
+pub struct BootstrapOp<'a> {
+    /// Scale of the inputs.
+    pub input_scale: &'a Scale,
+    /// The message ratio, `q0` over the scale before the raise, above 4: noise grows with it, and without correction the
+    /// error of the sine, `(2 pi / ratio)^2 / 6` of a slot at the end of its range, falls with its square.
+    pub ratio: f64,
+    /// From the sine to the angle.
+    pub correction: &'a Arcsine,
+    /// Scale of the results.
+    pub output_scale: &'a Scale,
+}
+
 /// A spec prepared for a ring: encoded diagonals and the polynomial of the modular reduction.
 #[derive(Debug)]
 pub struct Bootstrapper {
@@ -58,15 +71,16 @@ impl Bootstrapper {
     /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
     pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
         spec.check()?;
-        // |I| <= K - 1 and messages up to half an integer.
-        let range = spec.range as f64 - 0.25;
-        let reduction = EvalMod::new(EvalModParams { range, degree: spec.degree, doublings: spec.doublings })?;
-        let transforms = Transforms::new(ring, isa, encoder, spec, range)?;
+        let reduction = spec.reduction()?;
         let limbs = spec.limbs_reduction();
-        // Splitting doubles the scale.
-        let input_scale = transforms.output_scale().mul(&Scale::pow2(1));
+        if limbs > ring.q_count {
+            return Err(SpecError(format!("{limbs} limbs of a chain of {}", ring.q_count)).into());
+        }
         let last = ring.moduli[limbs - spec.reduction_depth()].q;
         let cosine_scale = Scale::pow2((last as f64).log2().round() as i32);
+        let input_scale = reduction.input_scale(ring, limbs, &cosine_scale);
+        // Splitting doubles the scale.
+        let transforms = Transforms::new(ring, isa, encoder, spec, reduction.params().range, input_scale.div(&Scale::pow2(1)))?;
         let sine_scale = reduction.output_scale(ring, limbs, &cosine_scale);
         Ok(Self { transforms, reduction, input_scale, cosine_scale, sine_scale, group: DEFAULT_GROUP })
     }
@@ -216,29 +230,28 @@ impl Bootstrapper {
         Ok(out?)
     }
 
-    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots, at `output_scale`,
-    /// with [`BootstrapSpec::limbs_activation`] limbs less the depth of `correction`.
-    ///
-    /// `ratio` is the message ratio `q0 / scale` before the raise: noise grows with it, and without correction the error
-    /// of the sine, `(2 pi / ratio)^2 / 6` of a slot at its range's end, falls with its square.
+    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots, with
+    /// [`BootstrapSpec::limbs_activation`] limbs less the depth of the correction.
     ///
     /// # Errors
-    /// As [`Self::refresh`]; a ratio not above 4.
+    /// As [`Self::refresh`].
     pub fn bootstrap(
         &self,
         ring: &Ring,
         isa: Isa,
         inputs: Vec<Input<'_>>,
-        input_scale: &Scale,
-        ratio: f64,
-        correction: &Arcsine,
-        output_scale: &Scale,
+        op: &BootstrapOp<'_>,
         keys: &dyn KeyProvider,
     ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
-        let coefficients = correction.coefficients(ratio);
+        let coefficients = op.correction.coefficients(op.ratio);
         let rows = vec![&coefficients[..]; inputs.len()];
-        let activation = Some(Activation { plan: &correction.plan, coefficients: &rows });
-        self.refresh(ring, isa, inputs, &RefreshOp { input_scale, radians: TAU / ratio, activation, output_scale }, keys)
+        let refresh = RefreshOp {
+            input_scale: op.input_scale,
+            radians: TAU / op.ratio,
+            activation: Some(Activation { plan: &op.correction.plan, coefficients: &rows }),
+            output_scale: op.output_scale,
+        };
+        self.refresh(ring, isa, inputs, &refresh, keys)
     }
 }
 

@@ -29,11 +29,11 @@ pub struct Transforms {
 
 impl Transforms {
     /// Encodes all diagonals. The values that [`Self::raise`] returns are raised coefficients over `q0` and over
-    /// `range`, at a power of two close to half the prime below.
+    /// `range`, at `output_scale`.
     ///
     /// # Errors
     /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
-    pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec, range: f64) -> Result<Self, SpecError> {
+    pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec, range: f64, output_scale: Scale) -> Result<Self, SpecError> {
         spec.check()?;
         if spec.log_n != ring.log_n || spec.limbs > ring.q_count || spec.alpha > ring.p_count() {
             return Err(SpecError(format!(
@@ -53,7 +53,7 @@ impl Transforms {
             low_diagonals: Vec::new(),
             first: Mutex::default(),
             high: Vec::new(),
-            output_scale: Scale::pow2((ring.moduli[spec.limbs_reduction() - 1].q as f64).log2().round() as i32 - 1),
+            output_scale,
             factor_share: 1.0,
         };
         out.low_diagonals = (1..out.low.len())

@@ -72,7 +72,7 @@ impl Lab {
     }
 
     fn transforms(&self, isa: Isa, range: f64) -> Transforms {
-        Transforms::new(self.context.ring(), isa, self.context.encoder(), &self.spec, range).expect("spec")
+        Transforms::new(self.context.ring(), isa, self.context.encoder(), &self.spec, range, Scale::pow2(35)).expect("spec")
     }
 
     fn encrypt(&self, values: &[Complex64], scale: &Scale, limbs: usize) -> [RnsPoly; 2] {
@@ -284,7 +284,8 @@ fn bootstraps_return_the_slots() {
     for (degree, ratio, bits) in [(1, 256.0, 11.0), (3, 32.0, 14.0), (7, 16.0, 14.0)] {
         let correction = Arcsine::new(degree).expect("odd");
         let inputs = vec![Input::Owned(lab.encrypt(&message, &input_scale, 3))];
-        let got = bootstrapper.bootstrap(ring, isa, inputs, &input_scale, ratio, &correction, &output_scale, &lab.keys).expect("bootstrap");
+        let op = BootstrapOp { input_scale: &input_scale, ratio, correction: &correction, output_scale: &output_scale };
+        let got = bootstrapper.bootstrap(ring, isa, inputs, &op, &lab.keys).expect("bootstrap");
         assert_eq!(got[0][0].rows(), lab.spec.limbs_activation() - correction.depth());
         let (std, _) = errors(&lab.decrypt(&got[0], &output_scale), &message);
         assert!(-std.log2() > bits, "degree {degree}, ratio {ratio}: {:.1} bits", -std.log2());

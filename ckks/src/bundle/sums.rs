@@ -10,7 +10,7 @@
 
 use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Modulus, Ring, RnsPoly};
-use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbSum, Row, key_sum, product_sum};
+use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbProducts, LimbSum, Row, key_sum, product_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ const KEPT_ROWS: usize = 5;
 
 /// Ciphertexts that are in work at a time: they share key rows, and their digits should stay in a cache.
 fn batch() -> usize {
-    rayon::current_num_threads().clamp(2, 8)
+    rayon::current_num_threads().clamp(4, 8)
 }
 
 /// `factor · i^imaginary · left · right`.
@@ -84,13 +84,21 @@ impl Factors {
         }
     }
 
-    fn products<'a>(&self, sum: &Sum<'a>, row: usize, half: usize, words: Range<usize>) -> Vec<LimbProduct<'a>> {
+    fn products<'a>(&self, sum: &Sum<'a>, row: usize, words: Range<usize>) -> Vec<LimbProduct<'a>> {
         let part = |ct: CtRef<'a>| [&ct.c0.row(row)[words.clone()], &ct.c1.row(row)[words.clone()]];
-        let limb = |(p, f): (&Product<'a>, &[(u64, u64); 2])| {
-            let (factor, last_factor) = f[half];
-            LimbProduct { left: part(p.left), right: part(p.right), factor, last_factor }
+        sum.products.iter().map(|p| LimbProduct { left: part(p.left), right: part(p.right) }).collect()
+    }
+
+    /// Neighbouring products of equal factors together.
+    fn runs<'a>(&self, products: &'a [LimbProduct<'a>], half: usize) -> Vec<LimbProducts<'a>> {
+        let factors = |i: &usize| self.products[*i][half];
+        let starts: Vec<usize> = (0..products.len()).filter(|i| *i == 0 || factors(i) != factors(&(i - 1))).collect();
+        let ends = starts.iter().skip(1).copied().chain([products.len()]);
+        let run = |(&start, end): (&usize, usize)| {
+            let (factor, last_factor) = factors(&start);
+            LimbProducts { products: &products[start..end], factor, last_factor }
         };
-        sum.products.iter().zip(&self.products).map(limb).collect()
+        starts.iter().zip(ends).map(run).collect()
     }
 
     fn multiples<'a>(&self, sum: &Sum<'a>, row: usize, half: usize, words: Range<usize>) -> Vec<LimbMultiple<'a>> {
@@ -197,7 +205,8 @@ impl<'a> Relinearisation<'a> {
             let factors = Factors::new(m, self.ring.imaginary[row], m.r, sum);
             let mut out = Row::unspecified(self.ring.n);
             for (h, out) in out.chunks_exact_mut(half).enumerate() {
-                product_sum(self.isa, m, &factors.products(sum, row, h, h * half..(h + 1) * half), out);
+                let products = factors.products(sum, row, h * half..(h + 1) * half);
+                product_sum(self.isa, m, &factors.runs(&products, h), out);
             }
             out
         };
@@ -245,7 +254,8 @@ impl<'a> Relinearisation<'a> {
                         key_sum(self.isa, m, &digits, &others, LimbSum::default(), out);
                         continue;
                     };
-                    let products = factors.products(&sums[i], row, half, words.clone());
+                    let products = factors.products(&sums[i], row, words.clone());
+                    let products = factors.runs(&products, half);
                     let multiples = factors.multiples(&sums[i], row, half, words.clone());
                     let constant = factors.constant[half];
                     let sum = LimbSum { products: &products, multiples: &multiples, constant, last_key: own.map(key) };

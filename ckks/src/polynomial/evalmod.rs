@@ -5,10 +5,12 @@
 //! section 4). Doublings are products like others here: one relinearisation merged with the rescale, the factor 2 within
 //! the product.
 
+use super::composite::{self, Composite};
 use super::plan::{Basis, Cost, Parity, Plan};
-use super::run::{PolynomialOp, Prepared};
+use super::run::{GROUP, PolynomialOp, Prepared};
 use super::{PolynomialError, chebyshev_interpolation, evaluate_clear};
-use crate::bundle::{Input, KeyProvider};
+use crate::bundle::{self, Input, KeyProvider, Product, Sum};
+use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
@@ -30,7 +32,13 @@ pub struct EvalModParams {
 pub struct EvalMod {
     params: EvalModParams,
     coefficients: Vec<f64>,
-    plan: Plan,
+    method: Method,
+}
+
+#[derive(Clone, Debug)]
+enum Method {
+    Plan(Plan),
+    Composite,
 }
 
 impl EvalMod {
@@ -43,11 +51,30 @@ impl EvalMod {
         if !(range.is_finite() && range > 0.0 && doublings <= 16) {
             return Err(PolynomialError::EvalMod(format!("a range of {range} with {doublings} doublings")));
         }
-        let plan = Plan::new(degree, Parity::Even, Basis::Chebyshev)?;
+        let method = Method::Plan(Plan::new(degree, Parity::Even, Basis::Chebyshev)?);
+        Ok(Self::with_method(params, method))
+    }
+
+    /// As [`Self::new`] for a cosine of degree 16 that is evaluated as a composition: one relinearisation at each of four
+    /// levels, where a plan of degree 14 needs five, and far more accurate. Inputs must be at [`Self::input_scale`].
+    ///
+    /// # Errors
+    /// As [`Self::new`]; angles beyond `pi` or so at the end of the range are needed, and below `3 pi`.
+    pub fn composite(range: f64, doublings: usize) -> Result<Self, PolynomialError> {
+        let params = EvalModParams { range, degree: composite::DEGREE, doublings };
+        Self::new(params)?;
+        if !(3.0..9.0).contains(&params.angle()) {
+            return Err(PolynomialError::EvalMod(format!("an angle of {:.2} for a composition", params.angle())));
+        }
+        Ok(Self::with_method(params, Method::Composite))
+    }
+
+    fn with_method(params: EvalModParams, method: Method) -> Self {
+        let degree = params.degree;
         let angle = params.angle();
         let mut coefficients = chebyshev_interpolation(degree, |t| (angle * t).cos());
         coefficients.iter_mut().skip(1).step_by(2).for_each(|c| *c = 0.0);
-        Ok(Self { params, coefficients, plan })
+        Self { params, coefficients, method }
     }
 
     /// The parameters.
@@ -60,20 +87,55 @@ impl EvalMod {
         &self.coefficients
     }
 
-    /// The plan of the cosine.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// The plan of the cosine, unless it is a composition.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.method {
+            Method::Plan(plan) => Some(plan),
+            Method::Composite => None,
+        }
+    }
+
+    /// Rescales in the cosine.
+    fn cosine_depth(&self) -> usize {
+        match &self.method {
+            Method::Plan(plan) => plan.depth(),
+            Method::Composite => composite::DEPTH,
+        }
+    }
+
+    /// The scale at which inputs should be (for a composition: to about one percent). Plans take any; the cosine's is a
+    /// good one.
+    pub fn input_scale(&self, ring: &Ring, limbs: usize, cosine_scale: &Scale) -> Scale {
+        match &self.method {
+            Method::Plan(_) => cosine_scale.clone(),
+            Method::Composite => composite::input_scale(ring, limbs, &self.half_coefficients(), cosine_scale),
+        }
+    }
+
+    /// Chebyshev coefficients as a polynomial of `T_2`.
+    fn half_coefficients(&self) -> Vec<f64> {
+        self.coefficients.iter().copied().step_by(2).collect()
     }
 
     /// Rescales from the input to the result: `ceil(log2(degree + 1)) + doublings`.
     pub fn depth(&self) -> usize {
-        self.plan.depth() + self.params.doublings
+        self.cosine_depth() + self.params.doublings
     }
 
     /// Counted work for one ciphertext of which `limbs` limbs are used.
     pub fn cost(&self, limbs: usize, gadget: Gadget) -> Cost {
-        let mut cost = self.plan.cost(limbs, gadget);
-        for depth in self.plan.depth()..self.depth() {
+        let mut cost = match &self.method {
+            Method::Plan(plan) => plan.cost(limbs, gadget),
+            Method::Composite => {
+                let mut cost = Cost::default();
+                for (depth, (products, terms)) in [(1, 0), (1, 0), (1, 2), (2, 3)].into_iter().enumerate() {
+                    cost.add_relinearisation(limbs - depth, gadget, products, terms);
+                }
+                cost.add_rescale(limbs - 2, 2);
+                cost
+            }
+        };
+        for depth in self.cosine_depth()..self.depth() {
             cost.add_relinearisation(limbs - depth, gadget, 1, 0);
         }
         cost
@@ -140,7 +202,7 @@ impl EvalMod {
 
     /// Scale of the result of [`eval_mod`] with these arguments.
     pub fn output_scale(&self, ring: &Ring, limbs: usize, cosine_scale: &Scale) -> Scale {
-        let depths = self.plan.depth()..self.depth();
+        let depths = self.cosine_depth()..self.depth();
         depths.fold(cosine_scale.clone(), |s, depth| s.mul(&s).div_prime(ring.moduli[limbs - depth - 1].q))
     }
 }
@@ -159,7 +221,7 @@ pub struct EvalModOp<'a> {
     pub eval_mod: &'a EvalMod,
     /// Q limbs to use; inputs may have more. Results have `limbs - eval_mod.depth()`.
     pub limbs: usize,
-    /// Scale of the inputs.
+    /// Scale of the inputs, see [`EvalMod::input_scale`].
     pub input_scale: &'a Scale,
     /// Whether inputs are `u / K`, so that the shift by a quarter remains to be done (it costs nothing); else they are
     /// `(u - 1/4) / K`.
@@ -184,32 +246,54 @@ pub fn eval_mod(
     keys: &dyn KeyProvider,
 ) -> Result<(Vec<[RnsPoly; 2]>, Scale), PolynomialError> {
     let EvalModOp { eval_mod, limbs, cosine_scale, gadget, .. } = *op;
-    if limbs <= eval_mod.depth() {
+    if limbs <= eval_mod.depth() || limbs > ring.q_count {
         return Err(PolynomialError::Limbs { limbs, depth: eval_mod.depth() });
     }
-    let coefficients = vec![&eval_mod.coefficients[..]; inputs.len()];
-    let cosine = PolynomialOp {
-        plan: &eval_mod.plan,
-        coefficients: &coefficients,
-        limbs,
-        input_scale: op.input_scale,
-        output_scale: cosine_scale,
-        gadget,
-    };
-    let mut prepared = Prepared::new(ring, &cosine, keys, [&inputs, &[]])?;
-    if op.shift {
-        prepared.shift(-0.25 / eval_mod.params.range, op.input_scale)?;
-    }
+    let shift = if op.shift { -0.25 / eval_mod.params.range } else { 0.0 };
+    let key = keys.require(KeyTarget::Relinearization, gadget)?;
     let mut out = Vec::with_capacity(inputs.len());
-    prepared.run_all(ring, isa, inputs, |prepared, group| {
+    let mut finish = |mut group: Vec<[RnsPoly; 2]>| {
         let mut scale = cosine_scale.clone();
-        let mut group = group;
-        for depth in eval_mod.plan.depth()..eval_mod.depth() {
+        for depth in eval_mod.cosine_depth()..eval_mod.depth() {
             let product = scale.mul(&scale);
-            group = prepared.double(ring, isa, group, limbs - depth, product.to_f64());
+            let square = -product.to_f64().round();
+            let sums: Vec<Sum<'_>> = group.iter().map(|ct| doubled(ct, square)).collect();
+            group = bundle::relinearised_sums(ring, isa, &sums, limbs - depth, key);
             scale = product.div_prime(ring.moduli[limbs - depth - 1].q);
         }
         out.extend(group);
-    });
+    };
+    match &eval_mod.method {
+        Method::Plan(plan) => {
+            let coefficients = vec![&eval_mod.coefficients[..]; inputs.len()];
+            let (input_scale, output_scale) = (op.input_scale, cosine_scale);
+            let cosine = PolynomialOp { plan, coefficients: &coefficients, limbs, input_scale, output_scale, gadget };
+            let mut prepared = Prepared::new(ring, &cosine, keys, [&inputs, &[]])?;
+            if op.shift {
+                prepared.shift(shift, input_scale)?;
+            }
+            prepared.run_all(ring, isa, inputs, finish);
+        }
+        Method::Composite => {
+            bundle::check_gadget(ring, gadget, limbs)?;
+            bundle::check_inputs(ring.n, &inputs, limbs)?;
+            let scales = [op.input_scale, cosine_scale];
+            let cosine = Composite::new(ring, isa, limbs, key, &eval_mod.half_coefficients(), scales, shift)?;
+            let mut inputs = inputs.into_iter();
+            loop {
+                let group: Vec<Input<'_>> = inputs.by_ref().take(GROUP).collect();
+                if group.is_empty() {
+                    break;
+                }
+                finish(cosine.run(group));
+            }
+        }
+    }
     Ok((out, eval_mod.output_scale(ring, limbs, cosine_scale)))
+}
+
+/// `2 x^2 - 1`, where `minus_one` is minus the squared scale.
+fn doubled(ct: &[RnsPoly; 2], minus_one: f64) -> Sum<'_> {
+    let product = Product { left: ct.into(), right: ct.into(), factor: 2.0, imaginary: false };
+    Sum { products: vec![product], multiples: Vec::new(), constant: [minus_one, 0.0] }
 }

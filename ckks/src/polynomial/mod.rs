@@ -11,6 +11,7 @@
 //! * Every sum of products is relinearised once, and rescaled in the same division.
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 
+mod composite;
 mod error;
 mod evalmod;
 mod fit;

@@ -11,7 +11,7 @@ use crate::simd::Isa;
 use std::collections::BTreeMap;
 
 /// Most ciphertexts in work at a time: key limbs are shared by so many, temporaries exist for so many.
-const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 
 /// A polynomial for each ciphertext of a bundle, at a level.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub fn evaluate(
 ) -> Result<Vec<[RnsPoly; 2]>, PolynomialError> {
     let prepared = Prepared::new(ring, op, keys, [&inputs, &[]])?;
     let mut out = Vec::with_capacity(inputs.len());
-    prepared.run_all(ring, isa, inputs, |_, group| out.extend(group));
+    prepared.run_all(ring, isa, inputs, |group| out.extend(group));
     Ok(out)
 }
 
@@ -206,18 +206,12 @@ impl<'a> Prepared<'a> {
     }
 
     /// Runs the plan on all inputs, group by group.
-    pub fn run_all<'b>(&self, ring: &Ring, isa: Isa, inputs: Vec<Input<'b>>, mut take: impl FnMut(&Self, Vec<[RnsPoly; 2]>)) {
+    pub fn run_all<'b>(&self, ring: &Ring, isa: Isa, inputs: Vec<Input<'b>>, mut take: impl FnMut(Vec<[RnsPoly; 2]>)) {
         let mut inputs = inputs.into_iter();
         for rows in self.rows.chunks(GROUP) {
             let group: Vec<Input<'b>> = inputs.by_ref().take(GROUP).collect();
-            take(self, self.run(ring, isa, group, &rows.iter().collect::<Vec<_>>(), false));
+            take(self.run(ring, isa, group, &rows.iter().collect::<Vec<_>>(), false));
         }
-    }
-
-    /// `2 x^2 - 1` of ciphertexts with `limbs` limbs whose squared scale is `product`, rescaled.
-    pub fn double(&self, ring: &Ring, isa: Isa, group: Vec<[RnsPoly; 2]>, limbs: usize, product: f64) -> Vec<[RnsPoly; 2]> {
-        let sums: Vec<Sum<'_>> = group.iter().map(|ct| square(ct.into(), product)).collect();
-        bundle::relinearised_sums(ring, isa, &sums, limbs, self.key.expect("a cosine has products"))
     }
 
     /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and added to the first.
@@ -291,12 +285,6 @@ impl<'a> Prepared<'a> {
         let multiple = |&(k, factor): &(usize, f64)| Multiple { ct: values[&Value::Power(k)][i].view(), factor, imaginary: false };
         Sum { products: products.collect(), multiples: integers.terms.iter().map(multiple).collect(), constant: [integers.constant, 0.0] }
     }
-}
-
-/// `2 x^2 - 1` for a ciphertext whose squared scale is `product`.
-fn square(ct: CtRef<'_>, product: f64) -> Sum<'_> {
-    let product_term = Product { left: ct, right: ct, factor: 2.0, imaginary: false };
-    Sum { products: vec![product_term], multiples: Vec::new(), constant: [-product.round(), 0.0] }
 }
 
 /// `re + i im`.

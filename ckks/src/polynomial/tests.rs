@@ -242,16 +242,21 @@ fn halves_of_packed_slots() {
 
 /// Encrypts `u = I + m`, `|m| <= radius`, evaluates the sine and compares with `sin(2 pi m)`.
 fn check_eval_mod(lab: &Lab, params: EvalModParams, integers: i64, radius: f64, shift: bool, bits: i32) {
-    let reduction = EvalMod::new(params).expect("parameters");
+    check_reduction(lab, &EvalMod::new(params).expect("parameters"), integers, radius, shift, bits);
+}
+
+fn check_reduction(lab: &Lab, reduction: &EvalMod, integers: i64, radius: f64, shift: bool, bits: i32) {
+    let params = reduction.params();
     let ring = lab.context.ring();
     let limbs = reduction.depth() + 2;
     let slots = lab.context.slots() as i64;
-    let (scale, cosine) = (Scale::pow2(36), Scale::pow2(36));
+    let cosine = Scale::pow2(36);
+    let scale = reduction.input_scale(ring, limbs, &cosine);
     let u: Vec<f64> = lab.reals(4).iter().zip(0..).map(|(m, j)| (j * (2 * integers + 1) / slots - integers) as f64 + radius * m).collect();
     let quarter = if shift { 0.0 } else { 0.25 };
     let t: Vec<f64> = u.iter().map(|u| (u - quarter) / params.range).collect();
     let ct = lab.encrypt(&complex(&t), &scale, limbs, 9);
-    let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift, cosine_scale: &cosine, gadget: lab.gadget };
+    let op = EvalModOp { eval_mod: reduction, limbs, input_scale: &scale, shift, cosine_scale: &cosine, gadget: lab.gadget };
     let (got, result) = eval_mod(ring, Isa::detect(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys).expect("reduced");
     assert_eq!(got[0][0].rows(), 2);
     assert!((result.log2() - 36.0).abs() < 1e-2, "the scale drifts to 2^{}", result.log2());
@@ -270,12 +275,18 @@ fn reductions_modulo_one() {
     check_eval_mod(&lab, params, 12, 0.2, true, 14);
     check_eval_mod(&lab, EvalModParams { range: 3.5, degree: 16, doublings: 2 }, 3, 0.1, true, 16);
     check_eval_mod(&lab, EvalModParams { range: 1.5, degree: 30, doublings: 0 }, 1, 0.25, true, 20);
+    for range in [12.5, 14.5, 16.5] {
+        let reduction = EvalMod::composite(range, 4).expect("parameters");
+        let integers = (range - 0.5) as i64;
+        check_reduction(&lab, &reduction, integers, 0.2, false, 14);
+        check_reduction(&lab, &reduction, integers, 0.2, true, 14);
+    }
 }
 
 #[test]
 fn reduction_in_the_clear() {
     let reduction = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
-    assert_eq!((reduction.depth(), reduction.plan().relinearisations()), (8, 5));
+    assert_eq!((reduction.depth(), reduction.plan().map(Plan::relinearisations)), (8, Some(5)));
     assert_eq!(reduction.cost(14, Gadget { limbs: 18, alpha: 6 }).relinearisations, 9);
     let worst = reduction.error_near_integers(0.2);
     assert!(worst < 2f64.powi(-10) && worst < reduction.error_bound() && reduction.cosine_error_bound() < 2f64.powi(-18), "{worst:e}");
@@ -299,6 +310,11 @@ fn reduction_in_the_clear() {
     for params in [EvalModParams { range: f64::NAN, degree: 14, doublings: 4 }, EvalModParams { range: 3.0, degree: 14, doublings: 40 }] {
         assert!(matches!(EvalMod::new(params), Err(PolynomialError::EvalMod(_))));
     }
+    let composite = EvalMod::composite(14.5, 4).expect("parameters");
+    let cost = composite.cost(14, Gadget { limbs: 18, alpha: 6 });
+    assert_eq!((composite.depth(), cost.relinearisations, cost.rescales), (8, 8, 1));
+    assert!(composite.error_near_integers(0.2) < worst / 16.0);
+    assert!(matches!(EvalMod::composite(1.0, 4), Err(PolynomialError::EvalMod(_))));
     assert!(matches!(EvalMod::new(EvalModParams { range: 3.0, degree: 13, doublings: 1 }), Err(PolynomialError::Parity { .. })));
 }
 

@@ -40,7 +40,7 @@ pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rows::{Row, RowMemory, row_memory};
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
-pub use sums::{LimbMultiple, LimbProduct, LimbSum, key_sum, product_sum, split_halves};
+pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 

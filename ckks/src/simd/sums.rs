@@ -9,16 +9,28 @@ const MAX_SUMMANDS: usize = 128;
 /// Halvings from `[0, 32 q)` to `[0, q)`.
 const MAX_STEPS: usize = 5;
 
-/// `factor · left · right` for one limb of two ciphertexts, each by its two components.
+/// Words from a load to its prefetch.
+const AHEAD: usize = 128;
+/// Most products with one factor: their sums of two components stay below `4 q R`.
+const MAX_PRODUCTS: usize = 8;
+
+/// `left · right` for one limb of two ciphertexts, each by its two components.
 #[derive(Clone, Copy, Debug)]
 pub struct LimbProduct<'a> {
     /// One factor.
     pub left: [&'a [u64]; 2],
     /// The other factor; may be the same.
     pub right: [&'a [u64]; 2],
+}
+
+/// A sum of up to eight products, times a number.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbProducts<'a> {
+    /// The products.
+    pub products: &'a [LimbProduct<'a>],
     /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
     pub factor: u64,
-    /// `factor` as [`product_sum`] takes it.
+    /// The factor as [`product_sum`] takes it.
     pub last_factor: u64,
 }
 
@@ -48,17 +60,18 @@ fn multiples<L: Lanes>(lanes: L, m: &Modulus, steps: usize) -> [L::V; MAX_STEPS]
     out
 }
 
-/// `out = sum_p (left_p[1] right_p[1]) last_factor_p / R^2`: what a relinearisation key multiplies.
-pub fn product_sum(isa: Isa, m: &Modulus, products: &[LimbProduct<'_>], out: &mut [u64]) {
+/// `out = sum_s (sum_p left_p[1] right_p[1]) last_factor_s / R^2` for sums `s` of products `p`: what a relinearisation key
+/// multiplies.
+pub fn product_sum(isa: Isa, m: &Modulus, sums: &[LimbProducts<'_>], out: &mut [u64]) {
     let n = out.len();
-    assert!(n.is_multiple_of(8) && products.iter().all(|p| p.left[1].len() == n && p.right[1].len() == n));
-    isa.run(ProductSum { m, products, steps: steps(products.len()), out })
+    assert!(n.is_multiple_of(8) && sums.iter().flat_map(|s| s.products).all(|p| p.left[1].len() == n && p.right[1].len() == n));
+    assert!(sums.len() <= 4 && sums.iter().all(|s| s.products.len() <= MAX_PRODUCTS));
+    isa.run(ProductSum { m, sums, out })
 }
 
 struct ProductSum<'a, 'b> {
     m: &'a Modulus,
-    products: &'a [LimbProduct<'b>],
-    steps: usize,
+    sums: &'a [LimbProducts<'b>],
     out: &'a mut [u64],
 }
 
@@ -67,43 +80,40 @@ impl Kernel for ProductSum<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let m = ModulusLanes::new(lanes, self.m);
-        let multiples = multiples(lanes, self.m, self.steps);
+        let q2 = lanes.splat(2 * self.m.q);
         for at in (0..self.out.len()).step_by(8) {
-            let mut acc = lanes.acc();
-            // SAFETY: all rows have the length of `out`.
-            unsafe {
-                for p in self.products {
-                    acc = last_product(lanes, m, p, acc, at);
+            let mut v = lanes.splat(0);
+            for s in self.sums {
+                let mut acc = lanes.acc();
+                for p in s.products {
+                    // SAFETY: all rows have the length of `out`; prefetching is harmless at any address.
+                    unsafe {
+                        lanes.prefetch::<true>(p.left[1].as_ptr().wrapping_add(at + AHEAD));
+                        lanes.prefetch::<true>(p.right[1].as_ptr().wrapping_add(at + AHEAD));
+                        acc = lanes.mac(acc, lanes.load(p.left[1].as_ptr().add(at)), lanes.load(p.right[1].as_ptr().add(at)));
+                    }
                 }
-                let mut v = lanes.redc1(acc, m.q, m.qinv);
-                for &c in &multiples[..self.steps] {
-                    v = lanes.reduce_once(v, c);
-                }
-                lanes.store(self.out.as_mut_ptr().add(at), v);
+                v = lanes.add(v, scaled(lanes, m, acc, s.last_factor)); // below 4 q
             }
+            let v = lanes.reduce_once(lanes.reduce_once(v, q2), m.q);
+            // SAFETY: as above.
+            unsafe { lanes.store(self.out.as_mut_ptr().add(at), v) }
         }
     }
 }
 
-/// Adds word `at` of a product's component at `s^2`.
-///
-/// # Safety
-/// `at + 8` must not exceed the length of the rows.
+/// `acc factor / R^2` in `[0, q)` for `acc < 4 q R`.
 #[inline(always)]
-unsafe fn last_product<L: Lanes>(lanes: L, m: ModulusLanes<L>, p: &LimbProduct<'_>, acc: L::Acc, at: usize) -> L::Acc {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let a = lanes.load(p.left[1].as_ptr().add(at));
-        let a = lanes.redc1(lanes.mac(lanes.acc(), a, lanes.splat(p.last_factor)), m.q, m.qinv);
-        lanes.mac(acc, a, lanes.load(p.right[1].as_ptr().add(at)))
-    }
+fn scaled<L: Lanes>(lanes: L, m: ModulusLanes<L>, acc: L::Acc, factor: u64) -> L::V {
+    let v = lanes.redc1(acc, m.q, m.qinv); // below 4 q < 2^52
+    lanes.redc1(lanes.mac(lanes.acc(), v, lanes.splat(factor)), m.q, m.qinv)
 }
 
 /// What is added to an inner product of digits with a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LimbSum<'a> {
-    /// Products; only the components at 1 and at `s` are taken.
-    pub products: &'a [LimbProduct<'a>],
+    /// Products, of which the components at 1 and at `s` are taken.
+    pub products: &'a [LimbProducts<'a>],
     /// Multiples.
     pub multiples: &'a [LimbMultiple<'a>],
     /// Added to the component at 1, with the same power of `R` as factors of multiples.
@@ -112,17 +122,18 @@ pub struct LimbSum<'a> {
     pub last_key: Option<[&'a [u64]; 2]>,
 }
 
-/// `out[c] = (sum_d digits[d] keys[d][c] + sum_p (left_p right_p)[c] factor_p / R + sum_t rows_t[c] factor_t
+/// `out[c] = (sum_d digits[d] keys[d][c] + sum_s (sum_p left_p right_p)[c] factor_s / R + sum_t rows_t[c] factor_t
 /// + [c = 0] constant + product_sum last_key[c]) / R` over equally long rows. There may be no digits.
 pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], sum: LimbSum<'_>, out: [&mut [u64]; 2]) {
     let n = out[0].len();
     assert!(digits.len() == keys.len() && n.is_multiple_of(8) && out[1].len() == n);
     assert!(digits.iter().all(|d| d.len() == n) && keys.iter().flatten().all(|k| k.len() == n));
-    assert!(sum.products.iter().flat_map(|p| [p.left, p.right]).flatten().all(|r| r.len() == n));
+    assert!(sum.products.iter().flat_map(|s| s.products).flat_map(|p| [p.left, p.right]).flatten().all(|r| r.len() == n));
+    assert!(sum.products.len() <= 4 && sum.products.iter().all(|s| s.products.len() <= MAX_PRODUCTS));
     assert!(sum.multiples.iter().flat_map(|t| t.rows).chain(sum.last_key.into_iter().flatten()).all(|r| r.len() == n));
-    let last_steps = steps(sum.products.len());
-    let steps = steps(digits.len() + 2 * sum.products.len() + sum.multiples.len() + 2);
-    isa.run(KeySum { m, digits, keys, sum, last_steps, steps, out })
+    // Sums of products before their factor, and the last component, are below 4 q.
+    let steps = steps(digits.len() + 4 * sum.products.len() + sum.multiples.len() + 1 + 4);
+    isa.run(KeySum { m, digits, keys, sum, steps, out })
 }
 
 struct KeySum<'a, 'b> {
@@ -130,7 +141,6 @@ struct KeySum<'a, 'b> {
     digits: &'a [&'b [u64]],
     keys: &'a [[&'b [u64]; 2]],
     sum: LimbSum<'b>,
-    last_steps: usize,
     steps: usize,
     out: [&'a mut [u64]; 2],
 }
@@ -140,7 +150,6 @@ impl Kernel for KeySum<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let m = ModulusLanes::new(lanes, self.m);
-        let last_multiples = multiples(lanes, self.m, self.last_steps);
         let multiples = multiples(lanes, self.m, self.steps);
         let n = self.out[0].len();
         let [out0, out1] = self.out;
@@ -152,39 +161,49 @@ impl Kernel for KeySum<'_, '_> {
                 let mut acc0 = lanes.mac(lanes.acc(), one, constant);
                 let mut acc1 = lanes.acc();
                 for (d, digit) in self.digits.iter().enumerate() {
-                    let x = lanes.load(digit.as_ptr().add(at));
                     let key = self.keys.get_unchecked(d);
+                    lanes.prefetch::<true>(digit.as_ptr().wrapping_add(at + AHEAD));
+                    lanes.prefetch::<true>(key[0].as_ptr().wrapping_add(at + AHEAD));
+                    lanes.prefetch::<true>(key[1].as_ptr().wrapping_add(at + AHEAD));
+                    let x = lanes.load(digit.as_ptr().add(at));
                     acc0 = lanes.mac(acc0, x, lanes.load(key[0].as_ptr().add(at)));
                     acc1 = lanes.mac(acc1, x, lanes.load(key[1].as_ptr().add(at)));
                 }
-                for p in self.sum.products {
-                    let f = lanes.splat(p.factor);
-                    let a0 = lanes.load(p.left[0].as_ptr().add(at));
-                    let a1 = lanes.load(p.left[1].as_ptr().add(at));
-                    let b0 = lanes.load(p.right[0].as_ptr().add(at));
-                    let b1 = lanes.load(p.right[1].as_ptr().add(at));
-                    let a0 = lanes.redc1(lanes.mac(lanes.acc(), a0, f), m.q, m.qinv);
-                    let a1 = lanes.redc1(lanes.mac(lanes.acc(), a1, f), m.q, m.qinv);
-                    acc0 = lanes.mac(acc0, a0, b0);
-                    acc1 = lanes.mac(lanes.mac(acc1, a0, b1), a1, b0);
+                let mut last = lanes.splat(0);
+                for s in self.sum.products {
+                    let (mut d0, mut d1, mut d2) = (lanes.acc(), lanes.acc(), lanes.acc());
+                    for p in s.products {
+                        for row in [p.left[0], p.left[1], p.right[0], p.right[1]] {
+                            lanes.prefetch::<true>(row.as_ptr().wrapping_add(at + AHEAD));
+                        }
+                        let a0 = lanes.load(p.left[0].as_ptr().add(at));
+                        let a1 = lanes.load(p.left[1].as_ptr().add(at));
+                        let b0 = lanes.load(p.right[0].as_ptr().add(at));
+                        let b1 = lanes.load(p.right[1].as_ptr().add(at));
+                        d0 = lanes.mac(d0, a0, b0);
+                        d1 = lanes.mac(lanes.mac(d1, a0, b1), a1, b0);
+                        d2 = lanes.mac(d2, a1, b1);
+                    }
+                    let f = lanes.splat(s.factor);
+                    acc0 = lanes.mac(acc0, lanes.redc1(d0, m.q, m.qinv), f);
+                    acc1 = lanes.mac(acc1, lanes.redc1(d1, m.q, m.qinv), f);
+                    last = lanes.add(last, scaled(lanes, m, d2, s.last_factor));
                 }
                 if let Some(key) = self.sum.last_key {
-                    let mut acc = lanes.acc();
-                    for p in self.sum.products {
-                        acc = last_product(lanes, m, p, acc, at);
-                    }
-                    let mut x = lanes.redc1(acc, m.q, m.qinv);
-                    for &c in &last_multiples[..self.last_steps] {
-                        x = lanes.reduce_once(x, c);
-                    }
-                    acc0 = lanes.mac(acc0, x, lanes.load(key[0].as_ptr().add(at)));
-                    acc1 = lanes.mac(acc1, x, lanes.load(key[1].as_ptr().add(at)));
+                    lanes.prefetch::<true>(key[0].as_ptr().wrapping_add(at + AHEAD));
+                    lanes.prefetch::<true>(key[1].as_ptr().wrapping_add(at + AHEAD));
+                    acc0 = lanes.mac(acc0, last, lanes.load(key[0].as_ptr().add(at)));
+                    acc1 = lanes.mac(acc1, last, lanes.load(key[1].as_ptr().add(at)));
                 }
                 for t in self.sum.multiples {
                     let f = lanes.splat(t.factor);
+                    lanes.prefetch::<true>(t.rows[0].as_ptr().wrapping_add(at + AHEAD));
+                    lanes.prefetch::<true>(t.rows[1].as_ptr().wrapping_add(at + AHEAD));
                     acc0 = lanes.mac(acc0, lanes.load(t.rows[0].as_ptr().add(at)), f);
                     acc1 = lanes.mac(acc1, lanes.load(t.rows[1].as_ptr().add(at)), f);
                 }
+                lanes.prefetch::<true>(out[0].wrapping_add(at + AHEAD));
+                lanes.prefetch::<true>(out[1].wrapping_add(at + AHEAD));
                 let mut v0 = lanes.redc1(acc0, m.q, m.qinv);
                 let mut v1 = lanes.redc1(acc1, m.q, m.qinv);
                 for &c in &multiples[..self.steps] {

@@ -195,6 +195,79 @@ fn tensors() {
 }
 
 #[test]
+fn sums_of_products_and_multiples() {
+    each(|isa, m, r| {
+        let q = m.q;
+        let rinv = m.inv(m.r);
+        let rinv2 = mul(rinv, rinv, q);
+        let x: Vec<Vec<u64>> = (0..24).map(|_| r.limb(q, N)).collect();
+        let pair = |i: usize| [&x[i][..], &x[i + 1][..]];
+        let products: Vec<LimbProduct<'_>> = (0..9).map(|i| LimbProduct { left: pair(i), right: pair(2 * i) }).collect();
+        let multiples: Vec<LimbMultiple<'_>> = (0..5).map(|i| LimbMultiple { rows: pair(3 * i), factor: r.limb(q, 1)[0] }).collect();
+        let digits: Vec<&[u64]> = x[..4].iter().map(|v| &v[..]).collect();
+        let keys: Vec<[&[u64]; 2]> = (8..12).map(|d| pair(2 * d - 4)).collect();
+        for (lengths, terms, count, own) in
+            [(&[1][..], 0, 1, false), (&[8, 1], 5, 4, true), (&[1, 1, 2, 1], 1, 2, true), (&[], 2, 0, false), (&[2], 0, 0, true)]
+        {
+            let mut at = 0;
+            let sums: Vec<LimbProducts<'_>> = lengths
+                .iter()
+                .map(|&len| {
+                    at += len;
+                    LimbProducts { products: &products[at - len..at], factor: r.limb(q, 1)[0], last_factor: r.limb(q, 1)[0] }
+                })
+                .collect();
+            // Component `c` of all sums at word `i`, each times its factor.
+            let sum = |c: usize, i: usize| {
+                sums.iter().fold(0, |all, s| {
+                    let one = s.products.iter().fold(0, |all, p| {
+                        let term = |a: usize, b: usize| mul(p.left[a][i], p.right[b][i], q);
+                        (all + [term(0, 0), (term(0, 1) + term(1, 0)) % q, term(1, 1)][c]) % q
+                    });
+                    (all + mul(one, if c == 2 { s.last_factor } else { s.factor }, q)) % q
+                })
+            };
+            let mut last = vec![1; N];
+            product_sum(isa, m, &sums, &mut last);
+            assert!((0..N).all(|i| last[i] == mul(sum(2, i), rinv2, q)), "{isa:?} {q}");
+            let constant = r.word() % q;
+            let last_key = own.then(|| pair(21));
+            let limb = LimbSum { products: &sums, multiples: &multiples[..terms], constant, last_key };
+            let mut out = [vec![1; N], vec![1; N]];
+            let [o0, o1] = &mut out;
+            key_sum(isa, m, &digits[..count], &keys[..count], limb, [o0, o1]);
+            for c in 0..2 {
+                for i in 0..N {
+                    let inner = (0..count).fold(0, |s, d| (s + mul(digits[d][i], keys[d][c][i], q)) % q);
+                    let linear = multiples[..terms].iter().fold(0, |s, t| (s + mul(t.rows[c][i], t.factor, q)) % q);
+                    let own = last_key.map_or(0, |key| mul(last[i], key[c][i], q));
+                    let all = inner + linear + own + mul(sum(c, i), rinv, q) + if c == 0 { constant } else { 0 };
+                    assert_eq!(out[c][i], mul(all % q, rinv, q), "{isa:?} {q} component {c}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn halves_of_packed_limbs() {
+    let conjugation = GaloisTable::new(Galois::conjugation(6), 6);
+    each(|isa, m, r| {
+        let (q, imaginary) = (m.q, r.word() % m.q);
+        let (z, zbar) = (r.limb(q, N), r.limb(q, N));
+        let mut out = [vec![0; N], vec![0; N]];
+        let [re, im] = &mut out;
+        split_halves(isa, m, imaginary, &conjugation, &z, &zbar, [re, im]);
+        for i in 0..N {
+            let w = zbar[Galois::conjugation(6).source_index(i, 6)];
+            let minus_i = if i < N / 2 { (q - imaginary) % q } else { imaginary };
+            assert_eq!(out[0][i], (z[i] + w) % q);
+            assert_eq!(out[1][i], mul((z[i] + q - w) % q, minus_i, q), "{isa:?}");
+        }
+    });
+}
+
+#[test]
 fn patterns_round_alike() {
     each(|isa, m, r| {
         let pattern: Vec<f64> = (0..N).map(|_| (r.word() >> 11) as f64 / (1u64 << 53) as f64 - 0.5).collect();
