@@ -67,7 +67,12 @@ fn header(g: &Program) -> Vec<String> {
         if b.s2c_rotations.iter().chain(&b.c2s_rotations).any(|r| *r == 0 || *r >= slots) {
             e.push(format!("a rotation of the bootstrap is outside the {slots} slots"));
         }
-        if !(1..=64).contains(&b.degree) || b.doublings > 16 || !(1..=1 << 12).contains(&b.bound) || !b.noise.is_finite() || !b.log2_failure.is_finite() {
+        if !(1..=64).contains(&b.degree)
+            || b.doublings > 16
+            || !(1..=1 << 12).contains(&b.bound)
+            || !b.noise.is_finite()
+            || !b.log2_failure.is_finite()
+        {
             e.push("a bootstrap with numbers out of range".into());
         }
     }
