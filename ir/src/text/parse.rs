@@ -176,6 +176,7 @@ impl Parser<'_> {
         let count = count.ok_or_else(|| self.c.error_at(at, "this constant is too large"))?;
         self.c.expect("]")?;
         if self.c.eat("=") {
+            self.c.skip();
             let at = self.c.pos();
             let Attr::List(l) = self.attr(0)? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
             let data: Option<Vec<f32>> = l
