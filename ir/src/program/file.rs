@@ -18,7 +18,7 @@ pub struct ProgramFile {
     pub program: VerifiedProgram,
     /// Digest of the file; keys and ciphertexts name it.
     pub digest: String,
-    /// Text of the levels `tensor`, `packed`, `he`, by name.
+    /// Text of the levels `tensor`, `packed`, `he`, by name; `certificate`: what is claimed of ranges, if anything.
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: HashMap<Hash, Arc<Array>>,
@@ -68,8 +68,10 @@ pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
     let mut r = Reader::open(path, KIND)?;
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
-    let stages =
-        ["tensor", "packed", "he"].iter().filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string()))).collect();
+    let stages = ["tensor", "packed", "he", "certificate"]
+        .iter()
+        .filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string())))
+        .collect();
     let store = read_consts(&mut r, &program.consts)?;
     program.consts.resolve(&store);
     if let Some((_, c)) = program.consts.iter().find(|(_, c)| c.data.is_none()) {

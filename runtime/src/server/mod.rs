@@ -30,8 +30,12 @@ pub struct Event<'a> {
     pub op: &'static str,
     /// ONNX node.
     pub source: &'a str,
+    /// When it began, since the start of the run.
+    pub at: Duration,
     /// Time taken.
     pub time: Duration,
+    /// The ciphertexts of each unit that it computed, for probes; empty if skipped.
+    pub results: Vec<&'a [[RnsPoly; 2]]>,
     /// The step was done by the interrupted run that this one continues.
     pub skipped: bool,
     /// A checkpoint behind this step failed; the run goes on.
@@ -63,6 +67,7 @@ pub fn run(
     let (isa, linears) = (Isa::detect(), prepare::linears(s)?);
     let machine = execute::Machine { session: s, isa, keys, linears, input: &batch.cts, images: batch.images };
     let steps = p.steps(batch.images);
+    let run_start = Instant::now();
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
     for (i, step) in steps.iter().enumerate() {
         let (start, skipped) = (Instant::now(), i < first);
@@ -80,6 +85,8 @@ pub fn run(
             steps: steps.len(),
             instruction: step.node,
             units: step.units.clone(),
+            at: start - run_start,
+            results: step.units.clone().filter_map(|u| values.get(&(step.node, u)).map(Vec::as_slice)).collect(),
             op: chiffre_ir::graph::Op::info(&n.op).mnemonic,
             source: &n.source,
             time,
