@@ -15,9 +15,11 @@ pub const KIND: &str = "constants";
 /// Arrays by hash.
 pub type Store = HashMap<Hash, Arc<Array>>;
 
-/// Where the constants of a text file are looked for and written: `net.tir` → `net.consts`.
+/// Where the constants of a text file are looked for and written: `net.tir` → `net.tir.consts`.
 pub fn beside(text: &Path) -> PathBuf {
-    text.with_extension("consts")
+    let mut name = text.as_os_str().to_owned();
+    name.push(".consts");
+    name.into()
 }
 
 /// Writes all constants that have data; the same constants give the same bytes.
@@ -85,7 +87,7 @@ mod tests {
     fn constants_are_found_by_hash() {
         let dir = tempfile::tempdir().unwrap();
         let path = beside(&dir.path().join("net.tir"));
-        assert!(path.ends_with("net.consts"));
+        assert!(path.ends_with("net.tir.consts"));
         let mut a = Consts::default();
         a.add("w", Array::new(vec![2, 1], vec![1.0, -2.0]));
         a.add("v", Array::new(vec![1], vec![3.0]));

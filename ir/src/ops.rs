@@ -269,7 +269,7 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
 pub fn markdown_table(table: &[OpInfo]) -> String {
     let mut s = String::from("| op | operands | attributes | meaning |\n|---|---|---|---|\n");
     for o in table {
-        s += &format!("| `{}` | {} | {} | {} |\n", o.mnemonic, o.arity, o.attrs.join(", "), o.doc.trim());
+        s += &format!("| `{}` | {} | {} | {} |\n", o.mnemonic, o.arity, o.attrs.join(", "), o.doc.trim().replace('|', "\\|"));
     }
     s
 }

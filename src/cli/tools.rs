@@ -13,7 +13,7 @@ pub struct IrFileArgs {
     /// IR as text (.tir, .pir, .hir, .prog), a program (.chf) or a model (.onnx)
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// More files that hold constants, by hash: .consts, programs, .npz [always read: FILE with the extension .consts]
+    /// More files that hold constants, by hash: .consts, programs, .npz [always read: FILE.consts, where FILE is the text]
     #[arg(long, value_name = "FILE")]
     pub consts: Vec<PathBuf>,
 }

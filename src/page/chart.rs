@@ -76,6 +76,9 @@ pub(super) fn levels(v: &View) -> String {
     }
     s += &line("one", &steps);
     s += &line("two", &v.nodes.iter().enumerate().map(|(i, n)| (i as f64 / last, n.log2_scale / most)).collect::<Vec<_>>());
+    for part in [0.0, 0.5, 1.0] {
+        let _ = writeln!(s, "<text class=\"faint\" x=\"{}\" y=\"{:.1}\">{:.0} bits</text>", x(1.0) + 6.0, y(part) + 4.0, most * part);
+    }
     for (i, n) in v.nodes.iter().enumerate() {
         let (px, py) = (x(i as f64 / last), y(n.limbs as f64 / top));
         let name = escape(&n.node);

@@ -7,6 +7,10 @@ use std::fmt::Write;
 const WIDTH: usize = 230;
 const HEIGHT: usize = 46;
 const GAP: [usize; 2] = [24, 30];
+/// Rows of a column.
+const ROWS: usize = 15;
+/// Room for edges beside a column.
+const BETWEEN: usize = 70;
 
 /// Row of each instruction: one more than the deepest that it reads.
 fn rows(nodes: &[NodeView]) -> Vec<usize> {
@@ -30,16 +34,17 @@ pub(super) fn kind(n: &NodeView) -> &'static str {
 /// The drawing with its caption.
 pub(super) fn section(v: &View) -> String {
     let rows = rows(&v.nodes);
+    // How many instructions share a row; rows are folded into columns.
     let mut used = vec![0usize; rows.iter().max().map_or(0, |r| r + 1)];
-    let at: Vec<(usize, usize)> = rows
-        .iter()
-        .map(|&r| {
-            used[r] += 1;
-            (10 + (used[r] - 1) * (WIDTH + GAP[0]), 10 + r * (HEIGHT + GAP[1]))
-        })
-        .collect();
-    let columns = used.iter().copied().max().unwrap_or(1);
-    let (w, h) = (columns * (WIDTH + GAP[0]) + 60, used.len() * (HEIGHT + GAP[1]) + 10);
+    let mut beside = vec![];
+    for &r in &rows {
+        beside.push(used[r]);
+        used[r] += 1;
+    }
+    let wide = used.iter().copied().max().unwrap_or(1) * (WIDTH + GAP[0]) + BETWEEN;
+    let at: Vec<(usize, usize)> =
+        rows.iter().zip(&beside).map(|(r, k)| (10 + r / ROWS * wide + k * (WIDTH + GAP[0]), 10 + r % ROWS * (HEIGHT + GAP[1]))).collect();
+    let (w, h) = (used.len().div_ceil(ROWS) * wide + 10, used.len().min(ROWS) * (HEIGHT + GAP[1]) + 10);
     let mut s = format!(
         "<figure><svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\
          <title id=\"network-graph-title\">Graph of the network {}</title>\n<desc id=\"network-graph-desc\">{} instructions; each leads to its row in the table of layers.</desc>\n",
@@ -49,12 +54,18 @@ pub(super) fn section(v: &View) -> String {
     for (n, &(x, y)) in v.nodes.iter().zip(&at) {
         for a in &n.args {
             let (ax, ay) = at[*a as usize];
-            let (x1, y1, x2, y2) = (ax + WIDTH / 2, ay + HEIGHT, x + WIDTH / 2, y);
-            // An edge that passes other rows goes around the boxes.
-            let far = y2 - y1 > GAP[1];
-            let side = if far { x1.max(x2) + WIDTH / 2 + 18 } else { (x1 + x2) / 2 };
-            let path =
-                if far { format!("M{x1} {y1} C{side} {} {side} {} {x2} {y2}", y1 + 20, y2 - 20) } else { format!("M{x1} {y1} L{x2} {y2}") };
+            let (right, middle, target) = (ax + WIDTH, ay + HEIGHT / 2, y + HEIGHT / 2);
+            let folded = rows[*a as usize] / ROWS != rows[n.value as usize] / ROWS;
+            let path = if folded {
+                // Into another column.
+                format!("M{right} {middle} C{} {middle} {} {target} {x} {target}", right + 40, x.saturating_sub(40))
+            } else if y - ay > HEIGHT + GAP[1] {
+                // Around the boxes between.
+                let side = right.max(x + WIDTH) + BETWEEN - 20;
+                format!("M{right} {middle} C{side} {middle} {side} {target} {} {target}", x + WIDTH)
+            } else {
+                format!("M{} {} L{} {y}", ax + WIDTH / 2, ay + HEIGHT, x + WIDTH / 2)
+            };
             let _ = writeln!(s, "<path class=\"edge\" d=\"{path}\"/>");
         }
     }
