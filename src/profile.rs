@@ -61,12 +61,13 @@ impl Profile {
         let width = self.nodes.iter().map(|(n, _)| n.chars().count()).max().unwrap_or(0).max(20);
         let mut out = String::new();
         let total = self.total.measured.max(1e-12);
+        let (unit, factor) = if total < 1.0 { ("ms", 1e3) } else { (" s", 1.0) };
         let mut section = |title: &str, rows: &[(String, Seconds)]| {
             let _ = writeln!(out, "{title:<width$} {:>6} {:>11} {:>7} {:>11} {:>8}", "steps", "measured", "share", "predicted", "ratio");
             for (name, s) in rows {
                 let ratio = if s.predicted > 0.0 { format!("{:8.2}", s.measured / s.predicted) } else { format!("{:>8}", "-") };
-                let (measured, share, predicted) = (s.measured, 100.0 * s.measured / total, s.predicted);
-                let _ = writeln!(out, "{name:<width$} {:>6} {measured:9.3} s {share:5.1} % {predicted:9.3} s {ratio}", s.steps);
+                let (measured, share, predicted) = (factor * s.measured, 100.0 * s.measured / total, factor * s.predicted);
+                let _ = writeln!(out, "{name:<width$} {:>6} {measured:8.3} {unit} {share:5.1} % {predicted:8.3} {unit} {ratio}", s.steps);
             }
             out.push('\n');
         };

@@ -69,6 +69,7 @@ level!(He, he, HeOp, "hir", He, |t: &crate::he::HeType| t.layout.shape, |g, imag
 level!(Prog, program, ProgramOp, "prog", Program, |t: &crate::he::HeType| t.layout.shape, crate::program::interp);
 
 /// A graph of some level.
+#[allow(clippy::large_enum_variant)] // there is one for each file that is read
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyGraph {
     /// Tensor IR.

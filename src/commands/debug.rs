@@ -35,6 +35,9 @@ pub(super) struct Row {
     squares: f64,
 }
 
+/// Clear values are f32: what agrees to so many bits is the same.
+const MOST_BITS: f64 = 24.0;
+
 impl Row {
     /// Takes a unit's values and what they should be.
     fn add(&mut self, got: &[f32], want: &[f32], headroom: f64) {
@@ -47,7 +50,7 @@ impl Row {
         self.values += got.len().min(want.len());
         self.headroom_bits = self.headroom_bits.min(headroom);
         self.rms_error = (self.squares / self.values.max(1) as f64).sqrt();
-        self.precision_bits = (self.largest.max(f64::MIN_POSITIVE) / self.max_error.max(f64::MIN_POSITIVE)).log2();
+        self.precision_bits = (self.largest.max(f64::MIN_POSITIVE) / self.max_error.max(f64::MIN_POSITIVE)).log2().min(MOST_BITS);
     }
 }
 
@@ -131,7 +134,8 @@ fn table(rows: &[Row], images: usize) -> String {
             out,
             "{op:<10} {node:<width$} {limbs:>5} {largest:>10.3} {max_error:>10.2e} {rms_error:>10.2e} {precision_bits:>4.1} bits {headroom_bits:>4.1} bits{note}"
         );
-        before = Some(r.precision_bits);
+        // An input is exact; what the first instruction leaves is where precision starts.
+        before = (r.op != "input").then_some(r.precision_bits);
     }
     if let Some(worst) = rows.iter().min_by(|a, b| a.precision_bits.total_cmp(&b.precision_bits)) {
         let _ = write!(out, "least precision: {:.1} bits at \"{}\" ({})", worst.precision_bits, worst.node, worst.op);
