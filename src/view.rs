@@ -293,7 +293,7 @@ fn node(p: &Program, value: u32, n: &chiffre_ir::graph::Node<chiffre_ir::program
 fn key_groups(p: &Program) -> Vec<KeyGroup> {
     let mut out: Vec<KeyGroup> = vec![];
     for (usage, [limbs, special_primes]) in p.keys() {
-        let bytes = key_bytes([limbs, special_primes], p.header.log_n) / 2;
+        let bytes = key_bytes(usage, [limbs, special_primes], p.header.log_n) / 2;
         let at = out.iter().position(|g| (g.limbs, g.special_primes) == (limbs, special_primes)).unwrap_or_else(|| {
             out.push(KeyGroup { limbs, special_primes, rotations: vec![], others: vec![], bytes: 0 });
             out.len() - 1
@@ -304,7 +304,7 @@ fn key_groups(p: &Program) -> Vec<KeyGroup> {
             KeyUse::Relin => out[at].others.push("relinearise"),
             KeyUse::Conjugate => out[at].others.push("conjugate"),
             KeyUse::ToSparse => out[at].others.push("to the sparse secret"),
-            KeyUse::FromSparse => out[at].others.push("from the sparse secret"),
+            KeyUse::FromSparse(_) => out[at].others.push("from the sparse secret"),
         }
     }
     out.sort_by_key(|g| std::cmp::Reverse((g.limbs, g.special_primes)));

@@ -22,17 +22,32 @@ pub enum KeyTarget {
     /// Hubaux, "Bootstrapping for Approximate Homomorphic Encryption with Negligible Failure-Probability by Using
     /// Sparse-Secret Encapsulation", ACNS 2022, §3). Its modulus must be small.
     DenseToSparse,
-    /// From the ephemeral sparse secret back to `s`.
-    SparseToDense,
+    /// From the ephemeral sparse secret, after an automorphism, back to `s`. What it switches is smaller than a single
+    /// prime, so that one digit is enough: the key encrypts `p·s'(X^g)` with the first special prime p, and further
+    /// special primes only make room for what follows.
+    SparseToDense(Galois),
 }
 
 impl KeyTarget {
     /// The automorphism, for keys that have one.
     pub fn galois(self) -> Option<Galois> {
         match self {
-            Self::Galois(galois) => Some(galois),
-            Self::Relinearization | Self::DenseToSparse | Self::SparseToDense => None,
+            Self::Galois(galois) | Self::SparseToDense(galois) => Some(galois),
+            Self::Relinearization | Self::DenseToSparse => None,
         }
+    }
+
+    /// Number of digits of a key of this target and shape.
+    pub fn digits(self, gadget: Gadget) -> usize {
+        match self {
+            Self::Relinearization | Self::Galois(_) | Self::DenseToSparse => gadget.digits(),
+            Self::SparseToDense(_) => 1,
+        }
+    }
+
+    /// Bytes of a key of this target and shape for degree `n`, in full; a seeded key has half of them.
+    pub fn key_bytes(self, gadget: Gadget, n: usize) -> usize {
+        2 * self.digits(gadget) * gadget.rows() * n * 8
     }
 }
 
@@ -48,7 +63,7 @@ impl std::fmt::Display for KeyTarget {
             Self::Relinearization => f.write_str("relinearisation"),
             Self::Galois(galois) => write!(f, "Galois element {}", galois.0),
             Self::DenseToSparse => f.write_str("switching to the sparse secret"),
-            Self::SparseToDense => f.write_str("switching back from the sparse secret"),
+            Self::SparseToDense(galois) => write!(f, "switching back from the sparse secret with Galois element {}", galois.0),
         }
     }
 }
@@ -87,7 +102,7 @@ impl SeededSwitchingKey {
         {
             return Err(ShapeError::Galois(galois.0));
         }
-        if b.len() != gadget.digits() {
+        if b.len() != target.digits(gadget) {
             return Err(ShapeError::Polynomials { found: b.len(), expected: "as many as the gadget has digits" });
         }
         for poly in &b {
@@ -123,7 +138,7 @@ impl SeededSwitchingKey {
 
     /// Bytes of the full key.
     pub fn expanded_bytes(&self, ring: &Ring) -> usize {
-        2 * self.gadget.digits() * self.gadget.rows() * ring.n * 8
+        self.target.key_bytes(self.gadget, ring.n)
     }
 
     /// The full key.

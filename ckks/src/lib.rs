@@ -1,6 +1,7 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
 #![deny(unsafe_code)] // allowed in `simd` alone
 
+pub mod bootstrap;
 pub mod bundle;
 pub mod ciphertext;
 pub mod client;
@@ -12,6 +13,7 @@ pub mod keyswitch_reference;
 pub mod noise;
 pub mod params;
 pub mod plaintext;
+pub mod polynomial;
 pub mod ring;
 pub mod sample;
 pub mod scale;

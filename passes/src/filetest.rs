@@ -1,7 +1,7 @@
 //! Cases of passes as text files, for the tests of this crate and of crates with passes of their own.
 //!
 //! A case is IR of any level whose first line is `# run: <pipeline> [; option]…`. Its result is the text of what the pipeline leaves, with the
-//! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`.
+//! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `noise=N` (calibration on N images of noise).
 //!
 //! A test of a pass of your own is a folder of cases and a loop over it:
 //!
@@ -22,11 +22,12 @@
 
 use crate::cost::CostModel;
 use crate::he::select_params::Params;
-use crate::options::{CompileOptions, ParameterFacts};
+use crate::options::{CalibrationSet, CompileOptions, ParameterFacts};
 use crate::pipeline::{Context, Pipeline, State};
 use crate::registry::PassInfo;
 use chiffre_ir::level::AnyGraph;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Constants with at most so many values are printed with them.
 pub const MOST_VALUES: usize = 64;
@@ -50,16 +51,22 @@ impl Runner<'_> {
         let mut words = first.ok_or("the first line must be `# run: <pipeline>`")?.split(';').map(str::trim);
         let spec = words.next().unwrap_or_default();
         let mut options = CompileOptions { batch: 2, ..CompileOptions::default() };
+        let state = start(text)?;
         for w in words {
             let number = |n: &str| n.parse().map_err(|_| format!("option `{w}` needs a number"));
             match w.split_once('=') {
                 Some(("batch", n)) => options.batch = number(n)?,
                 Some(("log-n", n)) => options.log_n = Some(number(n)?),
+                Some(("noise", n)) => {
+                    let n = number(n)?;
+                    let shape = state.latest().and_then(|g| g.input_shape()).unwrap_or_default();
+                    let set = CalibrationSet { images: crate::reduce::noise(shape, n), n, labels: None };
+                    options.activations.calibration = Some(Arc::new(set));
+                }
                 None if w == "allow-insecure" => options.allow_insecure = true,
                 _ => return Err(format!("unknown option `{w}`")),
             }
         }
-        let state = start(text)?;
         let cx = Context { options: &options, facts: self.facts, cost: &CostModel::default() };
         Ok(match Pipeline::parse_with(spec, self.own).and_then(|p| p.run(state, &cx, |_, _, _| {})) {
             Err(e) => format!("error: {e}\n"),

@@ -1,6 +1,7 @@
 //! Passes of the Chiffre compiler: everything that changes a graph.
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod calibrate;
 pub mod cost;
 pub mod error;

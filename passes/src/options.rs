@@ -1,15 +1,24 @@
 //! What the caller asks of a compilation, and what this crate must be told about parameters.
 
+use chiffre_ir::program::{Bootstrap, KeyUse};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 /// Facts about CKKS parameters, given by the crate that owns them, so that passes need no cryptography.
 pub trait ParameterFacts: Sync {
     /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
     fn max_log_qp(&self, log_n: usize) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// A bootstrap that fulfils a wish, with key shapes still open (`[0, 0]`); `None` if there is none for this ring.
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<chiffre_ir::program::Bootstrap> {
+    /// A bootstrap that fulfils a wish, with key shapes (`[0, 0]`) and keys still open; `None` if there is none for this ring.
+    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
         let _ = wish;
         None
+    }
+    /// The keys of a bootstrap whose key shapes are chosen.
+    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
+        let _ = b;
+        vec![]
     }
 }
 
@@ -88,6 +97,116 @@ pub struct PackingWish {
     pub tile: Option<usize>,
 }
 
+/// How one activation is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivationPlan {
+    /// Behind a bootstrap: the polynomial takes the sine of its operand, which keeps it bounded.
+    pub refresh: bool,
+    /// Degree of the polynomial, at least 1.
+    pub degree: usize,
+}
+
+impl Default for ActivationPlan {
+    fn default() -> Self {
+        ActivationPlan { refresh: true, degree: 7 }
+    }
+}
+
+/// What a fit minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FitMethod {
+    /// The mean square error under the measured density, and a little uniform weight.
+    LeastSquares,
+    /// The largest error over the range.
+    Minimax,
+}
+
+/// How polynomials are fitted to activations; ranges are multiples of a channel's (or layer's) largest calibrated absolute value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitOptions {
+    /// What is minimised.
+    pub method: FitMethod,
+    /// A range and a polynomial for each channel, or one for all channels of a layer.
+    pub per_channel: bool,
+    /// Range of a bootstrapped activation: what its angle stays below `angle` for.
+    pub margin: f64,
+    /// Largest angle within the range, radians; below π/2, where the sine turns.
+    pub angle: f64,
+    /// How far the fit of a bootstrapped activation looks; beyond the sine's turn there is nothing to see.
+    pub extension: f64,
+    /// Range of a levelled activation, on which its polynomial is fitted.
+    pub reach: f64,
+    /// Total weight of the uniform part of the density, beside 1 for the measured part.
+    pub uniform: f64,
+    /// Ranges around the middle of the calibrated values instead of around zero.
+    pub centred: bool,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        FitOptions {
+            method: FitMethod::LeastSquares,
+            per_channel: true,
+            margin: 1.2,
+            angle: 1.27,
+            extension: 1.5,
+            reach: 2.0,
+            uniform: 1e-3,
+            centred: false,
+        }
+    }
+}
+
+/// When a degree is good enough, judged on the calibration images with the approximated activations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AccuracyTarget {
+    /// At most this loss: of top-1 where there are labels, else the share of images whose best class changes. In [0, 1].
+    Loss(f64),
+    /// At least this share of images keeps its best class. In [0, 1].
+    Agreement(f64),
+}
+
+/// Images that ranges are measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibrationSet {
+    /// Normalised values, image-major.
+    pub images: Vec<f32>,
+    /// Number of images.
+    pub n: usize,
+    /// A class for each image, if known.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// What becomes of activations that are not polynomials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivationOptions {
+    /// Plans of single activations, by ONNX node.
+    pub plans: BTreeMap<String, ActivationPlan>,
+    /// Bootstrap before the activations that `plans` does not name. (Polynomials of degree 2 that it does not name stay as they are.)
+    pub refresh: bool,
+    /// Degree of those; chosen by `target` if absent.
+    pub degree: Option<usize>,
+    /// What the degree must achieve.
+    pub target: AccuracyTarget,
+    /// How polynomials are fitted.
+    pub fit: FitOptions,
+    /// Images to measure ranges on.
+    pub calibration: Option<Arc<CalibrationSet>>,
+}
+
+impl Default for ActivationOptions {
+    fn default() -> Self {
+        ActivationOptions {
+            plans: BTreeMap::new(),
+            refresh: true,
+            degree: None,
+            target: AccuracyTarget::Loss(0.01),
+            fit: FitOptions::default(),
+            calibration: None,
+        }
+    }
+}
+
 /// Options of a compilation.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
@@ -109,6 +228,8 @@ pub struct CompileOptions {
     pub prime_bits: u32,
     /// Size of the special primes, bits. A bit more than the chain's keeps the noise of key switching below that of rescaling.
     pub special_bits: u32,
+    /// Activations that are not polynomials.
+    pub activations: ActivationOptions,
 }
 
 impl Default for CompileOptions {
@@ -123,6 +244,7 @@ impl Default for CompileOptions {
             log_scale: 27,
             prime_bits: 49,
             special_bits: 50,
+            activations: ActivationOptions::default(),
         }
     }
 }

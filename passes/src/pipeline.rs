@@ -1,33 +1,44 @@
 //! Pipelines: text specs of passes, the pass table, and their execution with a verifier after every pass.
 
+use crate::activation::statistics::Statistics;
 use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::Params;
 use crate::observe::Observer;
-use crate::options::{CompileOptions, ParameterFacts};
+use crate::options::{CompileOptions, FitMethod, ParameterFacts};
 use crate::pack::choose_layout::Layouts;
 use crate::registry::{PASSES, PassInfo};
+use crate::tensor::approximate_activations::Plans;
 use chiffre_ir::he::HeGraph;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::{he, packed, tensor, text};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The default pipeline. Why here:
 /// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine maps move;
 /// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
 /// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
+/// * `remove-dead-channels` where every residual sum is one linear map, and before anything is measured or fitted for dead channels;
+/// * `place-bootstraps` on the composed graph, where every linear map is one op: its plans name nodes;
+/// * `calibrate-activations` right before `approximate-activations`: its figures belong to that very graph;
 /// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
 /// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
 /// * `select-params` last: it needs every key's limbs; `schedule` belongs to the backend and ends every pipeline.
-pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
 /// A network on its way through the pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Tensor IR, until the end (for dumps and the layouts' values).
     pub tensor: Option<TensorGraph>,
+    /// What the activations of `tensor` read on the calibration images, once measured.
+    pub statistics: Option<Arc<Statistics>>,
+    /// Plans of single activations, by ONNX node, for each degree that `approximate-activations` may choose.
+    pub plans: BTreeMap<usize, Plans>,
     /// Ring and layouts, once chosen.
     pub layouts: Option<Layouts>,
     /// Packed IR, once lowered.
@@ -202,7 +213,40 @@ fn unknown_pass(name: &str) -> String {
 
 fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), String> {
     let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
+    let positive = || {
+        value
+            .parse::<f64>()
+            .ok()
+            .filter(|x| x.is_finite() && *x > 0.0)
+            .ok_or_else(|| format!("option {key}={value}: expected a positive number"))
+    };
+    let word = |words: [&str; 2]| match value {
+        v if v == words[0] => Ok(true),
+        v if v == words[1] => Ok(false),
+        _ => Err(format!("option {key}={value}: expected {} or {}", words[0], words[1])),
+    };
+    let a = &mut o.activations;
     match key {
+        "degree" => {
+            a.degree = Some(number()?)
+                .filter(|d| (1..=1024).contains(d))
+                .map(Some)
+                .ok_or_else(|| format!("option {key}={value}: must lie in 1..=1024"))?
+        }
+        "refresh" => a.refresh = word(["yes", "no"])?,
+        "fit" => a.fit.method = if word(["lsq", "minimax"])? { FitMethod::LeastSquares } else { FitMethod::Minimax },
+        "per" => a.fit.per_channel = word(["channel", "layer"])?,
+        "margin" => a.fit.margin = positive()?,
+        "angle" => {
+            let below = positive()?;
+            a.fit.angle = Some(below)
+                .filter(|x| *x < std::f64::consts::FRAC_PI_2)
+                .ok_or_else(|| format!("option {key}={value}: must lie below π/2"))?;
+        }
+        "extension" => a.fit.extension = positive()?,
+        "reach" => a.fit.reach = positive()?,
+        "uniform" => a.fit.uniform = positive()?,
+        "centred" => a.fit.centred = word(["yes", "no"])?,
         "log-n" => o.log_n = Some(number()?),
         "channels" => o.packing.channels = Some(number()?),
         "tile" => o.packing.tile = Some(number()?),

@@ -63,9 +63,77 @@ pub const PASSES: &[PassInfo] = &[
         level: "tensor",
         summary: "every linear region becomes one linear_map per non-linear consumer",
         requires: "any tensor IR",
-        establishes: "only input, linear_map, mul, square, poly, activation, max_pool; polys and outputs read linear maps",
+        establishes: "only input, linear_map, mul, square, poly, chebyshev, activation, max_pool; polynomials and outputs read linear maps",
         options: &[],
         run: |s, _| on_tensor(s, "compose-linear", tensor::compose_linear::compose_linear),
+    },
+    PassInfo {
+        name: "remove-dead-channels",
+        level: "tensor",
+        summary: "channels that the weights prove constant, or that nothing reads, are not computed",
+        requires: "compose-linear",
+        establishes: "every channel depends on the input and is read, but for those of inputs and outputs",
+        options: &[],
+        run: |s, _| {
+            on_tensor(s, "remove-dead-channels", |g| {
+                let (g, removed) = tensor::remove_dead_channels::remove_dead_channels(g)?;
+                tracing::info!(channels = removed.channels, of = removed.of, zero_filters = removed.zero_filters, "dead channels removed");
+                Ok(g)
+            })
+        },
+    },
+    PassInfo {
+        name: "place-bootstraps",
+        level: "tensor",
+        summary: "which activations are computed behind a bootstrap: the shortest path over the limbs of live values, for each degree in question",
+        requires: "compose-linear",
+        establishes: "a plan for every activation of a network that is too deep for any ring; none is bootstrapped in other networks",
+        options: &[("log-n", "log2 of the ring degree, instead of choosing it")],
+        run: |mut s, cx| {
+            let degrees = cx.options.activations.degree.map_or(crate::activation::degree::DEGREES.to_vec(), |d| vec![d]);
+            let g = s.tensor("place-bootstraps")?;
+            let plans = |d: usize| Ok((d, crate::place::plans(g, d, cx.options, cx.facts, cx.cost)?));
+            s.plans = degrees.into_iter().map(plans).collect::<Result<_, PassError>>()?;
+            Ok(s)
+        },
+    },
+    PassInfo {
+        name: "calibrate-activations",
+        level: "tensor",
+        summary: "a clear run on the calibration images: the range and density of what every activation reads",
+        requires: "any tensor IR without max pooling; calibration data if an activation is no polynomial of degree 2",
+        establishes: "statistics of this graph's activations, if there are calibration data",
+        options: &[],
+        run: |mut s, cx| {
+            let found = tensor::calibrate_activations::calibrate_activations(s.tensor("calibrate-activations")?, &cx.options.activations)?;
+            s.statistics = found.map(std::sync::Arc::new);
+            Ok(s)
+        },
+    },
+    PassInfo {
+        name: "approximate-activations",
+        level: "tensor",
+        summary: "activations become Chebyshev polynomials with a certificate, fitted channel by channel to the calibrated values",
+        requires: "calibrate-activations on the same graph",
+        establishes: "no activation; compose-linear again, so that every chebyshev reads a linear map of its own",
+        options: &[
+            ("degree", "degree of all polynomials, instead of choosing it by the accuracy target"),
+            ("refresh", "yes: bootstrap before every activation, and take the sine of its operand; no: none (yes)"),
+            ("fit", "lsq: least squares on the measured density; minimax: least largest error (lsq)"),
+            ("per", "channel or layer: what has its own range and polynomial (channel)"),
+            ("margin", "range behind a bootstrap, as a multiple of the calibrated values (1.2)"),
+            ("angle", "largest angle within the range, radians (1.27)"),
+            ("extension", "how far least squares look behind a bootstrap, as a multiple of the calibrated values (1.5)"),
+            ("reach", "range without a bootstrap, as a multiple of the calibrated values (2)"),
+            ("uniform", "total weight of the uniform part of the density (0.001)"),
+            ("centred", "yes: ranges around the middle of the calibrated values; no: around zero (no)"),
+        ],
+        run: |mut s, cx| {
+            let (g, o) = (s.tensor("approximate-activations")?, &cx.options.activations);
+            let h = tensor::approximate_activations::approximate_activations(g, s.statistics.as_deref(), &s.plans, o)?;
+            s.tensor = Some(if h == *g { h } else { tensor::compose_linear::compose_linear(&h)? });
+            Ok(s)
+        },
     },
     PassInfo {
         name: "fold-scales",

@@ -43,6 +43,8 @@ folders! {
     fold_affine = "fold-affine",
     compose_linear = "compose-linear",
     fold_scales = "fold-scales",
+    remove_dead_channels = "remove-dead-channels",
+    approximate_activations = "approximate-activations",
     lower_linear = "lower-linear",
     assign_levels = "assign-levels",
     place_relin = "place-relin",
@@ -51,11 +53,12 @@ folders! {
     diagnostics = "diagnostics",
 }
 
-/// `choose-layout` shows in the types that `lower-linear` prints; `schedule` is tested with the backend.
+/// Passes whose result is no graph: `choose-layout` shows in the types that `lower-linear` prints, `calibrate-activations` in what
+/// `approximate-activations` fits, `place-bootstraps` is tested in `place.rs`, `schedule` with the backend.
 #[test]
 fn every_pass_has_a_folder() {
     for p in PASSES {
-        assert!(FOLDERS.contains(&p.name) || ["choose-layout", "schedule"].contains(&p.name), "{} has no file tests", p.name);
+        assert!(FOLDERS.contains(&p.name) || ["choose-layout", "calibrate-activations", "place-bootstraps", "schedule"].contains(&p.name), "{} has no file tests", p.name);
     }
 }
 

@@ -20,13 +20,15 @@ fn resnet34(log_n: usize) -> Network {
     resnet(32, &[3, 4, 6, 3], &[16, 32, 64, 128], log_n)
 }
 
+/// Every ring and chain that a large machine has room for.
 fn all_rings() -> Vec<RingChoice> {
-    [15, 16].iter().flat_map(|&log_n| rings(log_n, &CompileOptions::default(), &Facts)).collect()
+    let opts = CompileOptions { memory: Some(64 << 30), ..CompileOptions::default() };
+    [15, 16].iter().flat_map(|&log_n| rings(log_n, &opts, &Facts)).collect()
 }
 
-/// The cheapest over all rings and chains.
-fn cheapest(f: impl Fn(&RingChoice) -> Option<Placement>) -> Placement {
-    all_rings().iter().filter_map(f).min_by(|a, b| a.seconds.total_cmp(&b.seconds)).unwrap()
+/// The cheapest over all chains of some rings.
+fn cheapest(log_n: &[usize], f: impl Fn(&RingChoice) -> Option<Placement>) -> Placement {
+    all_rings().iter().filter(|r| log_n.contains(&r.log_n)).filter_map(f).min_by(|a, b| a.seconds.total_cmp(&b.seconds)).unwrap()
 }
 
 fn show(n: &Network, p: &Placement) -> String {
@@ -35,7 +37,8 @@ fn show(n: &Network, p: &Placement) -> String {
         Choice::Levelled => "l".into(),
         Choice::Plain => String::new(),
     };
-    let list: Vec<String> = n.sites.iter().zip(&p.choices).filter(|(s, _)| matches!(s.op, SiteOp::Activation { .. })).map(|(_, c)| kind(c)).collect();
+    let list: Vec<String> =
+        n.sites.iter().zip(&p.choices).filter(|(s, _)| matches!(s.op, SiteOp::Activation { .. })).map(|(_, c)| kind(c)).collect();
     format!("2^{}, {} primes, {} special, {} bootstraps: {}", p.ring.log_n, p.ring.chain, p.ring.special, p.bootstraps, list.join(" "))
 }
 
@@ -45,20 +48,25 @@ fn the_shortest_path_beats_the_rules_of_thumb() {
     for (name, net) in [("ResNet-20", resnet20 as fn(usize) -> Network), ("ResNet-34", resnet34)] {
         let nets = [net(15), net(16)];
         let of = |r: &RingChoice| &nets[r.log_n - 15];
-        let ours = cheapest(|r| best(of(r), r, &cost));
-        let greedy = cheapest(|r| greedy(of(r), r, &cost));
-        let top = cheapest(|r| always_to_the_top(of(r), r, &cost));
-        println!("{name}: ours {:.0} s ({})", ours.seconds, show(of(&ours.ring), &ours));
-        println!("{name}: greedy {:.0} s ({})", greedy.seconds, show(of(&greedy.ring), &greedy));
-        println!("{name}: always to the top {:.0} s ({})", top.seconds, show(of(&top.ring), &top));
-        assert!(ours.seconds < greedy.seconds && greedy.seconds <= top.seconds);
+        // In a small ring a bootstrap has levels for its own activation only, and all that is left to choose is how far a fresh ciphertext reaches.
+        for (log_n, strict) in [(&[15][..], false), (&[16], true), (&[15, 16], false)] {
+            let ours = cheapest(log_n, |r| best(of(r), r, &cost));
+            let greedy = cheapest(log_n, |r| greedy(of(r), r, &cost));
+            let top = cheapest(log_n, |r| always_to_the_top(of(r), r, &cost));
+            for (what, p) in [("shortest path", &ours), ("greedy", &greedy), ("always to the top", &top)] {
+                println!("{name}, {log_n:?}: {what} {:.0} s ({})", p.seconds, show(of(&p.ring), p));
+            }
+            assert!(ours.seconds <= greedy.seconds && greedy.seconds <= top.seconds);
+            assert!(!strict || ours.seconds < 0.97 * greedy.seconds && ours.seconds < 0.97 * top.seconds);
+        }
         // On every single chain too, where all of them fit.
         for r in all_rings() {
             let (Some(a), Some(b)) = (best(of(&r), &r, &cost), chiffre_passes::place::greedy(of(&r), &r, &cost)) else { continue };
             assert!(a.seconds <= b.seconds * (1.0 + 1e-9), "{name}, {} primes", r.chain);
         }
+        // Within the default memory the small ring is taken: the keys of the large one would fill it.
         let direct = place(net, &[15, 16], &CompileOptions::default(), &Facts, &cost).unwrap();
-        assert_eq!(direct, ours);
+        assert_eq!(direct, cheapest(&[15], |r| best(of(r), r, &cost)));
     }
 }
 

@@ -60,7 +60,7 @@ fn name(target: KeyTarget, g: Gadget) -> String {
         KeyTarget::Relinearization => "relin".to_string(),
         KeyTarget::Galois(g) => format!("g{:06}", g.0),
         KeyTarget::DenseToSparse => "to-sparse".to_string(),
-        KeyTarget::SparseToDense => "from-sparse".to_string(),
+        KeyTarget::SparseToDense(g) => format!("from-sparse-g{:06}", g.0),
     };
     format!("{t}.{:03}.{:03}", g.limbs, g.alpha)
 }
@@ -135,11 +135,12 @@ impl EvalKeySet {
         let mut out = PreparedKeys::new();
         for (target, gadget) in s.key_targets() {
             let (name, rows) = (name(target, gadget), gadget.rows());
-            let bytes = r.read(&format!("{name}.b"), Dtype::U64, &[gadget.digits(), rows, ring.n])?;
+            let digits = target.digits(gadget);
+            let bytes = r.read(&format!("{name}.b"), Dtype::U64, &[digits, rows, ring.n])?;
             let seed = r.read(&format!("{name}.seed"), Dtype::U8, &[32])?;
             let mut fixed = [0; 32];
             fixed.copy_from_slice(&seed);
-            let b = polys_from_bytes(&bytes, ring.n, rows, gadget.digits());
+            let b = polys_from_bytes(&bytes, ring.n, rows, digits);
             drop(bytes);
             let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b).map_err(|e| r.error(format!("key {name}: {e}")))?;
             out.insert(PreparedKey::new(ring, key.expand(ring)));

@@ -4,6 +4,7 @@
 //! `chiffre_ckks::client`; a test reads the sources and checks it.
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod client;
 mod cts;
 mod error;

@@ -1,15 +1,16 @@
 //! A program together with the CKKS context it runs in.
 
 use crate::RuntimeError;
+use crate::bootstrap::target_of;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::ring::{Gadget, Galois};
+use chiffre_ckks::ring::Gadget;
 use chiffre_ckks::scale::Scale;
 use chiffre_ir::he;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::program::{KeyUse, Program, ProgramOp};
+use chiffre_ir::program::{Program, ProgramOp};
 
 /// A program, its file's digest, and its context. Both halves of the runtime start from one.
 #[derive(Debug)]
@@ -66,14 +67,7 @@ impl Session {
     /// Target and shape of every key that the program uses.
     pub fn key_targets(&self) -> Vec<(KeyTarget, Gadget)> {
         let log_n = self.program().header.log_n as u32;
-        let target = |u: KeyUse| match u {
-            KeyUse::Relin => KeyTarget::Relinearization,
-            KeyUse::Conjugate => Galois::conjugation(log_n).into(),
-            KeyUse::ToSparse => KeyTarget::DenseToSparse,
-            KeyUse::FromSparse => KeyTarget::SparseToDense,
-            KeyUse::Rotate(r) => Galois::rotation(r as isize, log_n).into(),
-        };
-        self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target(u), Gadget { limbs, alpha })).collect()
+        self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target_of(u, log_n), Gadget { limbs, alpha })).collect()
     }
     /// The input's layout.
     pub fn input_layout(&self) -> Result<&Layout, RuntimeError> {

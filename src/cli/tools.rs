@@ -33,9 +33,15 @@ pub struct PassArgs {
     /// Memory that plans are chosen for: 16GiB, 4096MiB or bytes
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
+    /// Images that activation ranges are measured on
+    #[arg(long, value_name = "DATA")]
+    pub calibrate: Option<PathBuf>,
     /// Permit parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--mean`, `--std`, for calibration images.
+    pub normalisation: NormalisationArgs,
 }
 
 /// Arguments of `opt`.

@@ -94,16 +94,19 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
     if args.target == Target::Tfhe {
         return Err(Error::input("the tfhe target is not there yet"));
     }
-    if args.calibrate.is_some() || args.activation_degree.is_some() {
-        return Err(Error::input(
-            "--calibrate and --activation-degree are for activations that are not polynomials; these are not supported yet",
-        ));
+    let mut activations = chiffre_passes::options::ActivationOptions { degree: args.activation_degree.map(|d| d as usize), ..Default::default() };
+    if let Some(path) = &args.calibrate {
+        let images = crate::data::load(path, &data_options(model, &args.normalisation, None)?)?;
+        let labels = images.labels.as_ref().map(|l| l.iter().map(|&x| x as u32).collect());
+        let set = chiffre_passes::options::CalibrationSet { images: images.pixels, n: images.n, labels };
+        activations.calibration = Some(std::sync::Arc::new(set));
     }
     let options = CompileOptions {
         batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
         log_n: args.log_n.map(|n| n as usize),
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
+        activations,
         ..CompileOptions::default()
     };
     Ok(crate::pipeline::Request {

@@ -7,10 +7,11 @@ use crate::{Error, data, report};
 use chiffre_ir::level::AnyGraph;
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::observe::Recorder;
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_passes::pipeline::{Context, Pipeline, State};
 use chiffre_passes::reduce::{noise, reduce as shrink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Images of noise that `--verify-each` compares meanings on.
 const VERIFY_IMAGES: usize = 2;
@@ -22,7 +23,14 @@ fn options(args: &PassArgs, g: &AnyGraph) -> Result<CompileOptions, Error> {
     {
         return Err(Error::input(format!("--batch {asked}, but the layouts of the IR are made for {of_ir} images")));
     }
+    let mut activations = ActivationOptions::default();
+    if let (Some(path), Some(shape)) = (&args.calibrate, g.input_shape()) {
+        let normalisation = args.normalisation.or(None).map_err(Error::input)?;
+        let images = data::load(path, &data::DataOptions { shape, normalisation, count: None })?;
+        activations.calibration = Some(Arc::new(CalibrationSet { images: images.pixels, n: images.n, labels: images.labels }));
+    }
     Ok(CompileOptions {
+        activations,
         batch: batch.or(g.batch()).unwrap_or(64),
         log_n: args.log_n.map(|n| n as usize),
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),

@@ -1,4 +1,5 @@
 //! Random material of the right shapes: timings do not depend on its meaning.
+#![allow(dead_code)] // each bench uses a part
 
 use chiffre_ckks::bundle::{LinearEntry, LinearTable, PreparedKey, PreparedKeys};
 use chiffre_ckks::keys::{KeyTarget, SwitchingKey};

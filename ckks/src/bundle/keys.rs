@@ -24,7 +24,7 @@ impl PreparedKey {
     /// If the key's polynomials do not have the shape that its gadget says.
     pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
         let SwitchingKey { gadget, target, mut digits } = key;
-        assert_eq!(digits.len(), gadget.digits());
+        assert_eq!(digits.len(), target.digits(gadget));
         let isa = Isa::detect();
         let inverse = target.galois().map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
         for poly in digits.iter_mut().flatten() {
@@ -65,7 +65,7 @@ impl PreparedKey {
     }
 
     /// The limbs of the first `digits` digits for row `row` of an extended polynomial with `limbs` Q limbs.
-    pub(super) fn rows(&self, digits: usize, row: usize, limbs: usize) -> Vec<[&[u64]; 2]> {
+    pub(crate) fn rows(&self, digits: usize, row: usize, limbs: usize) -> Vec<[&[u64]; 2]> {
         let row = if row < limbs { row } else { row - limbs + self.gadget.limbs };
         self.digits[..digits].iter().map(|[b, a]| [b.row(row), a.row(row)]).collect()
     }

@@ -17,6 +17,7 @@ mod keys;
 mod linear;
 mod panels;
 mod product;
+mod sums;
 mod switch;
 mod table;
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub use product::{
     PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
     square_relin_consuming,
 };
+pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
+pub(crate) use switch::{check_gadget, mod_up_all, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};
 pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
 
@@ -82,9 +85,16 @@ impl Input<'_> {
     }
 
     /// Frees row `row` of both polynomials if they are owned.
-    fn free_row(&mut self, row: usize) {
+    pub(crate) fn free_row(&mut self, row: usize) {
         if let Self::Owned(pair) = self {
             pair.iter_mut().for_each(|p| p.free_row(row));
+        }
+    }
+
+    /// Frees the rows from `rows` on if they are owned.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        if let Self::Owned(pair) = self {
+            pair.iter_mut().for_each(|p| p.truncate(rows));
         }
     }
 
@@ -107,7 +117,7 @@ impl From<[RnsPoly; 2]> for Input<'_> {
 }
 
 /// Checks that all inputs have at least `limbs` rows of degree `n`.
-fn check_inputs(n: usize, inputs: &[Input<'_>], limbs: usize) -> Result<(), BundleError> {
+pub(crate) fn check_inputs(n: usize, inputs: &[Input<'_>], limbs: usize) -> Result<(), BundleError> {
     for (input, ct) in inputs.iter().enumerate() {
         let ct = ct.view();
         for poly in [ct.c0, ct.c1] {

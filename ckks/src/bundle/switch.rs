@@ -10,7 +10,7 @@ use std::borrow::Cow;
 const SPAN: usize = 1024;
 
 /// Checks that keys of shape `gadget` switch polynomials with `limbs` Q limbs.
-pub(super) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<(), BundleError> {
+pub(crate) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<(), BundleError> {
     let specials = ring.p_count();
     if (1..=gadget.limbs).contains(&limbs) && gadget.limbs <= ring.q_count && (1..=specials).contains(&gadget.alpha) {
         Ok(())
@@ -20,7 +20,7 @@ pub(super) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<
 }
 
 /// All digits of several polynomials, extended: `[poly][digit]`.
-pub(super) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) -> Vec<Vec<RnsPoly>> {
+pub(crate) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) -> Vec<Vec<RnsPoly>> {
     let digits = up.digits();
     let inner = polys.len() * digits < 2 * rayon::current_num_threads();
     let mut flat: Vec<RnsPoly> = (0..polys.len() * digits)
@@ -82,7 +82,7 @@ fn inner_products(
 
 /// Switches several polynomials with `limbs` Q limbs and adds `addends[i]` (two optional polynomials) to the results.
 /// The key's automorphism is not applied to the results.
-pub(super) fn switch_bundle(
+pub(crate) fn switch_bundle(
     ring: &Ring,
     isa: Isa,
     polys: Vec<Cow<'_, RnsPoly>>,

@@ -90,8 +90,9 @@ impl<'a> KeyGenerator<'a> {
             self.context.params().check_gadget(*gadget)?;
         }
         let jobs: Vec<_> = targets.iter().map(|&(target, gadget)| (target, gadget, self.rng.seed(), self.rng.fork())).collect();
-        let has = |wanted| targets.iter().any(|(target, _)| *target == wanted);
-        let sparse = match (has(KeyTarget::DenseToSparse), has(KeyTarget::SparseToDense)) {
+        let to = targets.iter().any(|(target, _)| matches!(target, KeyTarget::DenseToSparse));
+        let back = targets.iter().any(|(target, _)| matches!(target, KeyTarget::SparseToDense(_)));
+        let sparse = match (to, back) {
             (false, false) => None,
             (true, true) => Some(SecretKey::generate_sparse(self.context, &mut self.rng.fork(), self.sparse_weight)),
             _ => return Err(ParamsError::Encapsulation),
@@ -107,10 +108,11 @@ impl<'a> KeyGenerator<'a> {
         let sparse = sparse.map_or(dense, SecretKey::ntt);
         let secret = if target == KeyTarget::DenseToSparse { sparse } else { dense };
         let table = target.galois().map(|g| GaloisTable::new(g, ring.log_n));
-        let special = &ring.moduli[ring.q_count..][..gadget.alpha];
-        let b = (0..gadget.digits())
+        let back = matches!(target, KeyTarget::SparseToDense(_));
+        let special = &ring.moduli[ring.q_count..][..if back { 1 } else { gadget.alpha }];
+        let b = (0..target.digits(gadget))
             .map(|d| {
-                let digit = gadget.digit(d, gadget.limbs);
+                let digit = if back { 0..gadget.rows() } else { gadget.digit(d, gadget.limbs) };
                 let mut a = uniform_poly(ring, &seed, d as u32, gadget.limbs, gadget.alpha);
                 let mut b = gaussian_poly(self.context, &mut noise, gadget.limbs, gadget.alpha);
                 b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(row, (b, a))| {
@@ -123,7 +125,7 @@ impl<'a> KeyGenerator<'a> {
                         // The row of `a` is free now: it takes s'.
                         match (target, &table) {
                             (KeyTarget::DenseToSparse, _) => a.copy_from_slice(dense.row(index)),
-                            (KeyTarget::SparseToDense, _) => a.copy_from_slice(sparse.row(index)),
+                            (KeyTarget::SparseToDense(_), Some(table)) => limb::automorphism_into(table, sparse.row(index), a),
                             (_, Some(table)) => limb::automorphism_into(table, s, a),
                             (_, None) => limb::mul_into(m, s, s, a),
                         }

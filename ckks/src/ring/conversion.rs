@@ -92,7 +92,7 @@ impl BaseConversion {
     }
 
     /// What [`Self::group`] reads: the `y_j` in coefficient order and, last, the `v`.
-    fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<Row> {
+    pub(crate) fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<Row> {
         assert_eq!(rows.len(), self.source.len());
         let scaled = |(k, row): (usize, &&[u64])| {
             let mut y = Row::unspecified(ring.n);
@@ -113,8 +113,8 @@ impl BaseConversion {
         self.groups.first().map_or(1, TargetGroup::len)
     }
 
-    /// Fills `out` with the targets of one group, in coefficient order.
-    fn group(&self, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
+    /// Fills `out` with the targets of one group, in coefficient order. Up to [`TargetGroup::MAX`] targets are one group.
+    pub(crate) fn group(&self, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
         convert_group(isa, &self.groups[group], y, out);
     }
 }
@@ -202,14 +202,14 @@ impl ModDown {
         assert!((1..=limbs).contains(&keep));
         let source: Vec<usize> = (keep..limbs + alpha).map(|row| ring.modulus_index(row, limbs)).collect();
         let target: Vec<usize> = (0..keep).collect();
-        let inverse = ring.moduli[..keep]
-            .iter()
-            .map(|m| {
-                let divisor = source.iter().fold(1, |p, &j| m.mul(p, m.reduce(ring.moduli[j].q)));
-                m.inv(m.mul(divisor, carried.factor(m)))
-            })
-            .collect();
+        let inverse = ring.moduli[..keep].iter().map(|m| Self::inverse(ring, &source, m, carried)).collect();
         Self { keep, conversion: BaseConversion::new(ring, &source, &target, carried), inverse }
+    }
+
+    /// The inverse modulo `m` of the product of the moduli `source` and of the carried factor.
+    pub(crate) fn inverse(ring: &Ring, source: &[usize], m: &Modulus, carried: Carried) -> u64 {
+        let divisor = source.iter().fold(1, |p, &j| m.mul(p, m.reduce(ring.moduli[j].q)));
+        m.inv(m.mul(divisor, carried.factor(m)))
     }
 
     /// `round(poly / divisor) + addend` in NTT order, in place of the rows of `poly` that are kept; the others are freed.

@@ -92,6 +92,12 @@ impl RnsPoly {
         self.rows.push(Row::unspecified(self.n));
     }
 
+    /// A polynomial of given rows of `n` words.
+    pub(crate) fn from_rows(n: usize, rows: Vec<Row>) -> Self {
+        debug_assert!(rows.iter().all(|r| r.len() == n));
+        Self { n, rows }
+    }
+
     /// All rows, to be replaced by others of the same length.
     pub(crate) fn rows_mut(&mut self) -> &mut [Row] {
         &mut self.rows

@@ -15,6 +15,7 @@
 mod columns;
 mod convert;
 mod elementwise;
+mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod lanes;
@@ -23,6 +24,7 @@ pub mod ntt;
 mod panel;
 mod rows;
 mod shape;
+mod sums;
 mod switch;
 mod tensor;
 
@@ -32,11 +34,13 @@ pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
+pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
 pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rows::{Row, RowMemory, row_memory};
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
+pub use sums::{LimbMultiple, LimbProduct, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 

@@ -321,3 +321,75 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
         }
     }
 }
+
+/// Taps 0 and 2 are rotations, tap 1 is the identity without a key.
+#[test]
+fn hoisted_rotations_of_groups() {
+    let tables = [GaloisTable::new(Galois::rotation(3, 6), 6), GaloisTable::new(Galois::conjugation(6), 6)];
+    each(|isa, m, r| {
+        let q = m.q;
+        let rinv = m.inv(m.r);
+        for (inputs, outputs, digits, run) in [(1, 1, 1, 64), (2, 3, 2, 16), (5, 2, 6, 8), (4, 9, 3, 32), (3, 4, 2, 1), (6, 1, 1, 1)] {
+            let rows: Vec<Vec<Vec<u64>>> = (0..inputs).map(|_| (0..digits + 2).map(|_| r.limb(q, N)).collect()).collect();
+            let keys: Vec<Vec<[Vec<u64>; 2]>> = (0..2).map(|_| (0..digits).map(|_| [r.limb(q, N), r.limb(q, N)]).collect()).collect();
+            let (units, lanes) = if run == 1 { (N / 8, 8) } else { (N / run, 1) };
+            let words = r.limb(q, units * 3 * outputs * lanes);
+            let own_factor = r.word() % q;
+            let tap = |t: usize| match t {
+                1 => HoistedTap { table: None, keys: vec![] },
+                _ => HoistedTap { table: Some(&tables[t / 2]), keys: keys[t / 2].iter().map(|[b, a]| [&b[..], &a[..]]).collect() },
+            };
+            for special in [false, true] {
+                let limbs = |i: usize| HoistedLimbs {
+                    digits: rows[i][..digits].iter().map(|d| &d[..]).collect(),
+                    own: (!special).then(|| [&rows[i][digits][..], &rows[i][digits + 1][..]]),
+                };
+                let limb = HoistedLimb {
+                    modulus: m,
+                    n: N,
+                    own_factor,
+                    inputs: (0..inputs).map(limbs).collect(),
+                    taps: (0..3).map(tap).collect(),
+                    outputs,
+                    weights: Weights { run, words: &words },
+                };
+                let value = |t: usize, input: usize, c: usize, i: usize| -> u64 {
+                    let i = if t == 1 { i } else { tables[t / 2].galois().source_index(i, 6) };
+                    let mut sum = 0;
+                    if t != 1 {
+                        sum = (0..digits).fold(0, |s, d| (s + mul(rows[input][d][i], keys[t / 2][d][c][i], q)) % q);
+                    }
+                    if !special && (c == 0 || t == 1) {
+                        sum = (sum + mul(rows[input][digits + c][i], own_factor, q)) % q;
+                    }
+                    mul(sum, rinv, q)
+                };
+                let mut scratch = vec![u64::MAX; HoistedLimb::scratch_words(inputs, 3)];
+                let mut out = vec![vec![7; N]; 2 * inputs * outputs];
+                for start in (0..N).step_by(HOIST_TILE) {
+                    let mut out: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[start..start + HOIST_TILE]).collect();
+                    hoisted_tiles(isa, &limb, start, &mut out, &mut scratch);
+                }
+                for (at, row) in out.iter().enumerate() {
+                    let (output, input, c) = (at / 2 / inputs, at / 2 % inputs, at % 2);
+                    for (i, &got) in row.iter().enumerate() {
+                        let weight = |t: usize| match run {
+                            1 => words[((i / 8 * 3 + t) * outputs + output) * 8 + i % 8],
+                            _ => words[(i / run * 3 + t) * outputs + output],
+                        };
+                        let sum = (0..3).fold(0, |s, t| (s + mul(value(t, input, c, i), weight(t), q)) % q);
+                        assert_eq!(got, mul(sum, mul(rinv, rinv, q), q), "{isa:?} {inputs} inputs, {outputs} outputs, run {run}, word {i}");
+                    }
+                }
+                let mut sums = vec![vec![q - 1; N]; 2 * inputs];
+                for start in (0..N).step_by(16) {
+                    let mut out: Vec<&mut [u64]> = sums.iter_mut().map(|o| &mut o[start..start + 16]).collect();
+                    rotated_product_add(isa, m, &tap(2), &limb.inputs, own_factor, start, &mut out);
+                }
+                for (at, row) in sums.iter().enumerate() {
+                    assert!((0..N).all(|i| row[i] == (value(2, at / 2, at % 2, i) + q - 1) % q));
+                }
+            }
+        }
+    });
+}

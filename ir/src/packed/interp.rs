@@ -86,7 +86,7 @@ pub fn chebyshev(consts: &Consts, coeffs: ConstId, sine: bool, ty: &Layout, x: &
     let c = consts.array(coeffs)?;
     let rows: Vec<Vec<f64>> = series_rows(c).collect();
     let channels = ty.channel_of_cts();
-    let value = |row: &[f64], x: f64| clenshaw(row, if sine { x.sin() } else { x });
+    let value = |row: &[f64], x: f64| crate::tensor::chebyshev(row, if sine { x.sin() } else { x });
     let of = |(ct, slots): (usize, &Vec<Complex64>)| {
         let row = &rows[channels[ct % channels.len()].min(rows.len() - 1)];
         slots.iter().map(|z| Complex64::new(value(row, z.re), if ty.complex.is_some() { value(row, z.im) } else { 0.0 })).collect()
@@ -97,15 +97,6 @@ pub fn chebyshev(consts: &Consts, coeffs: ConstId, sine: bool, ty: &Layout, x: &
 /// The rows of a `[rows, degree+1]` constant.
 pub fn series_rows(c: &crate::consts::Array) -> impl Iterator<Item = Vec<f64>> {
     c.data.chunks(c.shape.get(1).copied().unwrap_or(1).max(1)).map(|r| r.iter().map(|&x| f64::from(x)).collect())
-}
-
-/// `Σ_k c_k T_k(x)` (Clenshaw's recurrence).
-pub fn clenshaw(c: &[f64], x: f64) -> f64 {
-    let (mut b1, mut b2) = (0.0, 0.0);
-    for &ck in c.iter().skip(1).rev() {
-        (b1, b2) = (2.0 * x * b1 - b2 + ck, b1);
-    }
-    x * b1 - b2 + c.first().copied().unwrap_or(0.0)
 }
 
 /// Runs the graph on a batch of tensors `[n, C, H, W]`, packing and unpacking by its layouts.

@@ -134,13 +134,15 @@ pub enum KeyUse {
     Rotate(usize),
     /// From the secret to the sparse ephemeral secret of bootstrapping.
     ToSparse,
-    /// Back from the sparse ephemeral secret.
-    FromSparse,
+    /// From the sparse ephemeral secret, rotated by an offset in [0, slots), back to the secret.
+    FromSparse(usize),
 }
 
-/// Bytes of one expanded key of shape `[limbs, special primes]`: two polynomials for each digit.
-pub fn key_bytes([limbs, alpha]: [usize; 2], log_n: usize) -> usize {
-    (limbs.div_ceil(alpha) * 2 * (limbs + alpha)) << (log_n + 3)
+/// Bytes of one expanded key of shape `[limbs, special primes]`: two polynomials for each digit. A key from the sparse secret has one digit: what it
+/// switches is smaller than a prime.
+pub fn key_bytes(of: KeyUse, [limbs, alpha]: [usize; 2], log_n: usize) -> usize {
+    let digits = if let KeyUse::FromSparse(_) = of { 1 } else { limbs.div_ceil(alpha) };
+    (digits * 2 * (limbs + alpha)) << (log_n + 3)
 }
 
 /// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
@@ -168,7 +170,7 @@ impl Program {
                         keys.insert((KeyUse::Conjugate, *gadget));
                     }
                 }
-                ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(Bootstrap::keys)),
+                ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(|b| b.keys.iter().copied())),
                 ProgramOp::Linear { .. } | ProgramOp::Input {} => {}
             }
         }
@@ -176,7 +178,7 @@ impl Program {
     }
     /// Bytes of the expanded evaluation keys; the seeded form on disk has half.
     pub fn key_bytes(&self) -> usize {
-        self.keys().iter().map(|(_, gadget)| key_bytes(*gadget, self.header.log_n)).sum()
+        self.keys().iter().map(|(of, gadget)| key_bytes(*of, *gadget, self.header.log_n)).sum()
     }
     /// Data flow between units, for a number of images.
     pub fn flow(&self, images: usize) -> Vec<Flow> {

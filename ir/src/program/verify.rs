@@ -8,7 +8,7 @@
 //!    base limbs at least, and the raised modulus fits its gadget;
 //! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
 
-use super::{MAX_STEPS, Prog, Program, ProgramOp};
+use super::{KeyUse, MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 use crate::he::{HeType, Scale, product_scale, series_depth};
@@ -61,11 +61,16 @@ fn header(g: &Program) -> Vec<String> {
         if !fits(&b.gadget) || !fits(&b.low_gadget) || b.low_gadget[0] < b.base || b.base == 0 || b.base <= b.s2c.len() {
             e.push(format!("gadgets {:?} and {:?} of a bootstrap from {} limbs do not fit the chain", b.low_gadget, b.gadget, b.base));
         }
-        if [&b.s2c, &b.c2s].iter().any(|r| r.iter().any(|x| *x > 20) || r.iter().sum::<usize>() + 1 != h.log_n) {
+        if [&b.s2c, &b.c2s].iter().any(|r| r.iter().any(|[k, _]| *k > 20) || r.iter().map(|[k, _]| k).sum::<usize>() + 1 != h.log_n) {
             e.push("the radices of a bootstrap do not multiply to the number of slots".into());
         }
-        if b.s2c_rotations.iter().chain(&b.c2s_rotations).any(|r| *r == 0 || *r >= slots) {
-            e.push(format!("a rotation of the bootstrap is outside the {slots} slots"));
+        let rotation = |u: &KeyUse| match u {
+            KeyUse::Rotate(r) => (1..slots).contains(r),
+            KeyUse::FromSparse(r) => *r < slots,
+            _ => true,
+        };
+        if let Some((u, g)) = b.keys.iter().find(|(u, g)| !rotation(u) || !fits(g)) {
+            e.push(format!("key {u:?} {g:?} of a bootstrap does not fit the ring"));
         }
         if !(1..=64).contains(&b.degree)
             || b.doublings > 16

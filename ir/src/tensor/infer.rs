@@ -63,8 +63,7 @@ pub fn infer(op: &TensorOp, args: &[&TensorType], consts: &Consts) -> Result<Opt
             args[0].clone()
         }
         TensorOp::Square {} => args[0].clone(),
-        TensorOp::Chebyshev { .. } => args[0].clone(),
-        TensorOp::Poly { coeffs } => {
+        TensorOp::Poly { coeffs } | TensorOp::Chebyshev { coeffs, .. } => {
             let [c, terms] = extents(shape(coeffs), "coeffs", "[C, degree+1]")?;
             per_channel(&[c], args[0], "coeffs")?;
             if terms == 0 {

@@ -1,5 +1,6 @@
 //! Clear interpreter of the tensor IR: values and sums in f64, one image per task.
 
+use super::convolve::{Window, convolve};
 use super::{ActivationKind, TensorGraph, TensorOp};
 use crate::consts::ConstId;
 use crate::error::InterpError;
@@ -17,7 +18,7 @@ pub fn interp(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>
     let per_image: Vec<Vec<Vec<f32>>> = split(images, n)
         .map(|image| {
             let mut out = vec![vec![]; g.outputs.len()];
-            run(g, &consts, image, |v, x| {
+            run(g, &consts, image, |v, x: &mut [f64]| {
                 for (slot, _) in out.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
                     *slot = x.iter().map(|&x| x as f32).collect();
                 }
@@ -42,7 +43,7 @@ pub fn ranges(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<f32>, Int
     Ok(split(images, n)
         .map(|image| {
             let mut m = zero();
-            run(g, &consts, image, |v, x| m[v.index()] = x.iter().fold(0.0, |a: f64, x| a.max(x.abs())) as f32);
+            run(g, &consts, image, |v, x: &mut [f64]| m[v.index()] = x.iter().fold(0.0, |a: f64, x| a.max(x.abs())) as f32);
             m
         })
         .reduce(zero, max))
@@ -53,9 +54,32 @@ pub fn ranges(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<f32>, Int
 /// # Errors
 /// As [`interp`].
 pub fn visit(g: &TensorGraph, images: &[f32], n: usize, f: impl Fn(usize, ValueId, &[f64]) + Sync) -> Result<(), InterpError> {
+    fold(g, images, n, || (), |(), i, v, x| f(i, v, x)).map(|_| ())
+}
+
+/// Gives the values of every image to `f(state, image, value, elements)`, which may change the elements before others read them. Consecutive
+/// images share a state, made by `new`; there are about as many states as threads, and they come back in the order of the images.
+///
+/// # Errors
+/// As [`interp`].
+pub fn fold<T: Send>(
+    g: &TensorGraph,
+    images: &[f32],
+    n: usize,
+    new: impl Fn() -> T + Sync,
+    f: impl Fn(&mut T, usize, ValueId, &mut [f64]) + Sync,
+) -> Result<Vec<T>, InterpError> {
     let consts = prepare(g, images.len(), n)?;
-    split(images, n).enumerate().for_each(|(i, image)| run(g, &consts, image, |v, x| f(i, v, x)));
-    Ok(())
+    let len = images.len().checked_div(n).unwrap_or(1).max(1);
+    let each = n.div_ceil(rayon::current_num_threads()).max(1);
+    let part = |(k, part): (usize, &[f32])| {
+        let mut state = new();
+        for (i, image) in part.chunks(len).enumerate() {
+            run(g, &consts, image, |v, x: &mut [f64]| f(&mut state, k * each + i, v, x));
+        }
+        state
+    };
+    Ok(images.par_chunks(each * len).enumerate().map(part).collect())
 }
 
 /// A named activation at `x`; `alpha` is read by leaky ReLU (slope) and clip (upper end).
@@ -77,6 +101,13 @@ pub fn activate(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
         ActivationKind::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         ActivationKind::Clip => x.max(0.0).min(alpha.unwrap_or(f64::INFINITY)),
     }
+}
+
+/// `Σ coeffs[k]·T_k(u)` by Clenshaw's recurrence.
+pub fn chebyshev(coeffs: &[f64], u: f64) -> f64 {
+    let Some((first, rest)) = coeffs.split_first() else { return 0.0 };
+    let (b1, b2) = rest.iter().rev().fold((0.0, 0.0), |(b1, b2), c| (2.0 * u * b1 - b2 + c, b1));
+    u * b1 - b2 + first
 }
 
 /// The error function: Maclaurin series below 3, Laplace's continued fraction of erfc above; |error| < 1e-13.
@@ -121,13 +152,13 @@ fn split(images: &[f32], n: usize) -> impl IndexedParallelIterator<Item = &[f32]
 }
 
 /// Evaluates all nodes on one image; values are dropped after their last use.
-fn run(g: &TensorGraph, consts: &Prepared, image: &[f32], mut f: impl FnMut(ValueId, &[f64])) {
+fn run(g: &TensorGraph, consts: &Prepared, image: &[f32], mut f: impl FnMut(ValueId, &mut [f64])) {
     let mut uses = g.use_counts();
     let mut values: Vec<Vec<f64>> = vec![vec![]; g.nodes.len()];
     for (v, n) in g.iter() {
         let args: Vec<&[f64]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
-        let x = eval(g, consts, v, &args, image);
-        f(v, &x);
+        let mut x = eval(g, consts, v, &args, image);
+        f(v, &mut x);
         for a in &n.args {
             uses[a.index()] -= 1;
             if uses[a.index()] == 0 {
@@ -169,13 +200,13 @@ fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: 
         TensorOp::Sub {} => zip(&|x, y| x - y),
         TensorOp::Mul {} => zip(&|x, y| x * y),
         TensorOp::Square {} => map(&|x| x * x),
-        TensorOp::Chebyshev { coeffs, sine } => {
-            let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
-            per_channel(args[0], out, |c, x| crate::packed::interp::clenshaw(rows[c % rows.len()], if *sine { x.sin() } else { x }))
-        }
         TensorOp::Poly { coeffs } => {
             let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
             per_channel(args[0], out, |c, x| rows[c % rows.len()].iter().rev().fold(0.0, |acc, a| acc * x + a))
+        }
+        TensorOp::Chebyshev { coeffs, sine, .. } => {
+            let rows: Vec<&[f64]> = consts[coeffs].chunks_exact(shape(coeffs)[1]).collect();
+            per_channel(args[0], out, |c, x| chebyshev(rows[c % rows.len()], if *sine { x.sin() } else { x }))
         }
         TensorOp::Activation { kind, alpha } => map(&|x| activate(*kind, *alpha, x)),
         TensorOp::AvgPool { kernel, stride, pad, count_pad } => {
@@ -231,54 +262,6 @@ fn per_channel(x: &[f64], [_, h, w]: [usize; 3], f: impl Fn(usize, f64) -> f64) 
 
 fn positions([c, h, w]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     (0..c).flat_map(move |c| (0..h).flat_map(move |y| (0..w).map(move |x| [c, y, x])))
-}
-
-/// Where a kernel reads: output `y` and tap `ky` meet input row `stride·y + origin + dilation·ky`.
-struct Window {
-    stride: [usize; 2],
-    origin: [i64; 2],
-    dilation: [usize; 2],
-}
-
-impl Window {
-    /// The outputs whose tap `k` of axis `d` reads inside `0..extent`, and the input position of the first.
-    fn valid(&self, d: usize, k: usize, extent: usize, out: usize) -> (std::ops::Range<usize>, usize) {
-        let (stride, first) = (self.stride[d] as i64, self.origin[d] + (k * self.dilation[d]) as i64);
-        let lo = if first < 0 { (-first + stride - 1) / stride } else { 0 };
-        let hi = if first >= extent as i64 { 0 } else { ((extent as i64 - 1 - first) / stride + 1).min(out as i64) };
-        let lo = lo.min(hi);
-        (lo as usize..hi as usize, (first + lo * stride).max(0) as usize)
-    }
-}
-
-/// Adds the convolution of `x` with `kernel` (`[out, in, kh, kw]`) to `acc`, row by row.
-fn convolve(x: &[f64], [_, h, w]: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
-    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
-    let step = at.stride[1];
-    for (o, plane) in acc.chunks_exact_mut(out[1] * out[2]).enumerate() {
-        for (t, &weight) in kernel[o * ins * kh * kw..(o + 1) * ins * kh * kw].iter().enumerate() {
-            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
-            if weight == 0.0 {
-                continue;
-            }
-            let (rows, mut y) = at.valid(0, ky, h, out[1]);
-            let (cols, x0) = at.valid(1, kx, w, out[2]);
-            for row in rows {
-                let src = &x[(i * h + y) * w..(i * h + y + 1) * w];
-                let dst = &mut plane[row * out[2] + cols.start..row * out[2] + cols.end];
-                if step == 1 {
-                    for (d, s) in dst.iter_mut().zip(&src[x0.min(w)..]) {
-                        *d += weight * s;
-                    }
-                } else {
-                    for (d, s) in dst.iter_mut().zip(src[x0.min(w)..].iter().step_by(step)) {
-                        *d += weight * s;
-                    }
-                }
-                y += at.stride[0];
-            }
-        }
-    }
 }
 
 /// Applies `f` to the elements of every window that lie inside the operand.
@@ -359,6 +342,34 @@ mod tests {
         assert!((at(ActivationKind::Gelu, 1.0) - 0.841_344_746_068_543).abs() < 1e-13);
         assert!((erf(3.5) - 0.999_999_256_901_628).abs() < 1e-14 && (erf(2.999) - erf(3.0)).abs() < 2e-7);
         assert_eq!(erf(-0.5), -erf(0.5));
+    }
+
+    #[test]
+    fn chebyshev_series_per_channel() {
+        // T0..T3 at u: 1, u, 2u²−1, 4u³−3u
+        assert_eq!(chebyshev(&[1., 2., 3., 4.], 0.5), 1. + 1. - 1.5 - 4.);
+        assert_eq!((chebyshev(&[], 0.3), chebyshev(&[2.], 0.3), chebyshev(&[2., 1.], 0.25)), (0., 2., 2.25));
+        let text = |sine: &str| {
+            format!(
+                "const @c : f32[2x3] = [0, 1, 0, 1, 0, 2]\n%0 = input : f32[2x1x1]\n%1 = chebyshev %0 {{coeffs=@c{sine}}} : f32[2x1x1]\nreturn %1"
+            )
+        };
+        assert_eq!(run_text(&text(""), &[0.5, 0.5]), [0.5, 0.0]);
+        let y = 0.5f64.sin();
+        assert_eq!(run_text(&text(", sine=true"), &[0.5, 0.5]), [y as f32, (1.0 + 2.0 * (2.0 * y * y - 1.0)) as f32]);
+    }
+
+    #[test]
+    fn folds_keep_the_order_of_images_and_may_change_values() {
+        let text = "tensor @t {\n%0 = input : f32[1]\n%1 = square %0 : f32[1]\nreturn %1\n}";
+        let g = verify(crate::text::parse::<Tensor>(text).unwrap()).unwrap();
+        let images: Vec<f32> = (0..37).map(|i| i as f32).collect();
+        let parts = fold(&g, &images, 37, Vec::new, |seen: &mut Vec<(usize, f64)>, i, v, x| match v.index() {
+            0 => x[0] += 1.0,
+            _ => seen.push((i, x[0])),
+        });
+        let want: Vec<(usize, f64)> = (0..37).map(|i| (i, ((i + 1) * (i + 1)) as f64)).collect();
+        assert_eq!(parts.unwrap().concat(), want);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Tensor IR: the network as the model file describes it, one image at a time (the batch dimension is implicit).
 
+mod certificate;
+mod convolve;
 mod infer;
 mod interp;
+mod simulate;
 mod ty;
 mod verify;
 
+pub use certificate::Certificate;
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
-pub use interp::{activate, interp, ranges, visit};
+pub use interp::{activate, chebyshev, fold, interp, ranges, visit};
+pub use simulate::{Excess, RefreshNoise, Simulation, simulate};
 pub use ty::TensorType;
 pub use verify::verify;
 
@@ -39,8 +44,9 @@ define_ops! {
         Square = "square" (1) {},
         /// Per-channel polynomial: `coeffs` is `[C, degree+1]` or `[1, degree+1]`, lowest power first.
         Poly = "poly" (1) { coeffs: ConstId },
-        /// Chebyshev series.
-        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool },
+        /// Per-channel polynomial in the Chebyshev basis, `Σ coeffs[c][k]·T_k(u)`: `coeffs` is `[C, degree+1]` or `[1, degree+1]`; `u` is the operand
+        /// (at most 1 in absolute value, as a rule), or with `sine` its sine: the operand is then an angle and is bootstrapped.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, certificate: Option<Certificate> },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
         /// Average over a window; `count_pad`: padding counts in the divisor.

@@ -106,7 +106,8 @@ mod tests {
             %15 = flatten %14 : f32[18]
             %16 = linear %15 {weight=@fc} : f32[1]
             %17 = linear_map %14, %14 {kernels=[@k, @k], strides=[[1, 1], [2, 2]], origins=[[0, 0], [-1, 0]], bias=@c} : f32[2x3x3]
-            return %16, %17";
+            %18 = chebyshev %14 {coeffs=@p, sine=true, certificate=\"relu range=[-1,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0\"} : f32[2x3x3]
+            return %16, %17, %18";
         assert_eq!(findings(text), "ok");
     }
 
@@ -125,6 +126,8 @@ mod tests {
             ("affine %0 {scale=@c, shift=@c} : f32[3x4x4]", "scale has shape [2], expected [1] or [3]"),
             ("add_const %0 {value=@c} : f32[3x4x4]", "value has shape [2]"),
             ("poly %0 {coeffs=@m} : f32[3x4x4]", "coeffs has shape [2]"),
+            ("chebyshev %0 {coeffs=@m} : f32[3x4x4]", "coeffs has shape [2]"),
+            ("chebyshev %0 {coeffs=@c} : f32[3x4x4]", "coeffs has shape [2], expected [C, degree+1]"),
             ("activation %0 {kind=clip} : f32[3x4x4]", "clip needs a finite alpha"),
             ("activation %0 {kind=relu, alpha=1.0} : f32[3x4x4]", "relu takes no alpha"),
             ("avg_pool %0 {kernel=[2, 2], stride=[2, 2], pad=[2, 0, 0, 0]} : f32[3x3x2]", "holds padding only"),

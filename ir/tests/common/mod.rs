@@ -5,8 +5,8 @@ use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp, HeType, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
-use chiffre_ir::program::{Bootstrap, Prog, ProgramHeader, ProgramOp};
-use chiffre_ir::tensor::{ActivationKind, Tensor, TensorOp, TensorType};
+use chiffre_ir::program::{Bootstrap, KeyUse, Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::tensor::{ActivationKind, Certificate, Tensor, TensorOp, TensorType};
 
 /// A generator of test data from a seed.
 pub struct Rng(pub u64);
@@ -63,12 +63,15 @@ impl Rng {
             degree: self.below(30),
             doublings: self.below(6),
             weight: self.below(64),
-            s2c: self.list(3, |r| r.below(9)),
-            c2s: self.list(5, |r| r.below(9)),
+            s2c: self.list(3, |r| [r.below(9), r.below(9)]),
+            c2s: self.list(5, |r| [r.below(9), r.below(9)]),
             low_gadget: [self.below(9), self.below(9)],
             gadget: [self.below(30), self.below(9)],
-            s2c_rotations: self.list(5, |r| r.below(1 << 15)),
-            c2s_rotations: self.list(5, |r| r.below(1 << 15)),
+            keys: self.list(5, |r| {
+                let offset = r.below(1 << 15);
+                let uses = [KeyUse::Relin, KeyUse::Conjugate, KeyUse::Rotate(offset), KeyUse::ToSparse, KeyUse::FromSparse(offset)];
+                (uses[r.below(5)], [r.below(30), r.below(9)])
+            }),
             log2_failure: -(self.below(1000) as f64) / 8.0,
             noise: self.below(1000) as f64 / 4096.0,
         }
@@ -121,12 +124,17 @@ impl Rng {
         g.outputs = self.list(3, |r| ValueId(r.below(n) as u32));
         g
     }
+    fn certificate(&mut self) -> Certificate {
+        let [margin, limit, rms, max, outside] = self.array(1 << 40).map(|x| x as f64 / 7.0);
+        let range = [self.int() as f64, self.int() as f64 / 3.0];
+        Certificate { function: ["relu", "clip(0.5)", "数\""][self.below(3)].into(), range, margin, limit, rms, max, outside }
+    }
     /// Tensor IR.
     pub fn tensor(&mut self) -> Graph<Tensor> {
         use ActivationKind::*;
         const KINDS: [ActivationKind; 8] = [Relu, LeakyRelu, Sigmoid, Silu, Gelu, Tanh, HardSwish, Clip];
         self.graph(
-            |r, c, _| match r.below(18) {
+            |r, c, _| match r.below(19) {
                 0 => TensorOp::Input {},
                 1 => {
                     let bias = r.coin().then_some(c);
@@ -150,6 +158,7 @@ impl Rng {
                 14 => TensorOp::Pad { before: r.array(9), after: r.array(9) },
                 15 => TensorOp::Concat {},
                 16 => TensorOp::Flatten {},
+                17 => TensorOp::Chebyshev { coeffs: c, sine: r.coin(), certificate: r.coin().then(|| r.certificate()) },
                 _ => TensorOp::LinearMap {
                     kernels: r.list(3, |_| c),
                     strides: r.list(3, |r| r.array(4)),

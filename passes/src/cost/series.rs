@@ -51,16 +51,16 @@ pub fn relinearisations(coefficients: usize) -> f64 {
     (2.0 * (coefficients as f64).sqrt()).ceil() - 1.0
 }
 
-/// Baby and giant steps of a linear transform of radix 2^k with `2^(k+1) − 1` diagonals.
-pub fn baby_giant(k: usize) -> (usize, usize) {
-    let baby = k.div_ceil(2) + 1;
-    (1 << baby, 1 << (k + 1 - baby))
+/// Baby and giant steps of a factor of radix 2^k, with up to `2^(k+1)` diagonals, of which so many rotations are hoisted.
+pub fn baby_giant([k, hoisted]: [usize; 2]) -> (usize, usize) {
+    let baby = hoisted.clamp(1, 2 << k);
+    (baby, (2 << k) / baby)
 }
 
 /// A double-hoisted linear transform (Bossuat et al. 2021, §4): the first ModUp serves all baby steps, each giant step has a ModDown of one
 /// polynomial and a ModUp, and one ModDown ends it all.
-fn transform(k: usize, l: f64, a: f64, n: f64) -> Counts {
-    let (baby, giant) = baby_giant(k);
+fn transform(factor: [usize; 2], l: f64, a: f64, n: f64) -> Counts {
+    let ([k, _], (baby, giant)) = (factor, baby_giant(factor));
     let (b, g) = (baby as f64 - 1.0, giant as f64 - 1.0);
     let diagonals = ((2 << k) - 1) as f64;
     let step = mod_down(l, a, n) + mod_up(l, a, n) + inner_product(l, a, n);
@@ -84,14 +84,22 @@ impl SeriesShape {
     }
     fn refresh(&self, b: &Bootstrap, halves: f64, n: f64) -> Counts {
         let a = self.alpha as f64;
-        let top = (self.limbs + b.levels) as f64;
+        let top = b.gadget[0].max(self.limbs + b.levels) as f64;
         let low = b.low_gadget[1].max(1) as f64;
-        let s2c = (0u32..).zip(&b.s2c).map(|(i, &k)| transform(k, (b.base as f64) - f64::from(i), low, n)).sum::<Counts>();
-        let c2s = (0u32..).zip(&b.c2s).map(|(i, &k)| transform(k, top - f64::from(i), a, n)).sum::<Counts>();
-        let sine = top - b.c2s.len() as f64;
+        let s2c = (0u32..).zip(&b.s2c).map(|(i, &f)| transform(f, (b.base as f64) - f64::from(i), low, n)).sum::<Counts>();
+        let c2s = (0u32..).zip(b.c2s.iter().skip(1)).map(|(i, &f)| transform(f, top - f64::from(i), a, n)).sum::<Counts>();
+        let sine = top - b.c2s.len() as f64 + 1.0;
         let cosine = product(sine - 2.0, a, n) * relinearisations(b.degree / 2 + 2);
-        let doublings = product(sine - (b.levels - b.c2s.len()) as f64 + b.doublings as f64 / 2.0, a, n) * b.doublings as f64;
-        let raise = Counts { ntt: 2.0 * top + 8.0, passes: 4.0 * top * n, ..Counts::default() } + key_switch(top, a, n);
+        let doublings = product(sine - b.reduction_depth() as f64 + b.doublings as f64 / 2.0, a, n) * b.doublings as f64;
+        // The first factor's rotations go with the raise: one digit each, no decomposition.
+        let first = b.c2s.first().map_or(0.0, |[k, _]| f64::from(1u32 << k));
+        let raise = Counts {
+            ntt: 2.0 * (top + 2.0) + 2.0 * (top + 2.0) + 8.0,
+            words: 2.0 * first * (top + 2.0) * n,
+            mac: 2.0 * first * (top + 2.0) * n,
+            passes: 4.0 * top * n,
+            ..Counts::default()
+        };
         let split = if self.complex { key_switch(sine, a, n) } else { Counts::default() };
         s2c + raise + c2s + split + (cosine + doublings) * halves
     }
@@ -102,7 +110,7 @@ impl SeriesShape {
         let (l, a) = (top, self.alpha.max(1));
         let digits = l.div_ceil(a) * (l + a);
         let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs;
-        let baby = self.bootstrap.as_ref().map_or(0, |b| b.c2s.iter().map(|&k| baby_giant(k).0).max().unwrap_or(0)) * 2 * (l + a);
+        let baby = self.bootstrap.as_ref().map_or(0, |b| b.c2s.iter().skip(1).map(|&f| baby_giant(f).0).max().unwrap_or(0)) * 2 * (l + a);
         let results = 16 * n * result_limbs * self.cts * units;
         8 * n * CHUNK.min(self.cts) * powers.max(digits + baby) + results.saturating_sub(freed)
     }

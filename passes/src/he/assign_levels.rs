@@ -30,7 +30,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
     let delta = Scale::pow2(sizes.log_scale);
     let users = g.users();
     let read_by = |v: ValueId, sine: bool| {
-        users[v.index()].iter().any(|u| matches!(g.node(*u).op, PackedOp::Chebyshev { sine: s, .. } if s == sine)) && !g.outputs.contains(&v)
+        users[v.index()].iter().any(|u| matches!(g.node(*u).op, PackedOp::Chebyshev { sine: s, .. } if s == sine))
+            && !g.outputs.contains(&v)
     };
     let mut unit = vec![false; g.nodes.len()];
     for (v, n) in g.iter() {
@@ -106,11 +107,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 let op = HeOp::Linear { taps: taps.clone(), rows: *rows, entries: *entries, masks: *masks, bias: *bias, scales };
                 let ty = HeType { limbs, scale: target, parts: 2, layout: n.ty.clone() };
                 let lin = out.push(op, args, ty.clone(), &n.source);
-                if rescale {
-                    out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: kept, ..ty }, &n.source)
-                } else {
-                    lin
-                }
+                if rescale { out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: kept, ..ty }, &n.source) } else { lin }
             }
         };
         map.push(value);

@@ -50,8 +50,7 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     let needed = log_q + special_bits;
     let insecure = room < needed;
     if insecure && !opts.allow_insecure {
-        let m =
-            format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
+        let m = format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
         return Err(PassError::capacity(PASS, "", m));
     }
     let most = if insecure { usize::MAX } else { ((room - log_q) / special_bits) as usize };
@@ -66,8 +65,7 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
         }
     }
     if let Some(b) = &mut bootstrap {
-        b.low_gadget = [b.base, special_primes(b.base, most)];
-        b.gadget = [raised, raised_special_primes(raised, most)];
+        shape_keys(b, raised, most, facts);
     }
     let gadgets = key_ranges(&used, most);
     let of_bootstrap = bootstrap.iter().flat_map(|b| [b.low_gadget[1], b.gadget[1]]);
@@ -105,7 +103,13 @@ fn find_bootstrap(
         return Ok(None);
     }
     let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits };
-    let none = || PassError::capacity(PASS, "", format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure));
+    let none = || {
+        PassError::capacity(
+            PASS,
+            "",
+            format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure),
+        )
+    };
     facts.bootstrap(&wish).ok_or_else(none).map(Some)
 }
 
@@ -118,10 +122,14 @@ fn raised_limbs(g: &HeGraph, b: Option<&Bootstrap>) -> usize {
     g.nodes.iter().map(raised).max().unwrap_or(0)
 }
 
-/// The number of special primes for keys behind a raise: as few digits as fit, and no more primes than those need.
-pub fn raised_special_primes(limbs: usize, most: usize) -> usize {
-    let digits = limbs.div_ceil(most.clamp(1, limbs)).max(3);
-    limbs.div_ceil(digits)
+/// Chooses the key shapes of a bootstrap that raises to `raised` limbs, with at most `most` special primes. Most key switches happen in the
+/// reduction, behind CoeffsToSlots: its keys have two digits if that is possible, else as few as fit.
+pub fn shape_keys(b: &mut Bootstrap, raised: usize, most: usize, facts: &dyn ParameterFacts) {
+    let reduction = raised - (b.levels - b.reduction_depth());
+    let digits = reduction.div_ceil(most.clamp(1, reduction)).max(2);
+    b.gadget = [raised, reduction.div_ceil(digits).max(2)];
+    b.low_gadget = [b.base, special_primes(b.base, most)];
+    b.keys = facts.bootstrap_keys(b);
 }
 
 /// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits, unless fewer fit (`most`).

@@ -7,7 +7,7 @@ use super::packing::Packing;
 use super::price::{Price, Pricer, Ring};
 use crate::cost::CostModel;
 use crate::error::PassError;
-use crate::he::select_params::{raised_special_primes, special_primes};
+use crate::he::select_params::shape_keys;
 use crate::levels::Step;
 use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::tensor::{level_steps, levels};
@@ -54,7 +54,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         };
         let mut bootstrap = None;
         if refreshes {
-            let wish = BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+            let wish =
+                BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
             let Some(b) = facts.bootstrap(&wish) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;
@@ -77,8 +78,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
         if let Some(b) = &mut bootstrap {
-            b.low_gadget = [b.base, special_primes(b.base, most)];
-            b.gadget = [primes, raised_special_primes(primes, most)];
+            shape_keys(b, primes, most, facts);
         }
         let ring = Ring { limbs: &limbs, most, bootstrap };
         deepest = primes;
@@ -124,7 +124,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
 }
 
 /// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most `room` bits.
-fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
+pub(crate) fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
     let bits = |chain: usize| sizes.chain(chain) + chain.div_ceil(MAX_DIGITS) as f64 * f64::from(sizes.special);
     (1..=256).take_while(|&c| bits(c) <= room).last().unwrap_or(0)
 }

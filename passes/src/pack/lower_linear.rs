@@ -32,7 +32,7 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
         let value = match &n.op {
             TensorOp::Input {} => out.push(PackedOp::Input {}, vec![], ty.clone(), &n.source),
             TensorOp::Mul {} => out.push(PackedOp::Mul {}, args, ty.clone(), &n.source),
-            TensorOp::Chebyshev { coeffs, sine } => {
+            TensorOp::Chebyshev { coeffs, sine, .. } => {
                 let c = g.consts.array(*coeffs).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?.clone();
                 let coeffs = out.consts.add(&format!("t{}.series", out.nodes.len()), c);
                 out.push(PackedOp::Chebyshev { coeffs, sine: *sine }, args, ty.clone(), &n.source)

@@ -7,9 +7,9 @@ use crate::error::PassError;
 use crate::he::select_params::{key_ranges, special_primes};
 use crate::options::CompileOptions;
 use crate::tensor::linear_form::Kernel;
-use chiffre_ir::layout::Layout;
 use chiffre_ir::he::series_depth;
-use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
+use chiffre_ir::layout::Layout;
+use chiffre_ir::program::{Bootstrap, Flow, KeyUse, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeSet, HashMap};
@@ -127,13 +127,13 @@ impl<'a> Pricer<'a> {
                     }
                     Op::Linear(LinearShape { limbs, drop: limbs - level[v].min(limbs), alpha, ..t.shape })
                 }
-                TensorOp::Chebyshev { coeffs, sine } => {
+                TensorOp::Chebyshev { coeffs, sine, .. } => {
                     let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
                     let (cts, complex) = (layouts[v].unit_cts(), layouts[v].complex.is_some());
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => {
-                            boot_keys.get_or_insert_with(|| b.keys());
+                            boot_keys.get_or_insert_with(|| b.keys.clone());
                             (level[v] + series_depth(coefficients), b.gadget[1])
                         }
                         None => {
@@ -157,7 +157,7 @@ impl<'a> Pricer<'a> {
                 _ => Op::Input,
             });
         }
-        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(_, gadget)| key_bytes(*gadget, packing.log_n)).sum();
+        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(of, gadget)| key_bytes(*of, *gadget, packing.log_n)).sum();
         let key_bytes = all_key_bytes(&keys, most, packing.log_n) + of_bootstrap;
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
@@ -186,7 +186,7 @@ fn all_key_bytes(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, log_
     for (limbs, set) in keys {
         distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
     }
-    distinct.iter().map(|(gadget, _)| key_bytes(*gadget, log_n)).sum()
+    distinct.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, log_n)).sum()
 }
 
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.

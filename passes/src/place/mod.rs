@@ -16,10 +16,16 @@ pub use network::{Network, Site, SiteOp};
 pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view};
 
 use crate::cost::CostModel;
-use crate::he::select_params::{raised_special_primes, special_primes};
-use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
-use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS};
+use crate::error::PassError;
+use crate::he::select_params::shape_keys;
+use crate::levels::{Step, needed};
+use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
+use chiffre_ir::graph::Node;
+use chiffre_ir::he::series_depth;
 use chiffre_ir::program::{Bootstrap, key_bytes};
+use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use std::collections::BTreeMap;
 
 /// A ring and a chain, as far as a placement's cost depends on them.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,25 +48,92 @@ pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) ->
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
-        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS)
-            .then(|| raised_special_primes(chain, most as usize))
+        (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS).then_some(most as usize)
     };
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     (REFRESH_BASE + bootstrap.levels..=64)
         .filter_map(|chain| {
-            let special = fits(chain)?;
+            let most = fits(chain)?;
             let mut bootstrap = bootstrap.clone();
-            bootstrap.gadget = [chain, special];
-            bootstrap.low_gadget = [bootstrap.base, special_primes(bootstrap.base, special)];
+            shape_keys(&mut bootstrap, chain, most, facts);
+            let special = bootstrap.gadget[1];
             // Keys may take half of the memory.
-            let keys: usize = bootstrap.keys().iter().map(|(_, gadget)| key_bytes(*gadget, log_n)).sum();
+            let keys: usize = bootstrap.keys.iter().map(|(of, gadget)| key_bytes(*of, *gadget, log_n)).sum();
             (keys <= budget / 2).then_some(RingChoice { log_n, chain, special, bootstrap })
         })
         .collect()
 }
 
+/// Plans for the activations of a composed network, given the degree of those behind a bootstrap. A network that has room for all its levels in some ring is
+/// not bootstrapped.
+///
+/// # Errors
+/// No ring has room for a bootstrap, or no placement reaches through the network.
+pub fn plans(
+    g: &TensorGraph,
+    degree: usize,
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+    cost: &CostModel,
+) -> Result<BTreeMap<String, ActivationPlan>, PassError> {
+    let levelled = 2 * degree + 1;
+    let activations = || g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Activation { .. }));
+    if fits_without(g, levelled + 1, opts, facts) {
+        return Ok(activations().map(|n| (n.source.clone(), ActivationPlan { refresh: false, degree: levelled })).collect());
+    }
+    // The keys of larger rings take more memory than they save time, unless there is plenty.
+    let log_ns = opts.log_n.map_or(vec![15, 16], |n| vec![n]);
+    let mut found: Option<(Network, Placement)> = None;
+    for log_n in log_ns {
+        let network = Network::new(g, log_n, opts.batch, degree + 1, levelled + 1)?;
+        for ring in rings(log_n, opts, facts) {
+            let Some(p) = best(&network, &ring, cost) else { continue };
+            if found.as_ref().is_none_or(|(_, f)| p.seconds < f.seconds) {
+                found = Some((network.clone(), p));
+            }
+        }
+    }
+    let none = || {
+        let source = activations().next().map_or("", |n| n.source.as_str());
+        PassError::capacity(PASS, source, "the network needs bootstraps, and no ring has room for one with its activation behind it".into())
+    };
+    let (network, p) = found.ok_or_else(none)?;
+    tracing::info!(log_n = p.ring.log_n, chain = p.ring.chain, bootstraps = p.bootstraps, seconds = p.seconds, "placement");
+    let plan = |(s, c): (&Site, &Choice)| match c {
+        Choice::Plain => None,
+        Choice::Levelled => Some((s.source.clone(), ActivationPlan { refresh: false, degree: levelled })),
+        Choice::Refreshed(_) => Some((s.source.clone(), ActivationPlan { refresh: true, degree })),
+    };
+    Ok(network.sites.iter().zip(&p.choices).filter_map(plan).collect())
+}
+
+const PASS: &str = "place-bootstraps";
+
+/// True if some ring has room for all levels, with series of so many coefficients.
+fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> bool {
+    let step = |n: &Node<Tensor>| match n.op {
+        TensorOp::LinearMap { .. } => Step::Linear,
+        TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } => Step::Series(series_depth(coefficients)),
+        TensorOp::Input {} => Step::Input,
+        _ => Step::Product,
+    };
+    let steps: Vec<Step> = g.nodes.iter().map(step).collect();
+    let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
+    let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
+    let sizes = PrimeSizes::of(opts, steps.iter().any(|s| matches!(s, Step::Series(_))), false);
+    let primes = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE).into_iter().max().unwrap_or(1);
+    let room = |log_n| if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
+    opts.log_n.map_or(10..=16, |n| n..=n).any(|log_n| primes <= longest_chain(room(log_n), &sizes))
+}
+
 /// The cheapest placement over all chains of the given rings.
-pub fn place(n: impl Fn(usize) -> Network, log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Option<Placement> {
+pub fn place(
+    n: impl Fn(usize) -> Network,
+    log_ns: &[usize],
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+    cost: &CostModel,
+) -> Option<Placement> {
     let one = |log_n: &usize| {
         let network = n(*log_n);
         rings(*log_n, opts, facts).into_iter().filter_map(|ring| best(&network, &ring, cost)).collect::<Vec<_>>()

@@ -18,8 +18,8 @@ pub enum SiteOp {
     Activation {
         /// Behind a bootstrap.
         refreshed: usize,
-        /// Without.
-        levelled: usize,
+        /// Without; `None` if it is always bootstrapped.
+        levelled: Option<usize>,
     },
 }
 
@@ -64,8 +64,17 @@ impl Network {
             let units_here = units(shape, log_n, batch);
             let op = match &n.op {
                 TensorOp::LinearMap { kernels, strides, origins, .. } => {
-                    let mut s =
-                        LinearShape { inputs: 0, rotated: 0, rows: 0, cells: 0, weight_words: 1, outputs: shape[0], limbs: 0, drop: 0, alpha: 0 };
+                    let mut s = LinearShape {
+                        inputs: 0,
+                        rotated: 0,
+                        rows: 0,
+                        cells: 0,
+                        weight_words: 1,
+                        outputs: shape[0],
+                        limbs: 0,
+                        drop: 0,
+                        alpha: 0,
+                    };
                     for (j, a) in n.args.iter().enumerate() {
                         let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("place-bootstraps", &n.source, e.to_string()))?;
                         let from = g.ty(*a).chw();
@@ -80,7 +89,9 @@ impl Network {
                     }
                     SiteOp::Linear(s, units_here)
                 }
-                TensorOp::Activation { .. } | TensorOp::Poly { .. } | TensorOp::Chebyshev { .. } => SiteOp::Activation { refreshed, levelled },
+                TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } => SiteOp::Activation { refreshed, levelled: Some(levelled) },
+                // Squares and bootstraps do not share a chain: their primes differ in size.
+                TensorOp::Poly { .. } => SiteOp::Activation { refreshed, levelled: None },
                 TensorOp::Input {} => SiteOp::Input,
                 _ => SiteOp::Product,
             };

@@ -117,6 +117,7 @@ impl Space<'_> {
                 (limbs, REFRESH_BASE, true, s.counts(n) * site.cts)
             }
             (SiteOp::Activation { levelled, .. }, _) => {
+                let levelled = &(*levelled)?;
                 let wants = own.limbs + series_depth(*levelled);
                 let alpha = special_primes(wants, self.ring.special);
                 let s = SeriesShape { cts: 1, limbs: wants, coefficients: *levelled, alpha, complex: true, bootstrap: None };
@@ -234,7 +235,7 @@ pub fn greedy(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<
         let least = s.args.iter().map(|&a| left[a]).min().unwrap_or(ring.chain);
         let (choice, limbs) = match &s.op {
             SiteOp::Linear(..) => (Choice::Plain, least.saturating_sub(1)),
-            SiteOp::Activation { levelled, .. } if least >= series_depth(*levelled) + REFRESH_BASE + 1 => {
+            SiteOp::Activation { levelled: Some(levelled), .. } if least >= series_depth(*levelled) + REFRESH_BASE + 1 => {
                 (Choice::Levelled, least - series_depth(*levelled))
             }
             SiteOp::Activation { .. } => (Choice::Refreshed(0), full),

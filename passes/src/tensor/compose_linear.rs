@@ -46,7 +46,7 @@ struct Composer<'a> {
     shared: Vec<Option<ValueId>>,
 }
 
-/// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (activations and max pooling stay as they are).
+/// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (`chebyshev`, activations and max pooling stay as they are).
 pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     let mut c = Composer { old: g, new: TensorGraph::new(&g.name), forms: vec![None; g.nodes.len()], shared: vec![None; g.nodes.len()] };
     for (v, n) in g.iter() {
@@ -155,21 +155,21 @@ impl Composer<'_> {
             TensorOp::Mul {} | TensorOp::Square {} | TensorOp::MaxPool { .. } | TensorOp::Activation { .. } => {
                 self.nonlinear(n, n.op.clone())
             }
-            TensorOp::Chebyshev { coeffs, sine } => {
-                let c = self.old.consts.get(*coeffs).clone();
-                let op = TensorOp::Chebyshev { coeffs: self.new.consts.push(c), sine: *sine };
-                self.nonlinear(n, op)
-            }
             TensorOp::Poly { coeffs } => {
                 let c = self.old.consts.get(*coeffs).clone();
                 let op = TensorOp::Poly { coeffs: self.new.consts.push(c) };
+                self.nonlinear(n, op)
+            }
+            TensorOp::Chebyshev { coeffs, sine, certificate } => {
+                let c = self.old.consts.get(*coeffs).clone();
+                let op = TensorOp::Chebyshev { coeffs: self.new.consts.push(c), sine: *sine, certificate: certificate.clone() };
                 self.nonlinear(n, op)
             }
         })
     }
 
     fn nonlinear(&mut self, n: &Node<Tensor>, op: TensorOp) -> Form {
-        // A polynomial gets an operand of its own, into which fold-scales can put its scale and shift.
+        // A polynomial gets an operand of its own, which can hold its scale and shift.
         let own = matches!(op, TensorOp::Poly { .. } | TensorOp::Chebyshev { .. });
         let args = n.args.iter().map(|a| if own { self.materialise(*a) } else { self.materialise_shared(*a) }).collect();
         Form::base(self.new.push(op, args, TensorType::new(n.ty.chw()), &n.source), n.ty.chw())

@@ -110,8 +110,9 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
                     return Err(PassError::at("fold-scales", &n.source, "reads an activation directly: run compose-linear first".into()));
                 }
                 let op = match op {
-                    TensorOp::Chebyshev { coeffs, sine } => {
-                        TensorOp::Chebyshev { coeffs: out.consts.push(g.consts.get(*coeffs).clone()), sine: *sine }
+                    TensorOp::Chebyshev { coeffs, sine, certificate } => {
+                        let coeffs = out.consts.push(g.consts.get(*coeffs).clone());
+                        TensorOp::Chebyshev { coeffs, sine: *sine, certificate: certificate.clone() }
                     }
                     op => op.clone(),
                 };

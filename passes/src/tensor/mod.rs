@@ -1,10 +1,13 @@
 //! Passes on the tensor IR.
 
+pub mod approximate_activations;
+pub mod calibrate_activations;
 pub mod compose_linear;
 pub mod fold_affine;
 pub mod fold_scales;
 pub mod linear_form;
 pub mod recognise_activation;
+pub mod remove_dead_channels;
 
 use crate::levels::{Step, limbs, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
@@ -19,7 +22,7 @@ pub fn level_steps(g: &TensorGraph) -> Vec<Step> {
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
         TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
         TensorOp::LinearMap { .. } => Step::Linear,
-        TensorOp::Chebyshev { coeffs, sine: true } => Step::Refresh(depth(coeffs)),
+        TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,

@@ -3,8 +3,8 @@
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
+use chiffre_ir::program::{Bootstrap, KeyUse};
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
-use chiffre_ir::program::Bootstrap;
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
@@ -33,19 +33,24 @@ impl ParameterFacts for Facts {
         let slots = w.log_n - 1;
         Some(Bootstrap {
             base: w.base,
-            levels: 12,
+            levels: 11,
             bound: 14,
             degree: 14,
             doublings: 4,
             weight: 32,
-            s2c: vec![slots / 2, slots - slots / 2],
-            c2s: vec![slots / 2, slots - slots / 2],
-            s2c_rotations: vec![1, 2, 8],
-            c2s_rotations: vec![1, 4],
+            s2c: vec![[slots / 2, 8], [slots - slots / 2, 8]],
+            c2s: vec![[slots - 3 * (slots / 4), 1 << (slots - 3 * (slots / 4))], [slots / 4, 8], [slots / 4, 8], [slots / 4, 8]],
             log2_failure: -50.0,
             noise: 1e-4,
             ..Bootstrap::default()
         })
+    }
+    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
+        let [limbs, alpha] = b.gadget;
+        let rotations = (1..60).map(|r| (KeyUse::Rotate(r), b.low_gadget)).chain((1..24).map(|r| (KeyUse::Rotate(r), [limbs - 1, alpha])));
+        let sparse = (0..31).map(|r| (KeyUse::FromSparse(r), [limbs, 2]));
+        let others = [KeyUse::Relin, KeyUse::Conjugate].map(|u| (u, [limbs - 3, alpha]));
+        rotations.chain(sparse).chain(others).chain([(KeyUse::ToSparse, [1, 1])]).collect()
     }
 }
 
@@ -97,7 +102,7 @@ pub fn with_series(mut g: TensorGraph, seed: u64, degree: usize, refresh: impl F
             let rows = g.nodes[v].ty.chw()[0];
             let c = rng.array(&[rows, degree + 1], 0.4);
             let coeffs = g.consts.add("series", c);
-            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source) };
+            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source), certificate: None };
         }
     }
     g

@@ -1,6 +1,7 @@
 //! Execution of one step: an instruction on some of its units.
 
 use super::prepare::Linear;
+use super::series::{self, Bootstrappers};
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{
@@ -19,6 +20,8 @@ pub(super) struct Machine<'a> {
     pub session: &'a Session,
     pub isa: Isa,
     pub keys: &'a PreparedKeys,
+    /// Bootstraps, where the program has them.
+    pub bootstrappers: Bootstrappers,
     /// By instruction.
     pub linears: Vec<Option<Linear>>,
     /// `[unit][ciphertext]`.
@@ -47,12 +50,11 @@ impl Machine<'_> {
     /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
         let n = &self.session.program().nodes[step.node];
-        let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
         // What is read twice in this step is given to neither reader.
         let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
         let given = step.free.iter().filter(|at| once(at.0) && !self.stands_in(n, **at));
         let ending: Values = given.filter_map(|at| Some((*at, values.remove(at)?))).collect();
-        let out = self.compute(step, n, Sources { kept: values, ending }).map_err(fail)?;
+        let out = self.compute(step, n, Sources { kept: values, ending })?;
         for at in &step.free {
             values.remove(at);
         }
@@ -60,7 +62,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, BundleError> {
+    fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, RuntimeError> {
+        let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
         let (ring, isa) = (self.session.context.ring(), self.isa);
         let p = self.session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
@@ -69,21 +72,28 @@ impl Machine<'_> {
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, .. } => {
-                let Some(l) = &self.linears[step.node] else { return Err(BundleError::Table("not prepared".into())) };
+                let Some(l) = &self.linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
                 let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
                 let bias = l.bias.as_deref();
                 let op = LinearOp { table: &l.table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
-                apply_linear_many_consuming(ring, isa, units, &op, self.keys)
+                apply_linear_many_consuming(ring, isa, units, &op, self.keys).map_err(fail)
             }
-            ProgramOp::Chebyshev { .. } | ProgramOp::Refresh { .. } => Err(BundleError::Table("series are not executed yet".into())),
+            ProgramOp::Chebyshev { coeffs, gadget: g } => {
+                let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
+                series::levelled(self, n, *coeffs, gadget(g), p.ty(n.args[0]), units)
+            }
+            ProgramOp::Refresh { coeffs } => {
+                let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
+                series::refreshed(self, n, *coeffs, p.ty(n.args[0]), units)
+            }
             ProgramOp::Square { gadget: g } => step
                 .units
                 .clone()
                 .map(|u| {
                     let x = from.take((n.args[0].index(), u));
                     let square = if complex { pair_square_consuming } else { square_relin_consuming };
-                    square(ring, isa, x, limbs, self.keys, gadget(g))
+                    square(ring, isa, x, limbs, self.keys, gadget(g)).map_err(fail)
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
@@ -93,7 +103,7 @@ impl Machine<'_> {
                     let mut take = |arg: usize| from.take((n.args[arg].index(), u));
                     let (x, y) = (take(0), take(1));
                     let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
-                    product(ring, isa, x, y, limbs, self.keys, gadget(g))
+                    product(ring, isa, x, y, limbs, self.keys, gadget(g)).map_err(fail)
                 })
                 .collect(),
         }

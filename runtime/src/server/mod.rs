@@ -3,6 +3,7 @@
 mod checkpoint;
 mod execute;
 mod prepare;
+mod series;
 
 pub use checkpoint::{Checkpoints, open_journal};
 
@@ -65,7 +66,8 @@ pub fn run(
     }
     let p = s.program();
     let (isa, linears) = (Isa::detect(), prepare::linears(s)?);
-    let machine = execute::Machine { session: s, isa, keys, linears, input: &batch.cts, images: batch.images };
+    let bootstrappers = series::Bootstrappers::new(s, isa)?;
+    let machine = execute::Machine { session: s, isa, keys, bootstrappers, linears, input: &batch.cts, images: batch.images };
     let steps = p.steps(batch.images);
     let run_start = Instant::now();
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();

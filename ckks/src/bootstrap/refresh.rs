@@ -1,0 +1,285 @@
+//! The whole refresh.
+
+use super::error::BootstrapError;
+use super::spec::BootstrapSpec;
+use super::stages::Transforms;
+use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
+use crate::encode::Encoder;
+use crate::polynomial::{
+    Basis, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
+    evaluate_halves, split,
+};
+use crate::ring::{Ring, RnsPoly};
+use crate::scale::Scale;
+use crate::simd::Isa;
+use std::f64::consts::TAU;
+
+/// Ciphertexts in work at a time, unless [`Bootstrapper::with_group`] says otherwise.
+pub const DEFAULT_GROUP: usize = 4;
+
+/// A polynomial that follows the sine.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation<'a> {
+    /// How it is evaluated.
+    pub plan: &'a Plan,
+    /// A row of coefficients for each ciphertext, for both of its halves.
+    pub coefficients: &'a [&'a [f64]],
+}
+
+/// What a refresh computes: for slots `z = a + ib` and `v = radians z` the slots `p(sin Re v) + i p(sin Im v)`.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshOp<'a> {
+    /// Scale of the inputs.
+    pub input_scale: &'a Scale,
+    /// Radians of the sine for a slot of 1. Beyond pi/2 the sine folds back; integers are lost beyond pi.
+    pub radians: f64,
+    /// The polynomial; without one results are the sines themselves.
+    pub activation: Option<Activation<'a>>,
+    /// Scale of the results behind a polynomial. Without one see [`Bootstrapper::sine_scale`].
+    pub output_scale: &'a Scale,
+}
+
+/// A spec prepared for a ring: encoded diagonals and the polynomial of the modular reduction.
+#[derive(Debug)]
+pub struct Bootstrapper {
+    transforms: Transforms,
+    reduction: EvalMod,
+    /// Of the reduction's input and of its cosine.
+    input_scale: Scale,
+    cosine_scale: Scale,
+    sine_scale: Scale,
+    group: usize,
+}
+
+impl Bootstrapper {
+    /// Prepares a spec.
+    ///
+    /// # Errors
+    /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
+    pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
+        spec.check()?;
+        // |I| <= K - 1 and messages up to half an integer.
+        let range = spec.range as f64 - 0.25;
+        let reduction = EvalMod::new(EvalModParams { range, degree: spec.degree, doublings: spec.doublings })?;
+        let transforms = Transforms::new(ring, isa, encoder, spec, range)?;
+        let limbs = spec.limbs_reduction();
+        // Splitting doubles the scale.
+        let input_scale = transforms.output_scale().mul(&Scale::pow2(1));
+        let last = ring.moduli[limbs - spec.reduction_depth()].q;
+        let cosine_scale = Scale::pow2((last as f64).log2().round() as i32);
+        let sine_scale = reduction.output_scale(ring, limbs, &cosine_scale);
+        Ok(Self { transforms, reduction, input_scale, cosine_scale, sine_scale, group: DEFAULT_GROUP })
+    }
+
+    /// The same with another number of ciphertexts in work at a time. Keys and diagonals are read once for so many, and
+    /// temporaries, up to about 60 limbs for each, exist for so many.
+    ///
+    /// # Panics
+    /// If `group` is 0.
+    #[must_use]
+    pub fn with_group(mut self, group: usize) -> Self {
+        assert!(group > 0);
+        self.group = group;
+        self
+    }
+
+    /// The plan.
+    pub fn spec(&self) -> &BootstrapSpec {
+        self.transforms.spec()
+    }
+
+    /// The slot transforms.
+    pub fn transforms(&self) -> &Transforms {
+        &self.transforms
+    }
+
+    /// The modular reduction.
+    pub fn reduction(&self) -> &EvalMod {
+        &self.reduction
+    }
+
+    /// Scale of the sines: of results without a polynomial, and of its argument.
+    pub fn sine_scale(&self) -> &Scale {
+        &self.sine_scale
+    }
+
+    /// Refreshes ciphertexts of which [`BootstrapSpec::limbs_in`] limbs are used: see [`RefreshOp`]. Results have
+    /// [`BootstrapSpec::limbs_activation`] limbs less the depth of the polynomial.
+    ///
+    /// A slot whose raised coefficient leaves the range (see [`BootstrapSpec::log2_failure`]) is wrong.
+    ///
+    /// # Errors
+    /// Any [`BootstrapError`]: a missing key, inputs that are too short, too few limbs for the polynomial.
+    pub fn refresh(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        inputs: Vec<Input<'_>>,
+        op: &RefreshOp<'_>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
+        check_inputs(ring.n, &inputs, self.spec().limbs_in())?;
+        if let Some(Activation { coefficients, .. }) = op.activation
+            && coefficients.len() != inputs.len()
+        {
+            return Err(BootstrapError::Rows { rows: coefficients.len(), ciphertexts: inputs.len() });
+        }
+        let mut out = Vec::with_capacity(inputs.len());
+        let mut inputs = inputs.into_iter();
+        loop {
+            let group: Vec<Input<'_>> = inputs.by_ref().take(self.group).collect();
+            if group.is_empty() {
+                return Ok(out);
+            }
+            let rows = out.len()..out.len() + group.len();
+            let low = self.transforms.slots_to_coeffs(ring, isa, group, op.input_scale.to_f64() / op.radians, keys)?;
+            let raised = self.transforms.raise(ring, isa, low, keys)?;
+            let [re, im] = self.sines(ring, isa, raised, keys)?;
+            out.extend(self.finish(ring, isa, [re, im], op, rows, keys)?);
+        }
+    }
+
+    /// The sines of the real and of the imaginary parts (or of the former alone) of raised values, at [`Self::sine_scale`].
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub fn sines(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        raised: Vec<[RnsPoly; 2]>,
+        keys: &dyn KeyProvider,
+    ) -> Result<[Vec<Input<'static>>; 2], BootstrapError> {
+        let spec = self.spec();
+        let (limbs, gadget) = (spec.limbs_reduction(), spec.reduction_gadget());
+        let views: Vec<CtRef<'_>> = raised.iter().map(CtRef::from).collect();
+        let [re, im] = split(ring, isa, &views, limbs, keys, gadget)?;
+        let count = raised.len();
+        drop(raised);
+        let halves: Vec<Input<'_>> = match spec.real_only {
+            true => re.into_iter().map(Input::Owned).collect(),
+            false => re.into_iter().chain(im).map(Input::Owned).collect(),
+        };
+        let op = EvalModOp {
+            eval_mod: &self.reduction,
+            limbs,
+            input_scale: &self.input_scale,
+            shift: true,
+            cosine_scale: &self.cosine_scale,
+            gadget,
+        };
+        let (sines, _) = eval_mod(ring, isa, halves, &op, keys)?;
+        let mut re: Vec<Input<'_>> = sines.into_iter().map(Input::Owned).collect();
+        let im = re.split_off(count);
+        Ok([re, im])
+    }
+
+    /// The polynomial and the way back to complex slots, from what [`Self::sines`] returns; `rows` are the ciphertexts' rows
+    /// of coefficients.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub fn finish(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        [re, im]: [Vec<Input<'_>>; 2],
+        op: &RefreshOp<'_>,
+        rows: std::ops::Range<usize>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
+        let spec = self.spec();
+        let limbs = spec.limbs_activation();
+        let Some(Activation { plan, coefficients }) = op.activation else {
+            if spec.real_only {
+                let own = |input| match input {
+                    Input::Owned(pair) => pair,
+                    Input::Borrowed(ct) => [ct.c0.clone(), ct.c1.clone()],
+                };
+                return Ok(re.into_iter().map(own).collect());
+            }
+            let halves: Vec<[CtRef<'_>; 2]> = re.iter().zip(&im).map(|(re, im)| [re.view(), im.view()]).collect();
+            return Ok(combine(ring, isa, &halves, limbs));
+        };
+        let polynomial = PolynomialOp {
+            plan,
+            coefficients: &coefficients[rows],
+            limbs,
+            input_scale: &self.sine_scale,
+            output_scale: op.output_scale,
+            gadget: spec.reduction_gadget(),
+        };
+        let out = match spec.real_only {
+            true => evaluate(ring, isa, re, &polynomial, keys),
+            false => evaluate_halves(ring, isa, re, im, &polynomial, keys),
+        };
+        Ok(out?)
+    }
+
+    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots, at `output_scale`,
+    /// with [`BootstrapSpec::limbs_activation`] limbs less the depth of `correction`.
+    ///
+    /// `ratio` is the message ratio `q0 / scale` before the raise: noise grows with it, and without correction the error
+    /// of the sine, `(2 pi / ratio)^2 / 6` of a slot at its range's end, falls with its square.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`]; a ratio not above 4.
+    pub fn bootstrap(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        inputs: Vec<Input<'_>>,
+        input_scale: &Scale,
+        ratio: f64,
+        correction: &Arcsine,
+        output_scale: &Scale,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
+        let coefficients = correction.coefficients(ratio);
+        let rows = vec![&coefficients[..]; inputs.len()];
+        let activation = Some(Activation { plan: &correction.plan, coefficients: &rows });
+        self.refresh(ring, isa, inputs, &RefreshOp { input_scale, radians: TAU / ratio, activation, output_scale }, keys)
+    }
+}
+
+/// From the sine back to the angle: an odd polynomial, of degree 1 without correction.
+#[derive(Clone, Debug)]
+pub struct Arcsine {
+    plan: Plan,
+}
+
+impl Arcsine {
+    /// A polynomial of odd degree.
+    ///
+    /// # Errors
+    /// [`BootstrapError::Polynomial`] for an even degree.
+    pub fn new(degree: usize) -> Result<Self, BootstrapError> {
+        Ok(Self { plan: Plan::new(degree, Parity::Odd, Basis::Monomial)? })
+    }
+
+    /// Levels that it takes.
+    pub fn depth(&self) -> usize {
+        self.plan.depth()
+    }
+
+    /// Monomial coefficients of `ratio / (2 pi) arcsin y` for `|y| <= sin(2 pi / ratio)`: its interpolation on that
+    /// interval.
+    pub fn coefficients(&self, ratio: f64) -> Vec<f64> {
+        let (degree, gain) = (self.plan.degree(), ratio / TAU);
+        if degree == 1 {
+            return vec![0.0, gain];
+        }
+        let top = (1.0 / gain).min(TAU / 4.0).sin();
+        let chebyshev = chebyshev_interpolation(degree, |t| gain * (top * t).asin());
+        // T_k by its monomials, T_(k+1) = 2 t T_k - T_(k-1).
+        let mut out = vec![0.0; degree + 1];
+        let (mut last, mut this) = (vec![0.0; degree + 2], vec![0.0; degree + 2]);
+        (last[0], this[1]) = (1.0, 1.0);
+        for &c in chebyshev.iter().skip(1) {
+            out.iter_mut().zip(&this).for_each(|(out, t)| *out += c * t);
+            let next = (0..degree + 2).map(|k| if k > 0 { 2.0 * this[k - 1] } else { 0.0 } - last[k]).collect();
+            last = std::mem::replace(&mut this, next);
+        }
+        out.iter().enumerate().map(|(k, c)| if k % 2 == 1 { c / top.powi(k as i32) } else { 0.0 }).collect()
+    }
+}

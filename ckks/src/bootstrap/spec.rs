@@ -1,0 +1,260 @@
+//! The plan of a refresh: pure numbers, no ring.
+
+use super::factor::Direction;
+use super::failure::{log2_any, log2_tail};
+use super::raise::{DENSE_TO_SPARSE, RAISE_SPECIALS};
+use super::transform::FactorPlan;
+use crate::keys::KeyTarget;
+use crate::ring::{Gadget, Galois};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One factor of a slot transform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactorSpec {
+    /// Stages of the transform that are multiplied out; `2^log_radix` or `2^(log_radix + 1) - 1` diagonals.
+    pub log_radix: u32,
+    /// Hoisted rotations, a power of two: more of them are faster and need more keys. Ignored for the first factor of
+    /// CoeffsToSlots, whose rotations are all hoisted.
+    pub babies: usize,
+}
+
+/// Parameters of a refresh, and everything that follows from them alone.
+///
+/// A refresh takes a ciphertext with `limbs_in` limbs through SlotsToCoeffs (one level for each factor, to one limb), raises
+/// it to `limbs` limbs, and spends a level for each factor of CoeffsToSlots but the first (that one divides by a special
+/// prime), then those of the modular reduction and of the activation polynomial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapSpec {
+    /// Binary logarithm of the ring degree.
+    pub log_n: u32,
+    /// Q limbs after raising.
+    pub limbs: usize,
+    /// Special primes of the keys above: rotations, conjugation, relinearisation.
+    pub alpha: usize,
+    /// Special primes of the rotation keys of SlotsToCoeffs.
+    pub low_alpha: usize,
+    /// Factors of SlotsToCoeffs in the order of their application.
+    pub slots_to_coeffs: Vec<FactorSpec>,
+    /// Factors of CoeffsToSlots in the order of their application.
+    pub coeffs_to_slots: Vec<FactorSpec>,
+    /// `K`: the reduction is right for raised coefficients up to `K - 1/2` times the bottom prime.
+    pub range: usize,
+    /// Degree of the cosine, even.
+    pub degree: usize,
+    /// Doublings of the angle.
+    pub doublings: usize,
+    /// Hamming weight of the ephemeral secret.
+    pub weight: usize,
+    /// Only the real parts of the slots are kept: half of the reductions.
+    pub real_only: bool,
+}
+
+/// What a spec contradicts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bootstrapping parameters: {0}")]
+pub struct SpecError(pub String);
+
+impl BootstrapSpec {
+    /// The set for ReLU networks at `N = 2^15`: complex slots, degree 7 behind it leaves three limbs.
+    pub fn relu_15() -> Self {
+        let factor = |log_radix, babies| FactorSpec { log_radix, babies };
+        Self {
+            log_n: 15,
+            limbs: 17,
+            alpha: 7,
+            low_alpha: 2,
+            slots_to_coeffs: vec![factor(7, 32), factor(7, 32)],
+            coeffs_to_slots: vec![factor(5, 32), factor(3, 8), factor(3, 8), factor(3, 8)],
+            range: 14,
+            degree: 14,
+            doublings: 4,
+            weight: 32,
+            real_only: false,
+        }
+    }
+
+    /// Checks the numbers against each other.
+    ///
+    /// # Errors
+    /// [`SpecError`] with the first contradiction.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let fail = |message: String| Err(SpecError(message));
+        let slots = self.log_n - 1;
+        for (name, factors) in [("SlotsToCoeffs", &self.slots_to_coeffs), ("CoeffsToSlots", &self.coeffs_to_slots)] {
+            let sum: u32 = factors.iter().map(|f| f.log_radix).sum();
+            if sum != slots || factors.iter().any(|f| f.log_radix == 0 || f.log_radix > 10) {
+                return fail(format!("the factors of {name} have {sum} stages in steps of 1 to 10, not {slots}"));
+            }
+            if factors.iter().any(|f| !f.babies.is_power_of_two()) {
+                return fail(format!("a factor of {name} has a number of hoisted rotations that is not a power of two"));
+            }
+        }
+        if !(5..=17).contains(&self.log_n) {
+            return fail(format!("a ring degree of 2^{}", self.log_n));
+        }
+        if self.limbs < self.limbs_in().max(self.reduction_depth() + self.coeffs_to_slots.len()) {
+            return fail(format!("{} limbs are too few", self.limbs));
+        }
+        if self.alpha < RAISE_SPECIALS || self.low_alpha == 0 || self.low_alpha > self.alpha {
+            return fail(format!("{} and {} special primes", self.alpha, self.low_alpha));
+        }
+        if self.range == 0 || !self.degree.is_multiple_of(2) || self.degree == 0 || self.doublings > 16 {
+            return fail(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));
+        }
+        Ok(())
+    }
+
+    /// Limbs of the input: one, and one for each factor of SlotsToCoeffs.
+    pub fn limbs_in(&self) -> usize {
+        1 + self.slots_to_coeffs.len()
+    }
+
+    /// Limbs when the values are back in the slots.
+    pub fn limbs_reduction(&self) -> usize {
+        self.limbs + 1 - self.coeffs_to_slots.len()
+    }
+
+    /// Levels of the modular reduction.
+    pub fn reduction_depth(&self) -> usize {
+        (self.degree + 1).next_power_of_two().ilog2() as usize + self.doublings
+    }
+
+    /// Limbs before the activation polynomial, which are those of a bootstrap without one.
+    pub fn limbs_activation(&self) -> usize {
+        self.limbs_reduction() - self.reduction_depth()
+    }
+
+    /// Limbs of a result behind an activation polynomial of some degree (0 or 1: none); `None` if there are too few.
+    pub fn limbs_out(&self, degree: usize) -> Option<usize> {
+        let depth = if degree < 2 { 0 } else { (degree + 1).next_power_of_two().ilog2() as usize };
+        self.limbs_activation().checked_sub(depth).filter(|&limbs| limbs > 0)
+    }
+
+    /// Shape of the rotation keys of SlotsToCoeffs.
+    pub fn low_gadget(&self) -> Gadget {
+        Gadget { limbs: self.limbs_in(), alpha: self.low_alpha }
+    }
+
+    /// Shape of the keys from the sparse secret.
+    pub fn raise_gadget(&self) -> Gadget {
+        Gadget { limbs: self.limbs, alpha: RAISE_SPECIALS }
+    }
+
+    /// Shape of the conjugation and relinearisation keys.
+    pub fn reduction_gadget(&self) -> Gadget {
+        Gadget { limbs: self.limbs_reduction(), alpha: self.alpha }
+    }
+
+    /// Plans of the factors of SlotsToCoeffs.
+    pub fn slots_to_coeffs_plans(&self) -> Vec<FactorPlan> {
+        let mut at = 0;
+        let factors = self.slots_to_coeffs.iter().enumerate().map(|(i, f)| {
+            let stages = at..at + f.log_radix;
+            at = stages.end;
+            let limbs = self.limbs_in() - i;
+            FactorPlan::new(Direction::SlotsToCoeffs, stages, self.log_n - 1, f.babies, limbs, self.low_gadget())
+        });
+        factors.collect()
+    }
+
+    /// Plans of the factors of CoeffsToSlots. The first, which goes with the raise, has all rotations hoisted.
+    pub fn coeffs_to_slots_plans(&self) -> Vec<FactorPlan> {
+        let mut at = self.log_n - 1;
+        let factors = self.coeffs_to_slots.iter().enumerate().map(|(i, f)| {
+            let stages = at - f.log_radix..at;
+            at = stages.start;
+            let limbs = self.limbs - i.saturating_sub(1);
+            let (babies, gadget) = match i {
+                0 => (1 << f.log_radix, self.raise_gadget()),
+                _ => (f.babies, Gadget { limbs, alpha: self.alpha }),
+            };
+            FactorPlan::new(Direction::CoeffsToSlots, stages, self.log_n - 1, babies, limbs, gadget)
+        });
+        factors.collect()
+    }
+
+    /// All keys of a refresh, in order and each once.
+    pub fn keys(&self) -> Vec<(KeyTarget, Gadget)> {
+        let mut keys = BTreeSet::from([
+            (KeyTarget::DenseToSparse, DENSE_TO_SPARSE),
+            (KeyTarget::Relinearization, self.reduction_gadget()),
+            (Galois::conjugation(self.log_n).into(), self.reduction_gadget()),
+        ]);
+        let rotation = |r| Galois::rotation(r, self.log_n);
+        for plan in self.slots_to_coeffs_plans() {
+            keys.extend(plan.rotations().map(|r| (rotation(r).into(), plan.gadget)));
+        }
+        for (i, plan) in self.coeffs_to_slots_plans().into_iter().enumerate() {
+            match i {
+                0 => keys.extend(plan.babies.iter().map(|&r| (KeyTarget::SparseToDense(rotation(r)), plan.gadget))),
+                _ => keys.extend(plan.rotations().map(|r| (rotation(r).into(), plan.gadget))),
+            }
+        }
+        keys.into_iter().collect()
+    }
+
+    /// Bytes of all keys in full; seeded keys have half of them.
+    pub fn key_bytes(&self) -> usize {
+        self.keys().into_iter().map(|(target, gadget)| target.key_bytes(gadget, 1 << self.log_n)).sum()
+    }
+
+    /// Bytes of the encoded diagonals.
+    pub fn diagonal_bytes(&self) -> usize {
+        let plans = self.slots_to_coeffs_plans().into_iter().chain(self.coeffs_to_slots_plans());
+        plans.map(|p| p.diagonal_bytes(p.limbs + p.gadget.alpha)).sum()
+    }
+
+    /// `log2` of the probability that a coefficient leaves the range. The value of its slot is wrong then, by no more than
+    /// the range of the sine.
+    pub fn log2_failure(&self) -> f64 {
+        log2_tail(self.weight, self.range as f64 - 0.5)
+    }
+
+    /// `log2` of the probability that any value of so many refreshed ciphertexts is wrong.
+    pub fn log2_failure_of_run(&self, ciphertexts: f64) -> f64 {
+        log2_any(self.log2_failure(), ciphertexts * 2f64.powi(self.log_n as i32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_the_relu_set() {
+        let spec = BootstrapSpec::relu_15();
+        assert!(spec.check().is_ok());
+        assert_eq!((spec.limbs_in(), spec.limbs_reduction(), spec.limbs_activation()), (3, 14, 6));
+        assert_eq!((spec.limbs_out(7), spec.limbs_out(15), spec.limbs_out(0), spec.limbs_out(63)), (Some(3), Some(2), Some(6), None));
+        // 2^-69.4 for each of 2^15 coefficients
+        assert!((spec.log2_failure_of_run(1.0) + 54.4).abs() < 0.05);
+        assert!(spec.log2_failure_of_run(3.3 * 512.0) < -43.0);
+    }
+
+    #[test]
+    fn keys_of_the_relu_set() {
+        let spec = BootstrapSpec::relu_15();
+        let keys = spec.keys();
+        let count = |f: &dyn Fn(&KeyTarget) -> bool| keys.iter().filter(|(t, _)| f(t)).count();
+        assert_eq!(count(&|t| matches!(t, KeyTarget::SparseToDense(_))), 32);
+        // SlotsToCoeffs: 31 + 7 and 31 + 3; CoeffsToSlots: 7 + 1 three times; conjugation.
+        assert_eq!(count(&|t| matches!(t, KeyTarget::Galois(_))), 38 + 34 + 24 + 1);
+        assert_eq!(spec.key_bytes() >> 20, spec.keys().iter().map(|(t, g)| t.key_bytes(*g, 1 << 15)).sum::<usize>() >> 20);
+    }
+
+    #[test]
+    fn contradictions_are_found() {
+        let change = |f: fn(&mut BootstrapSpec)| {
+            let mut spec = BootstrapSpec::relu_15();
+            f(&mut spec);
+            spec.check().is_err()
+        };
+        assert!(change(|s| s.slots_to_coeffs[0].log_radix = 6));
+        assert!(change(|s| s.coeffs_to_slots[1].babies = 3));
+        assert!(change(|s| s.limbs = 11));
+        assert!(change(|s| s.alpha = 1));
+        assert!(change(|s| s.degree = 13));
+        assert!(change(|s| s.log_n = 16));
+    }
+}

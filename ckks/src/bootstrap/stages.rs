@@ -1,0 +1,174 @@
+//! The slot transforms of a refresh with their scales, prepared for a ring.
+
+use super::raise::raise;
+use super::spec::{BootstrapSpec, SpecError};
+use super::transform::{Diagonals, EncodedFactor, apply};
+use crate::bundle::{BundleError, Input, KeyProvider};
+use crate::encode::Encoder;
+use crate::ring::{Ring, RnsPoly};
+use crate::scale::Scale;
+use crate::simd::Isa;
+use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex};
+
+/// Input scales whose first factor is kept.
+const KEPT_SCALES: usize = 8;
+
+/// SlotsToCoeffs and the raise with CoeffsToSlots, for one spec and ring.
+#[derive(Debug)]
+pub struct Transforms {
+    spec: BootstrapSpec,
+    low: Vec<EncodedFactor>,
+    /// Of all factors of SlotsToCoeffs but the first, which depends on the input scale.
+    low_diagonals: Vec<Diagonals>,
+    first: Mutex<Vec<(f64, Arc<Diagonals>)>>,
+    high: Vec<(EncodedFactor, Diagonals)>,
+    output_scale: Scale,
+}
+
+impl Transforms {
+    /// Encodes all diagonals. The values that [`Self::raise`] returns are raised coefficients over `q0` and over
+    /// `range`, at a power of two close to half the prime below.
+    ///
+    /// # Errors
+    /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
+    pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec, range: f64) -> Result<Self, SpecError> {
+        spec.check()?;
+        if spec.log_n != ring.log_n || spec.limbs > ring.q_count || spec.alpha > ring.p_count() {
+            return Err(SpecError(format!(
+                "a ring of degree 2^{} with {} Q and {} P primes for a plan of degree 2^{} with {} and {}",
+                ring.log_n,
+                ring.q_count,
+                ring.p_count(),
+                spec.log_n,
+                spec.limbs,
+                spec.alpha
+            )));
+        }
+        let low: Vec<EncodedFactor> = spec.slots_to_coeffs_plans().into_iter().map(|p| EncodedFactor::new(encoder, p)).collect();
+        let mut out = Self {
+            spec: spec.clone(),
+            low,
+            low_diagonals: Vec::new(),
+            first: Mutex::default(),
+            high: Vec::new(),
+            output_scale: Scale::pow2((ring.moduli[spec.limbs_reduction() - 1].q as f64).log2().round() as i32 - 1),
+        };
+        out.low_diagonals = (1..out.low.len())
+            .map(|i| {
+                let plan = out.low[i].plan();
+                out.low[i].residues(ring, isa, out.low_weight(ring, i), plan.limbs + plan.gadget.alpha)
+            })
+            .collect();
+        let plans = spec.coeffs_to_slots_plans();
+        let slots = ring.n as f64 / 2.0;
+        let total = out.output_scale.to_f64() / (range * slots * ring.moduli[0].q as f64);
+        let each = total.powf(1.0 / plans.len() as f64);
+        out.high = plans
+            .into_iter()
+            .enumerate()
+            .map(|(i, plan)| {
+                // The first factor is divided by the second special prime, each other one by the top prime in use.
+                let divisor = if i == 0 { ring.moduli[ring.q_count + 1] } else { ring.moduli[plan.limbs - 1] };
+                let rows = plan.limbs + plan.gadget.alpha;
+                let factor = EncodedFactor::new(encoder, plan);
+                let diagonals = factor.residues(ring, isa, each * divisor.q as f64, rows);
+                (factor, diagonals)
+            })
+            .collect();
+        Ok(out)
+    }
+
+    /// The plan.
+    pub fn spec(&self) -> &BootstrapSpec {
+        &self.spec
+    }
+
+    /// Scale of the values that [`Self::raise`] returns.
+    pub fn output_scale(&self) -> &Scale {
+        &self.output_scale
+    }
+
+    /// Bytes of all diagonals.
+    pub fn bytes(&self) -> usize {
+        self.low_diagonals.iter().chain(self.high.iter().map(|(_, d)| d)).map(Diagonals::bytes).sum()
+    }
+
+    /// The scale of the diagonals of factor `i > 0` of SlotsToCoeffs. Its rounding errors grow with the root of the period,
+    /// and equal shares of them are best; scales are relative to that of a factor of period 1.
+    fn low_weight(&self, ring: &Ring, i: usize) -> f64 {
+        // A typical input scale: what is left of the modulus above the value, with a few bits of room.
+        let typical = self.drop(ring) / 2f64.powi(18);
+        self.share(ring, typical) * (self.low[i].plan().period() as f64).sqrt()
+    }
+
+    /// The product of the primes that SlotsToCoeffs drops.
+    fn drop(&self, ring: &Ring) -> f64 {
+        ring.moduli[1..self.spec.limbs_in()].iter().map(|m| m.q as f64).product()
+    }
+
+    /// The common factor of all scales for an input scale.
+    fn share(&self, ring: &Ring, input_scale: f64) -> f64 {
+        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
+        let periods: f64 = self.low.iter().map(|f| (f.plan().period() as f64).sqrt()).product();
+        (total / periods).powf(1.0 / self.low.len() as f64)
+    }
+
+    /// The first factor for an input scale.
+    fn first(&self, ring: &Ring, isa: Isa, input_scale: f64) -> Arc<Diagonals> {
+        let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, diagonals)) = kept.iter().find(|(scale, _)| *scale == input_scale) {
+            return diagonals.clone();
+        }
+        let plan = self.low[0].plan();
+        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
+        let others: f64 = (1..self.low.len()).map(|i| self.low_weight(ring, i)).product();
+        let diagonals = Arc::new(self.low[0].residues(ring, isa, total / others, plan.limbs + plan.gadget.alpha));
+        if kept.len() == KEPT_SCALES {
+            kept.remove(0);
+        }
+        kept.push((input_scale, diagonals.clone()));
+        diagonals
+    }
+
+    /// SlotsToCoeffs: slots `z`, of which the integers `input_scale z` are encrypted, become coefficients `q0 z / (2 pi)` modulo `q0`, real parts in the first
+    /// half and imaginary parts in the second, each in bit-reversed order.
+    ///
+    /// # Errors
+    /// A missing key, or inputs that are too short.
+    pub fn slots_to_coeffs(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        inputs: Vec<Input<'_>>,
+        input_scale: f64,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+        let first = self.first(ring, isa, input_scale);
+        let mut group = apply(ring, isa, inputs, self.low[0].plan(), &first, keys)?;
+        for (factor, diagonals) in self.low[1..].iter().zip(&self.low_diagonals) {
+            group = apply(ring, isa, group.into_iter().map(Input::Owned).collect(), factor.plan(), diagonals, keys)?;
+        }
+        Ok(group)
+    }
+
+    /// Raises one-limb ciphertexts and undoes the order of [`Self::slots_to_coeffs`]: slots `(u_k + i u_(k+N/2)) / range` for
+    /// raised coefficients `q0 u_k`, at [`Self::output_scale`].
+    ///
+    /// # Errors
+    /// A missing key, or inputs that are too short.
+    pub fn raise(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        inputs: Vec<[RnsPoly; 2]>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+        let (factor, diagonals) = &self.high[0];
+        let mut group = raise(ring, isa, inputs, factor.plan(), diagonals, keys)?;
+        for (factor, diagonals) in &self.high[1..] {
+            group = apply(ring, isa, group.into_iter().map(Input::Owned).collect(), factor.plan(), diagonals, keys)?;
+        }
+        Ok(group)
+    }
+}

@@ -1,0 +1,331 @@
+//! Execution of plans on bundles.
+
+use super::PolynomialError;
+use super::plan::{Basis, Parity, Part, Plan};
+use super::scales::{MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Scales, fit, integers};
+use crate::bundle::{self, BundleError, CtRef, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
+use crate::keys::KeyTarget;
+use crate::ring::{Gadget, Ring, RnsPoly};
+use crate::scale::Scale;
+use crate::simd::Isa;
+use std::collections::BTreeMap;
+
+/// Most ciphertexts in work at a time: key limbs are shared by so many, temporaries exist for so many.
+const GROUP: usize = 8;
+
+/// A polynomial for each ciphertext of a bundle, at a level.
+#[derive(Clone, Copy, Debug)]
+pub struct PolynomialOp<'a> {
+    /// How it is evaluated.
+    pub plan: &'a Plan,
+    /// One row of coefficients, in the plan's basis and from index 0 on, for each ciphertext (or pair of halves). Rows
+    /// may be shorter than the degree allows, and may be the same.
+    pub coefficients: &'a [&'a [f64]],
+    /// Q limbs to use; inputs may have more. Results have `limbs - plan.depth()`.
+    pub limbs: usize,
+    /// Scale of the inputs.
+    pub input_scale: &'a Scale,
+    /// Scale of the results.
+    pub output_scale: &'a Scale,
+    /// Shape of the keys.
+    pub gadget: Gadget,
+}
+
+/// Evaluates a polynomial on each ciphertext: `out_i = sum_k coefficients_i[k] B_k(in_i)` slot by slot, at exactly
+/// `op.output_scale`. Slots are in [-1, 1] for the Chebyshev basis (elsewhere it grows fast) and real, or complex if the
+/// coefficients may act on complex numbers. Operands that are given away are freed as soon as they have been read.
+///
+/// Besides the noise of its operations a result has the error of rounding each coefficient to a multiple of the ratio of
+/// two scales, about `2^-36` for primes of 36 bits.
+///
+/// # Errors
+/// Any [`PolynomialError`]: a missing relinearisation key, too few limbs, rows that do not fit the plan, coefficients
+/// that are not finite or too large. Nothing is computed then, and owned operands are lost.
+pub fn evaluate(
+    ring: &Ring,
+    isa: Isa,
+    inputs: Vec<Input<'_>>,
+    op: &PolynomialOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<[RnsPoly; 2]>, PolynomialError> {
+    let prepared = Prepared::new(ring, op, keys, [&inputs, &[]])?;
+    let mut out = Vec::with_capacity(inputs.len());
+    prepared.run_all(ring, isa, inputs, |_, group| out.extend(group));
+    Ok(out)
+}
+
+/// Evaluates the same polynomial on the real and on the imaginary halves and recombines: `out_i = p_i(re_i) + i p_i(im_i)`.
+/// The last relinearisation and rescale are shared by both halves.
+///
+/// # Errors
+/// As [`evaluate`], and when the halves differ in number.
+pub fn evaluate_halves(
+    ring: &Ring,
+    isa: Isa,
+    re: Vec<Input<'_>>,
+    im: Vec<Input<'_>>,
+    op: &PolynomialOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<[RnsPoly; 2]>, PolynomialError> {
+    if re.len() != im.len() {
+        return Err(BundleError::Operands(re.len(), im.len()).into());
+    }
+    let prepared = Prepared::new(ring, op, keys, [&re, &im])?;
+    let mut out = Vec::with_capacity(re.len());
+    let (mut re, mut im) = (re.into_iter(), im.into_iter());
+    for rows in prepared.rows.chunks(GROUP / 2) {
+        let group: Vec<Input<'_>> = re.by_ref().take(GROUP / 2).chain(im.by_ref().take(GROUP / 2)).collect();
+        let rows: Vec<&Row> = rows.iter().chain(rows).collect();
+        out.extend(prepared.run(ring, isa, group, &rows, true));
+    }
+    Ok(out)
+}
+
+/// Evaluates the polynomial on the real and on the imaginary part of complex-packed slots: `p(a) + i p(b)` for `a + ib`.
+/// Needs the conjugation key too. No level is spent on the packing: the halves come at twice the input's scale, and
+/// `i = X^(N/2)` is a sign by halves of the NTT order.
+///
+/// # Errors
+/// As [`evaluate`]; a missing conjugation key.
+pub fn evaluate_packed(
+    ring: &Ring,
+    isa: Isa,
+    inputs: Vec<Input<'_>>,
+    op: &PolynomialOp<'_>,
+    keys: &dyn KeyProvider,
+) -> Result<Vec<[RnsPoly; 2]>, PolynomialError> {
+    let doubled = op.input_scale.mul(&Scale::pow2(1));
+    let op = PolynomialOp { input_scale: &doubled, ..*op };
+    let prepared = Prepared::new(ring, &op, keys, [&inputs, &[]])?;
+    let mut out = Vec::with_capacity(inputs.len());
+    let mut inputs = inputs.into_iter();
+    for rows in prepared.rows.chunks(GROUP / 2) {
+        let group: Vec<Input<'_>> = inputs.by_ref().take(GROUP / 2).collect();
+        let views: Vec<CtRef<'_>> = group.iter().map(Input::view).collect();
+        let [re, im] = bundle::split_halves(ring, isa, &views, op.limbs, keys, op.gadget)?;
+        drop(group);
+        let halves: Vec<Input<'_>> = re.into_iter().chain(im).map(Input::Owned).collect();
+        let rows: Vec<&Row> = rows.iter().chain(rows).collect();
+        out.extend(prepared.run(ring, isa, halves, &rows, true));
+    }
+    Ok(out)
+}
+
+/// Real and imaginary parts of complex-packed ciphertexts of which the first `limbs` limbs are used: for slots `a + ib`
+/// at scale `s` the slots `a` and `b` at scale `2 s`, by one conjugation each. Returns `[re, im]`.
+///
+/// # Errors
+/// A missing conjugation key, a gadget that does not fit, or an input that is too short.
+pub fn split(
+    ring: &Ring,
+    isa: Isa,
+    inputs: &[CtRef<'_>],
+    limbs: usize,
+    keys: &dyn KeyProvider,
+    gadget: Gadget,
+) -> Result<[Vec<[RnsPoly; 2]>; 2], BundleError> {
+    bundle::split_halves(ring, isa, inputs, limbs, keys, gadget)
+}
+
+/// `re + i im` of pairs of ciphertexts at one scale with at least `limbs` limbs.
+pub fn combine(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], limbs: usize) -> Vec<[RnsPoly; 2]> {
+    bundle::combine_halves(ring, isa, halves, limbs)
+}
+
+/// The integers of one row, node by node.
+type Row = Vec<NodeIntegers>;
+
+/// A checked operation.
+pub(super) struct Prepared<'a> {
+    plan: &'a Plan,
+    limbs: usize,
+    key: Option<&'a PreparedKey>,
+    rows: Vec<Row>,
+    /// For each power the factor of `T_(a-b)`, or the constant when the factors are equal.
+    corrections: Vec<f64>,
+    /// The factor of `T_1` in `T_2` and what is added to its constant, for a shifted input.
+    shift: [f64; 2],
+    steps: Vec<Step>,
+}
+
+/// One value of a plan, with the other values that it reads.
+struct Step {
+    value: Value,
+    depth: usize,
+    reads: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Value {
+    /// `B_k`.
+    Power(usize),
+    /// A node by number.
+    Node(usize),
+}
+
+impl<'a> Prepared<'a> {
+    /// Checks everything.
+    pub fn new(ring: &Ring, op: &PolynomialOp<'a>, keys: &'a dyn KeyProvider, inputs: [&[Input<'_>]; 2]) -> Result<Self, PolynomialError> {
+        let (plan, limbs, depth) = (op.plan, op.limbs, op.plan.depth());
+        if limbs <= depth || limbs > ring.q_count {
+            return Err(PolynomialError::Limbs { limbs, depth });
+        }
+        if op.coefficients.len() != inputs[0].len() {
+            return Err(PolynomialError::Rows { rows: op.coefficients.len(), ciphertexts: inputs[0].len() });
+        }
+        for inputs in inputs {
+            bundle::check_inputs(ring.n, inputs, limbs)?;
+        }
+        let key = if plan.relinearisations() > 0 {
+            bundle::check_gadget(ring, op.gadget, limbs)?;
+            Some(keys.require(KeyTarget::Relinearization, op.gadget)?)
+        } else {
+            None
+        };
+        let scales = Scales::new(plan, ring, limbs, op.input_scale, op.output_scale);
+        let left: f64 = ring.moduli[..limbs - depth].iter().map(|m| (m.q as f64).log2()).sum::<f64>() - 1.0;
+        let rows = op.coefficients.iter().enumerate().map(|(row, coefficients)| {
+            let integers = integers(plan, &scales, row, coefficients)?;
+            let bits = coefficients.iter().map(|c| c.abs()).sum::<f64>().log2() + op.output_scale.log2();
+            if bits < left { Ok(integers) } else { Err(PolynomialError::TooLarge { row, index: 0, bits, limit: left }) }
+        });
+        let rows = rows.collect::<Result<_, _>>()?;
+        let corrections = scales.corrections(plan)?;
+        Ok(Self { plan, limbs, key, rows, corrections, shift: [0.0; 2], steps: steps(plan) })
+    }
+
+    /// Makes the plan's argument `input + shift`: `T_2 = 2 x^2 + 4 shift x + 2 shift^2 - 1`.
+    ///
+    /// # Errors
+    /// [`PolynomialError::TooLarge`].
+    pub fn shift(&mut self, shift: f64, input_scale: &Scale) -> Result<(), PolynomialError> {
+        assert!(self.plan.basis() == Basis::Chebyshev && self.plan.parity() == Parity::Even, "only T_2 reads the input");
+        let scale = input_scale.to_f64();
+        self.shift = [fit(0, 1, 4.0 * shift * scale, MAX_MULTIPLE)?, fit(0, 0, 2.0 * shift * shift * scale * scale, MAX_CONSTANT)?];
+        Ok(())
+    }
+
+    /// Runs the plan on all inputs, group by group.
+    pub fn run_all<'b>(&self, ring: &Ring, isa: Isa, inputs: Vec<Input<'b>>, mut take: impl FnMut(&Self, Vec<[RnsPoly; 2]>)) {
+        let mut inputs = inputs.into_iter();
+        for rows in self.rows.chunks(GROUP) {
+            let group: Vec<Input<'b>> = inputs.by_ref().take(GROUP).collect();
+            take(self, self.run(ring, isa, group, &rows.iter().collect::<Vec<_>>(), false));
+        }
+    }
+
+    /// `2 x^2 - 1` of ciphertexts with `limbs` limbs whose squared scale is `product`, rescaled.
+    pub fn double(&self, ring: &Ring, isa: Isa, group: Vec<[RnsPoly; 2]>, limbs: usize, product: f64) -> Vec<[RnsPoly; 2]> {
+        let sums: Vec<Sum<'_>> = group.iter().map(|ct| square(ct.into(), product)).collect();
+        bundle::relinearised_sums(ring, isa, &sums, limbs, self.key.expect("a cosine has products"))
+    }
+
+    /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and added to the first.
+    fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[&Row], pairs: bool) -> Vec<[RnsPoly; 2]> {
+        for input in &mut group {
+            input.truncate(self.limbs);
+        }
+        let mut values: BTreeMap<Value, Vec<Input<'b>>> = BTreeMap::from([(Value::Power(1), group)]);
+        for (at, step) in self.steps.iter().enumerate() {
+            let last = at + 1 == self.steps.len();
+            let sums: Vec<Sum<'_>> = match step.value {
+                Value::Power(index) => (0..rows.len()).map(|i| self.power(index, &values, i)).collect(),
+                Value::Node(node) if last && pairs => {
+                    let half = rows.len() / 2;
+                    let sum = |i: usize| self.node(node, &values, i, rows[i]);
+                    (0..half).map(|i| with_imaginary(sum(i), sum(i + half))).collect()
+                }
+                Value::Node(node) => (0..rows.len()).map(|i| self.node(node, &values, i, rows[i])).collect(),
+            };
+            let limbs = self.limbs - step.depth + 1;
+            let out = match self.key {
+                Some(key) if sums.iter().any(|s| !s.products.is_empty()) => bundle::relinearised_sums(ring, isa, &sums, limbs, key),
+                _ => bundle::rescaled_sums(ring, isa, &sums, limbs),
+            };
+            drop(sums);
+            if last {
+                return out;
+            }
+            values.retain(|value, _| self.steps[at + 1..].iter().any(|later| later.reads.contains(value)));
+            let needed = self.limbs - self.steps[at + 1].depth + 1;
+            values.values_mut().flatten().for_each(|ct| ct.truncate(needed));
+            values.insert(step.value, out.into_iter().map(Input::Owned).collect());
+        }
+        Vec::new()
+    }
+
+    /// `B_index` of ciphertext `i`.
+    fn power<'c>(&self, index: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize) -> Sum<'c> {
+        let at = self.plan.powers().iter().position(|p| p.index == index).expect("a power of the plan");
+        let [a, b] = self.plan.powers()[at].factors;
+        let view = |k: usize| values[&Value::Power(k)][i].view();
+        let product = |factor: f64| Product { left: view(a), right: view(b), factor, imaginary: false };
+        let correction = self.corrections[at];
+        match self.plan.basis() {
+            Basis::Monomial => Sum { products: vec![product(1.0)], ..Sum::default() },
+            Basis::Chebyshev if a == b => {
+                let [factor, constant] = if index == 2 { self.shift } else { [0.0; 2] };
+                let shifted = (factor != 0.0).then(|| Multiple { ct: view(1), factor, imaginary: false });
+                let multiples = shifted.into_iter().collect();
+                Sum { products: vec![product(2.0)], multiples, constant: [correction + constant, 0.0] }
+            }
+            Basis::Chebyshev => {
+                let multiple = Multiple { ct: view(a - b), factor: correction, imaginary: false };
+                Sum { products: vec![product(2.0)], multiples: vec![multiple], ..Sum::default() }
+            }
+        }
+    }
+
+    /// Node `node` of ciphertext `i`.
+    fn node<'c>(&self, node: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize, row: &Row) -> Sum<'c> {
+        let integers = &row[node];
+        let products = self.plan.nodes()[node].parts.iter().filter_map(|part| match part {
+            Part::Product { node, basis } => Some(Product {
+                left: values[&Value::Node(*node)][i].view(),
+                right: values[&Value::Power(*basis)][i].view(),
+                factor: 1.0,
+                imaginary: false,
+            }),
+            Part::Term(_) => None,
+        });
+        let multiple = |&(k, factor): &(usize, f64)| Multiple { ct: values[&Value::Power(k)][i].view(), factor, imaginary: false };
+        Sum { products: products.collect(), multiples: integers.terms.iter().map(multiple).collect(), constant: [integers.constant, 0.0] }
+    }
+}
+
+/// `2 x^2 - 1` for a ciphertext whose squared scale is `product`.
+fn square(ct: CtRef<'_>, product: f64) -> Sum<'_> {
+    let product_term = Product { left: ct, right: ct, factor: 2.0, imaginary: false };
+    Sum { products: vec![product_term], multiples: Vec::new(), constant: [-product.round(), 0.0] }
+}
+
+/// `re + i im`.
+fn with_imaginary<'a>(mut re: Sum<'a>, im: Sum<'a>) -> Sum<'a> {
+    re.products.extend(im.products.into_iter().map(|p| Product { imaginary: true, ..p }));
+    re.multiples.extend(im.multiples.into_iter().map(|t| Multiple { imaginary: true, ..t }));
+    re.constant[1] = im.constant[0];
+    re
+}
+
+/// The values of a plan in an order in which operands come first: by depth.
+fn steps(plan: &Plan) -> Vec<Step> {
+    let powers = plan.powers().iter().map(|power| {
+        let [a, b] = power.factors;
+        let difference = if plan.basis() == Basis::Chebyshev { a - b } else { 0 };
+        let reads = [a, b, difference].into_iter().filter(|&k| k > 0).map(Value::Power).collect();
+        Step { value: Value::Power(power.index), depth: power.depth, reads }
+    });
+    let nodes = plan.nodes().iter().enumerate().map(|(i, node)| {
+        let mut reads = Vec::new();
+        for part in &node.parts {
+            match part {
+                Part::Term(k) => reads.push(Value::Power(*k)),
+                Part::Product { node, basis } => reads.extend([Value::Node(*node), Value::Power(*basis)]),
+            }
+        }
+        Step { value: Value::Node(i), depth: node.depth, reads }
+    });
+    let mut steps: Vec<Step> = powers.chain(nodes).collect();
+    steps.sort_by_key(|s| s.depth);
+    steps
+}

@@ -1,0 +1,375 @@
+//! Polynomials under real keys on small (insecure) rings against double precision, and plans by themselves.
+
+use super::*;
+use crate::bundle::{BundleError, CtRef, Input, PreparedKey, PreparedKeys};
+use crate::ciphertext::Ciphertext;
+use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
+use crate::context::Context;
+use crate::keys::KeyTarget;
+use crate::params::{CkksParams, CkksParamsLiteral};
+use crate::ring::{Gadget, Galois, RnsPoly};
+use crate::sample::Csprng;
+use crate::scale::Scale;
+use crate::simd::Isa;
+use num_complex::Complex64;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+/// A client and its server in one, at an insecure size.
+struct Lab {
+    context: Context,
+    secret: SecretKey,
+    keys: PreparedKeys,
+    gadget: Gadget,
+}
+
+fn rng(seed: u8) -> Csprng {
+    Csprng::from_seed([seed; 32])
+}
+
+impl Lab {
+    fn new(log_n: u32, limbs: usize, alpha: usize) -> Self {
+        let q: Vec<u32> = [40].into_iter().chain(vec![36; limbs - 1]).collect();
+        let literal = CkksParamsLiteral::generate(log_n, &q, &vec![42; alpha]).expect("primes");
+        let context = Context::new(CkksParams::try_from(literal.insecure()).expect("marked")).expect("context");
+        let secret = SecretKey::generate(&context, &mut rng(1));
+        let gadget = Gadget { limbs, alpha };
+        let targets = [(KeyTarget::Relinearization, gadget), (Galois::conjugation(log_n).into(), gadget)];
+        let keys = KeyGenerator::new(&context, &secret, rng(2)).switching_keys(&targets).expect("keys");
+        let keys = keys.iter().map(|k| PreparedKey::new(context.ring(), k.expand(context.ring()))).collect();
+        Self { context, secret, keys, gadget }
+    }
+
+    fn encrypt(&self, values: &[Complex64], scale: &Scale, limbs: usize, seed: u8) -> [RnsPoly; 2] {
+        let plaintext = self.context.encode(values, scale, limbs).expect("encode");
+        let ct = SecretKeyEncryptor::new(&self.context, &self.secret, rng(seed)).encrypt(&plaintext).expand(self.context.ring(), limbs);
+        ct.polys.try_into().expect("two polynomials")
+    }
+
+    fn decrypt(&self, pair: &[RnsPoly; 2], scale: &Scale) -> Vec<Complex64> {
+        let ct = Ciphertext::new(pair.clone(), scale.clone());
+        self.context.decode(&Decryptor::new(&self.context, &self.secret).decrypt(&ct).expect("decrypt"))
+    }
+
+    /// Numbers in [-1, 1], with the ends and zero among them.
+    fn reals(&self, seed: u8) -> Vec<f64> {
+        let mut words = vec![0; self.context.slots()];
+        rng(seed).fill_uniform(&mut words, (1 << 20) + 1);
+        let mut values: Vec<f64> = words.iter().map(|&w| w as f64 / f64::from(1 << 19) - 1.0).collect();
+        values[..3].copy_from_slice(&[-1.0, 0.0, 1.0]);
+        values
+    }
+}
+
+fn complex(re: &[f64]) -> Vec<Complex64> {
+    re.iter().map(|&x| Complex64::from(x)).collect()
+}
+
+/// Coefficients in [-1, 1] without those that the parity excludes.
+fn coefficients(degree: usize, parity: Parity, seed: u8) -> Vec<f64> {
+    let mut words = vec![0; degree + 1];
+    rng(seed).fill_uniform(&mut words, 1 << 30);
+    let value = |w: u64| w as f64 / f64::from(1 << 29) - 1.0;
+    words.iter().enumerate().map(|(k, &w)| if parity.has(k) { value(w) } else { 0.0 }).collect()
+}
+
+#[track_caller]
+fn close(got: &[Complex64], want: &[Complex64], bound: f64) {
+    let worst = got.iter().zip(want).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max);
+    assert!(worst < bound, "error 2^{:.1} is not below 2^{:.1}", worst.log2(), bound.log2());
+}
+
+static LAB: LazyLock<Lab> = LazyLock::new(|| Lab::new(8, 8, 3));
+
+fn plans(most: usize) -> impl Iterator<Item = Plan> {
+    let bases = [Basis::Monomial, Basis::Chebyshev];
+    let parities = [Parity::Full, Parity::Even, Parity::Odd];
+    let all = move |degree: usize| bases.into_iter().flat_map(move |b| parities.map(|p| (degree, p, b)));
+    (1..=most).flat_map(all).filter(|(degree, parity, _)| parity.has(*degree)).map(|(d, p, b)| Plan::new(d, p, b).expect("a plan"))
+}
+
+#[test]
+fn plans_have_least_depth_and_operands_in_time() {
+    for plan in plans(31) {
+        let degree = plan.degree();
+        assert_eq!(plan.depth(), ((degree + 1) as f64).log2().ceil() as usize, "degree {degree}");
+        let depth = |k: usize| if k == 1 { Some(0) } else { plan.powers().iter().find(|p| p.index == k).map(|p| p.depth) };
+        for power in plan.powers() {
+            let [a, b] = power.factors;
+            assert!(a + b == power.index && a >= b && b >= 1);
+            let difference = if plan.basis() == Basis::Chebyshev { a - b } else { 0 };
+            for k in [a, b, difference].into_iter().filter(|&k| k > 0) {
+                assert!(depth(k).is_some_and(|d| d < power.depth), "degree {degree}: {power:?} reads {k}");
+            }
+        }
+        for (i, node) in plan.nodes().iter().enumerate() {
+            for part in &node.parts {
+                let (Part::Term(k) | Part::Product { basis: k, .. }) = part;
+                assert!(depth(*k).is_some_and(|d| d < node.depth), "degree {degree}: {node:?} reads {k}");
+                if let Part::Product { node: factor, .. } = part {
+                    assert!(*factor < i && plan.nodes()[*factor].depth < node.depth);
+                }
+            }
+        }
+        assert_eq!(plan.nodes().last().map(|n| (n.depth, n.degree)), Some((plan.depth(), degree)));
+    }
+}
+
+#[test]
+fn relinearisations_are_as_few_as_known() {
+    let count = |degree, parity| Plan::new(degree, parity, Basis::Chebyshev).expect("a plan").relinearisations();
+    let full: Vec<usize> = [1, 2, 3, 4, 5, 6, 7, 8, 15].map(|d| count(d, Parity::Full)).into();
+    assert_eq!(full, [0, 1, 2, 2, 3, 3, 4, 4, 7]);
+    assert_eq!(count(14, Parity::Even), 5, "T2, T4, T8, a quotient and the sum");
+    assert_eq!(count(7, Parity::Odd), 4);
+    assert!(Plan::new(MAX_DEGREE, Parity::Full, Basis::Monomial).is_ok());
+}
+
+#[test]
+fn impossible_plans_are_refused() {
+    assert_eq!(Plan::new(0, Parity::Full, Basis::Monomial), Err(PolynomialError::Degree(0)));
+    assert_eq!(Plan::new(MAX_DEGREE + 1, Parity::Full, Basis::Monomial), Err(PolynomialError::Degree(MAX_DEGREE + 1)));
+    assert_eq!(Plan::new(5, Parity::Even, Basis::Chebyshev), Err(PolynomialError::Parity { degree: 5, parity: Parity::Even }));
+}
+
+#[test]
+fn division_in_the_clear() {
+    for basis in [Basis::Monomial, Basis::Chebyshev] {
+        for (degree, g) in [(7, 4), (9, 2), (14, 8), (5, 5), (11, 3)] {
+            let p = coefficients(degree, Parity::Full, degree as u8);
+            let mut rest = p.clone();
+            let quotient = scales::divide(basis, &mut rest, g);
+            assert!(rest[g..].iter().all(|&c| c == 0.0));
+            let mut unit = vec![0.0; g + 1];
+            unit[g] = 1.0;
+            for x in [-1.0, -0.3, 0.0, 0.7, 1.0] {
+                let value = |c: &[f64]| evaluate_clear(basis, c, x);
+                assert!((value(&p) - value(&quotient) * value(&unit) - value(&rest)).abs() < 1e-12);
+            }
+        }
+    }
+}
+
+/// Evaluates random rows with the plan; all instruction sets give equal bits.
+fn check(plan: &Plan, limbs: usize, output: &Scale, seed: u8) {
+    let lab = &*LAB;
+    let (ring, input) = (lab.context.ring(), Scale::pow2(36));
+    let inputs: Vec<Vec<f64>> = (0..2).map(|i| lab.reals(seed ^ i)).collect();
+    let rows: Vec<Vec<f64>> = (0..2).map(|i| coefficients(plan.degree(), plan.parity(), seed ^ (0x80 + i))).collect();
+    let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+    let cts: Vec<[RnsPoly; 2]> = inputs.iter().map(|x| lab.encrypt(&complex(x), &input, limbs, seed)).collect();
+    let op = PolynomialOp { plan, coefficients: &rows, limbs, input_scale: &input, output_scale: output, gadget: lab.gadget };
+    let mut first: Option<Vec<[RnsPoly; 2]>> = None;
+    for isa in Isa::available() {
+        let borrowed = cts.iter().map(|ct| Input::Borrowed(ct.into())).collect();
+        let got = evaluate(ring, isa, borrowed, &op, &lab.keys).expect("evaluated");
+        if let Some(first) = &first {
+            assert!(*first == got, "{isa:?} differs");
+            continue;
+        }
+        for ((got, row), x) in got.iter().zip(&rows).zip(&inputs) {
+            assert_eq!(got[0].rows(), limbs - plan.depth());
+            let want: Vec<f64> = x.iter().map(|&x| evaluate_clear(plan.basis(), row, x)).collect();
+            close(&lab.decrypt(got, output), &complex(&want), 2f64.powi(-16));
+        }
+        first = Some(got);
+    }
+    let owned = cts.into_iter().map(Input::Owned).collect();
+    assert!(first == Some(evaluate(ring, Isa::detect(), owned, &op, &lab.keys).expect("evaluated")), "owned operands differ");
+}
+
+#[test]
+fn every_degree_parity_and_basis() {
+    for plan in plans(31) {
+        check(&plan, plan.depth() + 2, &Scale::pow2(36), plan.degree() as u8);
+    }
+}
+
+#[test]
+fn output_scales_are_what_was_asked_for() {
+    let q = LAB.context.params().q().to_vec();
+    for output in [Scale::pow2(32), Scale::pow2(40), Scale::prime(q[2]), Scale::pow2(70).div_prime(q[1])] {
+        for degree in [1, 2, 7, 15] {
+            let plan = Plan::new(degree, Parity::Full, Basis::Chebyshev).expect("a plan");
+            check(&plan, plan.depth() + 2, &output, 9);
+        }
+    }
+}
+
+#[test]
+fn halves_of_packed_slots() {
+    let lab = &*LAB;
+    let (ring, isa, input, output) = (lab.context.ring(), Isa::detect(), Scale::pow2(35), Scale::pow2(33));
+    let z: Vec<Vec<Complex64>> = (0..5u8)
+        .map(|i| lab.reals(i).iter().zip(lab.reals(i + 50)).map(|(&a, b)| Complex64::new(a, b)).collect())
+        .collect();
+    for (degree, basis) in [(1, Basis::Chebyshev), (7, Basis::Chebyshev), (6, Basis::Monomial)] {
+        let plan = Plan::new(degree, Parity::Full, basis).expect("a plan");
+        let limbs = plan.depth() + 3;
+        let rows: Vec<Vec<f64>> = (0..5).map(|i| coefficients(degree, Parity::Full, i)).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+        let cts: Vec<[RnsPoly; 2]> = z.iter().map(|z| lab.encrypt(z, &input, limbs + 1, 1)).collect();
+        let op =
+            PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
+        let want: Vec<Vec<Complex64>> = z
+            .iter()
+            .zip(&rows)
+            .map(|(z, row)| z.iter().map(|z| Complex64::new(evaluate_clear(basis, row, z.re), evaluate_clear(basis, row, z.im))).collect())
+            .collect();
+        let check = |got: &[[RnsPoly; 2]]| {
+            for (got, want) in got.iter().zip(&want) {
+                assert_eq!(got[0].rows(), 3);
+                close(&lab.decrypt(got, &output), want, 2f64.powi(-15));
+            }
+        };
+        let borrowed = || cts.iter().map(|ct| Input::Borrowed(ct.into())).collect::<Vec<_>>();
+        check(&evaluate_packed(ring, isa, borrowed(), &op, &lab.keys).expect("packed"));
+
+        // In steps, as after a bootstrap: separate halves, and separate results put together.
+        let refs: Vec<CtRef<'_>> = cts.iter().map(CtRef::from).collect();
+        let [re, im] = split(ring, isa, &refs, limbs, &lab.keys, lab.gadget).expect("split");
+        let doubled = input.mul(&Scale::pow2(1));
+        for (half, part) in [(&re, (|z| z.re) as fn(&Complex64) -> f64), (&im, |z| z.im)] {
+            let want: Vec<f64> = z[1].iter().map(part).collect();
+            close(&lab.decrypt(&half[1], &doubled), &complex(&want), 2f64.powi(-20));
+        }
+        let op = PolynomialOp { input_scale: &doubled, ..op };
+        let give = |half: &[[RnsPoly; 2]]| half.iter().cloned().map(Input::Owned).collect::<Vec<_>>();
+        check(&evaluate_halves(ring, isa, give(&re), give(&im), &op, &lab.keys).expect("halves"));
+        let [re, im] = [re, im].map(|half| evaluate(ring, isa, give(&half), &op, &lab.keys).expect("one half"));
+        let pairs: Vec<[CtRef<'_>; 2]> = re.iter().zip(&im).map(|(a, b)| [a.into(), b.into()]).collect();
+        check(&combine(ring, isa, &pairs, 3));
+    }
+}
+
+/// Encrypts `u = I + m`, `|m| <= radius`, evaluates the sine and compares with `sin(2 pi m)`.
+fn check_eval_mod(lab: &Lab, params: EvalModParams, integers: i64, radius: f64, shift: bool, bits: i32) {
+    let reduction = EvalMod::new(params).expect("parameters");
+    let ring = lab.context.ring();
+    let limbs = reduction.depth() + 2;
+    let slots = lab.context.slots() as i64;
+    let (scale, cosine) = (Scale::pow2(36), Scale::pow2(36));
+    let u: Vec<f64> = lab.reals(4).iter().zip(0..).map(|(m, j)| (j * (2 * integers + 1) / slots - integers) as f64 + radius * m).collect();
+    let quarter = if shift { 0.0 } else { 0.25 };
+    let t: Vec<f64> = u.iter().map(|u| (u - quarter) / params.range).collect();
+    let ct = lab.encrypt(&complex(&t), &scale, limbs, 9);
+    let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift, cosine_scale: &cosine, gadget: lab.gadget };
+    let (got, result) = eval_mod(ring, Isa::detect(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys).expect("reduced");
+    assert_eq!(got[0][0].rows(), 2);
+    assert!((result.log2() - 36.0).abs() < 1e-2, "the scale drifts to 2^{}", result.log2());
+    let exact: Vec<f64> = u.iter().map(|&u| reduction.evaluate_clear(u)).collect();
+    let got = lab.decrypt(&got[0], &result);
+    close(&got, &complex(&exact), 2f64.powi(-bits));
+    let sine: Vec<f64> = u.iter().map(|u| (std::f64::consts::TAU * u).sin()).collect();
+    close(&got, &complex(&sine), 2f64.powi(-bits) + reduction.error_near_integers(radius));
+}
+
+#[test]
+fn reductions_modulo_one() {
+    let lab = Lab::new(8, 11, 4);
+    let params = EvalModParams { range: 12.5, degree: 14, doublings: 4 };
+    check_eval_mod(&lab, params, 12, 0.2, false, 14);
+    check_eval_mod(&lab, params, 12, 0.2, true, 14);
+    check_eval_mod(&lab, EvalModParams { range: 3.5, degree: 16, doublings: 2 }, 3, 0.1, true, 16);
+    check_eval_mod(&lab, EvalModParams { range: 1.5, degree: 30, doublings: 0 }, 1, 0.25, true, 20);
+}
+
+#[test]
+fn reduction_in_the_clear() {
+    let reduction = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
+    assert_eq!((reduction.depth(), reduction.plan().relinearisations()), (8, 5));
+    assert_eq!(reduction.cost(14, Gadget { limbs: 18, alpha: 6 }).relinearisations, 9);
+    let worst = reduction.error_near_integers(0.2);
+    assert!(worst < 2f64.powi(-10) && worst < reduction.error_bound() && reduction.cosine_error_bound() < 2f64.powi(-18), "{worst:e}");
+    // The bound holds everywhere, and finite differences have the predicted amplification.
+    let angle = |t: f64| std::f64::consts::TAU * 14.5 / 16.0 * t;
+    for j in -500..=500 {
+        let t = f64::from(j) / 500.0;
+        let error = evaluate_clear(Basis::Chebyshev, reduction.coefficients(), t) - angle(t).cos();
+        assert!(error.abs() <= reduction.cosine_error_bound());
+    }
+    for u in [-7.1, 0.0, 3.2] {
+        let x = std::f64::consts::TAU * (u - 0.25) / 16.0;
+        let through = |c: f64| (0..4).fold(c, |c, _| 2.0 * c * c - 1.0);
+        let slope = (through(x.cos() + 1e-6) - through(x.cos() - 1e-6)) / 2e-6;
+        let predicted = reduction.amplification(u);
+        assert!(predicted.len() == 5 && predicted[4] == 1.0 && (slope - predicted[0]).abs() < 1e-4 * predicted[0].abs().max(1.0));
+    }
+    let quiet = reduction.predicted_noise(0.2, &[0.3, 0.3, 0.05], 1e-9, 0.0);
+    let loud = reduction.predicted_noise(0.2, &[0.3, 0.3, 0.05], 1e-9, 1e-9);
+    assert!(1e-9 < quiet && quiet < loud && loud < 256.0 * 1.1e-9);
+    for params in [EvalModParams { range: f64::NAN, degree: 14, doublings: 4 }, EvalModParams { range: 3.0, degree: 14, doublings: 40 }] {
+        assert!(matches!(EvalMod::new(params), Err(PolynomialError::EvalMod(_))));
+    }
+    assert!(matches!(EvalMod::new(EvalModParams { range: 3.0, degree: 13, doublings: 1 }), Err(PolynomialError::Parity { .. })));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let lab = &*LAB;
+    let (ring, scale) = (lab.context.ring(), Scale::pow2(36));
+    let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("a plan");
+    let ct = lab.encrypt(&complex(&lab.reals(1)), &scale, 5, 1);
+    let row = coefficients(7, Parity::Full, 1);
+    let run = |plan: &Plan, rows: &[&[f64]], limbs: usize, scale: &Scale, keys: &PreparedKeys| {
+        let op = PolynomialOp { plan, coefficients: rows, limbs, input_scale: scale, output_scale: scale, gadget: lab.gadget };
+        evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, keys)
+    };
+    assert!(run(&plan, &[&row], 5, &scale, &lab.keys).is_ok());
+    assert!(run(&plan, &[&row[..3]], 5, &scale, &lab.keys).is_ok(), "short rows are fine");
+    assert_eq!(run(&plan, &[&row], 3, &scale, &lab.keys), Err(PolynomialError::Limbs { limbs: 3, depth: 3 }));
+    assert_eq!(run(&plan, &[&row], 9, &scale, &lab.keys), Err(PolynomialError::Limbs { limbs: 9, depth: 3 }));
+    assert!(matches!(run(&plan, &[&row], 6, &scale, &lab.keys), Err(PolynomialError::Bundle(BundleError::InputShape { .. }))));
+    assert_eq!(run(&plan, &[&row, &row], 5, &scale, &lab.keys), Err(PolynomialError::Rows { rows: 2, ciphertexts: 1 }));
+    let none = PreparedKeys::new();
+    assert!(matches!(run(&plan, &[&row], 5, &scale, &none), Err(PolynomialError::Bundle(BundleError::MissingKey { .. }))));
+    let line = Plan::new(1, Parity::Odd, Basis::Chebyshev).expect("a plan");
+    assert!(run(&line, &[&[0.0, 0.5]], 5, &scale, &none).is_ok(), "a line needs no key");
+    assert_eq!(run(&line, &[&[0.5, 0.5]], 5, &scale, &none), Err(PolynomialError::Coefficient { row: 0, index: 0, degree: 1 }));
+    assert_eq!(run(&line, &[&[0.0, 0.5, 1.0]], 5, &scale, &none), Err(PolynomialError::Coefficient { row: 0, index: 2, degree: 1 }));
+    for bad in [f64::NAN, f64::INFINITY] {
+        assert_eq!(run(&plan, &[&[0.0, 1.0, bad]], 5, &scale, &lab.keys), Err(PolynomialError::NotFinite { row: 0, index: 2 }));
+    }
+    for large in [1e6, 1e18, 1e300] {
+        let error = run(&plan, &[&[large, large]], 4, &scale, &lab.keys);
+        assert!(matches!(error, Err(PolynomialError::TooLarge { row: 0, .. })), "{error:?}");
+    }
+    let tiny = Scale::pow2(-4);
+    let op = PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &tiny, gadget: lab.gadget };
+    let error = evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, &lab.keys);
+    assert!(matches!(error, Err(PolynomialError::Scale(_))), "{error:?}");
+    let short = BundleError::Operands(1, 0).into();
+    let op =
+        PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+    assert_eq!(evaluate_halves(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], vec![], &op, &lab.keys), Err(short));
+}
+
+#[test]
+fn one_thread_or_many_and_more_than_a_group() {
+    let lab = &*LAB;
+    let (ring, scale) = (lab.context.ring(), Scale::pow2(36));
+    let plan = Plan::new(5, Parity::Full, Basis::Chebyshev).expect("a plan");
+    let cts: Vec<[RnsPoly; 2]> = (0..10).map(|i| lab.encrypt(&complex(&lab.reals(i)), &scale, 5, i)).collect();
+    let rows: Vec<Vec<f64>> = (0..10).map(|i| coefficients(5, Parity::Full, i)).collect();
+    let run = |range: std::ops::Range<usize>| {
+        let rows: Vec<&[f64]> = rows[range.clone()].iter().map(|r| &r[..]).collect();
+        let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+        let inputs = cts[range].iter().map(|ct| Input::Borrowed(ct.into())).collect();
+        evaluate(ring, Isa::detect(), inputs, &op, &lab.keys).expect("evaluated")
+    };
+    let together = run(0..10);
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
+    assert!(one.install(|| run(0..10)) == together);
+    assert!((0..10).all(|i| run(i..i + 1)[0] == together[i]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn random_polynomials(degree in 1usize..20, chebyshev: bool, output in 30i32..42, seed in 0u8..255) {
+        let basis = if chebyshev { Basis::Chebyshev } else { Basis::Monomial };
+        let plan = Plan::new(degree, Parity::Full, basis).expect("a plan");
+        check(&plan, plan.depth() + 2, &Scale::pow2(output), seed);
+    }
+}

@@ -1,0 +1,250 @@
+//! Sums of products and of multiples of ciphertext limbs, before and together with relinearisation.
+
+use super::Isa;
+use super::lanes::{Kernel, Lanes, ModulusLanes};
+use crate::ring::Modulus;
+
+/// Most summands of one word: sums stay below `32 q R`.
+const MAX_SUMMANDS: usize = 128;
+/// Halvings from `[0, 32 q)` to `[0, q)`.
+const MAX_STEPS: usize = 5;
+
+/// `factor · left · right` for one limb of two ciphertexts, each by its two components.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbProduct<'a> {
+    /// One factor.
+    pub left: [&'a [u64]; 2],
+    /// The other factor; may be the same.
+    pub right: [&'a [u64]; 2],
+    /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
+    pub factor: u64,
+    /// `factor` as [`product_sum`] takes it.
+    pub last_factor: u64,
+}
+
+/// `factor · rows` for one limb of a ciphertext, by its two components.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbMultiple<'a> {
+    /// The components.
+    pub rows: [&'a [u64]; 2],
+    /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
+    pub factor: u64,
+}
+
+/// Halvings that bring a reduced sum of `summands` products of residues to `[0, q)`.
+fn steps(summands: usize) -> usize {
+    assert!(summands <= MAX_SUMMANDS, "{summands} summands");
+    // `s` products below q 2^50 are below (s / 4) q R.
+    summands.div_ceil(4).next_power_of_two().ilog2() as usize
+}
+
+/// `2^(steps - 1) q, .., 2 q, q` in lanes.
+#[inline(always)]
+fn multiples<L: Lanes>(lanes: L, m: &Modulus, steps: usize) -> [L::V; MAX_STEPS] {
+    let mut out = [lanes.splat(m.q); MAX_STEPS];
+    for i in 0..steps {
+        out[i] = lanes.splat(m.q << (steps - 1 - i));
+    }
+    out
+}
+
+/// `out = sum_p (left_p[1] right_p[1]) last_factor_p / R^2`: what a relinearisation key multiplies.
+pub fn product_sum(isa: Isa, m: &Modulus, products: &[LimbProduct<'_>], out: &mut [u64]) {
+    let n = out.len();
+    assert!(n.is_multiple_of(8) && products.iter().all(|p| p.left[1].len() == n && p.right[1].len() == n));
+    isa.run(ProductSum { m, products, steps: steps(products.len()), out })
+}
+
+struct ProductSum<'a, 'b> {
+    m: &'a Modulus,
+    products: &'a [LimbProduct<'b>],
+    steps: usize,
+    out: &'a mut [u64],
+}
+
+impl Kernel for ProductSum<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let m = ModulusLanes::new(lanes, self.m);
+        let multiples = multiples(lanes, self.m, self.steps);
+        for at in (0..self.out.len()).step_by(8) {
+            let mut acc = lanes.acc();
+            // SAFETY: all rows have the length of `out`.
+            unsafe {
+                for p in self.products {
+                    acc = last_product(lanes, m, p, acc, at);
+                }
+                let mut v = lanes.redc1(acc, m.q, m.qinv);
+                for &c in &multiples[..self.steps] {
+                    v = lanes.reduce_once(v, c);
+                }
+                lanes.store(self.out.as_mut_ptr().add(at), v);
+            }
+        }
+    }
+}
+
+/// Adds word `at` of a product's component at `s^2`.
+///
+/// # Safety
+/// `at + 8` must not exceed the length of the rows.
+#[inline(always)]
+unsafe fn last_product<L: Lanes>(lanes: L, m: ModulusLanes<L>, p: &LimbProduct<'_>, acc: L::Acc, at: usize) -> L::Acc {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let a = lanes.load(p.left[1].as_ptr().add(at));
+        let a = lanes.redc1(lanes.mac(lanes.acc(), a, lanes.splat(p.last_factor)), m.q, m.qinv);
+        lanes.mac(acc, a, lanes.load(p.right[1].as_ptr().add(at)))
+    }
+}
+
+/// What is added to an inner product of digits with a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LimbSum<'a> {
+    /// Products; only the components at 1 and at `s` are taken.
+    pub products: &'a [LimbProduct<'a>],
+    /// Multiples.
+    pub multiples: &'a [LimbMultiple<'a>],
+    /// Added to the component at 1, with the same power of `R` as factors of multiples.
+    pub constant: u64,
+    /// The key that [`product_sum`] of the products is multiplied by: that of the digit to which the limb belongs.
+    pub last_key: Option<[&'a [u64]; 2]>,
+}
+
+/// `out[c] = (sum_d digits[d] keys[d][c] + sum_p (left_p right_p)[c] factor_p / R + sum_t rows_t[c] factor_t
+/// + [c = 0] constant + product_sum last_key[c]) / R` over equally long rows. There may be no digits.
+pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], sum: LimbSum<'_>, out: [&mut [u64]; 2]) {
+    let n = out[0].len();
+    assert!(digits.len() == keys.len() && n.is_multiple_of(8) && out[1].len() == n);
+    assert!(digits.iter().all(|d| d.len() == n) && keys.iter().flatten().all(|k| k.len() == n));
+    assert!(sum.products.iter().flat_map(|p| [p.left, p.right]).flatten().all(|r| r.len() == n));
+    assert!(sum.multiples.iter().flat_map(|t| t.rows).chain(sum.last_key.into_iter().flatten()).all(|r| r.len() == n));
+    let last_steps = steps(sum.products.len());
+    let steps = steps(digits.len() + 2 * sum.products.len() + sum.multiples.len() + 2);
+    isa.run(KeySum { m, digits, keys, sum, last_steps, steps, out })
+}
+
+struct KeySum<'a, 'b> {
+    m: &'a Modulus,
+    digits: &'a [&'b [u64]],
+    keys: &'a [[&'b [u64]; 2]],
+    sum: LimbSum<'b>,
+    last_steps: usize,
+    steps: usize,
+    out: [&'a mut [u64]; 2],
+}
+
+impl Kernel for KeySum<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let m = ModulusLanes::new(lanes, self.m);
+        let last_multiples = multiples(lanes, self.m, self.last_steps);
+        let multiples = multiples(lanes, self.m, self.steps);
+        let n = self.out[0].len();
+        let [out0, out1] = self.out;
+        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
+        let (one, constant) = (lanes.splat(1), lanes.splat(self.sum.constant));
+        for at in (0..n).step_by(8) {
+            // SAFETY: all rows have length n.
+            unsafe {
+                let mut acc0 = lanes.mac(lanes.acc(), one, constant);
+                let mut acc1 = lanes.acc();
+                for (d, digit) in self.digits.iter().enumerate() {
+                    let x = lanes.load(digit.as_ptr().add(at));
+                    let key = self.keys.get_unchecked(d);
+                    acc0 = lanes.mac(acc0, x, lanes.load(key[0].as_ptr().add(at)));
+                    acc1 = lanes.mac(acc1, x, lanes.load(key[1].as_ptr().add(at)));
+                }
+                for p in self.sum.products {
+                    let f = lanes.splat(p.factor);
+                    let a0 = lanes.load(p.left[0].as_ptr().add(at));
+                    let a1 = lanes.load(p.left[1].as_ptr().add(at));
+                    let b0 = lanes.load(p.right[0].as_ptr().add(at));
+                    let b1 = lanes.load(p.right[1].as_ptr().add(at));
+                    let a0 = lanes.redc1(lanes.mac(lanes.acc(), a0, f), m.q, m.qinv);
+                    let a1 = lanes.redc1(lanes.mac(lanes.acc(), a1, f), m.q, m.qinv);
+                    acc0 = lanes.mac(acc0, a0, b0);
+                    acc1 = lanes.mac(lanes.mac(acc1, a0, b1), a1, b0);
+                }
+                if let Some(key) = self.sum.last_key {
+                    let mut acc = lanes.acc();
+                    for p in self.sum.products {
+                        acc = last_product(lanes, m, p, acc, at);
+                    }
+                    let mut x = lanes.redc1(acc, m.q, m.qinv);
+                    for &c in &last_multiples[..self.last_steps] {
+                        x = lanes.reduce_once(x, c);
+                    }
+                    acc0 = lanes.mac(acc0, x, lanes.load(key[0].as_ptr().add(at)));
+                    acc1 = lanes.mac(acc1, x, lanes.load(key[1].as_ptr().add(at)));
+                }
+                for t in self.sum.multiples {
+                    let f = lanes.splat(t.factor);
+                    acc0 = lanes.mac(acc0, lanes.load(t.rows[0].as_ptr().add(at)), f);
+                    acc1 = lanes.mac(acc1, lanes.load(t.rows[1].as_ptr().add(at)), f);
+                }
+                let mut v0 = lanes.redc1(acc0, m.q, m.qinv);
+                let mut v1 = lanes.redc1(acc1, m.q, m.qinv);
+                for &c in &multiples[..self.steps] {
+                    v0 = lanes.reduce_once(v0, c);
+                    v1 = lanes.reduce_once(v1, c);
+                }
+                lanes.store(out[0].add(at), v0);
+                lanes.store(out[1].add(at), v1);
+            }
+        }
+    }
+}
+
+/// Sum and difference of a limb `z` and the image `w` of `zbar` under `conjugation`: `(z + w, -i (z - w))`, for
+/// ciphertexts of `a + ib` and `a - ib` those of `2a` and `2b`. `imaginary` is `X^(N/2)` at the first half of the NTT
+/// order.
+pub fn split_halves(
+    isa: Isa,
+    m: &Modulus,
+    imaginary: u64,
+    conjugation: &crate::ring::GaloisTable,
+    z: &[u64],
+    zbar: &[u64],
+    out: [&mut [u64]; 2],
+) {
+    let n = conjugation.n();
+    assert!(z.len() == n && zbar.len() == n && out.iter().all(|o| o.len() == n) && n.is_multiple_of(16));
+    isa.run(SplitHalves { m, imaginary, conjugation, z, zbar, out })
+}
+
+struct SplitHalves<'a> {
+    m: &'a Modulus,
+    imaginary: u64,
+    conjugation: &'a crate::ring::GaloisTable,
+    z: &'a [u64],
+    zbar: &'a [u64],
+    out: [&'a mut [u64]; 2],
+}
+
+impl Kernel for SplitHalves<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let q = lanes.splat(self.m.q);
+        let [out0, out1] = self.out;
+        let out = [out0.as_mut_ptr(), out1.as_mut_ptr()];
+        let minus = self.m.neg(self.imaginary);
+        let halves = [minus, self.imaginary].map(|w| (w, self.m.shoup(w)));
+        let halves = [(lanes.splat(halves[0].0), lanes.splat(halves[0].1)), (lanes.splat(halves[1].0), lanes.splat(halves[1].1))];
+        let blocks = self.conjugation.blocks();
+        for (b, &map) in blocks.iter().enumerate() {
+            let (w, w2) = halves[(b >= blocks.len() / 2) as usize];
+            let pattern = &self.conjugation.patterns()[(map & 7) as usize];
+            // SAFETY: all rows have the degree of the table, whose source blocks lie inside it.
+            unsafe {
+                let u = lanes.load(self.z.as_ptr().add(8 * b));
+                let v = lanes.permute(pattern, lanes.load(self.zbar.as_ptr().add((map & !7) as usize)));
+                lanes.store(out[0].add(8 * b), lanes.add_mod(u, v, q));
+                lanes.store(out[1].add(8 * b), lanes.shoup(lanes.sub(lanes.add(u, q), v), w, w2, q));
+            }
+        }
+    }
+}

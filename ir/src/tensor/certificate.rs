@@ -1,0 +1,99 @@
+//! What stands behind a polynomial that replaces an activation: the function, the calibrated range, and how good the fit is.
+
+use crate::ops::{Attr, AttrValue};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Origin and quality of a `chebyshev`. Its text form is one quoted attribute,
+/// `"relu range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0"`, whose numbers read back exactly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The function that is approximated, as in `relu`, `leaky_relu(0.1)`, `poly`; no white space.
+    pub function: String,
+    /// Smallest and largest value of the function's operand on the calibration data, over all channels.
+    pub range: [f64; 2],
+    /// How far beyond its calibrated values each channel's polynomial is meant to hold: a factor, as a rule at least 1.
+    pub margin: f64,
+    /// Largest |operand| of the `chebyshev` for which it is meant to hold: 1 where the operand is the argument of the polynomial itself,
+    /// an angle below π/2 behind a sine. What lies beyond has left the range.
+    pub limit: f64,
+    /// Root mean square error on the calibration data, as a share of the channel's range (calibrated, with margin); the worst channel's.
+    pub rms: f64,
+    /// Largest error within the range, as a share of the channel's range; the worst channel's.
+    pub max: f64,
+    /// Share of the calibration values outside the range, in [0, 1].
+    pub outside: f64,
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Certificate { function, range: [lo, hi], margin, limit, rms, max, outside } = self;
+        write!(f, "{function} range=[{lo},{hi}] margin={margin} limit={limit} rms={rms} max={max} outside={outside}")
+    }
+}
+
+impl FromStr for Certificate {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut words = s.split(' ');
+        let function = words.next().filter(|w| !w.is_empty() && !w.contains(char::is_whitespace)).ok_or("names no function")?.to_string();
+        let mut field = |name: &str| {
+            let value = words.next().and_then(|w| w.strip_prefix(name)?.strip_prefix('='));
+            value.ok_or_else(|| format!("has no {name} where it should be"))
+        };
+        let number = |s: &str| s.parse::<f64>().ok().filter(|x| x.is_finite()).ok_or_else(|| format!("`{s}` is not a finite number"));
+        let range = field("range")?.strip_prefix('[').and_then(|r| r.strip_suffix(']')).and_then(|r| r.split_once(','));
+        let (lo, hi) = range.ok_or("range is not [a,b]")?;
+        let range = [number(lo)?, number(hi)?];
+        let mut next = |name: &str| field(name).and_then(number);
+        let (margin, limit, rms, max, outside) = (next("margin")?, next("limit")?, next("rms")?, next("max")?, next("outside")?);
+        match words.next() {
+            None => Ok(Certificate { function, range, margin, limit, rms, max, outside }),
+            Some(more) => Err(format!("has `{more}` too much")),
+        }
+    }
+}
+
+impl AttrValue for Certificate {
+    fn to_attr(&self) -> Option<Attr> {
+        Some(Attr::Str(self.to_string()))
+    }
+    fn from_attr(a: Option<Attr>) -> Result<Self, String> {
+        match a {
+            Some(Attr::Str(s)) => s.parse(),
+            Some(_) => Err("must be a quoted string".into()),
+            None => Err("is missing".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let c = Certificate {
+            function: "leaky_relu(0.1)".into(),
+            range: [-1.0 / 3.0, 44.9],
+            margin: 1.2,
+            limit: 1.27,
+            rms: 1e-300,
+            max: 0.012,
+            outside: 0.0,
+        };
+        assert_eq!(c.to_string().parse(), Ok(c.clone()));
+        assert_eq!(Certificate::from_attr(c.to_attr()), Ok(c.clone()));
+        for (text, message) in [
+            ("", "names no function"),
+            ("relu", "has no range"),
+            ("relu range=[1] margin=1 limit=1 rms=0 max=0 outside=0", "range is not [a,b]"),
+            ("relu range=[0,1] margin=inf limit=1 rms=0 max=0 outside=0", "`inf` is not a finite number"),
+            ("relu range=[0,1] margin=1 limit=1 rms=0 max=0", "has no outside"),
+            ("relu range=[0,1] margin=1 limit=1 rms=0 max=0 outside=0 x", "has `x` too much"),
+        ] {
+            assert!(text.parse::<Certificate>().unwrap_err().contains(message), "{text}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Strided convolution of one image: dense kernels as a matrix product over gathered columns, sparse ones weight by weight.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+
+/// Share of non-zero weights below which a kernel goes weight by weight.
+const SPARSE: usize = 8;
+/// Values gathered at once: a block of columns stays in the cache.
+const BLOCK: usize = 1 << 16;
+
+/// Where a kernel reads: output `y` and tap `ky` meet input row `stride·y + origin + dilation·ky`.
+pub(super) struct Window {
+    pub stride: [usize; 2],
+    pub origin: [i64; 2],
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// The outputs whose tap `k` of axis `d` reads inside `0..extent`, and the input position of the first.
+    fn valid(&self, d: usize, k: usize, extent: usize, out: usize) -> (std::ops::Range<usize>, usize) {
+        let (stride, first) = (self.stride[d] as i64, self.origin[d] + (k * self.dilation[d]) as i64);
+        let lo = if first < 0 { (-first + stride - 1) / stride } else { 0 };
+        let hi = if first >= extent as i64 { 0 } else { ((extent as i64 - 1 - first) / stride + 1).min(out as i64) };
+        let lo = lo.min(hi);
+        (lo as usize..hi as usize, (first + lo * stride).max(0) as usize)
+    }
+}
+
+/// Adds the convolution of `x` with `kernel` (`[out, in, kh, kw]`) to `acc`.
+pub(super) fn convolve(x: &[f64], dims: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
+    let nonzero = kernel.iter().filter(|w| **w != 0.0).count();
+    if nonzero * SPARSE <= kernel.len() || gathered(x, dims, kernel, shape, at, acc, out).is_none() {
+        weight_by_weight(x, dims, kernel, shape, at, acc, out);
+    }
+}
+
+/// Blocks of output rows, whose operands are gathered into a matrix `[in·kh·kw, positions]`. `None`, with `acc` untouched, for sizes that do not fit together.
+fn gathered(
+    x: &[f64],
+    [_, h, w]: [usize; 3],
+    kernel: &[f64],
+    shape: &[usize],
+    at: &Window,
+    acc: &mut [f64],
+    [outs, oh, ow]: [usize; 3],
+) -> Option<()> {
+    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
+    let taps = ins * kh * kw;
+    let matrix = ArrayView2::from_shape((outs, taps), kernel).ok()?;
+    let mut acc = ArrayViewMut2::from_shape((outs, oh * ow), acc).ok()?;
+    let rows = (BLOCK / (taps * ow).max(1)).clamp(1, oh.max(1));
+    let mut columns = vec![0.0; taps * rows * ow];
+    for top in (0..oh).step_by(rows) {
+        let bottom = (top + rows).min(oh);
+        let width = (bottom - top) * ow;
+        let columns = &mut columns[..taps * width];
+        columns.fill(0.0);
+        for (t, line) in columns.chunks_exact_mut(width).enumerate() {
+            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+            let (ys, y0) = at.valid(0, ky, h, oh);
+            let (xs, x0) = at.valid(1, kx, w, ow);
+            for y in ys.start.max(top)..ys.end.min(bottom) {
+                let row = (i * h + y0 + (y - ys.start) * at.stride[0]) * w;
+                let src = &x[row..row + w];
+                let dst = &mut line[(y - top) * ow + xs.start..(y - top) * ow + xs.end];
+                if at.stride[1] == 1 {
+                    dst.copy_from_slice(&src[x0.min(w)..][..dst.len()]);
+                } else {
+                    dst.iter_mut().zip(src[x0.min(w)..].iter().step_by(at.stride[1])).for_each(|(d, s)| *d = *s);
+                }
+            }
+        }
+        let columns = ArrayView2::from_shape((taps, width), columns).ok()?;
+        let mut block = acc.slice_axis_mut(Axis(1), Slice::from(top * ow..bottom * ow));
+        general_mat_mul(1.0, &matrix, &columns, 1.0, &mut block);
+    }
+    Some(())
+}
+
+/// Row by row, one weight at a time.
+fn weight_by_weight(x: &[f64], [_, h, w]: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
+    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
+    let step = at.stride[1];
+    for (o, plane) in acc.chunks_exact_mut(out[1] * out[2]).enumerate() {
+        for (t, &weight) in kernel[o * ins * kh * kw..(o + 1) * ins * kh * kw].iter().enumerate() {
+            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+            if weight == 0.0 {
+                continue;
+            }
+            let (rows, mut y) = at.valid(0, ky, h, out[1]);
+            let (cols, x0) = at.valid(1, kx, w, out[2]);
+            for row in rows {
+                let src = &x[(i * h + y) * w..(i * h + y + 1) * w];
+                let dst = &mut plane[row * out[2] + cols.start..row * out[2] + cols.end];
+                if step == 1 {
+                    for (d, s) in dst.iter_mut().zip(&src[x0.min(w)..]) {
+                        *d += weight * s;
+                    }
+                } else {
+                    for (d, s) in dst.iter_mut().zip(src[x0.min(w)..].iter().step_by(step)) {
+                        *d += weight * s;
+                    }
+                }
+                y += at.stride[0];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn both_ways_agree(
+            h in 1usize..9, w in 1usize..9, oh in 1usize..9, ow in 1usize..9, k in (1usize..4, 1usize..4), stride in (1usize..4, 1usize..4),
+            origin in (-4i64..4, -4i64..4), dilation in 1usize..3, outs in 1usize..4, ins in 1usize..4, seed in any::<u32>(),
+        ) {
+            let mut s = u64::from(seed);
+            let mut next = || {
+                s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (s >> 40) as f64 / 1e6 - 8.0
+            };
+            let x: Vec<f64> = (0..ins * h * w).map(|_| next()).collect();
+            let kernel: Vec<f64> = (0..outs * ins * k.0 * k.1).map(|_| next()).collect();
+            let at = Window { stride: [stride.0, stride.1], origin: [origin.0, origin.1], dilation: [dilation; 2] };
+            let (mut a, mut b) = (vec![1.0; outs * oh * ow], vec![1.0; outs * oh * ow]);
+            let shape = [outs, ins, k.0, k.1];
+            prop_assert!(gathered(&x, [ins, h, w], &kernel, &shape, &at, &mut a, [outs, oh, ow]).is_some());
+            weight_by_weight(&x, [ins, h, w], &kernel, &shape, &at, &mut b, [outs, oh, ow]);
+            prop_assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9 * b.abs().max(1.0)));
+        }
+    }
+}

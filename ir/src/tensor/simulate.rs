@@ -1,0 +1,165 @@
+//! The network with its approximated activations, in the clear: with the error of refreshes, and a count of the values that leave their range.
+
+use super::interp::fold;
+use super::{TensorGraph, TensorOp};
+use crate::error::InterpError;
+use crate::graph::ValueId;
+
+/// Gaussian errors of refreshes: what bootstrapping adds to the operand of every `chebyshev` behind a sine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RefreshNoise {
+    /// Standard deviation, as a share of the largest operand within the range (the certificate's limit; 1 without one).
+    pub share: f64,
+    /// The same seed gives the same errors.
+    pub seed: u64,
+}
+
+/// How far the operand of one `chebyshev` leaves its range.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excess {
+    /// ONNX node of the activation.
+    pub source: String,
+    /// Images with at least one value outside.
+    pub images: usize,
+    /// Largest |operand|, as a multiple of the limit.
+    pub largest: f64,
+}
+
+/// Result of [`simulate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulation {
+    /// Per output of the graph, `n·len` values.
+    pub outputs: Vec<Vec<f32>>,
+    /// One entry per `chebyshev`, in the order of the graph.
+    pub excess: Vec<Excess>,
+    /// Images with a value outside of its range somewhere, in ascending order.
+    pub outside: Vec<usize>,
+}
+
+impl Simulation {
+    /// The nodes that values leave, most images first, in words; empty if all stay inside.
+    pub fn report(&self, n: usize) -> Vec<String> {
+        let mut worst: Vec<&Excess> = self.excess.iter().filter(|e| e.images > 0).collect();
+        worst.sort_by(|a, b| b.images.cmp(&a.images).then(b.largest.total_cmp(&a.largest)));
+        let lines = worst.iter().map(|e| format!("node \"{}\": {} images, up to {:.2} times the range", e.source, e.images, e.largest));
+        let head = (!worst.is_empty()).then(|| format!("{} of {n} images leave the range of an activation", self.outside.len()));
+        head.into_iter().chain(lines).collect()
+    }
+}
+
+/// What a thread has seen.
+struct Seen {
+    outputs: Vec<Vec<f32>>,
+    excess: Vec<(usize, f64)>,
+    outside: Vec<usize>,
+}
+
+/// Runs `n` images (`n·C·H·W` values, image-major).
+///
+/// # Errors
+/// As [`super::interp`].
+pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<RefreshNoise>) -> Result<Simulation, InterpError> {
+    // Operand → the approximations that read it: number, limit, behind a sine.
+    let mut readers: Vec<Vec<(usize, f64, bool)>> = vec![vec![]; g.nodes.len()];
+    let mut sources = vec![];
+    for n in &g.nodes {
+        if let TensorOp::Chebyshev { sine, certificate, .. } = &n.op {
+            let limit = certificate.as_ref().map_or(1.0, |c| c.limit);
+            readers[n.args[0].index()].push((sources.len(), limit, *sine));
+            sources.push(n.source.clone());
+        }
+    }
+    let new = || Seen { outputs: vec![vec![]; g.outputs.len()], excess: vec![(0, 0.0); sources.len()], outside: vec![] };
+    let parts = fold(g, images, n, new, |seen: &mut Seen, image, v, x| {
+        for &(k, limit, sine) in &readers[v.index()] {
+            let largest = x.iter().fold(0.0, |m: f64, x| m.max(x.abs())) / limit;
+            if largest > 1.0 || x.iter().any(|x| x.is_nan()) {
+                seen.excess[k].0 += 1;
+                if seen.outside.last() != Some(&image) {
+                    seen.outside.push(image);
+                }
+            }
+            seen.excess[k].1 = seen.excess[k].1.max(largest);
+            if let Some(noise) = noise.filter(|_| sine) {
+                let mut gauss = Gauss::new(noise.seed, image, v);
+                x.iter_mut().for_each(|x| *x += noise.share * limit * gauss.next());
+            }
+        }
+        for (slot, _) in seen.outputs.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
+            slot.extend(x.iter().map(|&x| x as f32));
+        }
+    })?;
+    let excess = sources.into_iter().enumerate().map(|(k, source)| Excess {
+        source,
+        images: parts.iter().map(|p| p.excess[k].0).sum(),
+        largest: parts.iter().fold(0.0, |m: f64, p| m.max(p.excess[k].1)),
+    });
+    Ok(Simulation {
+        excess: excess.collect(),
+        outputs: (0..g.outputs.len()).map(|o| parts.iter().flat_map(|p| p.outputs[o].iter().copied()).collect()).collect(),
+        outside: parts.iter().flat_map(|p| p.outside.iter().copied()).collect(),
+    })
+}
+
+/// Standard normal numbers: SplitMix64 and the Box-Muller transform.
+struct Gauss(u64);
+
+impl Gauss {
+    fn new(seed: u64, image: usize, v: ValueId) -> Gauss {
+        let mut g = Gauss(seed);
+        g.0 = g.bits() ^ image as u64;
+        g.0 = g.bits() ^ u64::from(v.0);
+        g
+    }
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    fn next(&mut self) -> f64 {
+        let mut u = || (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
+        let (a, b) = (u().max(1e-300), u());
+        (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Tensor, interp, verify};
+
+    const NET: &str = "tensor @t {
+        const @c : f32[1x2] = [0, 1]
+        %0 = input : f32[2]
+        %1 = square %0 : f32[2] ; \"s\"
+        %2 = chebyshev %1 {coeffs=@c, sine=true, certificate=\"relu range=[0,1] margin=1.2 limit=1.25 rms=0 max=0 outside=0\"} : f32[2] ; \"act\"
+        %3 = chebyshev %2 {coeffs=@c} : f32[2] ; \"last\"
+        return %3
+        }";
+
+    #[test]
+    fn images_outside_are_counted_per_node() {
+        let g = verify(crate::text::parse::<Tensor>(NET).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+        let x = [1.0, 0.0, 1.2, 2.0, 0.5, 1.5];
+        let s = simulate(&g, &x, 3, None).unwrap();
+        assert_eq!(s.outputs, interp(&g, &x, 3).unwrap());
+        assert_eq!(s.outside, [1, 2]);
+        assert_eq!(s.excess[0], Excess { source: "act".into(), images: 2, largest: 4.0 / 1.25 });
+        assert_eq!(s.excess[1].images, 0);
+        assert_eq!(s.report(3), ["2 of 3 images leave the range of an activation", "node \"act\": 2 images, up to 3.20 times the range"]);
+        assert!(simulate(&g, &x[..2], 1, None).unwrap().report(1).is_empty());
+    }
+
+    #[test]
+    fn noise_has_the_size_asked_for_and_follows_the_seed() {
+        let g = verify(crate::text::parse::<Tensor>(NET).unwrap()).unwrap();
+        let (n, x) = (2000, vec![0.0; 4000]);
+        let run = |seed| simulate(&g, &x, n, Some(RefreshNoise { share: 1e-3, seed })).unwrap().outputs.remove(0);
+        let y = run(1);
+        let std = (y.iter().map(|y| f64::from(*y).powi(2)).sum::<f64>() / y.len() as f64).sqrt();
+        assert!((std / 1.25e-3 - 1.0).abs() < 0.05, "{std}");
+        assert!(run(1) == y && run(2) != y);
+    }
+}

@@ -1,0 +1,170 @@
+//! `approximate-activations`: a polynomial takes the place of every activation that is not one.
+//!
+//! `f(x)` becomes `Σ c_k·T_k(u(t))` with a per-channel `affine` for `t = (x − centre)/R` (times an angle behind a bootstrap), which the linear
+//! map before takes in, and a `chebyshev` that carries a certificate. Polynomials of degree 2 that need no bootstrap stay as they are; longer
+//! ones without a bootstrap are only written in another basis.
+
+use crate::activation::degree::{Accuracy, DEGREES, NOISE, accuracy};
+use crate::activation::fit::{Fitted, fit, limit, ranges};
+use crate::activation::function::Function;
+use crate::activation::histogram::Histogram;
+use crate::activation::statistics::{NodeStatistics, Statistics};
+use crate::error::PassError;
+use crate::options::{AccuracyTarget, ActivationOptions, ActivationPlan, FitOptions};
+use chiffre_ir::consts::Array;
+use chiffre_ir::graph::Node;
+use chiffre_ir::tensor::{Certificate, Tensor, TensorGraph, TensorOp};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+const PASS: &str = "approximate-activations";
+
+/// Plans by ONNX node.
+pub type Plans = BTreeMap<String, ActivationPlan>;
+
+/// Rewrites all activations, with the degree that the options give or that meets their target on the calibration images.
+/// `placed` are the plans of an earlier pass for each degree; the options' own plans win.
+///
+/// # Errors
+/// A plan for a node that is no activation; activations without statistics; a target that no degree meets.
+pub fn approximate_activations(
+    g: &TensorGraph,
+    statistics: Option<&Statistics>,
+    placed: &BTreeMap<usize, Plans>,
+    o: &ActivationOptions,
+) -> Result<TensorGraph, PassError> {
+    for (name, plan) in placed.values().flatten().chain(&o.plans) {
+        let bad = |m: String| Err(PassError::at(PASS, name, m));
+        let f = g.nodes.iter().filter(|n| n.source == *name).map(|n| Function::of(&n.op, &g.consts));
+        if !f.into_iter().any(|f| matches!(f, Ok(Some(_)))) {
+            return bad("there is a plan for this node, but it is no activation".into());
+        }
+        if plan.degree == 0 {
+            return bad("a plan of degree 0: the least is 1".into());
+        }
+    }
+    let with = |degree: usize| {
+        let default = ActivationPlan { refresh: o.refresh, degree };
+        let named = |source: &String| o.plans.get(source).or_else(|| placed.get(&degree)?.get(source)).copied();
+        substitute(g, statistics, &o.fit, |n, f| plan(f, named(&n.source), default))
+    };
+    let open = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. }) && !o.plans.contains_key(&n.source));
+    match (o.degree, statistics, &o.calibration) {
+        (Some(degree), ..) => with(degree),
+        (None, Some(s), Some(set)) if open => {
+            let mut seen: Vec<(usize, Accuracy)> = vec![];
+            for degree in DEGREES {
+                let h = with(degree)?;
+                let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::at(PASS, "", e.to_string()))?;
+                tracing::info!(degree, agreement = found.agreement, loss = found.loss(), outside = found.outside, "activations");
+                if found.meets(o.target) {
+                    return Ok(h);
+                }
+                seen.push((degree, found));
+            }
+            Err(PassError::at(PASS, "", missed(&seen, o.target)))
+        }
+        _ => with(DEGREES[0]),
+    }
+}
+
+/// Why no degree will do.
+fn missed(seen: &[(usize, Accuracy)], target: AccuracyTarget) -> String {
+    let target = match target {
+        AccuracyTarget::Loss(most) => format!("a loss of at most {:.2} %", 100.0 * most),
+        AccuracyTarget::Agreement(least) => format!("an agreement of at least {:.2} %", 100.0 * least),
+    };
+    let seen: Vec<String> = seen.iter().map(|(d, a)| format!("degree {d}: {a}")).collect();
+    format!("no degree gives {target} on the calibration images ({}): give --activation-degree, or allow more loss", seen.join("; "))
+}
+
+/// The plan of one node; `None` to leave it as it is.
+fn plan(f: &Function, named: Option<ActivationPlan>, default: ActivationPlan) -> Option<ActivationPlan> {
+    match (f.degree(), named) {
+        (None, named) => Some(named.unwrap_or(default)),
+        (Some(_), Some(p)) if p.refresh => Some(p),
+        (Some(d), _) if d <= 2 => None,
+        (Some(degree), _) => Some(ActivationPlan { refresh: false, degree }),
+    }
+}
+
+/// Rewrites the nodes that `plan` names a plan for.
+///
+/// # Errors
+/// A node whose operand was not measured.
+pub fn substitute(
+    g: &TensorGraph,
+    statistics: Option<&Statistics>,
+    o: &FitOptions,
+    plan: impl Fn(&Node<Tensor>, &Function) -> Option<ActivationPlan>,
+) -> Result<TensorGraph, PassError> {
+    let mut out = TensorGraph::new(&g.name);
+    out.consts = g.consts.clone();
+    let mut map = vec![];
+    for (v, n) in g.iter() {
+        let args: Vec<_> = n.args.iter().map(|a: &chiffre_ir::graph::ValueId| map[a.index()]).collect();
+        let at = |m: String| PassError::at(PASS, &n.source, m);
+        let f = Function::of(&n.op, &g.consts).map_err(|e| at(e.to_string()))?;
+        let planned = f.and_then(|f| plan(n, &f).map(|p| (f, p)));
+        let Some((f, p)) = planned else {
+            map.push(out.push(n.op.clone(), args, n.ty.clone(), &n.source));
+            continue;
+        };
+        let s = statistics.and_then(|s| s.of(v, n)).ok_or_else(|| {
+            at("nothing is known about its operand: run calibrate-activations right before, with --calibrate DATA".into())
+        })?;
+        let fits = fits(&f, s, p, o);
+        if fits.iter().any(|f| f.coeffs.iter().any(|c| !(*c as f32).is_finite())) {
+            return Err(at(format!("no polynomial of degree {} fits: its operand is too large", p.degree)));
+        }
+        let limit = limit(p, o).0;
+        let mut constant =
+            |what: &str, shape: Vec<usize>, data: Vec<f32>| out.consts.add(&format!("{}.{what}", n.source), Array::new(shape, data));
+        let scale = constant("scale", vec![fits.len()], fits.iter().map(|f| (limit / f.range.radius) as f32).collect());
+        let shift = constant("shift", vec![fits.len()], fits.iter().map(|f| (-limit * f.range.centre / f.range.radius) as f32).collect());
+        let rows = if o.per_channel { &fits[..] } else { &fits[..1] };
+        let data = rows.iter().flat_map(|f| f.coeffs.iter().map(|c| *c as f32)).collect();
+        let coeffs = constant("chebyshev", vec![rows.len(), p.degree + 1], data);
+        let certificate = Some(certificate(&f, s, &fits, p, o));
+        let t = out.push(TensorOp::Affine { scale, shift }, args, n.ty.clone(), &n.source);
+        map.push(out.push(TensorOp::Chebyshev { coeffs, sine: p.refresh, certificate }, vec![t], n.ty.clone(), &n.source));
+    }
+    out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
+    out.prune(|op| matches!(op, TensorOp::Input {}));
+    Ok(out)
+}
+
+/// One fit per channel; all the same for a polynomial per layer.
+fn fits(f: &Function, s: &NodeStatistics, p: ActivationPlan, o: &FitOptions) -> Vec<Fitted> {
+    let ranges = ranges(&s.channels, p, o);
+    let shared = matches!(f, Function::Named(..)) || matches!(f, Function::Poly(rows) if rows.len() == 1);
+    if o.per_channel || !shared {
+        let each = s.channels.par_iter().zip(ranges).enumerate();
+        return each.map(|(c, (h, r))| fit(f, c, h, r, p, o)).collect();
+    }
+    let mut all = Histogram::default();
+    s.channels.iter().for_each(|h| all.merge(h));
+    vec![fit(f, 0, &all, ranges[0], p, o); s.channels.len()]
+}
+
+fn certificate(f: &Function, s: &NodeStatistics, fits: &[Fitted], p: ActivationPlan, o: &FitOptions) -> Certificate {
+    let (limit, margin) = limit(p, o);
+    let most = |x: fn(&Fitted) -> f64| fits.iter().map(x).fold(0.0, f64::max);
+    let range = s.channels.iter().map(Histogram::range).fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], [lo, hi]| [a.min(lo), b.max(hi)]);
+    let values: u64 = s.channels.iter().map(Histogram::count).sum();
+    let outside = fits.iter().map(|f| f.outside).sum::<u64>() as f64 / values.max(1) as f64;
+    Certificate {
+        function: f.name(),
+        range,
+        margin,
+        limit,
+        rms: round(most(|f| f.rms)),
+        max: round(most(|f| f.max)),
+        outside: round(outside),
+    }
+}
+
+/// Three significant digits: what a certificate states.
+fn round(x: f64) -> f64 {
+    format!("{x:.2e}").parse().unwrap_or(x)
+}

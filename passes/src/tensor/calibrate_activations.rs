@@ -1,0 +1,40 @@
+//! `calibrate-activations`: the network runs in the clear on the calibration images, and what activations read is kept channel by channel.
+
+use crate::activation::function::Function;
+use crate::activation::statistics::{Statistics, measure};
+use crate::error::PassError;
+use crate::options::ActivationOptions;
+use chiffre_ir::tensor::{TensorGraph, TensorOp};
+
+const PASS: &str = "calibrate-activations";
+
+/// Measures all activations and polynomials, if there is calibration data; `None` if there is none and nothing needs it.
+///
+/// # Errors
+/// An activation that needs calibration data that are not there; unusable data; max pooling, which has no approximation.
+pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<Option<Statistics>, PassError> {
+    for n in &g.nodes {
+        if matches!(n.op, TensorOp::MaxPool { .. }) {
+            return Err(PassError::at(
+                PASS,
+                &n.source,
+                "max pooling is not a polynomial: the ckks target does not take it; use average pooling".into(),
+            ));
+        }
+        let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
+        let refreshed = o.plans.get(&n.source).is_some_and(|p| p.refresh);
+        let Some(f) = f.filter(|f| refreshed || f.degree().is_none_or(|d| d > 2)) else { continue };
+        if o.calibration.is_none() {
+            let m = format!(
+                "the polynomial for `{}` needs the range of its operand: give --calibrate DATA, a few hundred images or more like those to be classified",
+                f.name()
+            );
+            return Err(PassError::at(PASS, &n.source, m));
+        }
+    }
+    let Some(set) = &o.calibration else { return Ok(None) };
+    if !g.nodes.iter().any(|n| crate::activation::statistics::is_measured(&n.op)) {
+        return Ok(None);
+    }
+    measure(g, set).map(Some).map_err(|(node, message)| PassError::at(PASS, &node, message))
+}
