@@ -45,7 +45,11 @@ fn levels_are_files_that_compute_the_same() {
     ];
     for (from, passes, to) in steps {
         let passes = format!("--passes={passes}");
-        ok(dir, &[&["opt", from, &passes, "--verify-each", "-o", to][..], if from.ends_with("tir") { &insecure[..] } else { &insecure[5..] }].concat());
+        ok(
+            dir,
+            &[&["opt", from, &passes, "--verify-each", "-o", to][..], if from.ends_with("tir") { &insecure[..] } else { &insecure[5..] }]
+                .concat(),
+        );
     }
     let answers = |file: &str| -> Vec<f32> {
         let text = ok(dir, &["interp", file, "--noise", "2"]);

@@ -94,11 +94,11 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
     if args.target == Target::Tfhe {
         return Err(Error::input("the tfhe target is not there yet"));
     }
-    let mut activations = chiffre_passes::options::ActivationOptions { degree: args.activation_degree.map(|d| d as usize), ..Default::default() };
+    let mut activations =
+        chiffre_passes::options::ActivationOptions { degree: args.activation_degree.map(|d| d as usize), ..Default::default() };
     if let Some(path) = &args.calibrate {
         let images = crate::data::load(path, &data_options(model, &args.normalisation, None)?)?;
-        let labels = images.labels.as_ref().map(|l| l.iter().map(|&x| x as u32).collect());
-        let set = chiffre_passes::options::CalibrationSet { images: images.pixels, n: images.n, labels };
+        let set = chiffre_passes::options::CalibrationSet { images: images.pixels, n: images.n, labels: images.labels };
         activations.calibration = Some(std::sync::Arc::new(set));
     }
     let options = CompileOptions {

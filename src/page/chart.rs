@@ -125,7 +125,7 @@ pub(super) fn schedule(v: &View) -> String {
     points.push((1.0, 0.0));
     s += &line("area", &points);
     s += &line("one", &points);
-    let _ = write!(s, "<text class=\"faint\" x=\"{}\" y=\"{}\">0 to {}</text></svg>\n", x(0.0), H - 10.0, seconds(total));
+    let _ = writeln!(s, "<text class=\"faint\" x=\"{}\" y=\"{}\">0 to {}</text></svg>", x(0.0), H - 10.0, seconds(total));
     s += "<figcaption>Bytes of live ciphertexts over predicted time; scratch, keys and constants come on top.</figcaption></figure>\n";
     s + &shares(v)
 }

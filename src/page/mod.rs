@@ -15,6 +15,9 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// What writes the body of a section.
+type Section = fn(&View) -> String;
+
 /// The page.
 pub fn html(v: &View) -> String {
     let mut s = String::with_capacity(1 << 16);
@@ -30,7 +33,7 @@ pub fn html(v: &View) -> String {
         seconds(v.predicted_run_s),
         human_bytes(v.predicted_peak_bytes as u64)
     );
-    let sections: [(&str, &str, fn(&View) -> String); 6] = [
+    let sections: [(&str, &str, Section); 6] = [
         ("summary", "Summary", summary),
         ("network", "Network", |v| graph::section(v)),
         ("levels", "Levels and scales over the depth", |v| chart::levels(v)),
