@@ -1,6 +1,6 @@
 //! Shrinks a graph on which a pipeline fails to a small one on which it fails the same way, for a bug report.
 //!
-//! Greedy delta debugging: candidates are smaller graphs of the same level ([`candidates`]); one that parses, verifies and still fails takes the
+//! Greedy delta debugging: candidates are smaller graphs of the same level (`candidates.rs`); one that parses, verifies and still fails takes the
 //! graph's place, until none does or the tries are used up. Deterministic.
 
 mod candidates;
