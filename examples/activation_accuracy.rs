@@ -57,7 +57,7 @@ fn main() -> Result<(), Failure> {
         for degree in own.iter().filter_map(|o| o.strip_prefix("quadratics=")?.parse().ok()) {
             for n in &g.nodes {
                 if Function::of(&n.op, &g.consts)?.is_some() {
-                    state.plans.insert(n.source.clone(), ActivationPlan { refresh: true, degree });
+                    state.plans.entry(degree).or_default().insert(n.source.clone(), ActivationPlan { refresh: true, degree });
                 }
             }
         }

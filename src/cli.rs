@@ -72,12 +72,22 @@ pub struct CompilerArgs {
     /// Unit times written by `calibrate-machine` [default: two Zen 4 cores]
     #[arg(long, value_name = "FILE")]
     pub machine: Option<PathBuf>,
-    /// Images that activation ranges are measured on
+    /// Images that activation ranges are measured on; needed for activations that are not polynomials of degree 2
     #[arg(long, value_name = "DATA")]
     pub calibrate: Option<PathBuf>,
-    /// Degree of the polynomials that stand in for activations
+    /// Use the first C calibration images [default: all]
+    #[arg(long, value_name = "C", requires = "calibrate")]
+    pub calibrate_count: Option<NonZeroUsize>,
+    /// Degree of the polynomials that stand in for activations [default: the least that keeps to --accuracy-loss]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub activation_degree: Option<u32>,
+    /// What approximated activations may cost on the calibration images, in percentage points: of top-1 where they have labels, else of answers
+    /// that stay the same
+    #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = parse_points, conflicts_with = "accurate")]
+    pub accuracy_loss: f64,
+    /// Choose the degree so that 98.5 % of the answers stay the same on the calibration images
+    #[arg(long)]
+    pub accurate: bool,
     /// What the program runs on
     #[arg(long, value_enum, default_value_t)]
     pub target: Target,
@@ -456,6 +466,12 @@ fn parse_memory(text: &str) -> Result<u64, String> {
         Some(bytes) => Ok(bytes),
         None => Err("is more than any machine has".into()),
     }
+}
+
+/// Percentage points in 0..=100.
+fn parse_points(text: &str) -> Result<f64, String> {
+    let points = text.parse::<f64>().ok().filter(|x| (0.0..=100.0).contains(x));
+    points.ok_or_else(|| "give percentage points, a number from 0 to 100".into())
 }
 
 #[cfg(test)]

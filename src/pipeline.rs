@@ -9,7 +9,7 @@ use chiffre_ckks::polynomial::{EvalMod, EvalModParams};
 use chiffre_frontend::Model;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
-use chiffre_ir::tensor::TensorGraph;
+use chiffre_ir::tensor::{TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
@@ -93,8 +93,10 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`.
+    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as JSON.
     pub stages: BTreeMap<String, String>,
+    /// The network as the last pass on tensor IR left it.
+    pub tensor: Option<TensorGraph>,
     /// IR where it was asked for, by title (`after fold-affine`).
     pub dumps: Vec<(String, AnyGraph)>,
     /// Time of each pass.
@@ -145,7 +147,11 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
     stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    Ok(Compiled { program, stages, dumps, times })
+    let certified = state.tensor.as_ref().map(certified).unwrap_or_default();
+    if !certified.is_empty() {
+        stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
+    }
+    Ok(Compiled { program, stages, tensor: state.tensor, dumps, times })
 }
 
 /// The scheduled program of a state that has passed `select-params`; `digest` names where the network comes from.

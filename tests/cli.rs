@@ -63,6 +63,10 @@ fn usage_errors_exit_with_two() {
         "encrypt p.chf --secret s --input d -o o --seed 1",
         "simulate p.chf --input d --mean 0.5",
         "decrypt p.chf --secret s --input i -o l.npy --top many",
+        "compile m.onnx -o p.chf --calibrate d --activation-degree 0",
+        "compile m.onnx -o p.chf --calibrate d --accuracy-loss 101",
+        "compile m.onnx -o p.chf --calibrate d --accuracy-loss 1 --accurate",
+        "compile m.onnx -o p.chf --calibrate-count 5",
     ];
     for line in wrong {
         let output = chiffre(&line.split_whitespace().collect::<Vec<_>>());
@@ -84,6 +88,11 @@ fn options_of_the_contract_are_understood() {
     assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
     assert_eq!(compiler.dump_ir.iter().map(ToString::to_string).collect::<Vec<_>>(), ["after:pack", "after:fold"]);
     assert_eq!(compiler.machine.as_deref(), Some(std::path::Path::new("machine.json")));
+    assert_eq!((compiler.accuracy_loss, compiler.accurate), (1.0, false));
+    let Verb::Compile(compile) = parse("chiffre compile m.onnx -o p.chf --calibrate d --calibrate-count 9 --accuracy-loss 0.5") else {
+        panic!("not compile")
+    };
+    assert_eq!((compile.compiler.accuracy_loss, compile.compiler.calibrate_count.map(usize::from)), (0.5, Some(9)));
     let Verb::Inspect(inspect) = parse("chiffre inspect p.chf --stage he --format dot") else { panic!("not inspect") };
     assert_eq!(inspect.format, Format::Dot);
     let Verb::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {
@@ -157,4 +166,31 @@ fn logits_are_written_as_an_array() {
     assert_eq!(array, ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
     assert_eq!(write_logits(&path, &[1.0, 2.0], 3).unwrap_err().exit_code(), 1);
     assert_eq!(write_logits(&dir.path().join("no/such/dir.npy"), &[1.0], 1).unwrap_err().exit_code(), 2);
+}
+
+/// Activations that are not polynomials need calibration data, and calibration data must be fit for it.
+#[test]
+fn what_calibration_needs_is_said() {
+    let shared = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    if !shared.join("models").is_dir() {
+        println!("skipped: no ../shared beside the repository");
+        return;
+    }
+    let model = shared.join("models/resnet20_cifar10_relu_fheon_folded.onnx");
+    let dir = tempfile::tempdir().unwrap();
+    let bad = dir.path().join("bad.npy");
+    let mut images = ndarray::Array4::<f32>::zeros((2, 3, 32, 32));
+    images[[1, 0, 0, 0]] = f32::NAN;
+    ndarray_npy::write_npy(&bad, &images).unwrap();
+    let out = dir.path().join("p.chf");
+    let run = |more: &[&str]| {
+        let output = chiffre(&[&["compile", model.to_str().unwrap(), "-o", out.to_str().unwrap()], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = run(&[]);
+    assert!(text.contains("node \"") && text.contains("`relu` needs the range of its operand: give --calibrate DATA"), "{text}");
+    let text = run(&["--calibrate", bad.to_str().unwrap()]);
+    assert!(text.contains("image 1 has the value NaN"), "{text}");
+    assert!(!out.exists());
 }

@@ -2,10 +2,16 @@
 
 use chiffre_frontend::{Model, load};
 use chiffre_ir::graph::Op;
-use chiffre_ir::tensor::{TensorGraph, interp, verify};
+use chiffre_ir::tensor::{TensorGraph, TensorOp, certified, interp, simulate, verify};
+use chiffre_passes::activation::degree::{NOISE, compare};
+use chiffre_passes::cost::CostModel;
+use chiffre_passes::options::{CalibrationSet, CompileOptions};
+use chiffre_passes::pipeline::{Context, Pipeline, State};
+use chiffre_passes::tensor::{compose_linear::compose_linear, remove_dead_channels::remove_dead_channels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -70,4 +76,38 @@ fn public_networks() {
     assert_eq!((ops["poly"], ops["conv2d"], ops.get("affine")), (10, 10, None), "{ops:?}");
     let ops = run("resnet20_cifar10_relu_akamaster_bn.onnx", "cifar10_test_evalA1000.bin");
     assert_eq!((ops["activation"], ops["conv2d"], ops.get("affine")), (19, 19, None), "{ops:?}");
+}
+
+/// ResNet-20 with ReLU: filters that training has zeroed, and polynomials of degree 7 behind bootstraps.
+#[test]
+fn a_public_relu_network() {
+    let shared: PathBuf = root().join("../shared");
+    if !shared.join("models").is_dir() {
+        println!("skipped: no ../shared beside the repository");
+        return;
+    }
+    let model = load(&shared.join("models/resnet20_cifar10_relu_fheon_folded.onnx")).unwrap();
+    let composed = compose_linear(&fold_affine(&model.graph)).unwrap();
+    let (_, removed) = remove_dead_channels(&composed).unwrap();
+    println!("{removed:?}");
+    // 136 of the 784 filters in the file are zero, 6 of them on shortcuts; where a sum of branches lives, its channel lives.
+    assert_eq!((removed.channels, removed.of), (130, 698));
+    let (sample, n) = images(&model, &shared.join("data/cifar10_train_calib500.bin"), 100);
+    let mut options = CompileOptions::default();
+    options.activations.calibration = Some(Arc::new(CalibrationSet { images: sample, n, labels: None }));
+    options.activations.degree = Some(7);
+    let cx = Context { options: &options, facts: &chiffre::pipeline::CkksFacts, cost: &CostModel::default() };
+    let spec = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,approximate-activations,fold-scales)";
+    let state = State { tensor: Some(model.graph.clone().into_inner()), ..State::default() };
+    let g = Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap().tensor.unwrap();
+    let list = certified(&g);
+    assert!(list.len() == 19 && list.iter().all(|c| c.refresh && c.degree == 7 && c.certificate.rms < 0.05), "{list:?}");
+    for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Chebyshev { .. })) {
+        assert!(matches!(g.node(n.args[0]).op, TensorOp::LinearMap { .. }));
+    }
+    let (x, n) = images(&model, &shared.join("data/cifar10_test_evalA1000.bin"), 100);
+    let found = simulate(&g, &x, n, Some(NOISE)).unwrap();
+    let agreement = compare(&interp(&model.graph, &x, n).unwrap()[0], &found.outputs[0], n, None).agreement;
+    println!("agreement {agreement}, {} images leave a range", found.outside.len());
+    assert!(agreement >= 0.9, "{agreement}");
 }

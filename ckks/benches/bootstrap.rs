@@ -1,6 +1,6 @@
 //! Refreshes at full size with real keys: time by stage, precision, bytes.
 //!
-//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group] [threads] [repetitions]`
+//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group] [threads] [repetitions] [degree] [doublings]`
 //!
 //! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
@@ -93,13 +93,13 @@ fn main() {
     if arguments.iter().any(|a| a == "classic16") {
         classic(bundle, group, repetitions);
     } else {
-        relu(bundle, group, repetitions);
+        relu(bundle, group, repetitions, (at(4, 14), at(5, 4)));
     }
 }
 
 /// `N = 2^15`, degree 7 behind the sine.
-fn relu(bundle: usize, group: usize, repetitions: usize) {
-    let spec = BootstrapSpec::relu_15();
+fn relu(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (usize, usize)) {
+    let spec = BootstrapSpec { degree, doublings, ..BootstrapSpec::relu_15() };
     let mut q_bits = vec![36; spec.limbs];
     q_bits[0] = 30;
     let lab = Lab::new(&spec, &q_bits, 37);
@@ -123,6 +123,9 @@ fn relu(bundle: usize, group: usize, repetitions: usize) {
         let [std, worst] = lab.precision(&out[0], &output_scale, messages[0].iter().map(|z| Complex64::new(value(z.re), value(z.im))));
         println!("  precision behind the polynomial: {std:.1} bits, worst {worst:.1}; limbs {}", out[0][0].rows());
     }
+    let counts = spec.counts(Some(&plan)).expect("counts");
+    println!("{:?}, total {:?}", counts, counts.total());
+    println!("one transform takes {:.1} us now; predicted noise 2^{:.1}", transform(ring), bootstrapper.predicted_noise(ring, 1.06).log2());
     // Stage by stage, one group.
     let count = group.min(bundle);
     let inputs = messages[..count].iter().map(|m| Input::Owned(lab.encrypt(m, &input_scale, spec.limbs_in()))).collect();
@@ -159,6 +162,7 @@ fn classic(bundle: usize, group: usize, repetitions: usize) {
     for (ratio, degree) in [(256.0, 1), (32.0, 3), (32.0, 7)] {
         let correction = Arcsine::new(degree).expect("odd");
         let limbs = spec.limbs_activation() - correction.depth();
+        println!("one transform takes {:.1} us now", transform(ring));
         let bits = |limbs: usize| ring.moduli[..limbs].iter().map(|m| (m.q as f64).log2()).sum::<f64>();
         println!(
             "ratio {ratio}, arcsine of degree {degree}: {limbs} limbs, {:.0} bits above those that it needs",
@@ -178,18 +182,29 @@ fn classic(bundle: usize, group: usize, repetitions: usize) {
     println!("peak {:.2} GiB", peak());
 }
 
-/// 27 limbs, of which 13 return.
+/// Of 27 limbs 13 to 16 return.
 fn classic_set() -> (BootstrapSpec, Vec<u32>, u32) {
     let factor = |log_radix, babies| chiffre_ckks::bootstrap::FactorSpec { log_radix, babies };
     let mut spec = BootstrapSpec::relu_15();
     spec.log_n = 16;
-    spec.limbs = 26;
+    spec.limbs = 27;
     spec.alpha = 7;
     spec.slots_to_coeffs = vec![factor(8, 32), factor(7, 32)];
     spec.coeffs_to_slots = vec![factor(5, 32), factor(4, 8), factor(3, 4), factor(3, 4)];
-    let mut q_bits = vec![50; spec.limbs];
+    let mut q_bits = vec![49; spec.limbs];
     q_bits[..3].copy_from_slice(&[46, 46, 46]);
     (spec, q_bits, 50)
+}
+
+/// Processor microseconds of a transform at this moment.
+fn transform(ring: &chiffre_ckks::ring::Ring) -> f64 {
+    let mut rows: Vec<Vec<u64>> = (0..32).map(|i| vec![i; ring.n]).collect();
+    let (rounds, clock) = (50, Clock::start());
+    for _ in 0..rounds {
+        rows.iter_mut().for_each(|row| ring.ntt[1].forward(row));
+    }
+    std::hint::black_box(&rows);
+    (processor() - clock.1) * 1e6 / (rounds * rows.len()) as f64
 }
 
 /// Wall and processor time.

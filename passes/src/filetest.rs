@@ -1,7 +1,8 @@
 //! Cases of passes as text files, for the tests of this crate and of crates with passes of their own.
 //!
 //! A case is IR of any level whose first line is `# run: <pipeline> [; option]…`. Its result is the text of what the pipeline leaves, with the
-//! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `noise=N` (calibration on N images of noise).
+//! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `calibrate=N` (on N images
+//! of noise), `agreement=POINTS`, `refresh=NODE:DEGREE`.
 //!
 //! A test of a pass of your own is a folder of cases and a loop over it:
 //!
@@ -22,7 +23,7 @@
 
 use crate::cost::CostModel;
 use crate::he::select_params::Params;
-use crate::options::{CalibrationSet, CompileOptions, ParameterFacts};
+use crate::options::{AccuracyTarget, ActivationPlan, CalibrationSet, CompileOptions, ParameterFacts};
 use crate::pipeline::{Context, Pipeline, State};
 use crate::registry::PassInfo;
 use chiffre_ir::level::AnyGraph;
@@ -57,11 +58,18 @@ impl Runner<'_> {
             match w.split_once('=') {
                 Some(("batch", n)) => options.batch = number(n)?,
                 Some(("log-n", n)) => options.log_n = Some(number(n)?),
-                Some(("noise", n)) => {
+                Some(("calibrate", n)) => {
                     let n = number(n)?;
                     let shape = state.latest().and_then(|g| g.input_shape()).unwrap_or_default();
-                    let set = CalibrationSet { images: crate::reduce::noise(shape, n), n, labels: None };
+                    let set = CalibrationSet { images: noise(n * shape.iter().product::<usize>()), n, labels: None };
                     options.activations.calibration = Some(Arc::new(set));
+                }
+                Some(("agreement", x)) => {
+                    options.activations.target = AccuracyTarget::Agreement(x.parse().map_err(|_| format!("option `{w}` needs a number"))?);
+                }
+                Some(("refresh", plan)) => {
+                    let (node, degree) = plan.split_once(':').ok_or_else(|| format!("option `{w}` needs NODE:DEGREE"))?;
+                    options.activations.plans.insert(node.into(), ActivationPlan { refresh: true, degree: number(degree)? });
                 }
                 None if w == "allow-insecure" => options.allow_insecure = true,
                 _ => return Err(format!("unknown option `{w}`")),
@@ -73,6 +81,16 @@ impl Runner<'_> {
             Ok(s) => show(&s),
         })
     }
+}
+
+/// Numbers in [-1, 1), the same every time.
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0) as f32
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 /// The graph of a case. HE IR may lack its relinearisations.

@@ -152,7 +152,7 @@ impl Default for FitOptions {
             extension: 1.5,
             reach: 2.0,
             uniform: 1e-3,
-            centred: false,
+            centred: true,
         }
     }
 }

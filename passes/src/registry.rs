@@ -126,7 +126,7 @@ pub const PASSES: &[PassInfo] = &[
             ("extension", "how far least squares look behind a bootstrap, as a multiple of the calibrated values (1.5)"),
             ("reach", "range without a bootstrap, as a multiple of the calibrated values (2)"),
             ("uniform", "total weight of the uniform part of the density (0.001)"),
-            ("centred", "yes: ranges around the middle of the calibrated values; no: around zero (no)"),
+            ("centred", "yes: ranges around the middle of the calibrated values; no: around zero (yes)"),
         ],
         run: |mut s, cx| {
             let (g, o) = (s.tensor("approximate-activations")?, &cx.options.activations);

@@ -9,6 +9,7 @@ use crate::report::{self, BenchReport};
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
+use chiffre_ir::tensor::{TensorGraph, certified, simulate};
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::{EvalKeySet, Session, server};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,14 @@ pub(super) fn table(out: &Outcome) -> String {
     s
 }
 
+/// Warns of images that leave the calibrated range of an activation, by a clear run.
+fn leaving_ranges(g: Option<&TensorGraph>, images: &data::Images) -> Result<(), Error> {
+    let Some(g) = g.filter(|g| !certified(g).is_empty()) else { return Ok(()) };
+    let found = simulate(g, &images.pixels, images.n, None).map_err(Error::failed)?;
+    found.report(images.n).iter().take(6).for_each(|line| tracing::warn!("{line}"));
+    Ok(())
+}
+
 /// Compiles, generates keys, encrypts, runs, decrypts and compares.
 pub(super) fn encrypted_run(
     name: &str,
@@ -79,6 +88,7 @@ pub(super) fn encrypted_run(
     let at = Instant::now();
     let compiled = pipeline::compile(model, request)?;
     let compile_s = at.elapsed().as_secs_f64();
+    leaving_ranges(compiled.tensor.as_ref(), images)?;
     let program = compiled.program;
     let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
     let session = Session::new(file, request.options.allow_insecure).map_err(super::runtime_error)?;

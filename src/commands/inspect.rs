@@ -9,8 +9,9 @@ use chiffre_backend::predict::{Work, work_of};
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::packed::Packed;
+use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{KeyUse, Prog, Program, ProgramOp};
-use chiffre_ir::tensor::Tensor;
+use chiffre_ir::tensor::{CertifiedNode, Tensor};
 use chiffre_ir::text;
 use chiffre_passes::pack::price::table_shape;
 use serde_json::{Value, json};
@@ -23,8 +24,12 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     }
     let Some(stage) = args.stage else {
         return match args.form() {
-            Format::Text => super::print(summary(&file.program)),
-            Format::Json => super::print(serde_json::to_string(&View::of(&file)).map_err(Error::failed)?),
+            Format::Text => super::print(summary(&file.program) + &activation_table(&file)?),
+            Format::Json => {
+                let mut view = serde_json::to_value(View::of(&file)).map_err(Error::failed)?;
+                view["activations"] = json!(certificate(&file)?);
+                super::print(view)
+            }
             Format::Dot => super::print(dot(&file.program)),
         };
     };
@@ -45,7 +50,40 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     }
 }
 
-fn stage_text(file: &chiffre_ir::program::file::ProgramFile, name: &str) -> Result<String, Error> {
+/// The approximated activations of a program; none in a program without them.
+pub(super) fn certificate(file: &ProgramFile) -> Result<Vec<CertifiedNode>, Error> {
+    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input(format!("the program's certificate: {e}")));
+    file.stages.get("certificate").map_or(Ok(vec![]), read)
+}
+
+/// The certificate as a table, one line per activation, with a heading; empty without approximated activations.
+fn activation_table(file: &ProgramFile) -> Result<String, Error> {
+    let nodes = certificate(file)?;
+    if nodes.is_empty() {
+        return Ok(String::new());
+    }
+    let mut s = String::from("\n\nactivations  errors as shares of a channel's range, the worst channel's");
+    s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    node";
+    for n in &nodes {
+        let c = &n.certificate;
+        let range = format!("{:.3} … {:.3}", c.range[0], c.range[1]);
+        s += &format!(
+            "\n  {:<16} {:>6}  {:<9} {:>9}  {range:<20} {:>7}  {:>9.1e}  {:>7.1e}  {:>7.1e}    {}",
+            c.function,
+            n.degree,
+            if n.refresh { "yes" } else { "no" },
+            n.channels[0],
+            c.margin,
+            c.rms,
+            c.max,
+            c.outside,
+            n.node
+        );
+    }
+    Ok(s)
+}
+
+fn stage_text(file: &ProgramFile, name: &str) -> Result<String, Error> {
     file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("the program file does not hold its {name} IR")))
 }
 

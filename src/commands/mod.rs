@@ -15,8 +15,13 @@ mod simulate;
 
 use crate::Error;
 use crate::cli::{Cli, Command};
+use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Fewer calibration images than this give a warning.
+const FEW_IMAGES: usize = 200;
 
 /// Carries out a command line: results on stdout, everything else on stderr.
 pub fn main(cli: Cli) -> ExitCode {
@@ -90,23 +95,15 @@ fn set_threads(args: &crate::cli::ThreadArgs) -> Result<(), Error> {
 /// The compiler's request from the command line.
 fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> Result<crate::pipeline::Request, Error> {
     use crate::cli::Target;
-    use chiffre_passes::options::CompileOptions;
     if args.target == Target::Tfhe {
         return Err(Error::input("the tfhe target is not there yet"));
-    }
-    let mut activations =
-        chiffre_passes::options::ActivationOptions { degree: args.activation_degree.map(|d| d as usize), ..Default::default() };
-    if let Some(path) = &args.calibrate {
-        let images = crate::data::load(path, &data_options(model, &args.normalisation, None)?)?;
-        let set = chiffre_passes::options::CalibrationSet { images: images.pixels, n: images.n, labels: images.labels };
-        activations.calibration = Some(std::sync::Arc::new(set));
     }
     let options = CompileOptions {
         batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
         log_n: args.log_n.map(|n| n as usize),
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
-        activations,
+        activations: activations(args, model)?,
         ..CompileOptions::default()
     };
     Ok(crate::pipeline::Request {
@@ -115,6 +112,26 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
+    })
+}
+
+/// Share of answers that `--accurate` keeps.
+const ACCURATE: f64 = 0.985;
+
+/// What the command line says about activations, with the calibration images.
+fn activations(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> Result<ActivationOptions, Error> {
+    let load = |path: &std::path::PathBuf| -> Result<Arc<CalibrationSet>, Error> {
+        let images = crate::data::load(path, &data_options(model, &args.normalisation, args.calibrate_count)?)?;
+        if images.n < FEW_IMAGES {
+            tracing::warn!("{} calibration images are few: ranges of other images may differ (500 and more are better)", images.n);
+        }
+        Ok(Arc::new(CalibrationSet { n: images.n, images: images.pixels, labels: images.labels }))
+    };
+    Ok(ActivationOptions {
+        degree: args.activation_degree.map(|d| d as usize),
+        target: if args.accurate { AccuracyTarget::Agreement(ACCURATE) } else { AccuracyTarget::Loss(args.accuracy_loss / 100.0) },
+        calibration: args.calibrate.as_ref().map(load).transpose()?,
+        ..ActivationOptions::default()
     })
 }
 

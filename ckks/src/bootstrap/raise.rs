@@ -9,7 +9,7 @@
 //! of its diagonals, are the way back. Its rescale is by a special prime, which nothing else uses at this point: the
 //! factor costs no level. (Applying the first factor on the raise: as in poulpy-ckks, there without the last step.)
 
-use super::transform::{Diagonals, FactorPlan, divide_pairs, empty_pairs, row_tasks, run_limb};
+use super::transform::{Diagonals, FactorPlan, divide_pairs, empty_pairs, row_tasks, run_limb, span_order};
 use crate::bundle::{BundleError, Input, KeyProvider, PreparedKey, check_inputs, switch_bundle};
 use crate::keys::KeyTarget;
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
@@ -51,6 +51,7 @@ pub fn raise(
     let sparse = switch_bundle(ring, isa, c1, 1, to_sparse, c0);
     let mut raised = lift(ring, isa, sparse, limbs, gadget.alpha);
 
+    let order = span_order(ring.n, back.get(1).and_then(|key| key.table()));
     let mut sums = empty_pairs(ring, raised.len());
     for row in 0..limbs + gadget.alpha {
         let m = &ring.moduli[ring.modulus_index(row, limbs)];
@@ -66,7 +67,7 @@ pub fn raise(
             outputs: 1,
             weights: diagonals.at(row),
         };
-        run_limb(isa, &limb, row_tasks(ring, row, sums.iter_mut()));
+        run_limb(isa, &limb, row_tasks(ring, row, sums.iter_mut()), &order);
         drop(limb);
         raised.iter_mut().flatten().for_each(|poly| poly.free_row(row));
     }

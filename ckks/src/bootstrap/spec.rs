@@ -1,13 +1,15 @@
 //! The plan of a refresh: pure numbers, no ring.
 
 use super::factor::Direction;
-use super::failure::{log2_any, log2_tail};
+use super::failure::{log2_any, log2_tail, smallest_range};
 use super::raise::{DENSE_TO_SPARSE, RAISE_SPECIALS};
 use super::transform::FactorPlan;
 use crate::keys::KeyTarget;
+use crate::polynomial::{EvalMod, EvalModParams};
 use crate::ring::{Gadget, Galois};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::f64::consts::TAU;
 
 /// One factor of a slot transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,23 @@ impl BootstrapSpec {
             weight: 32,
             real_only: false,
         }
+    }
+
+    /// The same with the smallest range that keeps all values of `ciphertexts` refreshes right except with probability
+    /// `2^log2_bound`, and a reduction whose own error is below `2^-bits` for nearly all of them. A deeper reduction
+    /// takes its levels from the results: see [`Self::limbs_activation`].
+    ///
+    /// # Errors
+    /// [`SpecError`] if there is no such reduction, or if it is too deep.
+    pub fn with_failure_bound(mut self, ciphertexts: f64, log2_bound: f64, bits: f64) -> Result<Self, SpecError> {
+        self.range = smallest_range(self.weight, self.log_n, ciphertexts, log2_bound);
+        // Beyond four standard deviations integer parts are too rare to count.
+        let typical = (4.0 * ((self.weight + 1) as f64 / 12.0).sqrt()).ceil() as usize;
+        let chosen = choose_reduction(self.range, typical, bits);
+        let none = || SpecError(format!("no reduction for a range of {} with {bits} bits", self.range));
+        (self.degree, self.doublings) = chosen.ok_or_else(none)?;
+        self.check()?;
+        Ok(self)
     }
 
     /// Checks the numbers against each other.
@@ -217,6 +236,30 @@ impl BootstrapSpec {
     }
 }
 
+/// Degree and doublings of the reduction for a range: of least depth, then with the fewest relinearisations, such that the
+/// interpolated sine is within `2^-bits` of the true one wherever integer parts are at most `typical` and messages within a
+/// sixth of an integer. Rare integer parts beyond `typical` have larger errors, as long as the sine stays bounded there.
+/// `None` if no degree up to 62 with 2 to 6 doublings will do.
+pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usize, usize)> {
+    let mut best: Option<(usize, usize, usize, usize)> = None;
+    for doublings in 2..=6 {
+        for degree in (6..=62).step_by(2) {
+            let params = EvalModParams { range: range as f64 - 0.25, degree, doublings };
+            let Ok(reduction) = EvalMod::new(params) else { continue };
+            let error = |u: f64| (reduction.evaluate_clear(u) - (TAU * u).sin()).abs();
+            let near = |i: isize| (-4..=4).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
+            let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
+            if (-top..=top).all(|i| near(i) < 2f64.powf(-bits)) && near(-all).max(near(all)) < 0.125 {
+                let relinearisations = reduction.plan().relinearisations() + doublings;
+                let found = (reduction.depth(), relinearisations, degree, doublings);
+                best = Some(best.map_or(found, |b| b.min(found)));
+                break;
+            }
+        }
+    }
+    best.map(|(_, _, degree, doublings)| (degree, doublings))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +284,19 @@ mod tests {
         // SlotsToCoeffs: 31 + 7 and 31 + 3; CoeffsToSlots: 7 + 1 three times; conjugation.
         assert_eq!(count(&|t| matches!(t, KeyTarget::Galois(_))), 38 + 34 + 24 + 1);
         assert_eq!(spec.key_bytes() >> 20, spec.keys().iter().map(|(t, g)| t.key_bytes(*g, 1 << 15)).sum::<usize>() >> 20);
+    }
+
+    #[test]
+    fn reductions_for_bounds() {
+        // A run of 512 images of ResNet-20: 2^-40 and 2^-100.
+        for (log2_bound, range) in [(-40.0, 14), (-100.0, 17)] {
+            let spec = BootstrapSpec::relu_15().with_failure_bound(3.3 * 512.0, log2_bound, 13.0).expect("a reduction");
+            println!("{log2_bound}: range {}, degree {}, {} doublings", spec.range, spec.degree, spec.doublings);
+            assert_eq!((spec.range, spec.reduction_depth()), (range, 8));
+            assert!(spec.log2_failure_of_run(3.3 * 512.0) <= log2_bound);
+        }
+        assert!(BootstrapSpec { limbs: 11, ..BootstrapSpec::relu_15() }.with_failure_bound(1.0, -100.0, 13.0).is_err());
+        assert!(choose_reduction(14, 7, 60.0).is_none());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub struct Transforms {
     first: Mutex<Vec<(f64, Arc<Diagonals>)>>,
     high: Vec<(EncodedFactor, Diagonals)>,
     output_scale: Scale,
+    factor_share: f64,
 }
 
 impl Transforms {
@@ -53,6 +54,7 @@ impl Transforms {
             first: Mutex::default(),
             high: Vec::new(),
             output_scale: Scale::pow2((ring.moduli[spec.limbs_reduction() - 1].q as f64).log2().round() as i32 - 1),
+            factor_share: 1.0,
         };
         out.low_diagonals = (1..out.low.len())
             .map(|i| {
@@ -64,6 +66,7 @@ impl Transforms {
         let slots = ring.n as f64 / 2.0;
         let total = out.output_scale.to_f64() / (range * slots * ring.moduli[0].q as f64);
         let each = total.powf(1.0 / plans.len() as f64);
+        out.factor_share = each;
         out.high = plans
             .into_iter()
             .enumerate()
@@ -87,6 +90,11 @@ impl Transforms {
     /// Scale of the values that [`Self::raise`] returns.
     pub fn output_scale(&self) -> &Scale {
         &self.output_scale
+    }
+
+    /// The scale of a factor of CoeffsToSlots over the prime that it is divided by.
+    pub(super) fn factor_share(&self) -> f64 {
+        self.factor_share
     }
 
     /// Bytes of all diagonals.

@@ -247,3 +247,69 @@ fn refreshes_apply_the_activation_to_the_sine_of_each_half() {
     let fewer = BootstrapSpec { limbs: 40, ..lab.spec.clone() };
     assert!(matches!(Bootstrapper::new(ring, isa, lab.context.encoder(), &fewer), Err(BootstrapError::Spec(_))));
 }
+
+#[test]
+fn sines_fold_where_they_must_and_real_parts_come_alone() {
+    let both = Lab::new(toy_spec(10), 36);
+    let real = Lab::new(BootstrapSpec { real_only: true, ..toy_spec(10) }, 36);
+    for lab in [&both, &real] {
+        let (ring, isa) = (lab.context.ring(), Isa::detect());
+        let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
+        let scale = Scale::pow2(52);
+        // Well beyond pi/2: sines fold and stay within [-1, 1].
+        let message = slots(&lab.context, 77, 3.0);
+        let inputs = vec![Input::Owned(lab.encrypt(&message, &scale, 5))];
+        let op = RefreshOp { input_scale: &scale, radians: 1.0, activation: None, output_scale: &scale };
+        let got = bootstrapper.refresh(ring, isa, inputs, &op, &lab.keys).expect("refresh");
+        assert_eq!(got[0][0].rows(), lab.spec.limbs_activation());
+        let mut got = lab.decrypt(&got[0], bootstrapper.sine_scale());
+        if lab.spec.real_only {
+            got.iter_mut().for_each(|z| z.im = 0.0);
+        }
+        let sine = |z: &Complex64| Complex64::new(z.re.sin(), if lab.spec.real_only { 0.0 } else { z.im.sin() });
+        let want: Vec<Complex64> = message.iter().map(sine).collect();
+        let (std, worst) = errors(&got, &want);
+        assert!(std < 2f64.powi(-12) && worst < 2f64.powi(-8), "std 2^{:.1}, worst 2^{:.1}", std.log2(), worst.log2());
+    }
+}
+
+#[test]
+fn bootstraps_return_the_slots() {
+    let spec = BootstrapSpec { limbs: 17, ..toy_spec(10) };
+    let lab = Lab::new(spec, 45);
+    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
+    let (input_scale, output_scale) = (Scale::pow2(60), Scale::pow2(45));
+    let message = slots(&lab.context, 3, 1.0);
+    for (degree, ratio, bits) in [(1, 256.0, 11.0), (3, 32.0, 14.0), (7, 16.0, 14.0)] {
+        let correction = Arcsine::new(degree).expect("odd");
+        let inputs = vec![Input::Owned(lab.encrypt(&message, &input_scale, 3))];
+        let got = bootstrapper.bootstrap(ring, isa, inputs, &input_scale, ratio, &correction, &output_scale, &lab.keys).expect("bootstrap");
+        assert_eq!(got[0][0].rows(), lab.spec.limbs_activation() - correction.depth());
+        let (std, _) = errors(&lab.decrypt(&got[0], &output_scale), &message);
+        assert!(-std.log2() > bits, "degree {degree}, ratio {ratio}: {:.1} bits", -std.log2());
+    }
+    assert!(Arcsine::new(4).is_err());
+}
+
+#[test]
+fn noise_is_as_predicted() {
+    for (log_n, bits) in [(10, 36), (12, 36), (10, 40)] {
+        let lab = Lab::new(toy_spec(log_n), bits);
+        let (ring, isa) = (lab.context.ring(), Isa::detect());
+        let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
+        let scale = Scale::pow2(54);
+        let op = RefreshOp { input_scale: &scale, radians: 1.0, activation: None, output_scale: &scale };
+        let messages: Vec<Vec<Complex64>> = (0..8).map(|i| slots(&lab.context, 40 + i, 1.06)).collect();
+        let inputs = messages.iter().map(|m| Input::Owned(lab.encrypt(m, &scale, 3))).collect();
+        let got = bootstrapper.refresh(ring, isa, inputs, &op, &lab.keys).expect("refresh");
+        let mut square = 0.0;
+        for (got, message) in got.iter().zip(&messages) {
+            let want: Vec<Complex64> = message.iter().map(|z| Complex64::new(z.re.sin(), z.im.sin())).collect();
+            square += errors(&lab.decrypt(got, bootstrapper.sine_scale()), &want).0.powi(2) / 8.0;
+        }
+        let (got, want) = (square.sqrt().log2(), bootstrapper.predicted_noise(ring, 1.06).log2());
+        println!("N = 2^{log_n}, {bits} bits: 2^{got:.2}, predicted 2^{want:.2}");
+        assert!((got - want).abs() < 1.0, "N = 2^{log_n}, {bits} bits: 2^{got:.2}, predicted 2^{want:.2}");
+    }
+}

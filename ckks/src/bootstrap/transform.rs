@@ -7,10 +7,11 @@
 //! with the rescale. Work goes limb by limb, a group of ciphertexts at a time: key and diagonal words are read once for
 //! the group.
 
+use super::digits::Decomposition;
 use super::factor::{DiagonalMatrix, Direction, matrix};
-use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, mod_up_all};
+use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, check_gadget, check_inputs};
 use crate::encode::Encoder;
-use crate::ring::{Carried, Gadget, Galois, ModDown, ModUp, NttTable, Ring, RnsPoly};
+use crate::ring::{Carried, Gadget, Galois, GaloisTable, ModDown, NttTable, Ring, RnsPoly};
 use crate::simd::{
     Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, mul_constant_assign,
     rotated_product_add,
@@ -203,7 +204,8 @@ impl Diagonals {
 
 /// Applies a factor to a group: rotations by keys of the plan's shape, and a rescale by the topmost prime in use.
 ///
-/// Temporaries: the extended digits of the inputs, and two extended polynomials for each giant step and input.
+/// Temporaries: the digits of the inputs and a few extended rows of them, and two extended polynomials for each giant step
+/// and input.
 ///
 /// # Errors
 /// A missing key, a gadget that does not fit, inputs that are too short; owned inputs are lost then.
@@ -228,7 +230,7 @@ pub fn apply(
     let babies: Vec<Option<&PreparedKey>> = plan.babies.iter().map(|&b| find(b)).collect::<Result<_, _>>()?;
     let giants: Vec<Option<&PreparedKey>> = plan.giants.iter().map(|&g| find(g)).collect::<Result<_, _>>()?;
 
-    let up = ModUp::new(ring, gadget, limbs);
+    let up = Decomposition::new(ring, isa, gadget, limbs);
     let mut sums = baby_steps(ring, isa, inputs, plan, diagonals, &up, &babies);
     let mut total = sums.remove(0);
     let down = ModDown::new(ring, limbs, gadget.alpha, limbs, Carried::MontgomerySquare);
@@ -264,16 +266,34 @@ pub(super) fn row_tasks<'a>(ring: &Ring, row: usize, pairs: impl Iterator<Item =
     tasks
 }
 
-/// Runs one limb of hoisted rotations in parallel over spans.
-pub(super) fn run_limb(isa: Isa, limb: &HoistedLimb<'_>, tasks: Vec<Vec<&mut [u64]>>) {
+/// Runs one limb of hoisted rotations in parallel over spans, in this order.
+pub(super) fn run_limb(isa: Isa, limb: &HoistedLimb<'_>, mut tasks: Vec<Vec<&mut [u64]>>, order: &[usize]) {
     let words = HoistedLimb::scratch_words(limb.inputs.len(), limb.taps.len());
-    tasks.into_par_iter().enumerate().for_each_init(
+    let tasks: Vec<(usize, Vec<&mut [u64]>)> = order.iter().map(|&s| (s, std::mem::take(&mut tasks[s]))).collect();
+    tasks.into_par_iter().for_each_init(
         || Buffer::unspecified(words),
         |scratch, (task, mut out)| {
             let start = task * out.first().map_or(0, |o| o.len());
             hoisted_tiles(isa, limb, start, &mut out, scratch);
         },
     );
+}
+
+/// The order in which spans are computed: along the orbits of one automorphism, so that the digits that rotations by
+/// small multiples of it read are still in the cache.
+pub(super) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
+    let span = SPAN.min(n);
+    let Some(table) = table else { return (0..n / span).collect() };
+    let mut seen = vec![false; n / span];
+    let mut order = Vec::with_capacity(n / span);
+    for first in 0..n / span {
+        let mut s = first;
+        while !std::mem::replace(&mut seen[s], true) {
+            order.push(s);
+            s = table.source_start(s * span / 8) / span;
+        }
+    }
+    order
 }
 
 /// The sums of each giant step, `[giant][input]`, in the extended basis, before its rotation.
@@ -283,74 +303,70 @@ fn baby_steps(
     mut inputs: Vec<Input<'_>>,
     plan: &FactorPlan,
     diagonals: &Diagonals,
-    up: &ModUp,
+    up: &Decomposition<'_>,
     keys: &[Option<&PreparedKey>],
 ) -> Vec<Vec<[RnsPoly; 2]>> {
     let (limbs, gadget) = (plan.limbs, plan.gadget);
-    let polys: Vec<&RnsPoly> = inputs.iter().map(|i| i.view().c1).collect();
-    let mut digits = mod_up_all(ring, isa, up, &polys);
+    let digits = up.digits(&inputs.iter().map(|i| i.view().c1).collect::<Vec<_>>());
+    let order = span_order(ring.n, keys.iter().flatten().next().and_then(|key| key.table()));
+    let specials = &ring.moduli[ring.q_count..][..gadget.alpha];
     let mut sums: Vec<Vec<[RnsPoly; 2]>> = plan.giants.iter().map(|_| empty_pairs(ring, inputs.len())).collect();
-    for row in 0..limbs + gadget.alpha {
-        let index = ring.modulus_index(row, limbs);
-        let m = &ring.moduli[index];
-        let specials = &ring.moduli[ring.q_count..][..gadget.alpha];
-        let group = inputs.iter().zip(&digits).map(|(input, digits)| {
-            let CtRef { c0, c1 } = input.view();
-            HoistedLimbs {
-                digits: digits.iter().enumerate().map(|(d, e)| up.row(c1, e, d, row)).collect(),
-                own: (row < limbs).then(|| [c0.row(row), c1.row(row)]),
-            }
-        });
-        let taps = keys.iter().map(|key| HoistedTap {
-            table: key.and_then(PreparedKey::table),
-            keys: key.map_or(Vec::new(), |key| key.rows(up.digits(), row, limbs)),
-        });
-        let limb = HoistedLimb {
-            modulus: m,
-            n: ring.n,
-            own_factor: specials.iter().fold(m.r3, |p, s| m.mul(p, m.reduce(s.q))),
-            inputs: group.collect(),
-            taps: taps.collect(),
-            outputs: plan.giants.len(),
-            weights: diagonals.at(row),
-        };
-        run_limb(isa, &limb, row_tasks(ring, row, sums.iter_mut().flatten()));
-        drop(limb);
-        inputs.iter_mut().for_each(|input| input.free_row(row));
-        for digits in &mut digits {
-            digits.iter_mut().enumerate().for_each(|(d, extended)| up.free_row(extended, d, row));
+    up.for_each(&digits, |rows, extended| {
+        for row in rows {
+            let m = &ring.moduli[ring.modulus_index(row, limbs)];
+            let group = inputs.iter().enumerate().map(|(i, input)| {
+                let CtRef { c0, c1 } = input.view();
+                HoistedLimbs { digits: extended.row(i, c1, row), own: (row < limbs).then(|| [c0.row(row), c1.row(row)]) }
+            });
+            let taps = keys.iter().map(|key| HoistedTap {
+                table: key.and_then(PreparedKey::table),
+                keys: key.map_or(Vec::new(), |key| key.rows(up.count(), row, limbs)),
+            });
+            let limb = HoistedLimb {
+                modulus: m,
+                n: ring.n,
+                own_factor: specials.iter().fold(m.r3, |p, s| m.mul(p, m.reduce(s.q))),
+                inputs: group.collect(),
+                taps: taps.collect(),
+                outputs: plan.giants.len(),
+                weights: diagonals.at(row),
+            };
+            run_limb(isa, &limb, row_tasks(ring, row, sums.iter_mut().flatten()), &order);
+            drop(limb);
+            inputs.iter_mut().for_each(|input| input.free_row(row));
         }
-    }
+    });
     sums
 }
 
 /// Rotates sums in the extended basis and adds them to others; everything carries `R^2`.
-fn giant_step(ring: &Ring, isa: Isa, sums: Vec<[RnsPoly; 2]>, total: &mut [[RnsPoly; 2]], up: &ModUp, down: &ModDown, key: &PreparedKey) {
-    let gadget = key.gadget();
-    let (c0, c1): (Vec<RnsPoly>, Vec<RnsPoly>) = sums.into_iter().map(|[c0, c1]| (c0, c1)).unzip();
-    let rows = c0.first().map_or(0, RnsPoly::rows);
-    let limbs = rows - gadget.alpha;
-    let inner = c1.len() < 2 * rayon::current_num_threads();
+fn giant_step(
+    ring: &Ring,
+    isa: Isa,
+    sums: Vec<[RnsPoly; 2]>,
+    total: &mut [[RnsPoly; 2]],
+    up: &Decomposition<'_>,
+    down: &ModDown,
+    key: &PreparedKey,
+) {
+    let (mut c0, c1): (Vec<RnsPoly>, Vec<RnsPoly>) = sums.into_iter().map(|[c0, c1]| (c0, c1)).unzip();
+    let inner = c1.len() < rayon::current_num_threads();
     let c1: Vec<RnsPoly> = c1.into_par_iter().with_max_len(1).map(|c1| down.run(ring, isa, c1, None, inner)).collect();
-    let mut digits = mod_up_all(ring, isa, up, &c1.iter().collect::<Vec<_>>());
-    let mut c0 = c0;
-    for row in 0..rows {
-        let m = &ring.moduli[ring.modulus_index(row, limbs)];
-        let tap = HoistedTap { table: key.table(), keys: key.rows(up.digits(), row, limbs) };
-        let inputs: Vec<HoistedLimbs<'_>> = (0..c0.len())
-            .map(|i| HoistedLimbs {
-                digits: digits[i].iter().enumerate().map(|(d, e)| up.row(&c1[i], e, d, row)).collect(),
-                own: Some([c0[i].row(row), c0[i].row(row)]),
-            })
-            .collect();
-        row_tasks(ring, row, total.iter_mut()).into_par_iter().enumerate().for_each(|(task, mut out)| {
-            let start = task * out.first().map_or(0, |o| o.len());
-            rotated_product_add(isa, m, &tap, &inputs, m.r, start, &mut out);
-        });
-        drop(inputs);
-        c0.iter_mut().for_each(|c0| c0.free_row(row));
-        for digits in &mut digits {
-            digits.iter_mut().enumerate().for_each(|(d, extended)| up.free_row(extended, d, row));
+    let limbs = c1.first().map_or(0, RnsPoly::rows);
+    let digits = up.digits(&c1.iter().collect::<Vec<_>>());
+    up.for_each(&digits, |rows, extended| {
+        for row in rows {
+            let m = &ring.moduli[ring.modulus_index(row, limbs)];
+            let tap = HoistedTap { table: key.table(), keys: key.rows(up.count(), row, limbs) };
+            let inputs: Vec<HoistedLimbs<'_>> = (0..c0.len())
+                .map(|i| HoistedLimbs { digits: extended.row(i, &c1[i], row), own: Some([c0[i].row(row), c0[i].row(row)]) })
+                .collect();
+            row_tasks(ring, row, total.iter_mut()).into_par_iter().enumerate().for_each(|(task, mut out)| {
+                let start = task * out.first().map_or(0, |o| o.len());
+                rotated_product_add(isa, m, &tap, &inputs, m.r, start, &mut out);
+            });
+            drop(inputs);
+            c0.iter_mut().for_each(|c0| c0.free_row(row));
         }
-    }
+    });
 }

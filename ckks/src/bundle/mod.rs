@@ -31,7 +31,7 @@ pub use product::{
     square_relin_consuming,
 };
 pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
-pub(crate) use switch::{check_gadget, mod_up_all, switch_bundle};
+pub(crate) use switch::{check_gadget, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};
 pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
 

@@ -171,7 +171,8 @@ impl<'a> Relinearisation<'a> {
             let rows: Vec<&[u64]> = rows.iter().map(|r| &**r).collect();
             self.down[0].prepare(self.ring, self.isa, &rows, self.is_narrow(sums))
         };
-        let quotients: Vec<Vec<Row>> = removed.into_iter().flatten().collect::<Vec<_>>().into_par_iter().with_max_len(1).map(prepare).collect();
+        let quotients: Vec<Vec<Row>> =
+            removed.into_iter().flatten().collect::<Vec<_>>().into_par_iter().with_max_len(1).map(prepare).collect();
         let mut out: Vec<Vec<Row>> = quotients.iter().map(|_| Vec::with_capacity(self.limbs - 1)).collect();
         for (part, down) in self.kept.iter().zip(&self.down) {
             let undivided: Vec<Vec<Row>> = self.undivided(sums, &digits, part).into_iter().flatten().collect();
@@ -400,10 +401,7 @@ pub(crate) fn combine_halves(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], l
     let sums: Vec<Sum<'_>> = halves
         .iter()
         .map(|[re, im]| Sum {
-            multiples: vec![
-                Multiple { ct: *re, factor: 1.0, imaginary: false },
-                Multiple { ct: *im, factor: 1.0, imaginary: true },
-            ],
+            multiples: vec![Multiple { ct: *re, factor: 1.0, imaginary: false }, Multiple { ct: *im, factor: 1.0, imaginary: true }],
             ..Sum::default()
         })
         .collect();

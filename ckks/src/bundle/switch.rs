@@ -20,7 +20,7 @@ pub(crate) fn check_gadget(ring: &Ring, gadget: Gadget, limbs: usize) -> Result<
 }
 
 /// All digits of several polynomials, extended: `[poly][digit]`.
-pub(crate) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) -> Vec<Vec<RnsPoly>> {
+pub(super) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) -> Vec<Vec<RnsPoly>> {
     let digits = up.digits();
     let inner = polys.len() * digits < 2 * rayon::current_num_threads();
     let mut flat: Vec<RnsPoly> = (0..polys.len() * digits)

@@ -200,17 +200,15 @@ fn output_scales_are_what_was_asked_for() {
 fn halves_of_packed_slots() {
     let lab = &*LAB;
     let (ring, isa, input, output) = (lab.context.ring(), Isa::detect(), Scale::pow2(35), Scale::pow2(33));
-    let z: Vec<Vec<Complex64>> = (0..5u8)
-        .map(|i| lab.reals(i).iter().zip(lab.reals(i + 50)).map(|(&a, b)| Complex64::new(a, b)).collect())
-        .collect();
+    let z: Vec<Vec<Complex64>> =
+        (0..5u8).map(|i| lab.reals(i).iter().zip(lab.reals(i + 50)).map(|(&a, b)| Complex64::new(a, b)).collect()).collect();
     for (degree, basis) in [(1, Basis::Chebyshev), (7, Basis::Chebyshev), (6, Basis::Monomial)] {
         let plan = Plan::new(degree, Parity::Full, basis).expect("a plan");
         let limbs = plan.depth() + 3;
         let rows: Vec<Vec<f64>> = (0..5).map(|i| coefficients(degree, Parity::Full, i)).collect();
         let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
         let cts: Vec<[RnsPoly; 2]> = z.iter().map(|z| lab.encrypt(z, &input, limbs + 1, 1)).collect();
-        let op =
-            PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
+        let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
         let want: Vec<Vec<Complex64>> = z
             .iter()
             .zip(&rows)
@@ -339,8 +337,7 @@ fn what_does_not_fit_is_refused() {
     let error = evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, &lab.keys);
     assert!(matches!(error, Err(PolynomialError::Scale(_))), "{error:?}");
     let short = BundleError::Operands(1, 0).into();
-    let op =
-        PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+    let op = PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
     assert_eq!(evaluate_halves(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], vec![], &op, &lab.keys), Err(short));
 }
 

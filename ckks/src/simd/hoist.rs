@@ -18,8 +18,8 @@ pub const HOIST_TILE: usize = 32;
 const VECTORS: usize = HOIST_TILE / 8;
 /// Ciphertexts whose inner products run together.
 const TOGETHER: usize = 4;
-/// Taps between a tile's inner products and the prefetch of its keys, which come from memory.
-const KEYS_AHEAD: usize = 4;
+/// Blocks between a rotated sum and the prefetch of its operands.
+const BLOCKS_AHEAD: usize = 8;
 /// Products that one reduction takes: seven stay below `2 q 2^52`.
 pub const MOST_DIGITS: usize = 6;
 
@@ -245,24 +245,13 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         // has room for all slots of all columns.
         unsafe {
             for (slot, tap) in limb.taps.iter().enumerate() {
-                if first == 0
-                    && let Some(next) = limb.taps.get(slot + KEYS_AHEAD)
-                {
-                    let s = source(next.table, start);
-                    for [k0, k1] in &next.keys {
+                // Keys come from memory: those of the next tile are fetched while this one is in work.
+                if first == 0 && start + HOIST_TILE < limb.n {
+                    let s = source(tap.table, start + HOIST_TILE);
+                    for [k0, k1] in &tap.keys {
                         for b in 0..VECTORS {
-                            lanes.prefetch::<true>(k0.as_ptr().wrapping_add(s + 8 * b));
-                            lanes.prefetch::<true>(k1.as_ptr().wrapping_add(s + 8 * b));
-                        }
-                    }
-                }
-                if let Some(next) = limb.taps.get(slot + 1) {
-                    let s = source(next.table, start);
-                    for d in 0..next.keys.len() {
-                        for i in 0..C {
-                            for b in 0..VECTORS {
-                                lanes.prefetch::<true>(rows.digits.get_unchecked(d)[i].wrapping_add(s + 8 * b));
-                            }
+                            lanes.prefetch::<false>(k0.as_ptr().wrapping_add(s + 8 * b));
+                            lanes.prefetch::<false>(k1.as_ptr().wrapping_add(s + 8 * b));
                         }
                     }
                 }
@@ -410,15 +399,16 @@ pub fn rotated_product_add(
     let len = out.first().map_or(0, |o| o.len());
     assert!(!tap.keys.is_empty() && out.len() == 2 * inputs.len() && out.iter().all(|o| o.len() == len));
     assert!(start.is_multiple_of(8) && len.is_multiple_of(8) && start + len <= n);
+    let blocks = n / 8;
     let mut first = 0;
     while first < inputs.len() {
         let left = if isa.is_wide() { (inputs.len() - first).min(TOGETHER) } else { 1 };
         let (inputs, out) = (&inputs[first..first + left], &mut out[2 * first..2 * (first + left)]);
         match left {
-            1 => isa.run(RotatedAdd::<1> { m, tap, inputs, own_factor, start, out }),
-            2 => isa.run(RotatedAdd::<2> { m, tap, inputs, own_factor, start, out }),
-            3 => isa.run(RotatedAdd::<3> { m, tap, inputs, own_factor, start, out }),
-            _ => isa.run(RotatedAdd::<4> { m, tap, inputs, own_factor, start, out }),
+            1 => isa.run(RotatedAdd::<1> { m, tap, inputs, own_factor, start, blocks, out }),
+            2 => isa.run(RotatedAdd::<2> { m, tap, inputs, own_factor, start, blocks, out }),
+            3 => isa.run(RotatedAdd::<3> { m, tap, inputs, own_factor, start, blocks, out }),
+            _ => isa.run(RotatedAdd::<4> { m, tap, inputs, own_factor, start, blocks, out }),
         }
         first += left;
     }
@@ -430,6 +420,8 @@ struct RotatedAdd<'a, 'b, 'c, const C: usize> {
     inputs: &'a [HoistedLimbs<'a>],
     own_factor: u64,
     start: usize,
+    /// Blocks of a whole limb.
+    blocks: usize,
     out: &'b mut [&'c mut [u64]],
 }
 
@@ -448,7 +440,21 @@ impl<const C: usize> Kernel for RotatedAdd<'_, '_, '_, C> {
         for at in (0..len).step_by(8) {
             // SAFETY: the caller has checked all lengths.
             unsafe {
-                let v = rotated::<L, C>(lanes, m, own_factor, &rows, self.tap, (self.start + at) / 8);
+                let b = (self.start + at) / 8;
+                if b + BLOCKS_AHEAD < self.blocks {
+                    let s = self.tap.table.map_or(8 * (b + BLOCKS_AHEAD), |t| t.source_start(b + BLOCKS_AHEAD));
+                    for (d, [k0, k1]) in self.tap.keys.iter().enumerate() {
+                        lanes.prefetch::<true>(k0.as_ptr().wrapping_add(s));
+                        lanes.prefetch::<true>(k1.as_ptr().wrapping_add(s));
+                        for i in 0..C {
+                            lanes.prefetch::<true>(rows.digits.get_unchecked(d)[i].wrapping_add(s));
+                        }
+                    }
+                    for i in 0..C {
+                        lanes.prefetch::<true>(rows.own[i][0].wrapping_add(s));
+                    }
+                }
+                let v = rotated::<L, C>(lanes, m, own_factor, &rows, self.tap, b);
                 for i in 0..C {
                     for c in 0..2 {
                         let to = self.out.get_unchecked_mut(2 * i + c).as_mut_ptr().add(at);

@@ -18,7 +18,7 @@ pub struct ProgramFile {
     pub program: VerifiedProgram,
     /// Digest of the file; keys and ciphertexts name it.
     pub digest: String,
-    /// Text of the levels `tensor`, `packed`, `he`, by name; `certificate`: what is claimed of ranges, if anything.
+    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated activations as JSON, if there are any.
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: HashMap<Hash, Arc<Array>>,

@@ -1,12 +1,14 @@
 //! What stands behind a polynomial that replaces an activation: the function, the calibrated range, and how good the fit is.
 
+use super::{Tensor, TensorGraph, TensorOp};
+use crate::graph::Node;
 use crate::ops::{Attr, AttrValue};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// Origin and quality of a `chebyshev`. Its text form is one quoted attribute,
-/// `"relu range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0"`, whose numbers read back exactly.
+/// `"relu range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0.0"`, whose numbers read back exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The function that is approximated, as in `relu`, `leaky_relu(0.1)`, `poly`; no white space.
@@ -29,7 +31,8 @@ pub struct Certificate {
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Certificate { function, range: [lo, hi], margin, limit, rms, max, outside } = self;
-        write!(f, "{function} range=[{lo},{hi}] margin={margin} limit={limit} rms={rms} max={max} outside={outside}")
+        // `{:?}` prints the shortest digits that read back to the same number.
+        write!(f, "{function} range=[{lo:?},{hi:?}] margin={margin:?} limit={limit:?} rms={rms:?} max={max:?} outside={outside:?}")
     }
 }
 
@@ -68,9 +71,56 @@ impl AttrValue for Certificate {
     }
 }
 
+/// One `chebyshev` of a graph, for lists of them. As JSON, an object with the certificate's fields beside these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertifiedNode {
+    /// ONNX node of the activation.
+    pub node: String,
+    /// Degree of the polynomial.
+    pub degree: usize,
+    /// Behind a bootstrap: the polynomial is in the sine of the operand.
+    pub refresh: bool,
+    /// Channels, and polynomials for them (one, or one each).
+    pub channels: [usize; 2],
+    /// Origin and quality.
+    #[serde(flatten)]
+    pub certificate: Certificate,
+}
+
+/// All `chebyshev` nodes with a certificate, in the order of the graph.
+pub fn certified(g: &TensorGraph) -> Vec<CertifiedNode> {
+    let one = |n: &Node<Tensor>| match &n.op {
+        TensorOp::Chebyshev { coeffs, sine, certificate: Some(c) } => {
+            let shape = &g.consts.get(*coeffs).shape;
+            let channels = [n.ty.chw()[0], shape[0]];
+            Some(CertifiedNode { node: n.source.clone(), degree: shape[1].max(1) - 1, refresh: *sine, channels, certificate: c.clone() })
+        }
+        _ => None,
+    };
+    g.nodes.iter().filter_map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_json_and_back() {
+        let text = "tensor @t {
+            const @c : f32[1x3] = [0, 1, 2]
+            %0 = input : f32[2] ; \"in\"
+            %1 = chebyshev %0 {coeffs=@c, sine=true, certificate=\"relu range=[-1.0,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0.0\"} : f32[2] ; \"act\"
+            %2 = chebyshev %1 {coeffs=@c} : f32[2]
+            return %2
+            }";
+        let list = certified(&crate::text::parse(text).unwrap());
+        let json = serde_json::to_string(&list).unwrap();
+        assert_eq!(
+            json,
+            r#"[{"node":"act","degree":2,"refresh":true,"channels":[2,1],"function":"relu","range":[-1.0,2.5],"margin":1.2,"limit":1.27,"rms":0.01,"max":0.1,"outside":0.0}]"#
+        );
+        assert_eq!(serde_json::from_str::<Vec<CertifiedNode>>(&json).unwrap(), list);
+    }
 
     #[test]
     fn reads_what_it_writes() {

@@ -8,7 +8,7 @@ mod simulate;
 mod ty;
 mod verify;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, CertifiedNode, certified};
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
 pub use interp::{activate, chebyshev, fold, interp, ranges, visit};
 pub use simulate::{Excess, RefreshNoise, Simulation, simulate};

@@ -122,11 +122,11 @@ pub fn substitute(
             |what: &str, shape: Vec<usize>, data: Vec<f32>| out.consts.add(&format!("{}.{what}", n.source), Array::new(shape, data));
         let scale = constant("scale", vec![fits.len()], fits.iter().map(|f| (limit / f.range.radius) as f32).collect());
         let shift = constant("shift", vec![fits.len()], fits.iter().map(|f| (-limit * f.range.centre / f.range.radius) as f32).collect());
-        let rows = if o.per_channel { &fits[..] } else { &fits[..1] };
+        let rows = if fits.iter().any(|f| f.coeffs != fits[0].coeffs) { &fits[..] } else { &fits[..1] };
         let data = rows.iter().flat_map(|f| f.coeffs.iter().map(|c| *c as f32)).collect();
         let coeffs = constant("chebyshev", vec![rows.len(), p.degree + 1], data);
         let certificate = Some(certificate(&f, s, &fits, p, o));
-        let t = out.push(TensorOp::Affine { scale, shift }, args, n.ty.clone(), &n.source);
+        let t = out.push(TensorOp::Affine { scale, shift }, args, n.ty.clone(), &g.node(n.args[0]).source);
         map.push(out.push(TensorOp::Chebyshev { coeffs, sine: p.refresh, certificate }, vec![t], n.ty.clone(), &n.source));
     }
     out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
@@ -151,6 +151,7 @@ fn certificate(f: &Function, s: &NodeStatistics, fits: &[Fitted], p: ActivationP
     let (limit, margin) = limit(p, o);
     let most = |x: fn(&Fitted) -> f64| fits.iter().map(x).fold(0.0, f64::max);
     let range = s.channels.iter().map(Histogram::range).fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], [lo, hi]| [a.min(lo), b.max(hi)]);
+    let range = range.map(round);
     let values: u64 = s.channels.iter().map(Histogram::count).sum();
     let outside = fits.iter().map(|f| f.outside).sum::<u64>() as f64 / values.max(1) as f64;
     Certificate {
@@ -164,7 +165,7 @@ fn certificate(f: &Function, s: &NodeStatistics, fits: &[Fitted], p: ActivationP
     }
 }
 
-/// Three significant digits: what a certificate states.
+/// Three significant digits: enough for people.
 fn round(x: f64) -> f64 {
     format!("{x:.2e}").parse().unwrap_or(x)
 }

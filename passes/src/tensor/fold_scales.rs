@@ -7,7 +7,7 @@
 use super::linear_form::Kernel;
 use crate::error::PassError;
 use chiffre_ir::consts::Array;
-use chiffre_ir::graph::ValueId;
+use chiffre_ir::graph::{Op, RemapConsts, ValueId};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
 /// Largest shift `|b| / 2√|a|` (in units of z̃) at which the square is completed.
@@ -109,13 +109,9 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
                 if n.args.iter().any(|a| plans[a.index()].is_some()) {
                     return Err(PassError::at("fold-scales", &n.source, "reads an activation directly: run compose-linear first".into()));
                 }
-                let op = match op {
-                    TensorOp::Chebyshev { coeffs, sine, certificate } => {
-                        let coeffs = out.consts.push(g.consts.get(*coeffs).clone());
-                        TensorOp::Chebyshev { coeffs, sine: *sine, certificate: certificate.clone() }
-                    }
-                    op => op.clone(),
-                };
+                let mut op = op.clone();
+                let own: Vec<_> = op.consts().into_iter().map(|c| (c, out.consts.push(g.consts.get(c).clone()))).collect();
+                op.remap_consts(&|c| own.iter().find(|(old, _)| *old == c).map_or(c, |(_, new)| *new));
                 out.push(op, n.args.iter().map(|a| map[a.index()]).collect(), n.ty.clone(), &n.source)
             }
         };
