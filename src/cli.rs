@@ -2,9 +2,14 @@
 
 use crate::data::{Normalisation, NormalisationError};
 use crate::progress::ProgressMode;
+use chiffre_passes::observe::Dump;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+mod tools;
+
+pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
 ///
@@ -45,6 +50,14 @@ pub enum Command {
     CalibrateMachine(CalibrateArgs),
     /// List the compiler's passes, or describe one
     Passes(PassesArgs),
+    /// Run passes on IR of any level, as text, and print the result
+    Opt(OptArgs),
+    /// Run IR of any level in the clear
+    Interp(InterpArgs),
+    /// Run a program as data owner, decrypt after every instruction, and show where precision is lost
+    Debug(DebugArgs),
+    /// Shrink IR on which passes fail to a small one, for a bug report
+    Reduce(ReduceArgs),
 }
 
 /// What the compiler may decide: shared by `compile` and `bench`.
@@ -81,9 +94,12 @@ pub struct CompilerArgs {
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
-    /// Print the IR to stderr after a pass
-    #[arg(long, value_name = "after:PASS", value_parser = parse_dump_ir)]
-    pub dump_ir: Vec<String>,
+    /// Print the IR to stderr before or after a pass, or after all
+    #[arg(long, value_name = "after:P|before:P|all")]
+    pub dump_ir: Vec<Dump>,
+    /// Write the dumps as files into this folder instead, with their constants, for `opt` and `interp`
+    #[arg(long, value_name = "FOLDER", requires = "dump_ir")]
+    pub dump_to: Option<PathBuf>,
     /// Print the time each pass took
     #[arg(long)]
     pub time_passes: bool,
@@ -171,6 +187,26 @@ pub struct InspectArgs {
     /// Form of the output
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with_all = ["format", "dot"])]
+    pub json: bool,
+    /// The same as --format dot
+    #[arg(long, conflicts_with = "format")]
+    pub dot: bool,
+    /// Write one self-contained page about the program, for a browser
+    #[arg(long, value_name = "PAGE.html", conflicts_with_all = ["stage", "format", "json", "dot"])]
+    pub html: Option<PathBuf>,
+}
+
+impl InspectArgs {
+    /// The form asked for.
+    pub fn form(&self) -> Format {
+        match (self.json, self.dot) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Dot,
+            _ => self.format,
+        }
+    }
 }
 
 /// Arguments of `keygen`.
@@ -249,6 +285,15 @@ pub struct RunArgs {
     /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes as many as there are good moments
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub checkpoint_every: u64,
+    /// Write a trace of the run for Chrome's or Perfetto's viewer
+    #[arg(long, value_name = "TRACE.json")]
+    pub trace: Option<PathBuf>,
+    /// Print measured against predicted time per kind of operation and per ONNX node
+    #[arg(long)]
+    pub profile: bool,
+    /// Unit times written by `calibrate-machine`, for --profile [default: two Zen 4 cores]
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub machine: Option<PathBuf>,
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
@@ -429,14 +474,6 @@ fn parse_points(text: &str) -> Result<f64, String> {
     points.ok_or_else(|| "give percentage points, a number from 0 to 100".into())
 }
 
-/// The pass name of `after:PASS`.
-fn parse_dump_ir(text: &str) -> Result<String, String> {
-    match text.strip_prefix("after:") {
-        Some(pass) if !pass.is_empty() => Ok(pass.to_owned()),
-        _ => Err("give after:PASS; `chiffre passes` lists the passes".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -456,11 +493,5 @@ mod tests {
         for text in ["", "GiB", "16GB", "1.5GiB", "-1", "0", "0MiB", "99999999999GiB", "99999999999999999999", "16G"] {
             assert!(parse_memory(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn dump_ir_names_a_pass() {
-        assert_eq!(parse_dump_ir("after:pack"), Ok("pack".into()));
-        assert!(parse_dump_ir("pack").is_err() && parse_dump_ir("after:").is_err());
     }
 }

@@ -9,8 +9,13 @@ pub mod cli;
 pub mod commands;
 pub mod data;
 mod error;
+pub mod ir_file;
+pub mod page;
 pub mod pipeline;
+pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod trace;
+pub mod view;
 
 pub use error::Error;

@@ -7,10 +7,12 @@ use chiffre_backend::{memory, schedule};
 use chiffre_ckks::bootstrap::{log2_any, log2_tail, smallest_range};
 use chiffre_ckks::polynomial::{EvalMod, EvalModParams};
 use chiffre_frontend::Model;
-use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp};
+use chiffre_ir::level::AnyGraph;
+use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
 use chiffre_ir::tensor::{TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
+use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
@@ -80,8 +82,8 @@ pub struct Request {
     pub cost: CostModel,
     /// Pipeline spec; the default if absent.
     pub passes: Option<String>,
-    /// Names of passes after which the IR is wanted.
-    pub dump_after: Vec<String>,
+    /// Dumps that are wanted.
+    pub dumps: Vec<Dump>,
     /// Normalisation of pixel data, in the text form of the model's metadata.
     pub normalisation: Option<String>,
 }
@@ -95,8 +97,8 @@ pub struct Compiled {
     pub stages: BTreeMap<String, String>,
     /// The network as the last pass on tensor IR left it.
     pub tensor: Option<TensorGraph>,
-    /// IR after the passes asked for.
-    pub dumps: Vec<(String, String)>,
+    /// IR where it was asked for, by title (`after fold-affine`).
+    pub dumps: Vec<(String, AnyGraph)>,
     /// Time of each pass.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -115,8 +117,8 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
 /// As [`compile`].
 pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Result<Compiled, Error> {
     let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT)).map_err(Error::input)?;
-    if let Some(unknown) = request.dump_after.iter().find(|d| !pipeline.steps.iter().any(|s| s.pass.name == **d)) {
-        return Err(Error::input(format!("--dump-ir after:{unknown}: no such pass in the pipeline")));
+    if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
+        return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
     if pipeline.steps.last().map(|s| s.pass.name) != Some("schedule") {
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
@@ -124,41 +126,14 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     let cost = request.cost;
     let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
     let state = State { tensor: Some(graph.clone()), ..State::default() };
-    let (mut dumps, mut times) = (vec![], vec![]);
-    let state = pipeline
-        .run(state, &cx, |step, state, time| {
-            times.push((step.pass.name, time));
-            if request.dump_after.iter().any(|d| d == step.pass.name) {
-                dumps.push((step.pass.name.to_string(), state.dump()));
-            }
-        })
-        .map_err(Error::input)?;
-    let (Some(he), Some(params)) = (&state.he, &state.params) else {
-        return Err(Error::input("the pipeline has no assign-levels and select-params"));
-    };
-    let header = ProgramHeader {
-        log_n: params.log_n,
-        q: params.q.clone(),
-        p: params.p.clone(),
-        insecure: params.insecure,
-        batch: request.options.batch,
-        tile: state.layouts.as_ref().map_or(request.options.batch, |l| l.tile),
-        normalisation: request.normalisation.clone(),
-        model: digest.to_string(),
-        bootstrap: params.bootstrap.clone(),
-        predicted_bytes: 0,
-        predicted_us: 0,
-    };
+    let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
+    let state = pipeline.observe(state, &cx, &mut recorder).map_err(Error::input)?;
+    let (dumps, mut times) = (recorder.dumps, recorder.times);
     let start = std::time::Instant::now();
-    let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
-    program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
-    program.header.predicted_us = (predicted_seconds(&program, &cost, program.header.batch) * 1e6) as usize;
+    let program = program(&state, &request.options, &cost, request.normalisation.clone(), digest)?.into_inner();
     if let Some((_, t)) = times.last_mut() {
         *t += start.elapsed();
     }
-    let program = chiffre_ir::program::verify(program)
-        .map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))?
-        .into_inner();
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {
@@ -168,7 +143,8 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
             crate::report::human_bytes(budget as u64)
         )));
     }
-    let mut stages = BTreeMap::from([("he".to_string(), text::print(he))]);
+    let mut stages = BTreeMap::new();
+    stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
     stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
     let certified = state.tensor.as_ref().map(certified).unwrap_or_default();
@@ -176,6 +152,39 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
     Ok(Compiled { program, stages, tensor: state.tensor, dumps, times })
+}
+
+/// The scheduled program of a state that has passed `select-params`; `digest` names where the network comes from.
+///
+/// # Errors
+/// A state without HE IR or parameters, or HE IR that cannot be scheduled.
+pub fn program(
+    state: &State,
+    options: &CompileOptions,
+    cost: &CostModel,
+    normalisation: Option<String>,
+    digest: &str,
+) -> Result<VerifiedProgram, Error> {
+    let (Some(he), Some(params)) = (&state.he, &state.params) else {
+        return Err(Error::input("the pipeline has no assign-levels and select-params"));
+    };
+    let header = ProgramHeader {
+        log_n: params.log_n,
+        q: params.q.clone(),
+        p: params.p.clone(),
+        insecure: params.insecure,
+        batch: options.batch,
+        tile: state.layouts.as_ref().map_or(options.batch, |l| l.tile),
+        normalisation,
+        model: digest.to_string(),
+        bootstrap: params.bootstrap.clone(),
+        predicted_bytes: 0,
+        predicted_us: 0,
+    };
+    let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
+    program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
+    program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
+    chiffre_ir::program::verify(program).map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))
 }
 
 /// Counted work of each instruction for a run on `images` images.

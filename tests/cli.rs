@@ -34,6 +34,10 @@ fn every_command_explains_itself() {
         ("demo", "Compile, encrypt, run"),
         ("calibrate-machine", "Measure this machine"),
         ("passes", "List the compiler's passes"),
+        ("opt", "Run passes on IR"),
+        ("interp", "Run IR of any level"),
+        ("reduce", "Shrink IR"),
+        ("debug", "Run a program as data owner"),
     ];
     for (command, about) in commands {
         let help = String::from_utf8(chiffre(&[command, "--help"]).stdout).unwrap();
@@ -82,7 +86,7 @@ fn options_of_the_contract_are_understood() {
     };
     let compiler = compile.compiler;
     assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
-    assert_eq!(compiler.dump_ir, ["pack", "fold"]);
+    assert_eq!(compiler.dump_ir.iter().map(ToString::to_string).collect::<Vec<_>>(), ["after:pack", "after:fold"]);
     assert_eq!(compiler.machine.as_deref(), Some(std::path::Path::new("machine.json")));
     assert_eq!((compiler.accuracy_loss, compiler.accurate), (1.0, false));
     let Verb::Compile(compile) = parse("chiffre compile m.onnx -o p.chf --calibrate d --calibrate-count 9 --accuracy-loss 0.5") else {

@@ -1,4 +1,6 @@
-//! The data-path page shows what the compiler really prints.
+//! Pages of the documentation agree with the sources: what the compiler prints, its tables, the example of a pass, the JSON.
+//!
+//! `UPDATE_DOCS=1 cargo test --test docs` writes the pages that are made from tables.
 
 use chiffre::pipeline::{Request, compile};
 use chiffre_passes::options::CompileOptions;
@@ -25,4 +27,50 @@ fn data_path_page_is_fresh() {
     for t in quoted {
         assert!(real.contains(t), "docs/data-path.md quotes `{t}`, which the compiler does not print");
     }
+}
+
+/// The page under `docs/`, written anew if asked for.
+fn fresh(page: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "docs/{page} is not what the source says: UPDATE_DOCS=1 cargo test --test docs writes it");
+}
+
+#[test]
+fn tables_of_ops_are_fresh() {
+    use chiffre_ir::graph::Op;
+    use chiffre_ir::ops::markdown_table;
+    let level = |title: &str, what: &str, table: &str| format!("\n## {title}\n\n{what}\n\n{table}");
+    let text = "# Ops\n\nMade from the op tables of `ir` (`define_ops!`) by `tests/docs.rs`. [ir-language.md](ir-language.md) explains the text form.\n".to_string()
+        + &level("Tensor IR", "Values are tensors of one image.", &markdown_table(chiffre_ir::tensor::TensorOp::TABLE))
+        + &level("Packed IR", "Values are bundles of slot vectors under a layout.", &markdown_table(chiffre_ir::packed::PackedOp::TABLE))
+        + &level("HE IR", "Values are bundles of ciphertexts.", &markdown_table(chiffre_ir::he::HeOp::TABLE))
+        + &level("Program", "Instructions on whole batches.", &markdown_table(chiffre_ir::program::ProgramOp::TABLE));
+    fresh("ops.md", &text);
+}
+
+#[test]
+fn tables_of_passes_are_fresh() {
+    use chiffre_passes::registry::{PASSES, markdown_table};
+    let head = "# Passes\n\nMade from the pass table (`passes/src/registry.rs`) by `tests/docs.rs`; `chiffre passes` prints the same. The default pipeline:\n\n    ";
+    fresh("passes.md", &format!("{head}{}\n\n{}", chiffre_passes::pipeline::DEFAULT, markdown_table(PASSES)));
+}
+
+/// Every Rust block and every case of the tutorial is part of a test that runs.
+#[test]
+fn the_tutorial_shows_code_that_is_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/write-a-pass.md")).unwrap();
+    let code = std::fs::read_to_string(root.join("passes/tests/own_pass.rs")).unwrap();
+    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for b in blocks {
+        assert!(code.contains(b), "docs/write-a-pass.md shows code that passes/tests/own_pass.rs does not have:\n{b}");
+    }
+    let case = std::fs::read_to_string(root.join("passes/tests/own_pass/then_folded.tir")).unwrap();
+    let indented: String = case.lines().map(|l| format!("    {l}\n")).collect();
+    assert!(page.contains(&indented), "the case of the tutorial is not passes/tests/own_pass/then_folded.tir");
 }

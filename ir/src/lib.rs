@@ -5,14 +5,17 @@
 //! and printer round-trip. This crate knows neither ONNX nor cryptography.
 #![forbid(unsafe_code)]
 
+pub mod const_file;
 pub mod consts;
 pub mod container;
 pub mod error;
 pub mod graph;
 pub mod he;
 pub mod layout;
+pub mod level;
 pub mod ops;
 pub mod packed;
+pub mod patch;
 pub mod program;
 pub mod table;
 pub mod tensor;

@@ -235,10 +235,17 @@ macro_rules! define_ops {
 
 /// The message for an unknown mnemonic, with the nearest known one.
 pub fn unknown_op(mnemonic: &str, table: &[OpInfo]) -> String {
-    let near = table.iter().min_by_key(|o| edit_distance(o.mnemonic, mnemonic));
+    format!("unknown op `{mnemonic}`{}", suggestion(mnemonic, table.iter().map(|o| o.mnemonic), "it is one of"))
+}
+
+/// `; did you mean …?` if a candidate is near enough to be a slip of the pen, else all of them after `else_list` (nothing if there are none).
+pub fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, else_list: &str) -> String {
+    let all: Vec<&str> = candidates.collect();
+    let near = all.iter().map(|c| (edit_distance(c, word), c)).min_by_key(|(d, _)| *d);
     match near {
-        Some(o) => format!("unknown op `{mnemonic}`; did you mean `{}`?", o.mnemonic),
-        None => format!("unknown op `{mnemonic}`"),
+        Some((d, c)) if d <= c.chars().count().max(word.chars().count()).div_ceil(3) => format!("; did you mean `{c}`?"),
+        Some(_) if all.len() <= 24 => format!(" ({else_list}: {})", all.join(", ")),
+        _ => String::new(),
     }
 }
 
@@ -262,7 +269,7 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
 pub fn markdown_table(table: &[OpInfo]) -> String {
     let mut s = String::from("| op | operands | attributes | meaning |\n|---|---|---|---|\n");
     for o in table {
-        s += &format!("| `{}` | {} | {} | {} |\n", o.mnemonic, o.arity, o.attrs.join(", "), o.doc.trim());
+        s += &format!("| `{}` | {} | {} | {} |\n", o.mnemonic, o.arity, o.attrs.join(", "), o.doc.trim().replace('|', "\\|"));
     }
     s
 }

@@ -4,11 +4,13 @@ use crate::activation::statistics::Statistics;
 use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::Params;
+use crate::observe::Observer;
 use crate::options::{CompileOptions, FitMethod, ParameterFacts};
 use crate::pack::choose_layout::Layouts;
 use crate::registry::{PASSES, PassInfo};
 use crate::tensor::approximate_activations::Plans;
 use chiffre_ir::he::HeGraph;
+use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_ir::{he, packed, tensor, text};
@@ -48,6 +50,24 @@ pub struct State {
 }
 
 impl State {
+    /// A state that starts from a graph of any level below the program.
+    ///
+    /// # Errors
+    /// A program: nothing is left to do.
+    pub fn from_graph(g: AnyGraph) -> Result<State, PassError> {
+        match g {
+            AnyGraph::Tensor(g) => Ok(State { tensor: Some(g), ..State::default() }),
+            AnyGraph::Packed(g) => Ok(State { packed: Some(g), ..State::default() }),
+            AnyGraph::He(g) => Ok(State { he: Some(g), ..State::default() }),
+            AnyGraph::Program(_) => Err(PassError::at("pipeline", "", "there are no passes on programs".into())),
+        }
+    }
+    /// The graph of the latest level.
+    pub fn latest(&self) -> Option<AnyGraph> {
+        let he = self.he.clone().map(AnyGraph::He);
+        let packed = || self.packed.clone().map(AnyGraph::Packed);
+        he.or_else(packed).or_else(|| self.tensor.clone().map(AnyGraph::Tensor))
+    }
     /// Text of the latest level.
     pub fn dump(&self) -> String {
         if let Some(g) = &self.he {
@@ -95,6 +115,14 @@ pub struct Pipeline {
 impl Pipeline {
     /// Reads a spec such as [`DEFAULT`]: passes separated by commas, `level(…)` groups, options in braces.
     pub fn parse(spec: &str) -> Result<Pipeline, PassError> {
+        Pipeline::parse_with(spec, &[])
+    }
+
+    /// As [`Pipeline::parse`], where passes of the caller's own may be named too.
+    ///
+    /// # Errors
+    /// A spec that is malformed or names an unknown pass or option.
+    pub fn parse_with(spec: &str, own: &[&'static PassInfo]) -> Result<Pipeline, PassError> {
         let bad = |m: String| PassError::at("pipeline", "", m);
         let mut steps = vec![];
         let mut group: Option<String> = None;
@@ -121,7 +149,8 @@ impl Pipeline {
                 rest = &rest[end + 1..];
             }
             if !name.is_empty() {
-                let pass = PASSES.iter().find(|p| p.name == name).ok_or_else(|| bad(unknown_pass(name)))?;
+                let known = own.iter().copied().chain(PASSES).find(|p| p.name == name);
+                let pass = known.ok_or_else(|| bad(unknown_pass(name)))?;
                 if let Some(g) = &group
                     && pass.level != g
                 {
@@ -144,8 +173,24 @@ impl Pipeline {
     }
 
     /// Runs the passes on `state`; `after` sees the state and the time taken after each pass.
-    pub fn run(&self, mut state: State, cx: &Context, mut after: impl FnMut(&Step, &State, Duration)) -> Result<State, PassError> {
+    pub fn run(&self, state: State, cx: &Context, after: impl FnMut(&Step, &State, Duration)) -> Result<State, PassError> {
+        struct After<F>(F);
+        impl<F: FnMut(&Step, &State, Duration)> Observer for After<F> {
+            fn after(&mut self, step: &Step, state: &State, time: Duration) -> Result<(), PassError> {
+                (self.0)(step, state, time);
+                Ok(())
+            }
+        }
+        self.observe(state, cx, &mut After(after))
+    }
+
+    /// Runs the passes on `state`, watched by an observer.
+    ///
+    /// # Errors
+    /// What a pass refuses, what a verifier finds after it, what the observer objects to.
+    pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
         for step in &self.steps {
+            observer.before(step, &state);
             let start = Instant::now();
             let mut options = cx.options.clone();
             for (k, v) in &step.options {
@@ -155,7 +200,7 @@ impl Pipeline {
             state = (step.pass.run)(state, &cx)?;
             state = check(state, step.pass.name)?;
             tracing::debug!(pass = step.pass.name, micros = start.elapsed().as_micros() as u64, "pass");
-            after(step, &state, start.elapsed());
+            observer.after(step, &state, start.elapsed())?;
         }
         Ok(state)
     }

@@ -227,3 +227,16 @@ pub const PASSES: &[PassInfo] = &[
         },
     },
 ];
+
+/// The pass table as Markdown, for the docs.
+pub fn markdown_table(passes: &[PassInfo]) -> String {
+    let mut s = String::from("| pass | IR | effect | requires | establishes |\n|---|---|---|---|---|\n");
+    for p in passes {
+        s += &format!("| `{}` | {} | {} | {} | {} |\n", p.name, p.level, p.summary, p.requires, p.establishes);
+    }
+    s += "\n| option | of | meaning |\n|---|---|---|\n";
+    for p in passes {
+        p.options.iter().for_each(|(option, meaning)| s += &format!("| `{option}` | `{}` | {meaning} |\n", p.name));
+    }
+    s
+}

@@ -1,11 +1,11 @@
-//! `chiffre compile` and `chiffre passes`.
+//! `chiffre compile`.
 
 use crate::Error;
-use crate::cli::{CompileArgs, PassesArgs, Target};
+use crate::cli::{CompileArgs, Target};
 use crate::pipeline;
+use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file;
-use chiffre_passes::pipeline::DEFAULT;
-use chiffre_passes::registry::{PASSES, PassInfo};
+use std::path::Path;
 
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
@@ -13,8 +13,9 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     let model = chiffre_frontend::load(&args.model).map_err(Error::input)?;
     let request = super::request(&args.compiler, &model)?;
     let compiled = pipeline::compile(&model, &request)?;
-    for (pass, text) in &compiled.dumps {
-        eprintln!("# after {pass}\n{text}");
+    match &args.compiler.dump_to {
+        Some(folder) => write_dumps(folder, &compiled.dumps)?,
+        None => compiled.dumps.iter().for_each(|(title, g)| eprintln!("# {title}\n{}", g.print(0))),
     }
     if args.compiler.time_passes {
         for (pass, time) in &compiled.times {
@@ -26,23 +27,12 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     super::print(format!("{}\nwrote {} ({}…){note}", super::inspect::summary(&compiled.program), args.output.display(), &digest[..16]))
 }
 
-/// Lists the passes, or describes one.
-pub(super) fn passes(args: &PassesArgs) -> Result<(), Error> {
-    let Some(name) = &args.pass else {
-        let lines: Vec<String> = PASSES.iter().map(|p| format!("  {:<22} {:<7} {}", p.name, p.level, p.summary)).collect();
-        return super::print(format!("passes:\n{}\n\ndefault pipeline:\n  {DEFAULT}", lines.join("\n")));
-    };
-    let p = PASSES
-        .iter()
-        .find(|p| p.name == name)
-        .ok_or_else(|| Error::input(format!("there is no pass `{name}`; `chiffre passes` lists them")))?;
-    super::print(describe(p))
-}
-
-fn describe(p: &PassInfo) -> String {
-    let mut s = format!("{} (on {} IR): {}\n  requires:    {}\n  establishes: {}", p.name, p.level, p.summary, p.requires, p.establishes);
-    for (option, meaning) in p.options {
-        s += &format!("\n  {{{option}=…}}  {meaning}");
+/// Writes dumps as `NN-after-PASS.tir` (`.pir`, `.hir`), each with its constants beside it.
+fn write_dumps(folder: &Path, dumps: &[(String, AnyGraph)]) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::write(folder, e))?;
+    for (i, (title, g)) in dumps.iter().enumerate() {
+        let path = folder.join(format!("{i:02}-{}.{}", title.replace(' ', "-"), g.extension()));
+        crate::ir_file::save(&path, g, 0)?;
     }
-    s
+    Ok(())
 }

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::cli::{Format, InspectArgs, Stage};
 use crate::pipeline::memory_plan;
 use crate::report::human_bytes;
+use crate::view::View;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
@@ -18,13 +19,16 @@ use serde_json::{Value, json};
 /// Prints a program's summary or one of its IRs.
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let file = chiffre_ir::program::file::load(&args.program).map_err(super::container_error)?;
+    if let Some(path) = &args.html {
+        return std::fs::write(path, crate::page::html(&View::of(&file))).map_err(|e| Error::write(path, e));
+    }
     let Some(stage) = args.stage else {
-        return match args.format {
+        return match args.form() {
             Format::Text => super::print(summary(&file.program) + &activation_table(&file)?),
             Format::Json => {
-                let mut summary = summary_json(&file.program, &file.digest);
-                summary["activations"] = json!(certificate(&file)?);
-                super::print(summary)
+                let mut view = serde_json::to_value(View::of(&file)).map_err(Error::failed)?;
+                view["activations"] = json!(certificate(&file)?);
+                super::print(view)
             }
             Format::Dot => super::print(dot(&file.program)),
         };
@@ -35,7 +39,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
         Stage::Packed => stage_text(&file, "packed")?,
         Stage::He => stage_text(&file, "he")?,
     };
-    match args.format {
+    match args.form() {
         Format::Text => super::print(source.trim_end()),
         format => match stage {
             Stage::Tensor => other::<Tensor>(&source, format),
@@ -115,8 +119,6 @@ struct Facts {
     rotations: usize,
     switching: usize,
     layout: String,
-    /// Images per unit, where that changes along the network.
-    unit_batches: Vec<usize>,
     units: String,
 }
 
@@ -127,7 +129,6 @@ fn facts(p: &Program) -> Facts {
     unit_batches.dedup();
     Facts {
         units: unit_batches.iter().map(usize::to_string).collect::<Vec<_>>().join(" → "),
-        unit_batches,
         linears: count(|o| matches!(o, ProgramOp::Linear { .. })),
         products: count(|o| matches!(o, ProgramOp::Mul { .. } | ProgramOp::Square { .. })),
         rotations: keys.iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count(),
@@ -221,19 +222,4 @@ pub fn summary(p: &Program) -> String {
         format!("model        {}", h.model),
     ]
     .join("\n")
-}
-
-fn summary_json(p: &Program, digest: &str) -> Value {
-    let (f, h, m) = (facts(p), &p.header, memory_plan(p, p.header.batch));
-    let w = work(p);
-    json!({
-        "name": p.name, "digest": digest, "model": h.model, "log_n": h.log_n, "q": h.q, "p": h.p, "log_qp": p.log_qp(), "insecure": h.insecure,
-        "security_bits": chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()), "levels": h.q.len() - 1, "bootstraps": crate::pipeline::bootstraps(p, h.batch),
-        "bootstrap": h.bootstrap.as_ref().map(|b| json!({"log2_failure": b.log2_failure, "bound": b.bound, "degree": b.degree, "doublings": b.doublings,
-            "ephemeral_weight": b.weight, "noise_radians": b.noise, "base_limbs": b.base, "levels": b.levels})),
-        "batch": h.batch, "tile": h.tile, "unit_batches": f.unit_batches, "steps": p.steps(h.batch).len(), "input_layout": f.layout, "linear_maps": f.linears, "products": f.products,
-        "keys": f.switching, "rotation_keys": f.rotations, "eval_key_bytes": p.key_bytes() / 2, "memory": m,
-        "per_image": {"rotations": w.rotations, "product_key_switches": w.switches, "transforms": w.transforms, "multiply_accumulates": w.macs},
-        "predicted_run_s": h.predicted_us as f64 / 1e6, "predicted_peak_bytes": h.predicted_bytes, "normalisation": h.normalisation,
-    })
 }

@@ -3,10 +3,13 @@
 mod bench;
 mod compile;
 mod crypt;
+mod debug;
 mod demo;
 mod inspect;
 pub use inspect::summary;
 mod keygen;
+mod opt;
+mod passes;
 mod run;
 mod simulate;
 
@@ -35,7 +38,7 @@ pub fn main(cli: Cli) -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Error> {
     match command {
         Command::Compile(args) => compile::compile(&args),
-        Command::Passes(args) => compile::passes(&args),
+        Command::Passes(args) => passes::passes(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Encrypt(args) => crypt::encrypt(&args),
@@ -45,6 +48,10 @@ fn dispatch(command: Command) -> Result<(), Error> {
         Command::Bench(args) => bench::bench(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::CalibrateMachine(args) => calibrate(&args),
+        Command::Opt(args) => opt::opt(&args),
+        Command::Interp(args) => opt::interp(&args),
+        Command::Debug(args) => debug::debug(&args),
+        Command::Reduce(args) => opt::reduce(&args),
     }
 }
 
@@ -103,7 +110,7 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
         options,
         cost: args.machine.as_deref().map_or(Ok(chiffre_passes::cost::CostModel::default()), crate::calibrate::load)?,
         passes: args.passes.clone(),
-        dump_after: args.dump_ir.clone(),
+        dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
     })
 }

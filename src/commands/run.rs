@@ -2,8 +2,11 @@
 
 use crate::Error;
 use crate::cli::RunArgs;
+use crate::profile::Profile;
 use crate::progress::RunProgress;
 use crate::report::human_bytes;
+use crate::trace::Trace;
+use chiffre_passes::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
 use chiffre_runtime::server::Checkpoints;
 use chiffre_runtime::{Batch, EvalKeySet, server};
@@ -41,14 +44,25 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     opened.journal = opened.journal.with_policy(policy);
     let checkpoints = Checkpoints::new(&session, batch.images, &mut opened.journal, opened.resume.take());
     let mut steps = 0;
+    let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
+    let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), crate::calibrate::load)?.on_threads(args.threads.get());
+    let mut profile = args.profile.then(|| Profile::new(session.program(), batch.images, &cost));
     let result = server::run(&session, id, &keys, &batch, Some(checkpoints), |event| {
         steps = event.steps;
+        trace.iter_mut().for_each(|t| t.step(event));
+        profile.iter_mut().for_each(|p| p.step(event));
         bar.step(event);
     });
     let result = result.map_err(super::runtime_error)?;
     bar.finish();
     result.save(&session, &args.output).map_err(super::runtime_error)?;
     opened.journal.finish().map_err(super::runtime_error)?;
+    if let (Some(path), Some(t)) = (&args.trace, &trace) {
+        std::fs::write(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;
+    }
+    if let Some(p) = &profile {
+        super::print(p.table())?;
+    }
     let before = if done > 0 { format!(", {done} of them before the interruption") } else { String::new() };
     super::print(format!("{} images in {steps} steps{before}", batch.images))
 }

@@ -2,6 +2,7 @@
 
 use super::{Program, ProgramOp};
 use crate::error::InterpError;
+use crate::graph::ValueId;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::packed::table_of;
 
@@ -9,10 +10,24 @@ use crate::packed::table_of;
 pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
     let inputs: Vec<_> = g.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {})).map(|n| &n.ty.layout).collect();
     let outputs: Vec<_> = g.outputs.iter().map(|o| &g.ty(*o).layout).collect();
-    by_batches(&inputs, &outputs, images, n, |b| run(g, b))
+    by_batches(&inputs, &outputs, images, n, |b| run(g, b, |_, _| {}))
 }
 
-fn run(g: &Program, inputs: Vec<Bundle>) -> Result<Vec<Bundle>, InterpError> {
+/// Runs the program on one batch of at most its own size, and calls `f(value, elements)` with what each instruction computes for the images,
+/// `[n, C, H, W]`.
+///
+/// # Errors
+/// More images than a batch has, an input of another size, constants without data.
+pub fn visit(g: &Program, images: &[f32], n: usize, mut f: impl FnMut(ValueId, Vec<f32>)) -> Result<(), InterpError> {
+    let inputs: Vec<_> = g.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {})).map(|n| &n.ty.layout).collect();
+    if n == 0 || n > g.header.batch {
+        return Err(InterpError::Unsupported(format!("{n} images; a batch has 1 to {}", g.header.batch)));
+    }
+    by_batches(&inputs, &[], images, n, |b| run(g, b, |v, x| f(v, g.ty(v).layout.unpack(x, n))).map(|_| vec![]))?;
+    Ok(())
+}
+
+fn run(g: &Program, inputs: Vec<Bundle>, mut see: impl FnMut(ValueId, &Bundle)) -> Result<Vec<Bundle>, InterpError> {
     let mut values: Vec<Bundle> = vec![vec![]; g.nodes.len()];
     let mut inputs = inputs.into_iter();
     let mut last_use = vec![0; g.nodes.len()];
@@ -36,6 +51,7 @@ fn run(g: &Program, inputs: Vec<Bundle>) -> Result<Vec<Bundle>, InterpError> {
             ProgramOp::Refresh { coeffs } => chebyshev(&g.consts, *coeffs, true, &n.ty.layout, args[0])?,
             ProgramOp::Square { .. } => multiply(args[0], args[0]),
         };
+        see(v, &out);
         values[v.index()] = out;
         for a in &n.args {
             if last_use[a.index()] == v.index() {

@@ -11,7 +11,7 @@ mod steps;
 mod verify;
 
 pub use bootstrap::Bootstrap;
-pub use interp::interp;
+pub use interp::{interp, visit};
 pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
 pub use verify::verify;
 

@@ -9,14 +9,16 @@
 //! }
 //! ```
 //! `#` starts a comment. A constant of hand-written IR may give its values, `const @w : f32[2] = [1, 2.5]`,
-//! instead of a hash; the printer never does.
+//! instead of a hash; [`print()`] never does, [`print_with_values`] does for small ones.
 
 mod lexer;
 mod parse;
 mod print;
+mod source_map;
 
-pub use parse::parse;
-pub use print::print;
+pub use parse::{keyword, parse, parse_mapped};
+pub use print::{print, print_with_values};
+pub use source_map::{Position, SourceMap};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
 //! Parser of the text form.
 
 use super::lexer::Cursor;
+use super::source_map::{Position, SourceMap};
 use crate::consts::{Array, Const, ConstId, Consts, Hash};
 use crate::error::ParseError;
 use crate::graph::{Dialect, Graph, HeaderText, Node, Op, Type, ValueId};
-use crate::ops::Attr;
+use crate::ops::{Attr, suggestion};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,11 +17,28 @@ const MAX_DEPTH: usize = 8;
 /// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of definition.
 /// Checks grammar, names, attributes and types' syntax; the level's verifier checks the rest.
 pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
-    let mut p = Parser { c: Cursor::new(text), consts: Consts::default(), values: HashMap::new() };
+    parse_mapped(text).map(|(g, _)| g)
+}
+
+/// As [`parse`], and says where each node stands in the text.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_mapped<D: Dialect>(text: &str) -> Result<(Graph<D>, SourceMap)> {
+    let mut p = Parser { c: Cursor::new(text), consts: Consts::default(), values: HashMap::new(), attr_at: vec![] };
+    let mut map = SourceMap::default();
+    p.c.skip();
     let at = p.c.pos();
+    map.graph = p.position(at);
     let keyword = p.c.ident("the name of an IR level")?;
     if keyword != D::NAME {
-        return Err(p.c.error_at(at, format!("this is `{keyword}` IR, expected `{}`", D::NAME)));
+        let message = match LEVELS.contains(&keyword) {
+            true => format!("this is `{keyword}` IR, expected `{}`", D::NAME),
+            false => {
+                format!("`{keyword}` is no level of the IR, expected `{}`{}", D::NAME, suggestion(keyword, LEVELS.into_iter(), "one of"))
+            }
+        };
+        return Err(p.c.error_at(at, message));
     }
     p.c.expect("@")?;
     let name = p.c.run("a name", |c| !c.is_whitespace() && !matches!(c, '{' | '('))?.to_string();
@@ -29,19 +47,22 @@ pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
     let mut header = if p.c.eat("(") { p.attrs_body(")")? } else { vec![] };
     g.header = D::Header::build(&mut header).map_err(|e| p.c.error_at(at, e))?;
     if let Some((n, _)) = header.first() {
-        return Err(p.c.error_at(at, format!("unknown header attribute `{n}`")));
+        return Err(p.c.error_at(p.attribute(n, at), format!("unknown header attribute `{n}`")));
     }
     p.c.expect("{")?;
     loop {
         if p.c.eat("const") {
             p.constant()?;
         } else if p.c.peek("%") {
+            map.nodes.push(p.position(p.c.pos()));
             let n = p.node::<D>(g.nodes.len())?;
             g.nodes.push(n);
         } else {
             break;
         }
     }
+    p.c.skip();
+    map.outputs = p.position(p.c.pos());
     p.c.expect("return")?;
     if p.c.peek("%") {
         g.outputs.push(p.value()?);
@@ -54,21 +75,52 @@ pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
         return Err(p.c.error("text after the end of the graph"));
     }
     g.consts = p.consts;
-    Ok(g)
+    Ok((g, map))
 }
+
+/// The first word of a text, after white space and comments: the level, if it is a graph.
+pub fn keyword(text: &str) -> Option<&str> {
+    let mut c = Cursor::new(text);
+    c.ident("").ok()
+}
+
+/// Keywords that open a graph.
+const LEVELS: [&str; 4] = ["tensor", "packed", "he", "program"];
 
 struct Parser<'a> {
     c: Cursor<'a>,
     consts: Consts,
     values: HashMap<String, ValueId>,
+    /// Where each attribute of the list read last stands.
+    attr_at: Vec<(String, usize)>,
 }
 
 impl Parser<'_> {
+    fn position(&self, at: usize) -> Position {
+        let e = self.c.error_at(at, "");
+        Position { line: e.line, column: e.column }
+    }
+
+    /// Where an attribute stands; `or` if it is not there.
+    fn attribute(&self, name: &str, or: usize) -> usize {
+        self.attr_at.iter().find(|(n, _)| n == name).map_or(or, |(_, at)| *at)
+    }
+
+    /// Where the attribute that a message of [`Op::build`] is about stands.
+    fn blamed(&self, message: &str, or: usize) -> usize {
+        message.strip_prefix("attribute ").and_then(|m| m.split(' ').next()).map_or(or, |name| self.attribute(name, or))
+    }
+
     fn value(&mut self) -> Result<ValueId> {
         self.c.expect("%")?;
         let at = self.c.pos();
         let n = self.c.ident("the number of a value")?;
-        self.values.get(n).copied().ok_or_else(|| self.c.error_at(at, format!("%{n} is not defined above")))
+        self.values.get(n).copied().ok_or_else(|| {
+            let mut known: Vec<&str> = self.values.keys().map(String::as_str).collect();
+            known.sort_by_key(|k| (k.len(), *k));
+            let near = if n.parse::<u32>().is_ok() { String::new() } else { suggestion(n, known.into_iter(), "values above") };
+            self.c.error_at(at, format!("%{n} is not defined above{near}"))
+        })
     }
 
     fn node<D: Dialect>(&mut self, index: usize) -> Result<Node<D>> {
@@ -86,12 +138,15 @@ impl Parser<'_> {
                 args.push(self.value()?);
             }
         }
+        self.attr_at.clear();
         let mut attrs = if self.c.eat("{") { self.attrs_body("}")? } else { vec![] };
-        let op = D::Op::build(&mnemonic, &mut attrs).map_err(|e| self.c.error_at(op_at, e))?;
-        if let Some((n, _)) = attrs.first() {
-            let known = op.info().attrs.join(", ");
-            return Err(self.c.error_at(op_at, format!("`{mnemonic}` has no attribute `{n}` (it has: {known})")));
+        if let Some(info) = D::Op::TABLE.iter().find(|o| o.mnemonic == mnemonic)
+            && let Some((n, _)) = attrs.iter().find(|(n, _)| !info.attrs.contains(&n.as_str()))
+        {
+            let near = suggestion(n, info.attrs.iter().copied(), "it has");
+            return Err(self.c.error_at(self.attribute(n, op_at), format!("`{mnemonic}` has no attribute `{n}`{near}")));
         }
+        let op = D::Op::build(&mnemonic, &mut attrs).map_err(|e| self.c.error_at(self.blamed(&e, op_at), e))?;
         self.c.expect(":")?;
         self.c.skip();
         let ty_at = self.c.pos();
@@ -121,6 +176,7 @@ impl Parser<'_> {
         let count = count.ok_or_else(|| self.c.error_at(at, "this constant is too large"))?;
         self.c.expect("]")?;
         if self.c.eat("=") {
+            self.c.skip();
             let at = self.c.pos();
             let Attr::List(l) = self.attr(0)? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
             let data: Option<Vec<f32>> = l
@@ -151,6 +207,7 @@ impl Parser<'_> {
     /// Attributes after an opening bracket, up to and including `close`.
     fn attrs_body(&mut self, close: &str) -> Result<Vec<(String, Attr)>> {
         let mut out: Vec<(String, Attr)> = vec![];
+        self.attr_at.clear();
         if self.c.eat(close) {
             return Ok(out);
         }
@@ -161,6 +218,7 @@ impl Parser<'_> {
             if out.iter().any(|(n, _)| *n == name) {
                 return Err(self.c.error_at(at, format!("attribute `{name}` is given twice")));
             }
+            self.attr_at.push((name.clone(), at));
             self.c.expect("=")?;
             let a = self.attr(0)?;
             out.push((name, a));
@@ -199,7 +257,10 @@ impl Parser<'_> {
             let at = self.c.pos();
             let n = self.c.ident("a constant's name")?;
             let id: Option<ConstId> = self.consts.find(n);
-            return id.map(Attr::Const).ok_or_else(|| self.c.error_at(at, format!("@{n} is not defined above")));
+            return id.map(Attr::Const).ok_or_else(|| {
+                let near = suggestion(n, self.consts.iter().map(|(_, c)| c.name.as_str()), "constants above");
+                self.c.error_at(at, format!("@{n} is not defined above{near}"))
+            });
         }
         let w = self.c.word()?;
         if let Ok(i) = w.parse() {

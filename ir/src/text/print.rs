@@ -6,6 +6,11 @@ use std::fmt::Write;
 
 /// The text of a graph.
 pub fn print<D: Dialect>(g: &Graph<D>) -> String {
+    print_with_values(g, 0)
+}
+
+/// The text of a graph, with the values of constants that have data and no more than `most` elements; others are named by their hash.
+pub fn print_with_values<D: Dialect>(g: &Graph<D>, most: usize) -> String {
     let mut s = String::new();
     let _ = write!(s, "{} @{}", D::NAME, g.name);
     let header = g.header.attrs();
@@ -15,7 +20,12 @@ pub fn print<D: Dialect>(g: &Graph<D>) -> String {
     }
     s += " {\n";
     for (_, c) in g.consts.iter() {
-        let _ = writeln!(s, "  const @{} : f32[{}] blake3:{}", c.name, dims(&c.shape), c.hash);
+        let _ = write!(s, "  const @{} : f32[{}] ", c.name, dims(&c.shape));
+        // Words such as `inf` are no numbers of the text form.
+        let _ = match c.data.as_ref().filter(|a| a.data.len() <= most && a.data.iter().all(|x| x.is_finite()) && most > 0) {
+            Some(a) => writeln!(s, "= [{}]", a.data.iter().map(f32::to_string).collect::<Vec<_>>().join(", ")),
+            None => writeln!(s, "blake3:{}", c.hash),
+        };
     }
     for (v, n) in g.iter() {
         let _ = write!(s, "  %{} = {}", v.0, n.op.info().mnemonic);

@@ -30,7 +30,14 @@ fn errors_have_positions() {
         ("tensor @n {\n  %0 = input : f32[0]\n  return %0\n}", 2, 16, "bad type"),
         ("tensor @n {\n  %1 = square %0 : f32[1]\n}", 2, 16, "not defined above"),
         ("packed @n {}", 1, 1, "expected `tensor`"),
-        ("tensor @n {\n  %0 = input {x=1} : f32[1]\n}", 2, 8, "no attribute `x`"),
+        ("tensor @n {\n  %0 = input {x=1} : f32[1]\n}", 2, 15, "`input` has no attribute `x`"),
+        ("tensor @n {\n  %0 = input : f32[1]\n  %1 = square {} %0 : f32[1]\n}", 3, 18, "expected `:`, found `%0`"),
+        ("tensor @n {\n  %0 = slice {strt=[0, 0, 0]} : f32[1]\n}", 2, 15, "`slice` has no attribute `strt`; did you mean `start`?"),
+        ("tensor @n {\n  %0 = slice {start=[0, 0], count=[1, 1, 1], step=[1, 1, 1]} : f32[1]\n}", 2, 15, "must have 3 entries, not 2"),
+        ("tensor @n {\n  %0 = slice {start=[0, 0, 0]} : f32[1]\n}", 2, 8, "attribute count is missing"),
+        ("tensor @n {\n  %0 = frobnicate : f32[1]\n}", 2, 8, "unknown op `frobnicate` (it is one of: input, conv2d"),
+        ("tensor @n {\n  const @bias : f32[1] = [1]\n  %0 = linear {weight=@bais} : f32[1]\n}", 3, 24, "did you mean `bias`?"),
+        ("tensr @n {}", 1, 1, "no level of the IR, expected `tensor`; did you mean `tensor`?"),
         ("tensor @n {\n  return %0", 2, 11, "not defined"),
         ("tensor @n {\n  %0 = input : f32[1] ; \"abc", 2, 25, "does not end"),
     ];
@@ -55,4 +62,27 @@ fn prune_drops_dead_nodes_and_constants() {
     assert_eq!(g.nodes.len(), 2);
     assert_eq!(g.outputs, [ValueId(1)]);
     assert_eq!(g.consts.len(), 1);
+}
+
+#[test]
+fn findings_point_at_their_line() {
+    let text = "# a comment\ntensor @n {\n  %0 = input : f32[2]\n  %5 = square %0 : f32[3] ; \"sq\"\n  return %5\n}";
+    let (g, map) = super::parse_mapped::<crate::tensor::Tensor>(text).unwrap();
+    let found = map.locate(&crate::tensor::verify(g).unwrap_err());
+    assert_eq!(
+        found[0].with_caret(text),
+        "line 4, column 3: node \"sq\": square: declared f32[3], but the op yields f32[2]\n    %5 = square %0 : f32[3] ; \"sq\"\n    ^"
+    );
+    let (g, map) = super::parse_mapped::<crate::tensor::Tensor>("tensor @n {\n  %0 = input : f32[2]\n  return\n}").unwrap();
+    let found = map.locate(&crate::tensor::verify(g).unwrap_err());
+    assert_eq!((found[0].line, found[0].column, found[0].message.as_str()), (3, 3, "the graph has no output"));
+}
+
+#[test]
+fn small_constants_print_their_values() {
+    let g: TensorGraph = parse(TEXT).unwrap();
+    let text = super::print_with_values(&g, 2);
+    assert!(text.contains("const @w : f32[2x1x1x1] = [1, -2.5]\n"), "{text}");
+    assert!(!super::print_with_values(&g, 1).contains("= [1, -2.5]"));
+    assert_eq!(parse::<crate::tensor::Tensor>(&text).unwrap(), g);
 }

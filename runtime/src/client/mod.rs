@@ -1,8 +1,10 @@
 //! The data owner's half: keys, encryption, decryption. The only module that names secrets.
 
 mod check;
+mod probe;
 
 pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Report, Spread};
+pub use probe::Opened;
 
 use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
 use crate::{Batch, ResultBatch, RuntimeError, Session};

@@ -31,8 +31,12 @@ pub struct Event<'a> {
     pub op: &'static str,
     /// ONNX node.
     pub source: &'a str,
+    /// When it began, since the start of the run.
+    pub at: Duration,
     /// Time taken.
     pub time: Duration,
+    /// The ciphertexts of each unit that it computed, for probes; empty if skipped.
+    pub results: Vec<&'a [[RnsPoly; 2]]>,
     /// The step was done by the interrupted run that this one continues.
     pub skipped: bool,
     /// A checkpoint behind this step failed; the run goes on.
@@ -65,6 +69,7 @@ pub fn run(
     let bootstrappers = series::Bootstrappers::new(s, isa)?;
     let machine = execute::Machine { session: s, isa, keys, bootstrappers, linears, input: &batch.cts, images: batch.images };
     let steps = p.steps(batch.images);
+    let run_start = Instant::now();
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
     for (i, step) in steps.iter().enumerate() {
         let (start, skipped) = (Instant::now(), i < first);
@@ -82,6 +87,8 @@ pub fn run(
             steps: steps.len(),
             instruction: step.node,
             units: step.units.clone(),
+            at: start - run_start,
+            results: step.units.clone().filter_map(|u| values.get(&(step.node, u)).map(Vec::as_slice)).collect(),
             op: chiffre_ir::graph::Op::info(&n.op).mnemonic,
             source: &n.source,
             time,

@@ -1,0 +1,119 @@
+//! Files with IR of any level, and the search for their constants.
+
+use crate::Error;
+use chiffre_ir::const_file::{self, Store};
+use chiffre_ir::consts::{Array, Hash};
+use chiffre_ir::level::AnyGraph;
+use chiffre_ir::text::SourceMap;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A graph and the text it came from, for errors that point at it.
+#[derive(Debug)]
+pub struct IrFile {
+    /// The graph, with all constants that were found.
+    pub graph: AnyGraph,
+    path: PathBuf,
+    text: Option<(String, SourceMap)>,
+}
+
+impl IrFile {
+    /// Reads text, a program or a model, and the constants beside it and in the files given.
+    ///
+    /// # Errors
+    /// Files that cannot be read or hold something else; errors in a text point at line and column.
+    pub fn load(path: &Path, consts: &[PathBuf]) -> Result<IrFile, Error> {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        let whole = |graph| Ok(IrFile { graph, path: path.into(), text: None });
+        match extension.as_str() {
+            "onnx" => return whole(AnyGraph::Tensor((*chiffre_frontend::load(path).map_err(Error::input)?.graph).clone())),
+            "chf" => return whole(AnyGraph::Program(chiffre_ir::program::file::load(path).map_err(Error::input)?.program.into_inner())),
+            _ => {}
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let (mut graph, map) = AnyGraph::parse(&text).map_err(|e| Error::input(format!("{}: {}", path.display(), e.with_caret(&text))))?;
+        let beside = const_file::beside(path);
+        let also = beside.exists().then_some(beside);
+        for file in also.iter().chain(consts) {
+            let wanted = const_file::missing(graph.consts());
+            if wanted.is_empty() {
+                break;
+            }
+            graph.resolve(&constants(file, &wanted)?);
+        }
+        Ok(IrFile { graph, path: path.into(), text: Some((text, map)) })
+    }
+
+    /// Runs the verifier; findings point at the text.
+    ///
+    /// # Errors
+    /// All findings.
+    pub fn verify(&self) -> Result<(), Error> {
+        let Err(e) = self.graph.clone().verify() else { return Ok(()) };
+        let message = match &self.text {
+            Some((text, map)) => map.locate(&e).iter().map(|p| p.with_caret(text)).collect::<Vec<_>>().join("\n"),
+            None => e.to_string(),
+        };
+        Err(Error::input(format!("{}: {message}", self.path.display())))
+    }
+
+    /// Makes sure that all constants have data.
+    ///
+    /// # Errors
+    /// Names the constants that were not found and says where they are looked for.
+    pub fn need_constants(&self) -> Result<(), Error> {
+        let names: Vec<String> =
+            self.graph.consts().iter().filter(|(_, c)| c.data.is_none()).map(|(_, c)| format!("@{}", c.name)).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (shown, more) = (names[..names.len().min(4)].join(", "), names.len().saturating_sub(4));
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(Error::input(format!(
+            "{}: no values for the constants {shown}{more}; they are looked for by hash in {} and in --consts FILE (.consts, .chf or .npz)",
+            self.path.display(),
+            const_file::beside(&self.path).display()
+        )))
+    }
+}
+
+/// Those of the wanted constants that a file holds.
+fn constants(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
+    match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
+        Some("npz") => npz(path, wanted),
+        Some("tir" | "pir" | "hir" | "prog") => {
+            let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+            let (g, _) = AnyGraph::parse(&text).map_err(|e| Error::input(format!("{}: {}", path.display(), e.with_caret(&text))))?;
+            Ok(g.consts().store())
+        }
+        Some("onnx") => Ok(chiffre_frontend::load(path).map_err(Error::input)?.graph.consts.store()),
+        _ => const_file::load(path, wanted).map_err(Error::input),
+    }
+}
+
+fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
+    let bad = |e: ndarray_npy::ReadNpzError| Error::input(format!("{}: {e}", path.display()));
+    let file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
+    let mut reader = ndarray_npy::NpzReader::new(file).map_err(bad)?;
+    let mut store = Store::new();
+    for name in reader.names().map_err(bad)? {
+        // Arrays of other types are no constants.
+        let Ok(a) = reader.by_name::<ndarray::OwnedRepr<f32>, ndarray::IxDyn>(&name) else { continue };
+        let array = Array::new(a.shape().to_vec(), a.iter().copied().collect());
+        let hash = array.hash();
+        if wanted.contains(&hash) {
+            store.insert(hash, Arc::new(array));
+        }
+    }
+    Ok(store)
+}
+
+/// Writes a graph as text, and its constants beside it.
+///
+/// # Errors
+/// Files that cannot be written.
+pub fn save(path: &Path, graph: &AnyGraph, values: usize) -> Result<(), Error> {
+    std::fs::write(path, graph.print(values)).map_err(|e| Error::write(path, e))?;
+    const_file::save(&const_file::beside(path), graph.consts()).map_err(Error::input)
+}

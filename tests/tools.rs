@@ -1,0 +1,286 @@
+//! The tools that look into the compiler and into a run, as a user calls them, on a shipped tiny network.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+fn chiffre(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chiffre")).args(arguments).current_dir(dir).env_remove("CHIFFRE_LOG").output().unwrap()
+}
+
+fn ok(dir: &Path, arguments: &[&str]) -> String {
+    let out = chiffre(dir, arguments);
+    assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The error of a command that must fail with a code.
+fn fails(dir: &Path, code: i32, arguments: &[&str]) -> String {
+    let out = chiffre(dir, arguments);
+    assert_eq!(out.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stderr).unwrap()
+}
+
+const REST: &str = "tensor(fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+
+/// From a model through every level, each step on what the one before has written.
+#[test]
+fn levels_are_files_that_compute_the_same() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (dir, model) = (tmp.path(), models().join("tiny_cnn.onnx"));
+    let model = model.to_str().unwrap();
+    let first = ["opt", model, "--passes=tensor(recognise-activation,fold-affine,compose-linear)", "--verify-each", "-o", "a.tir"];
+    ok(dir, &first);
+    let insecure = ["--log-n", "11", "--batch", "8", "--allow-insecure"];
+    let rest = format!("--passes={REST}");
+    ok(dir, &[&["opt", "a.tir", &rest, "--verify-each", "-o", "b.prog"], &insecure[..]].concat());
+    let steps = [
+        ("a.tir", "fold-scales", "c.tir"),
+        ("c.tir", "choose-layout,lower-linear", "c.pir"),
+        ("c.pir", "he(assign-levels,place-relin)", "c.hir"),
+    ];
+    for (from, passes, to) in steps {
+        let passes = format!("--passes={passes}");
+        ok(
+            dir,
+            &[&["opt", from, &passes, "--verify-each", "-o", to][..], if from.ends_with("tir") { &insecure[..] } else { &insecure[5..] }]
+                .concat(),
+        );
+    }
+    let answers = |file: &str| -> Vec<f32> {
+        let text = ok(dir, &["interp", file, "--noise", "2"]);
+        text.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+    };
+    let clear = answers(model);
+    assert_eq!(clear.len(), 2 * 4);
+    for file in ["a.tir", "b.prog", "c.tir", "c.pir", "c.hir"] {
+        let got = answers(file);
+        assert!(got.len() == clear.len() && got.iter().zip(&clear).all(|(a, b)| (a - b).abs() < 1e-2), "{file}: {got:?} {clear:?}");
+    }
+    // Constants that are not beside the text are found where the user says, and missed with a word where to look.
+    std::fs::rename(dir.join("c.hir.consts"), dir.join("elsewhere.consts")).unwrap();
+    assert!(fails(dir, 2, &["interp", "c.hir", "--noise", "1"]).contains("--consts FILE"));
+    ok(dir, &["interp", "c.hir", "--noise", "1", "--consts", "elsewhere.consts"]);
+    let dumps = [
+        "compile",
+        model,
+        "-o",
+        "p.chf",
+        "--batch",
+        "8",
+        "--log-n",
+        "11",
+        "--allow-insecure",
+        "--dump-ir",
+        "after:lower-linear",
+        "--dump-to",
+        "dumps",
+    ];
+    ok(dir, &dumps);
+    ok(dir, &["interp", "dumps/00-after-lower-linear.pir", "--noise", "1"]);
+}
+
+#[test]
+fn opt_shows_what_passes_do_and_points_at_errors() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let text = "tensor @t {\n  const @s : f32[1] = [2]\n  %0 = input : f32[2x4x4] ; \"x\"\n  %1 = affine %0 {scale=@s, shift=@s} : f32[2x4x4] ; \"a\"\n  return %1\n}\n";
+    std::fs::write(dir.join("t.tir"), text).unwrap();
+    let out = chiffre(
+        dir,
+        &[
+            "opt",
+            "t.tir",
+            "--passes=fold-affine",
+            "--dump-ir",
+            "all",
+            "--dump-ir",
+            "before:fold-affine",
+            "--print-stats",
+            "--time-passes",
+            "--values",
+            "4",
+        ],
+    );
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    for part in ["# before all passes", "# before fold-affine", "# after fold-affine", "(start) ", "1 affine, 1 input", " ms\n"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert!(String::from_utf8(out.stdout).unwrap().contains("const @s : f32[1] = [2]"));
+    std::fs::write(dir.join("bad.tir"), text.replace("shift=", "shfit=")).unwrap();
+    let e = fails(dir, 2, &["opt", "bad.tir", "--passes=fold-affine"]);
+    assert!(
+        e.contains("bad.tir: line 4, column 29: `affine` has no attribute `shfit`; did you mean `shift`?\n") && e.ends_with("^\n"),
+        "{e}"
+    );
+    std::fs::write(dir.join("bad.tir"), text.replace("f32[2x4x4] ; \"a\"", "f32[2x4x5] ; \"a\"")).unwrap();
+    let e = fails(dir, 2, &["interp", "bad.tir", "--noise", "1"]);
+    assert!(e.contains("line 4, column 3: node \"a\": affine: declared f32[2x4x5]"), "{e}");
+    assert!(fails(dir, 2, &["passes", "fold-afine"]).contains("did you mean `fold-affine`?"));
+    // A refusal can be reduced as well.
+    let relu = "tensor @t {\n  %0 = input : f32[4x8x8] ; \"x\"\n  %1 = square %0 : f32[4x8x8] ; \"s\"\n  %2 = activation %1 {kind=relu} : f32[4x8x8] ; \"r\"\n  return %2\n}\n";
+    std::fs::write(dir.join("relu.tir"), relu).unwrap();
+    let small = ok(dir, &["reduce", "relu.tir", "--passes=compose-linear,fold-scales,choose-layout,lower-linear", "--test", "refused"]);
+    assert!(
+        small.starts_with("# run: compose-linear")
+            && small.contains("kind=relu")
+            && !small.contains("square")
+            && small.contains("f32[1x1x1]"),
+        "{small}"
+    );
+    assert!(fails(dir, 2, &["reduce", "t.tir", "--passes=fold-affine"]).contains("nothing to reduce"));
+}
+
+/// Compiles a small program; its folder.
+fn program() -> tempfile::TempDir {
+    let tmp = tempfile::tempdir().unwrap();
+    let model = models().join("tiny_cnn.onnx");
+    ok(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--batch", "8", "--log-n", "11", "--allow-insecure"]);
+    tmp
+}
+
+#[test]
+fn a_run_is_traced_profiled_and_probed() {
+    let tmp = program();
+    let (dir, data) = (tmp.path(), models().join("tiny1_test.npz"));
+    let data = data.to_str().unwrap();
+    ok(dir, &["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
+    ok(dir, &["encrypt", "p.chf", "--secret", "secret.key", "--input", data, "--count", "8", "-o", "in.ct", "--allow-insecure"]);
+    let run = [
+        "run",
+        "p.chf",
+        "--eval",
+        "eval.key",
+        "--input",
+        "in.ct",
+        "-o",
+        "out.ct",
+        "--allow-insecure",
+        "--progress",
+        "none",
+        "--profile",
+        "--trace",
+        "t.json",
+    ];
+    let table = ok(dir, &run);
+    for part in ["kind of operation", "ONNX node", "conv2 (linear)", "predicted", "ratio", "all "] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("t.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let of = |phase: &str| events.iter().filter(|e| e["ph"] == phase).collect::<Vec<_>>();
+    let bars = of("X");
+    assert!(
+        bars.len() >= 6 && bars.iter().all(|e| e["ts"].is_number() && e["dur"].as_f64().unwrap() >= 0.0 && e["args"]["limbs"].is_number())
+    );
+    assert!(bars.iter().any(|e| e["name"] == "conv2" && e["cat"] == "linear"));
+    assert!(of("C").iter().any(|e| e["args"]["bytes"].as_u64().unwrap() > 0) && !of("M").is_empty());
+    // The data owner sees where precision goes.
+    let table = ok(dir, &["debug", "p.chf", data, "--secret", "secret.key", "--allow-insecure"]);
+    assert!(table.starts_with("8 images, decrypted after every instruction") && table.contains("least precision:"), "{table}");
+    let rows: Value =
+        serde_json::from_str(&ok(dir, &["debug", "p.chf", data, "--secret", "secret.key", "--allow-insecure", "--json", "--count", "3"]))
+            .unwrap();
+    for r in rows.as_array().unwrap() {
+        let number = |k: &str| r[k].as_f64().unwrap();
+        assert!(number("precision_bits") > 4.0 && number("headroom_bits") > 2.0 && number("max_error") < 0.1, "{r}");
+    }
+    assert!(rows.as_array().unwrap().iter().any(|r| r["node"] == "conv2"));
+    assert_eq!(
+        chiffre(dir, &["debug", "p.chf", data, "--secret", "eval.key", "--allow-insecure"]).status.code(),
+        Some(2),
+        "not a secret key"
+    );
+}
+
+/// Tags of a page in order, with their text of attributes; fails if they do not nest.
+fn elements(page: &str) -> Vec<(String, String)> {
+    const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
+    let (mut open, mut all, mut rest): (Vec<String>, Vec<(String, String)>, &str) = (vec![], vec![], page);
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at + 1..];
+        let end = rest.find('>').expect("a tag ends");
+        let (tag, attributes) = rest[..end].split_once([' ', '\n']).unwrap_or((&rest[..end], ""));
+        let closed = rest[..end].ends_with('/');
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "tags nest");
+            continue;
+        }
+        all.push((tag.to_string(), attributes.to_string()));
+        if matches!(tag, "style" | "script") {
+            rest = &rest[rest.find(&format!("</{tag}>")).expect("it ends") + tag.len() + 3..];
+        } else if !closed && !VOID.contains(&tag) {
+            open.push(tag.to_string());
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    all
+}
+
+#[test]
+fn the_page_of_a_program_is_whole_and_accessible() {
+    let tmp = program();
+    let dir = tmp.path();
+    ok(dir, &["inspect", "p.chf", "--html", "p.html"]);
+    let page = std::fs::read_to_string(dir.join("p.html")).unwrap();
+    let all = elements(&page);
+    let count = |tag: &str| all.iter().filter(|(t, _)| t == tag).count();
+    assert_eq!((count("html"), count("title") > 4, count("h1"), count("main"), count("nav"), count("section")), (1, true, 1, 1, 1, 7));
+    assert_eq!((count("h2"), count("svg"), count("img"), count("link")), (7, 4, 0, 0));
+    let attribute = |a: &str, name: &str| a.split(&format!("{name}=\"")).nth(1).and_then(|v| v.split('"').next()).map(str::to_string);
+    let ids: Vec<String> = all.iter().filter_map(|(_, a)| attribute(&format!(" {a}"), " id")).collect();
+    let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(ids.len(), distinct.len(), "ids are unique");
+    for id in ["summary", "network-graph", "level-chart", "schedule-chart", "time-chart", "layers", "keys", "security", "layer-0"] {
+        assert!(distinct.contains(&id.to_string()), "{id}");
+    }
+    for (tag, a) in &all {
+        for id in attribute(a, "aria-labelledby").iter().flat_map(|l| l.split(' ')) {
+            assert!(distinct.contains(&id.to_string()), "{tag} is labelled by {id}, which is not there");
+        }
+        if let Some(target) = attribute(a, "href") {
+            assert!(target.starts_with('#') && distinct.contains(&target[1..].to_string()), "{target} leads nowhere");
+        }
+        assert!(tag != "svg" || a.contains("role=") && a.contains("aria-labelledby="), "{a}");
+        assert!(tag != "th" || a.contains("scope="), "a header cell says what it heads");
+    }
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="), "nothing is loaded from elsewhere");
+    assert!(page.contains("conv2") && page.contains("below 128 bits") && page.contains("no range certificate"));
+    if let Ok(folder) = std::env::var("KEEP_PAGES") {
+        std::fs::copy(dir.join("p.html"), Path::new(&folder).join("tiny_cnn.html")).unwrap();
+    }
+}
+
+#[test]
+fn the_schema_describes_the_json() {
+    let tmp = program();
+    let json: Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
+    let schema = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/inspect-schema.md")).unwrap();
+    fn keys(v: &Value, out: &mut std::collections::BTreeSet<String>) {
+        match v {
+            Value::Object(o) => o.iter().for_each(|(k, v)| {
+                out.insert(k.clone());
+                keys(v, out);
+            }),
+            Value::Array(a) => a.iter().for_each(|v| keys(v, out)),
+            _ => {}
+        }
+    }
+    let mut all = std::collections::BTreeSet::new();
+    keys(&json, &mut all);
+    assert!(all.len() > 50);
+    for k in all {
+        assert!(schema.contains(&format!("`{k}`")), "docs/inspect-schema.md does not name `{k}`");
+    }
+    let top = schema.lines().filter(|l| l.starts_with("| `")).flat_map(|l| l.split('|').nth(1).unwrap().split(','));
+    for field in top.map(|f| f.trim().trim_matches('`')) {
+        assert!(json.get(field).is_some(), "docs/inspect-schema.md names `{field}`, which is not there");
+    }
+    assert!(ok(tmp.path(), &["inspect", "p.chf", "--dot"]).starts_with("digraph"));
+    assert!(ok(tmp.path(), &["inspect", "p.chf", "--stage", "he", "--json"]).contains("\"level\":\"he\""));
+}
