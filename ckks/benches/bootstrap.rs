@@ -91,7 +91,7 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("first use");
     println!("bundle {bundle}, groups of {group}, {threads} threads, {}", Isa::detect().name());
     if arguments.iter().any(|a| a == "classic16") {
-        classic(bundle, group, repetitions);
+        classic(bundle, group, repetitions, (at(4, 14), at(5, 4)));
     } else {
         relu(bundle, group, repetitions, (at(4, 14), at(5, 4)));
     }
@@ -151,13 +151,14 @@ fn relu(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (u
 }
 
 /// `N = 2^16` without an activation: bits returned.
-fn classic(bundle: usize, group: usize, repetitions: usize) {
-    let (spec, q_bits, p_bits) = classic_set();
+fn classic(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (usize, usize)) {
+    let (mut spec, q_bits, p_bits) = classic_set();
+    (spec.degree, spec.doublings) = (degree, doublings);
     let lab = Lab::new(&spec, &q_bits, p_bits);
     let (ring, isa) = (lab.context.ring(), Isa::detect());
     let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &spec).expect("spec").with_group(group);
     println!("diagonals {:.2} GiB", gib(bootstrapper.transforms().bytes()));
-    let (input_scale, output_scale) = (Scale::pow2(80), Scale::pow2(45));
+    let (input_scale, output_scale) = (Scale::pow2(56), Scale::pow2(45));
     let messages = lab.messages(bundle, 1.0);
     for (ratio, degree) in [(256.0, 1), (32.0, 3), (32.0, 7)] {
         let correction = Arcsine::new(degree).expect("odd");
