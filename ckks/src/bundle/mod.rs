@@ -30,6 +30,8 @@ pub use product::{
     PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
     square_relin_consuming,
 };
+#[cfg(test)]
+pub(crate) use sums::RELINEARISED;
 pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
 pub(crate) use switch::{check_gadget, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};

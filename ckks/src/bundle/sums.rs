@@ -125,8 +125,16 @@ struct Part {
 /// Relinearised and rescaled sums: operands have at least `limbs` limbs, results `limbs - 1`. The key is a
 /// relinearisation key that serves `limbs` limbs; there are at least two.
 pub(crate) fn relinearised_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usize, key: &PreparedKey) -> Vec<[RnsPoly; 2]> {
+    #[cfg(test)]
+    RELINEARISED.with(|count| count.set(count.get() + sums.len()));
     let relinearisation = Relinearisation::new(ring, isa, limbs, key);
     sums.chunks(batch()).flat_map(|sums| relinearisation.run(sums)).collect()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Sums that this thread has had relinearised.
+    pub(crate) static RELINEARISED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// The tables of [`relinearised_sums`].

@@ -1,7 +1,7 @@
 //! Polynomials under real keys on small (insecure) rings against double precision, and plans by themselves.
 
 use super::*;
-use crate::bundle::{BundleError, CtRef, Input, PreparedKey, PreparedKeys};
+use crate::bundle::{BundleError, CtRef, Input, PreparedKey, PreparedKeys, RELINEARISED};
 use crate::ciphertext::Ciphertext;
 use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use crate::context::Context;
@@ -162,7 +162,9 @@ fn check(plan: &Plan, limbs: usize, output: &Scale, seed: u8) {
     let mut first: Option<Vec<[RnsPoly; 2]>> = None;
     for isa in Isa::available() {
         let borrowed = cts.iter().map(|ct| Input::Borrowed(ct.into())).collect();
+        let before = RELINEARISED.get();
         let got = evaluate(ring, isa, borrowed, &op, &lab.keys).expect("evaluated");
+        assert_eq!(RELINEARISED.get() - before, 2 * plan.relinearisations(), "as counted");
         if let Some(first) = &first {
             assert!(*first == got, "{isa:?} differs");
             continue;
@@ -257,7 +259,9 @@ fn check_reduction(lab: &Lab, reduction: &EvalMod, integers: i64, radius: f64, s
     let t: Vec<f64> = u.iter().map(|u| (u - quarter) / params.range).collect();
     let ct = lab.encrypt(&complex(&t), &scale, limbs, 9);
     let op = EvalModOp { eval_mod: reduction, limbs, input_scale: &scale, shift, cosine_scale: &cosine, gadget: lab.gadget };
+    let before = RELINEARISED.get();
     let (got, result) = eval_mod(ring, Isa::detect(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys).expect("reduced");
+    assert_eq!(RELINEARISED.get() - before, reduction.cost(limbs, lab.gadget).relinearisations, "as counted");
     assert_eq!(got[0][0].rows(), 2);
     assert!((result.log2() - 36.0).abs() < 1e-2, "the scale drifts to 2^{}", result.log2());
     let exact: Vec<f64> = u.iter().map(|&u| reduction.evaluate_clear(u)).collect();

@@ -122,8 +122,12 @@ pub struct LimbSum<'a> {
     pub last_key: Option<[&'a [u64]; 2]>,
 }
 
-/// `out[c] = (sum_d digits[d] keys[d][c] + sum_s (sum_p left_p right_p)[c] factor_s / R + sum_t rows_t[c] factor_t
-/// + [c = 0] constant + product_sum last_key[c]) / R` over equally long rows. There may be no digits.
+/// For each component `c`, over equally long rows; there may be no digits:
+///
+/// ```text
+/// out[c] = (sum_d digits[d] keys[d][c] + sum_s (sum_p left_p right_p)[c] factor_s / R + sum_t rows_t[c] factor_t
+///           + [c = 0] constant + product_sum last_key[c]) / R
+/// ```
 pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], sum: LimbSum<'_>, out: [&mut [u64]; 2]) {
     let n = out[0].len();
     assert!(digits.len() == keys.len() && n.is_multiple_of(8) && out[1].len() == n);
