@@ -90,7 +90,7 @@ fn a_public_relu_network() {
     let composed = compose_linear(&fold_affine(&model.graph)).unwrap();
     let (_, removed) = remove_dead_channels(&composed).unwrap();
     println!("{removed:?}");
-    // 136 of the 784 filters in the file are zero, 6 of them on shortcuts; where a sum of branches lives, its channel lives.
+    // Channels of the 19 activations' operands and of the logits; where a sum of branches lives, its channel lives.
     assert_eq!((removed.channels, removed.of), (130, 698));
     let (sample, n) = images(&model, &shared.join("data/cifar10_train_calib500.bin"), 100);
     let mut options = CompileOptions::default();
