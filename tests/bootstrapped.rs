@@ -1,13 +1,13 @@
 //! Networks whose activations are Chebyshev series, with and without bootstraps, from compilation to decrypted answers (small insecure rings).
 
 #[path = "../passes/tests/common/mod.rs"]
-#[allow(dead_code, unused_imports)]
 mod common;
 
 use chiffre::pipeline::{Request, bootstraps, compile_graph};
+use chiffre_ir::consts::Array;
 use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::tensor::{TensorGraph, interp};
+use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
 use chiffre_passes::options::CompileOptions;
 use chiffre_runtime::client::{ClientKey, Decrypted};
 use chiffre_runtime::{Session, server};
@@ -53,18 +53,57 @@ fn a_network_with_bootstraps_gives_the_answers_of_the_clear_one() {
     }
 }
 
+/// The same network with weights so small that the operands of its series stay in [-1, 1], as those of a calibrated network do.
+fn tamed(mut g: TensorGraph) -> TensorGraph {
+    for v in 0..g.nodes.len() {
+        if let TensorOp::Conv2d { weight, bias: Some(bias), .. } = g.nodes[v].op {
+            let mut smaller = |c| {
+                let a = g.consts.array(c).unwrap();
+                let a = Array::new(a.shape.clone(), a.data.iter().map(|x| 0.4 * x).collect());
+                g.consts.add("tamed", a)
+            };
+            let (small_weight, small_bias) = (smaller(weight), smaller(bias));
+            if let TensorOp::Conv2d { weight, bias, .. } = &mut g.nodes[v].op {
+                (*weight, *bias) = (small_weight, Some(small_bias));
+            }
+        }
+    }
+    g
+}
+
 #[test]
 fn levelled_series_and_bootstraps_mix() {
-    let x: Vec<f32> = images(6, 9).into_iter().map(|v| 0.3 * v).collect();
+    let x = images(6, 9);
     for refreshed in [false, true] {
-        let g = with_series(residual_net(5), 5, 3, |s| refreshed && s != "act0");
+        let g = with_series(tamed(residual_net(5)), 5, 3, |s| refreshed && s != "act0");
         let want = interp(&g, &x, 6).unwrap().swap_remove(0);
         let (session, got) = encrypted(&g, 40, 11, &x, 6);
         let count = |f: fn(&ProgramOp) -> bool| session.program().nodes.iter().filter(|n| f(&n.op)).count();
         let series = count(|o| matches!(o, ProgramOp::Chebyshev { .. }));
         assert_eq!(series, if refreshed { 1 } else { 5 });
         let error = worst(&want, &got.logits);
-        println!("bootstraps {refreshed}: largest error {error}");
-        assert!(error < 0.02, "{error}");
+        let clear = chiffre_ir::program::interp(session.program(), &x, 6).unwrap().swap_remove(0);
+        println!("bootstraps {refreshed}: largest error {error}, of the program in the clear {}", worst(&want, &clear));
+        assert!(error < 2e-3, "{error}");
     }
+}
+
+#[test]
+fn an_absurd_image_behind_a_bootstrap_stays_its_own_problem() {
+    let (n, absurd) = (40, 3);
+    let g = with_series(residual_net(7), 7, 7, |_| true);
+    let mut x = images(n, 7);
+    let plain = interp(&g, &x, n).unwrap().swap_remove(0);
+    x[absurd * 128..(absurd + 1) * 128].iter_mut().for_each(|v| *v *= 1000.0);
+    let (_, got) = encrypted(&g, n, 11, &x, n);
+    assert!(got.report.affected().is_empty(), "{:?}", got.report);
+    let classes = plain.len() / n;
+    let best = |l: &[f32]| l.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i);
+    for i in (0..n).filter(|i| *i != absurd) {
+        let (want, got) = (&plain[i * classes..(i + 1) * classes], &got.logits[i * classes..(i + 1) * classes]);
+        // Matrices are rounded, and a thousandfold value leaves a thousandfold rounding error with its neighbours.
+        let error = worst(want, got);
+        assert!(error < 0.05 && best(want) == best(got), "image {i}: {error}");
+    }
+    assert!(got.logits[absurd * classes..(absurd + 1) * classes].iter().all(|v| v.is_finite()));
 }

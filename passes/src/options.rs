@@ -46,7 +46,7 @@ impl PrimeSizes {
     /// For a network with Chebyshev series and with bootstraps.
     ///
     /// Squares share a prime with the linear map behind them, so that primes are as large as they can be. A series rescales once a level, so that
-    /// primes are as large as its scale. A bootstrap needs a level of about 36 bits for each of some twelve products; its bottom
+    /// primes are as large as its scale; the special primes are as large as the bottom one, which is a digit of its own at the last level. A bootstrap needs a level of about 36 bits for each of some twelve products; its bottom
     /// prime holds a bare angle, and the primes of SlotsToCoeffs carry the precision of the convolution before as well.
     pub fn of(opts: &CompileOptions, series: bool, refresh: bool) -> PrimeSizes {
         let quadratic = PrimeSizes {
@@ -59,7 +59,7 @@ impl PrimeSizes {
         };
         match (series, refresh) {
             (_, true) => PrimeSizes { bottom: 30, prime: 36, special: 37, log_scale: 32, refresh_log_scale: 54, output: 2 },
-            (true, false) => PrimeSizes { bottom: 50, prime: 40, special: 41, ..quadratic },
+            (true, false) => PrimeSizes { bottom: 50, prime: 40, special: 50, ..quadratic },
             (false, false) => quadratic,
         }
     }

@@ -59,7 +59,11 @@ folders! {
 #[test]
 fn every_pass_has_a_folder() {
     for p in PASSES {
-        assert!(FOLDERS.contains(&p.name) || ["choose-layout", "calibrate-activations", "place-bootstraps", "schedule"].contains(&p.name), "{} has no file tests", p.name);
+        assert!(
+            FOLDERS.contains(&p.name) || ["choose-layout", "calibrate-activations", "place-bootstraps", "schedule"].contains(&p.name),
+            "{} has no file tests",
+            p.name
+        );
     }
 }
 

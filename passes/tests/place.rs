@@ -87,12 +87,12 @@ fn the_path_is_the_best_of_all_placements() {
             // The least limbs that its readers allow.
             for v in sites.iter().rev() {
                 if let Choice::Refreshed(_) = choices[*v] {
-                    let found = (1..ring.chain).find_map(|l| {
+                    let found = (1..ring.chain).find(|&l| {
                         choices[*v] = Choice::Refreshed(l);
                         let later: Vec<Choice> = (0..choices.len())
                             .map(|u| if u < *v && choices[u] == Choice::Refreshed(0) { Choice::Refreshed(ring.chain) } else { choices[u] })
                             .collect();
-                        limbs_fit(&net, ring, &later, *v).then_some(l)
+                        limbs_fit(&net, ring, &later, *v)
                     });
                     let Some(l) = found else { break };
                     choices[*v] = Choice::Refreshed(l);

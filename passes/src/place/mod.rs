@@ -93,6 +93,10 @@ pub fn plans(
             }
         }
     }
+    if found.is_none() && activations().next().is_none() {
+        // Quadratic networks are refused by `choose-layout`, which knows the levels they lack.
+        return Ok(BTreeMap::new());
+    }
     let none = || {
         let source = activations().next().map_or("", |n| n.source.as_str());
         PassError::capacity(PASS, source, "the network needs bootstraps, and no ring has room for one with its activation behind it".into())

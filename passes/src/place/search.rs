@@ -235,7 +235,7 @@ pub fn greedy(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<
         let least = s.args.iter().map(|&a| left[a]).min().unwrap_or(ring.chain);
         let (choice, limbs) = match &s.op {
             SiteOp::Linear(..) => (Choice::Plain, least.saturating_sub(1)),
-            SiteOp::Activation { levelled: Some(levelled), .. } if least >= series_depth(*levelled) + REFRESH_BASE + 1 => {
+            SiteOp::Activation { levelled: Some(levelled), .. } if least > series_depth(*levelled) + REFRESH_BASE => {
                 (Choice::Levelled, least - series_depth(*levelled))
             }
             SiteOp::Activation { .. } => (Choice::Refreshed(0), full),

@@ -68,7 +68,9 @@ impl Outcome {
     fn signature(&self) -> String {
         let text = match self {
             Outcome::Fine | Outcome::Differs(_) => "",
-            Outcome::Crash(m) | Outcome::Verifier(m) | Outcome::Refused(m) => m.lines().next().and_then(|l| l.split(" [pass ").next()).unwrap_or(""),
+            Outcome::Crash(m) | Outcome::Verifier(m) | Outcome::Refused(m) => {
+                m.lines().next().and_then(|l| l.split(" [pass ").next()).unwrap_or("")
+            }
         };
         let mut quoted = false;
         let keep = |c: &char| {

@@ -16,6 +16,9 @@ use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::interp::series_rows;
 use chiffre_ir::program::{Prog, ProgramOp};
 
+/// Ciphertexts that are bootstrapped together: keys and matrices are read once for so many.
+const GROUP: usize = 8;
+
 /// The rows of a series: one, or one for each channel; and the row of each ciphertext of a unit.
 pub(super) struct Rows {
     rows: Vec<Vec<f64>>,
@@ -118,7 +121,8 @@ impl Bootstrappers {
             if slot.is_none() {
                 let spec = BootstrapSpec { real_only: !complex, ..spec_of(b, p.header.log_n) };
                 let fail = |e: BootstrapError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-                *slot = Some(Bootstrapper::new(s.context.ring(), isa, s.context.encoder(), &spec).map_err(fail)?);
+                let prepared = Bootstrapper::new(s.context.ring(), isa, s.context.encoder(), &spec).map_err(fail)?;
+                *slot = Some(prepared.with_group(GROUP));
             }
         }
         Ok(out)
