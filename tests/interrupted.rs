@@ -74,7 +74,8 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     for attempt in 0..12 {
         let (ended, err) = killed(dir, Duration::from_millis(attempt * 7 % 25));
         let resumed = err.split("going on with step ").nth(1).and_then(|t| t.split(' ').next()?.parse::<usize>().ok());
-        assert_eq!(resumed.is_some(), attempt > 0, "attempt {attempt}: {err}");
+        // On a busy machine a kill may come before the journal is read.
+        assert!(if attempt == 0 { resumed.is_none() } else { resumed.is_some() || !ended }, "attempt {attempt}: {err}");
         steps.extend(resumed);
         // The output is complete or not there; and it may be complete if the kill came behind the rename.
         assert!(std::fs::read(dir.join("out.ct")).is_ok_and(|b| b == whole) || !dir.join("out.ct").exists());

@@ -26,8 +26,9 @@ impl ParameterFacts for Facts {
     fn max_log_qp(&self, log_n: usize) -> Option<f64> {
         [26.0, 53.0, 106.0, 214.0, 430.0, 868.0, 1747.0, 3523.0].get(log_n.checked_sub(10)?).copied()
     }
-    fn primes(&self, bits: u32, log_n: usize, count: usize, _: &[u64]) -> Option<Vec<u64>> {
-        Some((1..=count as u64).map(|i| (1 << bits) - (i << (log_n + 1)) + 1).collect())
+    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+        let all = (1..).map(|i: u64| (1 << bits) - (i << (log_n + 1)) + 1);
+        Some(all.filter(|p| !skip.contains(p)).take(count).collect())
     }
     fn bootstrap(&self, w: &BootstrapWish) -> Option<Bootstrap> {
         let slots = w.log_n - 1;
