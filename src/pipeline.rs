@@ -4,8 +4,7 @@ use crate::Error;
 use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
-use chiffre_ckks::bootstrap::{log2_any, log2_tail, smallest_range};
-use chiffre_ckks::polynomial::{EvalMod, EvalModParams};
+use chiffre_ckks::bootstrap::BootstrapSpec;
 use chiffre_frontend::Model;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
@@ -16,6 +15,7 @@ use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,42 +35,40 @@ impl ParameterFacts for CkksFacts {
     }
     fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
         let slots: usize = b.s2c.iter().map(|[k, _]| k).sum();
-        chiffre_runtime::bootstrap::keys_of(b, slots + 1)
+        keys_of(b, slots + 1)
     }
 }
 
 /// Hamming weight of the ephemeral secrets of bootstraps.
 const EPHEMERAL_WEIGHT: usize = 32;
-/// Degrees and doublings of the cosine, from cheap to dear, of which the first is taken whose error is small enough.
-const COSINES: [[usize; 2]; 6] = [[14, 4], [14, 5], [30, 3], [30, 4], [30, 5], [62, 4]];
-/// Error of the cosine that is small enough: below the noise at primes of 36 bits.
-const COSINE_ERROR: f64 = 2e-4;
-/// Share of an integer that the values of a bootstrap fill on both sides: the range with its margin, 1.27 radians.
-const FILLED: f64 = 0.21;
+/// Bits of the sine that the cosine's series must have: fewer than the noise at primes of 36 bits leaves.
+const SINE_BITS: f64 = 12.0;
 
-/// A bootstrap for a wish: the smallest bound for its failure probability, and the cheapest cosine that covers it.
+/// A bootstrap for a wish: the smallest range for its failure probability, and the reduction that goes with it.
 fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
     let slots = w.log_n.checked_sub(1).filter(|s| (8..=16).contains(s))?;
-    let bound = smallest_range(EPHEMERAL_WEIGHT, w.log_n as u32, w.ciphertexts as f64, w.log2_failure);
-    let range = bound as f64 - 0.25;
-    let fits = |[degree, doublings]: &&[usize; 2]| {
-        EvalMod::new(EvalModParams { range, degree: *degree, doublings: *doublings })
-            .is_ok_and(|e| e.error_near_integers(FILLED) <= COSINE_ERROR)
-    };
-    let [degree, doublings] = *COSINES.iter().find(fits)?;
     // Radices: SlotsToCoeffs in as many factors as the base has primes to drop, CoeffsToSlots in four, the first of which costs no level.
-    let split = |bits: usize, parts: usize| (0..parts).map(move |i| bits / parts + usize::from(i < bits % parts)).collect::<Vec<_>>();
-    let s2c = split(slots, w.base - 1).into_iter().map(|k| [k, 32.min(2 << k)]).collect();
+    let split = |bits: usize, parts: usize| (0..parts).map(move |i| bits / parts + usize::from(i < bits % parts));
     let first = 5.min(slots - 3);
-    let mut c2s = vec![[first, 1 << first]];
-    c2s.extend(split(slots - first, 3).into_iter().map(|k| [k, 8.min(2 << k)]));
-    let mut b = Bootstrap { base: w.base, bound, degree, doublings, weight: EPHEMERAL_WEIGHT, s2c, c2s, ..Bootstrap::default() };
-    b.levels = b.c2s.len() - 1 + b.reduction_depth();
-    let each = log2_tail(EPHEMERAL_WEIGHT, bound as f64 - 0.5);
-    b.log2_failure = log2_any(each, 2f64.powi(w.log_n as i32));
-    // Noise of about 2^-13.8 of the range of 1.06 radians at primes of 36 bits.
-    b.noise = 1.06 * 2f64.powf(-13.0 - (f64::from(w.prime_bits) - 36.0));
-    Some(b)
+    let s2c = split(slots, w.base - 1).map(|k| [k, 32.min(2 << k)]).collect();
+    let c2s = std::iter::once([first, 1 << first]).chain(split(slots - first, 3).map(|k| [k, 8.min(2 << k)])).collect();
+    // Key shapes are chosen later; these only have to be large enough.
+    let open =
+        Bootstrap { base: w.base, weight: EPHEMERAL_WEIGHT, s2c, c2s, low_gadget: [w.base, 1], gadget: [64, 2], ..Bootstrap::default() };
+    let spec = BootstrapSpec { range: 1, degree: 14, ..spec_of(&open, w.log_n) };
+    let spec = spec.with_failure_bound(w.ciphertexts as f64, w.log2_failure, SINE_BITS).ok()?;
+    Some(Bootstrap {
+        levels: spec.coeffs_to_slots.len() - 1 + spec.reduction_depth(),
+        bound: spec.range,
+        degree: spec.degree,
+        doublings: spec.doublings,
+        log2_failure: spec.log2_failure_of_run(1.0),
+        // Bits of the range, 1.06 radians: half a bit or more below what was measured at primes of 36 bits.
+        noise: 1.06 * 2f64.powf(-13.0 - (f64::from(w.prime_bits) - 36.0)),
+        low_gadget: [0; 2],
+        gadget: [0; 2],
+        ..open
+    })
 }
 
 /// What to compile and what to show on the way.

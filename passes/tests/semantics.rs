@@ -91,7 +91,7 @@ proptest! {
         close(&want[0], &tensor::interp(&g, &images, n).unwrap()[0], 1e-3);
         let g = tensor::verify(fold_scales(&g).unwrap()).unwrap().into_inner();
         close(&want[0], &tensor::interp(&g, &images, n).unwrap()[0], 2e-3);
-        prop_assert_eq!(levels(&g, &options(1, 8)).0[0], 7);
+        prop_assert_eq!(levels(&g, 1, &options(1, 8)).0[0], 7);
 
         // Rings that the batch overflows, so that units are merged by the strides, with every kind of packing.
         let phases = [None, Some([0, 0]), Some([0, 1]), Some([1, 1])][phases];

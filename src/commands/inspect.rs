@@ -168,8 +168,9 @@ fn bootstraps(p: &Program) -> String {
     let Some(b) = &p.header.bootstrap else { return "no bootstraps".into() };
     let count = crate::pipeline::bootstraps(p, p.header.batch);
     format!(
-        "{count} bootstraps ({:.2} per image), at most 2^{:.0} that one of them fails",
+        "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, at most 2^{:.0} that one of them fails",
         count as f64 / p.header.batch as f64,
+        b.weight,
         b.log2_failure + (count.max(1) as f64).log2()
     )
 }

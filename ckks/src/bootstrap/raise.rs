@@ -9,8 +9,8 @@
 //! of its diagonals, are the way back. Its rescale is by a special prime, which nothing else uses at this point: the
 //! factor costs no level. (Applying the first factor on the raise: as in poulpy-ckks, there without the last step.)
 
-use super::transform::{Diagonals, FactorPlan, divide_pairs, empty_pairs, row_tasks, run_limb, span_order};
-use crate::bundle::{BundleError, Input, KeyProvider, PreparedKey, check_inputs, switch_bundle};
+use super::transform::{Diagonals, FactorPlan, divide_pairs, empty_pairs, row_tasks, run_limb};
+use crate::bundle::{BundleError, Input, KeyProvider, PreparedKey, check_inputs, span_order, switch_bundle};
 use crate::keys::KeyTarget;
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
 use crate::simd::{HoistedLimb, HoistedLimbs, HoistedTap, Isa};

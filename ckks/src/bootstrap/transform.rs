@@ -9,18 +9,15 @@
 
 use super::digits::Decomposition;
 use super::factor::{DiagonalMatrix, Direction, matrix};
-use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, check_gadget, check_inputs};
+use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, SPAN, check_gadget, check_inputs, span_order};
 use crate::encode::Encoder;
-use crate::ring::{Carried, Gadget, Galois, GaloisTable, ModDown, NttTable, Ring, RnsPoly};
+use crate::ring::{Carried, Gadget, Galois, ModDown, NttTable, Ring, RnsPoly};
 use crate::simd::{
     Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, mul_constant_assign,
     rotated_product_add,
 };
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Words of a limb in one task.
-const SPAN: usize = 1024;
 
 /// How a factor of a slot transform is evaluated; needs no ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,23 +274,6 @@ pub(super) fn run_limb(isa: Isa, limb: &HoistedLimb<'_>, mut tasks: Vec<Vec<&mut
             hoisted_tiles(isa, limb, start, &mut out, scratch);
         },
     );
-}
-
-/// The order in which spans are computed: along the orbits of one automorphism, so that the digits that rotations by
-/// small multiples of it read are still in the cache.
-pub(super) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
-    let span = SPAN.min(n);
-    let Some(table) = table else { return (0..n / span).collect() };
-    let mut seen = vec![false; n / span];
-    let mut order = Vec::with_capacity(n / span);
-    for first in 0..n / span {
-        let mut s = first;
-        while !std::mem::replace(&mut seen[s], true) {
-            order.push(s);
-            s = table.source_start(s * span / 8) / span;
-        }
-    }
-    order
 }
 
 /// The sums of each giant step, `[giant][input]`, in the extended basis, before its rotation.

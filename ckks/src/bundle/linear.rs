@@ -9,7 +9,7 @@ use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign,
 use rayon::prelude::*;
 
 /// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
-const SPAN: usize = 1024;
+pub(crate) const SPAN: usize = 1024;
 
 /// A linear map at a level.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +214,7 @@ impl<'a> Hoisted<'a> {
 
 /// The order in which spans of a limb are computed: along the orbits of one automorphism, so that the source words of
 /// rotations by small multiples of it are still in cache.
-fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
+pub(crate) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
     let span = SPAN.min(n);
     let Some(table) = table else { return (0..n / span).collect() };
     let mut seen = vec![false; n / span];

@@ -36,22 +36,25 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     if let Some(n) = opts.log_n.filter(|n| !(3..=17).contains(n)) {
         return Err(PassError::capacity(PASS, "", format!("a ring of degree 2^{n}: log-n must lie in 3..=17")));
     }
-    let (limbs, sizes) = levels(g, opts);
-    let steps = level_steps(g);
+    let (limbs, sizes) = levels(g, 1, opts);
+    let steps = level_steps(g, 1);
     let refreshes = steps.iter().any(|s| matches!(s, Step::Refresh(_)));
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     let mut pricer = Pricer::new(g, opts, cost)?;
     let mut best: Option<(Price, Layouts)> = None;
     let mut refusals = vec![];
     let (mut too_deep, mut deepest) = (false, 0);
-    // Bootstraps want a small ring: each needs the same levels, and a larger ring only makes them dearer.
-    let range = if refreshes { 15..=15 } else { 10..=16 };
+    let range = if refreshes { 15..=16 } else { 10..=16 };
     for log_n in opts.log_n.map_or(range, |n| n..=n) {
         let room = match facts.max_log_qp(log_n) {
             _ if opts.allow_insecure => f64::INFINITY,
             Some(max) => max,
             None => continue,
         };
+        // Bootstraps want a small ring: each needs the same levels, and a larger ring, if it is not needed for more, only makes them dearer.
+        if refreshes && best.is_some() {
+            break;
+        }
         let mut bootstrap = None;
         if refreshes {
             let wish =
@@ -133,7 +136,7 @@ pub(crate) fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
 fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptions, sizes: &PrimeSizes) -> String {
     let Some(room) = facts.max_log_qp(opts.log_n.unwrap_or(16)) else { return String::new() };
     let levels = longest_chain(room, sizes).saturating_sub(1);
-    let steps = level_steps(g);
+    let steps = level_steps(g, 1);
     let mut d = vec![0usize; g.nodes.len()];
     for (v, n) in g.iter() {
         d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + steps[v.index()].takes();

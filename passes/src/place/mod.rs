@@ -18,13 +18,11 @@ pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view
 use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
-use crate::levels::{Step, needed};
 use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
-use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
+use crate::tensor::levels;
 use chiffre_ir::program::{Bootstrap, key_bytes};
-use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::BTreeMap;
 
 /// A ring and a chain, as far as a placement's cost depends on them.
@@ -115,17 +113,8 @@ const PASS: &str = "place-bootstraps";
 
 /// True if some ring has room for all levels, with series of so many coefficients.
 fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> bool {
-    let step = |n: &Node<Tensor>| match n.op {
-        TensorOp::LinearMap { .. } => Step::Linear,
-        TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } => Step::Series(series_depth(coefficients)),
-        TensorOp::Input {} => Step::Input,
-        _ => Step::Product,
-    };
-    let steps: Vec<Step> = g.nodes.iter().map(step).collect();
-    let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
-    let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
-    let sizes = PrimeSizes::of(opts, steps.iter().any(|s| matches!(s, Step::Series(_))), false);
-    let primes = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE).into_iter().max().unwrap_or(1);
+    let (limbs, sizes) = levels(g, coefficients, opts);
+    let primes = limbs.into_iter().max().unwrap_or(1);
     let room = |log_n| if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     opts.log_n.map_or(10..=16, |n| n..=n).any(|log_n| primes <= longest_chain(room(log_n), &sizes))
 }

@@ -15,8 +15,8 @@ use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::he::series_depth;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 
-/// What each op of a composed network does to limbs.
-pub fn level_steps(g: &TensorGraph) -> Vec<Step> {
+/// What each op of a composed network does to limbs, if activations that are still open become series of so many coefficients.
+pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
     let depth = |c| series_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
@@ -24,15 +24,16 @@ pub fn level_steps(g: &TensorGraph) -> Vec<Step> {
         TensorOp::LinearMap { .. } => Step::Linear,
         TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
+        TensorOp::Activation { .. } => Step::Series(series_depth(open)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,
     };
     g.iter().map(step).collect()
 }
 
-/// Limbs of every value of a composed network, and the sizes of its primes.
-pub fn levels(g: &TensorGraph, opts: &CompileOptions) -> (Vec<usize>, PrimeSizes) {
-    let steps = level_steps(g);
+/// Limbs of every value of a composed network, and the sizes of its primes; see [`level_steps`].
+pub fn levels(g: &TensorGraph, open: usize, opts: &CompileOptions) -> (Vec<usize>, PrimeSizes) {
+    let steps = level_steps(g, open);
     let any = |f: fn(&Step) -> bool| steps.iter().any(f);
     let sizes = PrimeSizes::of(opts, any(|s| matches!(s, Step::Series(_))), any(|s| matches!(s, Step::Refresh(_))));
     let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
