@@ -1,6 +1,6 @@
 """The networks, in torch, each with a `to_onnx` that writes the same graph.
 
-Every nonlinearity is a polynomial of degree two. A batch normalisation always follows
+Every nonlinearity is a polynomial of degree two, or a ReLU where the name says so. A batch normalisation always follows
 a convolution directly and is folded into it at export, except in `TinyCnn`, which
 keeps its normalisations as nodes on purpose.
 """
@@ -76,6 +76,16 @@ class Quadratic(nn.Module):
         return graph.quadratic(name, x, self.a, self.b, self.c)
 
 
+class Relu(nn.ReLU):
+    """max(x, 0), with the arguments of `Quadratic`."""
+
+    def __init__(self, channels):
+        super().__init__()
+
+    def to_onnx(self, graph, name, x):
+        return graph.node("Relu", name, [x])
+
+
 class ConvNorm(nn.Module):
     """3x3 convolution and batch normalisation; one Conv node after export."""
 
@@ -99,10 +109,10 @@ class ConvNorm(nn.Module):
 class BasicBlock(nn.Module):
     """Two convolutions and a shortcut without weights (He et al. 2015, option A)."""
 
-    def __init__(self, inputs, outputs, stride):
+    def __init__(self, inputs, outputs, stride, act):
         super().__init__()
-        self.conv1, self.act1 = ConvNorm(inputs, outputs, stride), Quadratic(outputs)
-        self.conv2, self.act2 = ConvNorm(outputs, outputs), Quadratic(outputs)
+        self.conv1, self.act1 = ConvNorm(inputs, outputs, stride), act(outputs)
+        self.conv2, self.act2 = ConvNorm(outputs, outputs), act(outputs)
         self.extra, self.stride = outputs - inputs, stride
         nn.init.constant_(self.conv2.norm.weight, 0.5)
 
@@ -128,16 +138,16 @@ class ResNet(nn.Module):
 
     opset = 17
 
-    def __init__(self, inputs, widths, depth, classes, pool="GlobalAveragePool"):
+    def __init__(self, inputs, widths, depth, classes, pool="GlobalAveragePool", act=Quadratic):
         super().__init__()
         self.pool = pool
-        self.conv, self.act = ConvNorm(inputs, widths[0]), Quadratic(widths[0])
+        self.conv, self.act = ConvNorm(inputs, widths[0]), act(widths[0])
         self.blocks = nn.ModuleDict()
         previous = widths[0]
         for stage, width in enumerate(widths):
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
-                self.blocks[f"stage{stage + 1}_block{index + 1}"] = BasicBlock(previous, width, stride)
+                self.blocks[f"stage{stage + 1}_block{index + 1}"] = BasicBlock(previous, width, stride, act)
                 previous = width
         self.fc = nn.Linear(widths[-1], classes)
 
@@ -210,6 +220,6 @@ def resnet20(classes):
     return ResNet(3, (16, 32, 64), 3, classes)
 
 
-def tiny_resnet():
+def tiny_resnet(act=Quadratic):
     """One identity block of 4 channels and one strided block of 8, on 3 x 8 x 8."""
-    return ResNet(3, (4, 8), 1, 4, pool="ReduceMean")
+    return ResNet(3, (4, 8), 1, 4, pool="ReduceMean", act=act)

@@ -1,6 +1,6 @@
 """Trains a shipped model, or measures the linear baseline of a data set.
 
-    python models/train.py tiny_mlp | tiny_cnn | tiny_resnet | resnet20_shapes
+    python models/train.py tiny_mlp | tiny_cnn | tiny_resnet | tiny_resnet_relu | resnet20_shapes
     python models/train.py linear32 | linear8
     python models/train.py data          # writes the shipped test files
 
@@ -38,6 +38,11 @@ RECIPES = {
         net=networks.tiny_resnet,
         data=lambda seed, count: dataset.shapes8(seed, count, 3),
         count=8_000, epochs=15, batch=100, rate=5e-3, decay=0.02, dihedral=False, seed=0, pressure=0.5, largest=1.0,
+    ),
+    "tiny_resnet_relu": dict(
+        net=lambda: networks.tiny_resnet(networks.Relu),
+        data=lambda seed, count: dataset.shapes8(seed, count, 3),
+        count=8_000, epochs=15, batch=100, rate=5e-3, decay=0.02, dihedral=False, seed=0, pressure=0.0, largest=1.0,
     ),
     "resnet20_shapes": dict(
         net=lambda: networks.resnet20(10),

@@ -94,6 +94,9 @@ pub struct CompilerArgs {
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
+    /// The probability that any bootstrap of a run fails is at most 2^-BITS
+    #[arg(long, value_name = "BITS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub failure_bits: u32,
     /// Print the IR to stderr before or after a pass, or after all
     #[arg(long, value_name = "after:P|before:P|all")]
     pub dump_ir: Vec<Dump>,
@@ -349,6 +352,12 @@ pub struct SimulateArgs {
     /// Seed of the simulated noise
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
+    /// Write the simulated logits: float32, images × classes
+    #[arg(short, long, value_name = "logits.npy")]
+    pub output: Option<PathBuf>,
+    /// Compare with the logits that `decrypt` wrote for the first of the images
+    #[arg(long, value_name = "logits.npy")]
+    pub answers: Option<PathBuf>,
     #[command(flatten)]
     /// `--mean`, `--std`.
     pub normalisation: NormalisationArgs,

@@ -5,10 +5,12 @@ use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
 use chiffre_ckks::bootstrap::BootstrapSpec;
+use chiffre_ckks::ring::Ring;
 use chiffre_frontend::Model;
+use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
-use chiffre_ir::tensor::{TensorGraph, certified};
+use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
@@ -44,6 +46,9 @@ const EPHEMERAL_WEIGHT: usize = 32;
 /// Bits of the sine that the cosine's series must have: fewer than the noise at primes of 36 bits leaves.
 const SINE_BITS: f64 = 12.0;
 
+/// Angles for which the noise of a program's bootstraps is predicted: those of a calibrated range with its margin of 1.2.
+const SIMULATED_RADIANS: f64 = 1.06;
+
 /// A bootstrap for a wish: the smallest range for its failure probability, and the reduction that goes with it.
 fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
     let slots = w.log_n.checked_sub(1).filter(|s| (8..=16).contains(s))?;
@@ -63,8 +68,7 @@ fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
         degree: spec.degree,
         doublings: spec.doublings,
         log2_failure: spec.log2_failure_of_run(1.0),
-        // Bits of the range, 1.06 radians: half a bit or more below what was measured at primes of 36 bits.
-        noise: 1.06 * 2f64.powf(-13.0 - (f64::from(w.prime_bits) - 36.0)),
+        noise: 0.0,
         low_gadget: [0; 2],
         gadget: [0; 2],
         ..open
@@ -145,7 +149,10 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
     stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    let certified = state.tensor.as_ref().map(certified).unwrap_or_default();
+    let mut certified = state.tensor.as_ref().map(certified).unwrap_or_default();
+    if let Some(he) = &state.he {
+        predict_noise(&mut certified, he, &program.header)?;
+    }
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
@@ -166,7 +173,7 @@ pub fn program(
     let (Some(he), Some(params)) = (&state.he, &state.params) else {
         return Err(Error::input("the pipeline has no assign-levels and select-params"));
     };
-    let header = ProgramHeader {
+    let mut header = ProgramHeader {
         log_n: params.log_n,
         q: params.q.clone(),
         p: params.p.clone(),
@@ -179,10 +186,43 @@ pub fn program(
         predicted_bytes: 0,
         predicted_us: 0,
     };
+    if let Some(b) = &header.bootstrap {
+        let noise = spec_of(b, header.log_n).predicted_noise(&ring(&header)?, SIMULATED_RADIANS).map_err(Error::failed)?;
+        header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
+    }
     let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
     program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
     program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
     chiffre_ir::program::verify(program).map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))
+}
+
+/// The ring of a program's parameters.
+fn ring(h: &ProgramHeader) -> Result<Ring, Error> {
+    Ring::new(h.log_n as u32, &h.q, &h.p).map_err(Error::failed)
+}
+
+/// Predicted errors of the operands of approximated activations.
+fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -> Result<(), Error> {
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let log2: Vec<f64> = h.q.iter().map(|&q| (q as f64).log2()).collect();
+    let model = Noise {
+        ring_degree: 1 << h.log_n,
+        log2_prime: Box::new(move |i| log2.get(i as usize).copied().unwrap_or(0.0)),
+        refresh_std: 0.0,
+        seed: 0,
+    };
+    let bootstrap = h.bootstrap.as_ref().map(|b| Ok::<_, Error>((ring(h)?, spec_of(b, h.log_n)))).transpose()?;
+    let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
+    for n in nodes {
+        n.noise = match (&bootstrap, operand(&n.node)) {
+            (_, Some(x)) => model.rescale_std(&he.ty(x).scale),
+            (Some((ring, spec)), None) => spec.predicted_noise(ring, n.certificate.limit).map_err(Error::failed)?,
+            (None, None) => 0.0,
+        } / n.certificate.limit;
+    }
+    Ok(())
 }
 
 /// Counted work of each instruction for a run on `images` images.

@@ -55,6 +55,15 @@ pub struct BenchReport {
     pub agreement: f64,
     /// Largest absolute difference of a logit from the clear ONNX run, over images with an answer.
     pub max_abs_logit_error: f64,
+    /// For approximated activations: share of images, in [0, 1], whose best class is that of the approximated network in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement_simulated: Option<f64>,
+    /// Largest absolute difference of a logit from the approximated network in the clear, over images with an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_abs_logit_error_simulated: Option<f64>,
+    /// Images that leave the calibrated range of an activation in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_out_of_range: Option<usize>,
     /// Share of images, in [0, 1], whose best class is the label; null without labels.
     pub top1: Option<f64>,
     /// The cost model's time for `run_s`.
@@ -102,6 +111,13 @@ impl fmt::Display for BenchReport {
         let (peak, predicted) = (human_bytes(self.peak_rss_bytes), human_bytes(self.predicted_peak_bytes));
         row("peak memory", format!("{peak} (predicted {predicted})"))?;
         row("agreement", format!("{:.2} %, largest logit error {:.3e}", 100.0 * self.agreement, self.max_abs_logit_error))?;
+        if let (Some(a), Some(e), Some(out)) = (self.agreement_simulated, self.max_abs_logit_error_simulated, self.images_out_of_range) {
+            let text = format!(
+                "{:.2} % as the approximated network in the clear, largest logit error {e:.3e}; {out} images out of range",
+                100.0 * a
+            );
+            row("simulation", text)?;
+        }
         if self.images_without_answer > 0 {
             row("NO ANSWER", format!("{} of {} images, which count as disagreeing", self.images_without_answer, self.images))?;
         }

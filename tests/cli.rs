@@ -67,6 +67,7 @@ fn usage_errors_exit_with_two() {
         "compile m.onnx -o p.chf --calibrate d --accuracy-loss 101",
         "compile m.onnx -o p.chf --calibrate d --accuracy-loss 1 --accurate",
         "compile m.onnx -o p.chf --calibrate-count 5",
+        "compile m.onnx -o p.chf --failure-bits 0",
     ];
     for line in wrong {
         let output = chiffre(&line.split_whitespace().collect::<Vec<_>>());
@@ -88,7 +89,7 @@ fn options_of_the_contract_are_understood() {
     assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
     assert_eq!(compiler.dump_ir.iter().map(ToString::to_string).collect::<Vec<_>>(), ["after:pack", "after:fold"]);
     assert_eq!(compiler.machine.as_deref(), Some(std::path::Path::new("machine.json")));
-    assert_eq!((compiler.accuracy_loss, compiler.accurate), (1.0, false));
+    assert_eq!((compiler.accuracy_loss, compiler.accurate, compiler.failure_bits), (1.0, false, 40));
     let Verb::Compile(compile) = parse("chiffre compile m.onnx -o p.chf --calibrate d --calibrate-count 9 --accuracy-loss 0.5") else {
         panic!("not compile")
     };
@@ -115,7 +116,7 @@ fn options_of_the_contract_are_understood() {
     assert!(bench.compiler.normalisation.or(Some("px/255")).unwrap().is_some());
     parse("chiffre decrypt p.chf --secret s --input o -o l.npy --top 5");
     parse("chiffre keygen p.chf --secret s --eval e");
-    parse("chiffre simulate p.chf --input d --labels --count 3 --seed 7");
+    parse("chiffre simulate p.chf --input d --labels --count 3 --seed 7 -o sim.npy --answers logits.npy");
     parse("chiffre demo");
     parse("chiffre calibrate-machine -o machine.json --threads 2");
     parse("chiffre passes fold");
@@ -143,6 +144,9 @@ fn report() -> BenchReport {
         peak_rss_bytes: 1 << 30,
         agreement: 1.0,
         max_abs_logit_error: 0.001,
+        agreement_simulated: None,
+        max_abs_logit_error_simulated: None,
+        images_out_of_range: None,
         top1: None,
         predicted_run_s: 2.5,
         predicted_peak_bytes: 900 << 20,
@@ -155,6 +159,13 @@ fn bench_report_has_the_fields_of_the_contract() {
     insta::assert_snapshot!("bench_json", report().to_json().unwrap());
     assert_eq!(serde_json::from_str::<BenchReport>(&report().to_json().unwrap()).unwrap(), report());
     insta::assert_snapshot!("bench_table", BenchReport { top1: Some(0.875), ..report() }.to_string());
+    let approximated = BenchReport {
+        agreement_simulated: Some(0.75),
+        max_abs_logit_error_simulated: Some(0.25),
+        images_out_of_range: Some(1),
+        ..report()
+    };
+    insta::assert_snapshot!("bench_table_approximated", approximated.to_string());
 }
 
 #[test]

@@ -30,6 +30,30 @@ pub fn security_bits(log_n: u32, log_qp: f64) -> u32 {
     }
 }
 
+/// `(log2 N, largest log2 of the modulus)` of ciphertexts under an ephemeral ternary secret of Hamming weight 32 or more:
+/// the moduli for which Bossuat, Troncoso-Pastoriza and Hubaux (IACR ePrint 2022/024) state 128 bits or more.
+const MAX_LOG_Q_SPARSE: [(u32, f64); 2] = [(15, 111.0), (16, 121.0)];
+/// The smallest Hamming weight for which a bound is known.
+pub const MIN_SPARSE_WEIGHT: usize = 32;
+
+/// The largest `log2` of the modulus of ciphertexts under an ephemeral secret of Hamming weight `weight` at 128-bit security, or `None` if
+/// no bound is known.
+pub fn max_log_q_sparse(log_n: u32, weight: usize) -> Option<f64> {
+    MAX_LOG_Q_SPARSE.iter().find(|(l, _)| *l == log_n && weight >= MIN_SPARSE_WEIGHT).map(|&(_, bound)| bound)
+}
+
+/// Refuses ephemeral secrets beyond the bound: `log_q` is the modulus of the key from the dense secret to the sparse one, special prime included.
+///
+/// # Errors
+/// [`SecurityError`] says which bound is exceeded, or that there is none.
+pub fn check_sparse(log_n: u32, weight: usize, log_q: f64) -> Result<(), SecurityError> {
+    match max_log_q_sparse(log_n, weight) {
+        None => Err(SecurityError::NoSparseBound { log_n, weight }),
+        Some(bound) if log_q > bound => Err(SecurityError::SparseModulusTooLarge { log_n, weight, log_q, bound }),
+        Some(_) => Ok(()),
+    }
+}
+
 /// `log2` of the product of `moduli`.
 ///
 /// Summed over the primes themselves rather than their bit sizes; the rounding error stays below `2^-40` bits for
@@ -59,6 +83,28 @@ pub enum SecurityError {
     NoBound {
         /// Binary logarithm of the ring degree.
         log_n: u32,
+    },
+    /// The modulus under the ephemeral secret is too large.
+    #[error("{log_q:.2} bits under an ephemeral secret of weight {weight} exceed {bound}, the bound for 128-bit security at N = 2^{log_n}")]
+    SparseModulusTooLarge {
+        /// Binary logarithm of the ring degree.
+        log_n: u32,
+        /// Hamming weight of the secret.
+        weight: usize,
+        /// Binary logarithm of the modulus, special prime included.
+        log_q: f64,
+        /// The bound.
+        bound: f64,
+    },
+    /// No bound for the ephemeral secret.
+    #[error(
+        "no security bound is known for an ephemeral secret of weight {weight} at N = 2^{log_n}; weights from {MIN_SPARSE_WEIGHT} at 2^15 and 2^16 have one"
+    )]
+    NoSparseBound {
+        /// Binary logarithm of the ring degree.
+        log_n: u32,
+        /// Hamming weight of the secret.
+        weight: usize,
     },
 }
 
@@ -106,5 +152,15 @@ mod tests {
         );
         assert!(check(9, 10.0).is_err());
         assert!(check(16, 1747.0).is_ok());
+    }
+
+    #[test]
+    fn sparse_secrets_have_bounds_of_their_own() {
+        assert!(check_sparse(15, 32, 67.0).is_ok());
+        assert!(check_sparse(16, 64, 121.0).is_ok());
+        assert!(check_sparse(15, 32, 111.5).unwrap_err().to_string().contains("exceed 111"));
+        for (log_n, weight) in [(15, 31), (14, 32), (17, 32)] {
+            assert!(matches!(check_sparse(log_n, weight, 60.0), Err(SecurityError::NoSparseBound { .. })));
+        }
     }
 }

@@ -80,9 +80,11 @@ pub struct BootstrapWish {
     pub log2_failure: f64,
     /// Limbs of operands.
     pub base: usize,
-    /// Bits of the primes behind the raise.
-    pub prime_bits: u32,
 }
+
+/// Refreshed ciphertexts of a run that prices assume before layouts are known: at N = 2^15 and a bound of 2^-40 the bootstrap is the same for
+/// 2 to 20,000.
+pub const PRICED_REFRESHES: usize = 1 << 12;
 
 /// Parts of a packing that the caller fixes instead of leaving them to the search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

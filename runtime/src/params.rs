@@ -4,9 +4,10 @@ use crate::RuntimeError;
 use crate::bootstrap::target_of;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::KeyTarget;
-use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral, ParamsError};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ckks::scale::Scale;
+use chiffre_ckks::security::{check_sparse, log2_product};
 use chiffre_ir::he;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::file::ProgramFile;
@@ -25,11 +26,16 @@ impl Session {
     /// Checks the program's parameters and builds their context.
     ///
     /// # Errors
-    /// Parameters outside the security table unless `allow_insecure`, or inconsistent ones.
+    /// Parameters outside the security tables unless `allow_insecure`, or inconsistent ones.
     pub fn new(file: ProgramFile, allow_insecure: bool) -> Result<Session, RuntimeError> {
         let h = &file.program.header;
         if h.insecure && !allow_insecure {
             return Err(RuntimeError::Insecure);
+        }
+        if let (Some(b), false) = (&h.bootstrap, h.insecure) {
+            // Under the ephemeral secret: the key to it, modulo the bottom prime and one special prime.
+            let log_q = log2_product(h.q.iter().take(1).chain(h.p.iter().take(1)));
+            check_sparse(h.log_n as u32, b.weight, log_q).map_err(ParamsError::from)?;
         }
         let literal = CkksParamsLiteral { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
         let context = Context::new(CkksParams::try_from(literal)?)?;

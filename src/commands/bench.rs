@@ -9,7 +9,7 @@ use crate::report::{self, BenchReport};
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::tensor::{TensorGraph, certified, simulate};
+use chiffre_ir::tensor::{Simulation, TensorGraph, certified, simulate};
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::{EvalKeySet, Session, server};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,12 +65,12 @@ pub(super) fn table(out: &Outcome) -> String {
     s
 }
 
-/// Warns of images that leave the calibrated range of an activation, by a clear run.
-fn leaving_ranges(g: Option<&TensorGraph>, images: &data::Images) -> Result<(), Error> {
-    let Some(g) = g.filter(|g| !certified(g).is_empty()) else { return Ok(()) };
+/// The network with its approximated activations in the clear, if it has any; warns of images that leave a calibrated range.
+fn simulated(g: Option<&TensorGraph>, images: &data::Images) -> Result<Option<Simulation>, Error> {
+    let Some(g) = g.filter(|g| !certified(g).is_empty()) else { return Ok(None) };
     let found = simulate(g, &images.pixels, images.n, None).map_err(Error::failed)?;
     found.report(images.n).iter().take(6).for_each(|line| tracing::warn!("{line}"));
-    Ok(())
+    Ok(Some(found))
 }
 
 /// Compiles, generates keys, encrypts, runs, decrypts and compares.
@@ -88,7 +88,7 @@ pub(super) fn encrypted_run(
     let at = Instant::now();
     let compiled = pipeline::compile(model, request)?;
     let compile_s = at.elapsed().as_secs_f64();
-    leaving_ranges(compiled.tensor.as_ref(), images)?;
+    let simulation = simulated(compiled.tensor.as_ref(), images)?;
     let program = compiled.program;
     let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
     let session = Session::new(file, request.options.allow_insecure).map_err(super::runtime_error)?;
@@ -134,6 +134,7 @@ pub(super) fn encrypted_run(
     bar.finish();
     problems.iter().for_each(|line| eprintln!("{line}"));
     let comparison = report::compare(&answers, &clear, classes, &affected)?;
+    let as_simulated = simulation.as_ref().map(|s| report::compare(&answers, &s.outputs[0], classes, &affected)).transpose()?;
     let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
     let report = BenchReport {
         model: name.into(),
@@ -156,6 +157,9 @@ pub(super) fn encrypted_run(
         peak_rss_bytes: report::peak_rss_bytes().unwrap_or(0),
         agreement: comparison.agreement,
         max_abs_logit_error: comparison.max_abs_error,
+        agreement_simulated: as_simulated.map(|c| c.agreement),
+        max_abs_logit_error_simulated: as_simulated.map(|c| c.max_abs_error),
+        images_out_of_range: simulation.map(|s| s.outside.len()),
         top1: images.labels.as_ref().and_then(|l| report::top1(&answers, l, classes)),
         predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost.on_threads(threads), n)).sum(),
         predicted_peak_bytes: sizes.iter().map(|&n| pipeline::memory_plan(p, n).peak() as u64).max().unwrap_or(0),

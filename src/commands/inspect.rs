@@ -63,12 +63,12 @@ fn activation_table(file: &ProgramFile) -> Result<String, Error> {
         return Ok(String::new());
     }
     let mut s = String::from("\n\nactivations  errors as shares of a channel's range, the worst channel's");
-    s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    node";
+    s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    noise    node";
     for n in &nodes {
         let c = &n.certificate;
         let range = format!("{:.3} … {:.3}", c.range[0], c.range[1]);
         s += &format!(
-            "\n  {:<16} {:>6}  {:<9} {:>9}  {range:<20} {:>7}  {:>9.1e}  {:>7.1e}  {:>7.1e}    {}",
+            "\n  {:<16} {:>6}  {:<9} {:>9}  {range:<20} {:>7}  {:>9.1e}  {:>7.1e}  {:>7.1e}  {:>7.1e}    {}",
             c.function,
             n.degree,
             if n.refresh { "yes" } else { "no" },
@@ -77,6 +77,7 @@ fn activation_table(file: &ProgramFile) -> Result<String, Error> {
             c.rms,
             c.max,
             c.outside,
+            n.noise,
             n.node
         );
     }

@@ -103,6 +103,7 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
         log_n: args.log_n.map(|n| n as usize),
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
+        log2_failure: -f64::from(args.failure_bits),
         activations: activations(args, model)?,
         ..CompileOptions::default()
     };

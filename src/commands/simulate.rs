@@ -2,11 +2,13 @@
 
 use crate::cli::SimulateArgs;
 use crate::{Error, data, report};
-use chiffre_ir::he::{He, Noise, interp};
+use chiffre_ir::he::{self, He, Noise, interp};
 use chiffre_ir::text;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-/// Runs a program in the clear, with the noise model: once without noise, once with, and compares.
+/// Runs a program in the clear, with the noise model: once without noise, once with, and compares; says which images leave a calibrated range,
+/// and how decrypted answers compare.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, true)?;
@@ -15,6 +17,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let mut g = text::parse::<He>(source).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
     g.consts.resolve(&session.file.store);
     let g = chiffre_ir::he::verify(g).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
+    let limits: BTreeMap<String, f64> =
+        super::inspect::certificate(&session.file)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
+    let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
     let exact = interp(&g, &images.pixels, images.n, None).map_err(Error::input)?.swap_remove(0);
     let q: Vec<f64> = session.program().header.q.iter().map(|&q| (q as f64).log2()).collect();
     let mut noise = Noise {
@@ -23,7 +28,8 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
         refresh_std: session.program().header.bootstrap.as_ref().map_or(0.0, |b| b.noise),
         seed: args.seed,
     };
-    let noisy = interp(&g, &images.pixels, images.n, Some(&mut noise)).map_err(Error::input)?.swap_remove(0);
+    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit).map_err(Error::input)?;
+    let noisy = found.outputs.swap_remove(0);
     let classes = exact.len() / images.n.max(1);
     let c = report::compare(&noisy, &exact, classes, &BTreeSet::new())?;
     let mut out = format!(
@@ -32,10 +38,42 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
         100.0 * c.agreement,
         c.max_abs_error
     );
+    if !limits.is_empty() {
+        let lines = found.report(images.n);
+        let none = || vec![format!("no image of {} leaves the range of an activation", images.n)];
+        let lines = if lines.is_empty() { none() } else { lines };
+        out += &format!("\n{}", lines.join("\n  "));
+    }
     if args.labels {
         let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", args.input.display())))?;
         let top1 = |l: &[f32]| report::top1(l, labels, classes).unwrap_or(0.0) * 100.0;
         out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
     }
+    if let Some(path) = &args.output {
+        report::write_logits(path, &noisy, classes)?;
+    }
+    if let Some(path) = &args.answers {
+        out += &format!("\n{}", against(path, &noisy, &exact, classes)?);
+    }
     super::print(out)
+}
+
+/// Compares decrypted logits with the simulated ones of the same images, with and without noise.
+fn against(path: &Path, noisy: &[f32], exact: &[f32], classes: usize) -> Result<String, Error> {
+    let answers = data::load_logits(path, classes).map_err(Error::input)?;
+    let n = answers.len() / classes;
+    if n == 0 || answers.len() > exact.len() {
+        return Err(Error::input(format!("{} has {n} rows; {} images are simulated", path.display(), exact.len() / classes)));
+    }
+    let lost = (0..n).filter(|i| answers[i * classes..][..classes].iter().any(|x| x.is_nan())).collect();
+    let [a, b] = [exact, noisy].map(|want| report::compare(&answers, &want[..answers.len()], classes, &lost));
+    let (a, b) = (a?, b?);
+    Ok(format!(
+        "{}: argmax as simulated on {:.2} % of {n} images with noise, {:.2} % without; largest logit difference {:.4}, {:.4}",
+        path.display(),
+        100.0 * b.agreement,
+        100.0 * a.agreement,
+        b.max_abs_error,
+        a.max_abs_error
+    ))
 }

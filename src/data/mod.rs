@@ -84,6 +84,8 @@ pub enum Problem {
     Element { found: String, expected: &'static str },
     #[error("has shape {found}, but the model takes {} (channels x height x width); resize or convert the data first", by(model))]
     Shape { found: String, model: [usize; 3] },
+    #[error("has shape {found}, but rows of {classes} logits are needed")]
+    Logits { found: String, classes: usize },
     #[error("has {available} images, but --count asks for {asked}")]
     Count { asked: usize, available: u64 },
     #[error("image {image} has the value {value} at position {position}")]
@@ -126,6 +128,13 @@ pub fn load(path: &Path, options: &DataOptions) -> Result<Images, DataError> {
     let n = batch.pixels.len() / options.shape.iter().product::<usize>().max(1);
     let names = if n == 1 { vec![stem.into_owned()] } else { (0..n).map(|i| format!("{stem}[{i}]")).collect() };
     Ok(Images { pixels: batch.pixels, n, shape: options.shape, labels: batch.labels, names })
+}
+
+/// Reads the logits that `decrypt` wrote, `rows × classes`; those of images without an answer are NaN.
+///
+/// Errors name the file; all of them are the user's to solve.
+pub fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, DataError> {
+    npy::load_logits(path, classes).map_err(|problem| DataError { path: path.to_owned(), problem })
 }
 
 /// What one file gives: whole images, checked, and their labels.

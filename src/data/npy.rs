@@ -54,6 +54,29 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
     Ok(Batch { pixels: read_images(&mut reader, &header, options)?, labels: None })
 }
 
+/// Reads a `.npy` file of float32 logits, rows × `classes`, as `decrypt` writes it; NaN stands for a row without an answer.
+pub(super) fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, Problem> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut reader = BufReader::new(file);
+    let header = read_header(&mut reader)?;
+    header.check_size(bytes)?;
+    if header.element != (Element { kind: b'f', size: 4, big_endian: false }) || header.fortran {
+        return Err(Problem::Element { found: header.descr, expected: "little-endian float32 in rows is needed" });
+    }
+    let rows = match header.shape[..] {
+        [rows, c] if c == classes as u64 => rows,
+        _ => return Err(Problem::Logits { found: by(&header.shape), classes }),
+    };
+    let mut all = reserve((rows as usize).saturating_mul(classes))?;
+    let mut row = vec![0; 4 * classes];
+    for _ in 0..rows {
+        read_exact(&mut reader, &mut row)?;
+        all.extend(row.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    }
+    Ok(all)
+}
+
 /// Reads magic, version and header.
 pub(super) fn read_header(reader: &mut (impl Read + ?Sized)) -> Result<Header, Problem> {
     let invalid = |why: &str| Problem::Format { format: "npy", why: why.into() };

@@ -2,7 +2,7 @@
 
 use super::error::BootstrapError;
 use super::spec::{BootstrapSpec, SpecError};
-use super::stages::Transforms;
+use super::stages::{Transforms, factor_share};
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
@@ -52,15 +52,45 @@ pub struct BootstrapOp<'a> {
     pub output_scale: &'a Scale,
 }
 
+/// The modular reduction of a spec, and the scales on the way to its sine.
+#[derive(Debug)]
+pub(super) struct Scales {
+    pub reduction: EvalMod,
+    /// Of the reduction's input.
+    pub input: Scale,
+    /// Of the cosine before its doublings.
+    pub cosine: Scale,
+    /// Of the sine.
+    pub sine: Scale,
+    /// Of the result of CoeffsToSlots: splitting doubles it.
+    pub transforms: Scale,
+    /// Scale of a factor of CoeffsToSlots over the prime that it is divided by.
+    pub factor_share: f64,
+}
+
+impl Scales {
+    pub fn new(ring: &Ring, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
+        spec.check()?;
+        let reduction = spec.reduction()?;
+        let limbs = spec.limbs_reduction();
+        if limbs > ring.q_count {
+            return Err(SpecError(format!("{limbs} limbs of a chain of {}", ring.q_count)).into());
+        }
+        let last = ring.moduli[limbs - spec.reduction_depth()].q;
+        let cosine = Scale::pow2((last as f64).log2().round() as i32);
+        let input = reduction.input_scale(ring, limbs, &cosine);
+        let transforms = input.div(&Scale::pow2(1));
+        let sine = reduction.output_scale(ring, limbs, &cosine);
+        let factor_share = factor_share(ring, spec, reduction.params().range, &transforms);
+        Ok(Self { reduction, input, cosine, sine, transforms, factor_share })
+    }
+}
+
 /// A spec prepared for a ring: encoded diagonals and the polynomial of the modular reduction.
 #[derive(Debug)]
 pub struct Bootstrapper {
     transforms: Transforms,
-    reduction: EvalMod,
-    /// Of the reduction's input and of its cosine.
-    input_scale: Scale,
-    cosine_scale: Scale,
-    sine_scale: Scale,
+    scales: Scales,
     group: usize,
 }
 
@@ -70,19 +100,9 @@ impl Bootstrapper {
     /// # Errors
     /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
     pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
-        spec.check()?;
-        let reduction = spec.reduction()?;
-        let limbs = spec.limbs_reduction();
-        if limbs > ring.q_count {
-            return Err(SpecError(format!("{limbs} limbs of a chain of {}", ring.q_count)).into());
-        }
-        let last = ring.moduli[limbs - spec.reduction_depth()].q;
-        let cosine_scale = Scale::pow2((last as f64).log2().round() as i32);
-        let input_scale = reduction.input_scale(ring, limbs, &cosine_scale);
-        // Splitting doubles the scale.
-        let transforms = Transforms::new(ring, isa, encoder, spec, reduction.params().range, input_scale.div(&Scale::pow2(1)))?;
-        let sine_scale = reduction.output_scale(ring, limbs, &cosine_scale);
-        Ok(Self { transforms, reduction, input_scale, cosine_scale, sine_scale, group: DEFAULT_GROUP })
+        let scales = Scales::new(ring, spec)?;
+        let transforms = Transforms::new(ring, isa, encoder, spec, scales.reduction.params().range, scales.transforms.clone())?;
+        Ok(Self { transforms, scales, group: DEFAULT_GROUP })
     }
 
     /// The same with another number of ciphertexts in work at a time. Keys and diagonals are read once for so many, and
@@ -109,12 +129,17 @@ impl Bootstrapper {
 
     /// The modular reduction.
     pub fn reduction(&self) -> &EvalMod {
-        &self.reduction
+        &self.scales.reduction
+    }
+
+    /// All scales.
+    pub(super) fn scales(&self) -> &Scales {
+        &self.scales
     }
 
     /// Scale of the sines: of results without a polynomial, and of its argument.
     pub fn sine_scale(&self) -> &Scale {
-        &self.sine_scale
+        &self.scales.sine
     }
 
     /// Refreshes ciphertexts of which [`BootstrapSpec::limbs_in`] limbs are used: see [`RefreshOp`]. Results have
@@ -175,11 +200,11 @@ impl Bootstrapper {
             false => re.into_iter().chain(im).map(Input::Owned).collect(),
         };
         let op = EvalModOp {
-            eval_mod: &self.reduction,
+            eval_mod: &self.scales.reduction,
             limbs,
-            input_scale: &self.input_scale,
+            input_scale: &self.scales.input,
             shift: true,
-            cosine_scale: &self.cosine_scale,
+            cosine_scale: &self.scales.cosine,
             gadget,
         };
         let (sines, _) = eval_mod(ring, isa, halves, &op, keys)?;
@@ -219,7 +244,7 @@ impl Bootstrapper {
             plan,
             coefficients: &coefficients[rows],
             limbs,
-            input_scale: &self.sine_scale,
+            input_scale: &self.scales.sine,
             output_scale: op.output_scale,
             gadget: spec.reduction_gadget(),
         };

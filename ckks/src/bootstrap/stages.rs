@@ -24,7 +24,13 @@ pub struct Transforms {
     first: Mutex<Vec<(f64, Arc<Diagonals>)>>,
     high: Vec<(EncodedFactor, Diagonals)>,
     output_scale: Scale,
-    factor_share: f64,
+}
+
+/// Scale of a factor of CoeffsToSlots over the prime that it is divided by, for results over `range` at `output_scale`.
+pub(super) fn factor_share(ring: &Ring, spec: &BootstrapSpec, range: f64, output_scale: &Scale) -> f64 {
+    let slots = ring.n as f64 / 2.0;
+    let total = output_scale.to_f64() / (range * slots * ring.moduli[0].q as f64);
+    total.powf(1.0 / spec.coeffs_to_slots.len() as f64)
 }
 
 impl Transforms {
@@ -47,15 +53,7 @@ impl Transforms {
             )));
         }
         let low: Vec<EncodedFactor> = spec.slots_to_coeffs_plans().into_iter().map(|p| EncodedFactor::new(encoder, p)).collect();
-        let mut out = Self {
-            spec: spec.clone(),
-            low,
-            low_diagonals: Vec::new(),
-            first: Mutex::default(),
-            high: Vec::new(),
-            output_scale,
-            factor_share: 1.0,
-        };
+        let mut out = Self { spec: spec.clone(), low, low_diagonals: Vec::new(), first: Mutex::default(), high: Vec::new(), output_scale };
         out.low_diagonals = (1..out.low.len())
             .map(|i| {
                 let plan = out.low[i].plan();
@@ -63,10 +61,7 @@ impl Transforms {
             })
             .collect();
         let plans = spec.coeffs_to_slots_plans();
-        let slots = ring.n as f64 / 2.0;
-        let total = out.output_scale.to_f64() / (range * slots * ring.moduli[0].q as f64);
-        let each = total.powf(1.0 / plans.len() as f64);
-        out.factor_share = each;
+        let each = factor_share(ring, spec, range, &out.output_scale);
         out.high = plans
             .into_iter()
             .enumerate()
@@ -90,11 +85,6 @@ impl Transforms {
     /// Scale of the values that [`Self::raise`] returns.
     pub fn output_scale(&self) -> &Scale {
         &self.output_scale
-    }
-
-    /// The scale of a factor of CoeffsToSlots over the prime that it is divided by.
-    pub(super) fn factor_share(&self) -> f64 {
-        self.factor_share
     }
 
     /// Bytes of all diagonals.

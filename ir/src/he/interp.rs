@@ -1,7 +1,8 @@
 //! Clear interpreter of the HE IR, with an optional noise model: what decryption of each value would show.
 
-use super::{HeGraph, HeOp};
+use super::{He, HeGraph, HeOp};
 use crate::error::InterpError;
+use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::packed::table_of;
 use crate::table::DiagTable;
@@ -43,7 +44,7 @@ impl Noise {
         }
     }
     /// Standard deviation (in units of the plaintext) of the rounding error of a rescale to `scale`.
-    fn rescale_std(&self, scale: &super::Scale) -> f64 {
+    pub fn rescale_std(&self, scale: &super::Scale) -> f64 {
         let n = self.ring_degree as f64;
         (n / 12.0 * (1.0 + 2.0 * n / 3.0)).sqrt() / 2f64.powf(scale.log2_with(&self.log2_prime))
     }
@@ -85,7 +86,17 @@ fn periodic_weight_std(t: &DiagTable, omega: &[f64], energy: &[Vec<f64>], output
 }
 
 /// Runs the graph on the slot vectors of its inputs.
-pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Result<Vec<Bundle>, InterpError> {
+pub fn run(g: &HeGraph, inputs: &[Bundle], noise: Option<&mut Noise>) -> Result<Vec<Bundle>, InterpError> {
+    run_watched(g, inputs, noise, |_, _| {})
+}
+
+/// As [`run`]; shows `watch` the first operand of every node that has one.
+pub(super) fn run_watched(
+    g: &HeGraph,
+    inputs: &[Bundle],
+    mut noise: Option<&mut Noise>,
+    mut watch: impl FnMut(&Node<He>, &[Vec<Complex64>]),
+) -> Result<Vec<Bundle>, InterpError> {
     let mut last_use = vec![0; g.nodes.len()];
     for (v, n) in g.iter() {
         n.args.iter().for_each(|a| last_use[a.index()] = v.index());
@@ -95,6 +106,7 @@ pub fn run(g: &HeGraph, inputs: &[Bundle], mut noise: Option<&mut Noise>) -> Res
     let mut next_input = inputs.iter();
     for (v, n) in g.iter() {
         let args: Vec<&[Vec<Complex64>]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
+        args.first().into_iter().for_each(|x| watch(n, x));
         let out = match &n.op {
             HeOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
             HeOp::Linear { taps, rows, entries, masks, bias, scales } => {

@@ -3,10 +3,12 @@
 
 mod interp;
 mod scale;
+mod simulate;
 mod verify;
 
 pub use interp::{Noise, interp, run};
 pub use scale::Scale;
+pub use simulate::simulate;
 pub use verify::verify;
 
 use crate::consts::ConstId;

@@ -32,7 +32,7 @@ pub struct Bootstrap {
     pub keys: Vec<(KeyUse, [usize; 2])>,
     /// log2 of the probability that a bootstrap of a ciphertext leaves its bound in some slot.
     pub log2_failure: f64,
-    /// Standard deviation of the error of the sine's argument that simulations assume, radians.
+    /// Predicted standard deviation of the error of the sine's argument, radians.
     pub noise: f64,
 }
 

@@ -82,6 +82,10 @@ pub struct CertifiedNode {
     pub refresh: bool,
     /// Channels, and polynomials for them (one, or one each).
     pub channels: [usize; 2],
+    /// Predicted standard deviation of the error of the operand, by the bootstrap or the rescale before the polynomial, as a share of the limit;
+    /// 0 as long as no parameters are chosen.
+    #[serde(default)]
+    pub noise: f64,
     /// Origin and quality.
     #[serde(flatten)]
     pub certificate: Certificate,
@@ -93,7 +97,14 @@ pub fn certified(g: &TensorGraph) -> Vec<CertifiedNode> {
         TensorOp::Chebyshev { coeffs, sine, certificate: Some(c) } => {
             let shape = &g.consts.get(*coeffs).shape;
             let channels = [n.ty.chw()[0], shape[0]];
-            Some(CertifiedNode { node: n.source.clone(), degree: shape[1].max(1) - 1, refresh: *sine, channels, certificate: c.clone() })
+            Some(CertifiedNode {
+                node: n.source.clone(),
+                degree: shape[1].max(1) - 1,
+                refresh: *sine,
+                channels,
+                noise: 0.0,
+                certificate: c.clone(),
+            })
         }
         _ => None,
     };
@@ -117,7 +128,7 @@ mod tests {
         let json = serde_json::to_string(&list).unwrap();
         assert_eq!(
             json,
-            r#"[{"node":"act","degree":2,"refresh":true,"channels":[2,1],"function":"relu","range":[-1.0,2.5],"margin":1.2,"limit":1.27,"rms":0.01,"max":0.1,"outside":0.0}]"#
+            r#"[{"node":"act","degree":2,"refresh":true,"channels":[2,1],"noise":0.0,"function":"relu","range":[-1.0,2.5],"margin":1.2,"limit":1.27,"rms":0.01,"max":0.1,"outside":0.0}]"#
         );
         assert_eq!(serde_json::from_str::<Vec<CertifiedNode>>(&json).unwrap(), list);
     }

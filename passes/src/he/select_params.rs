@@ -42,7 +42,7 @@ impl Params {
 pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {
     let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() + 1);
     let sizes = PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
-    let mut bootstrap = find_bootstrap(g, log_n, sizes.prime, opts, facts)?;
+    let mut bootstrap = find_bootstrap(g, log_n, opts, facts)?;
     let raised = raised_limbs(g, bootstrap.as_ref());
     let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1).max(raised);
     let room = facts.max_log_qp(log_n).unwrap_or(0.0);
@@ -90,19 +90,13 @@ fn has(g: &HeGraph, f: impl Fn(&HeOp) -> bool) -> bool {
 }
 
 /// The bootstrap for a graph's refreshes, if it has any.
-fn find_bootstrap(
-    g: &HeGraph,
-    log_n: usize,
-    prime_bits: u32,
-    opts: &CompileOptions,
-    facts: &dyn ParameterFacts,
-) -> Result<Option<Bootstrap>, PassError> {
+fn find_bootstrap(g: &HeGraph, log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Option<Bootstrap>, PassError> {
     let refreshed = g.nodes.iter().filter(|n| matches!(n.op, HeOp::Refresh { .. }));
     let ciphertexts: usize = refreshed.map(|n| n.ty.layout.ct_count()).sum();
     if ciphertexts == 0 {
         return Ok(None);
     }
-    let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits };
+    let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE };
     let none = || {
         PassError::capacity(
             PASS,

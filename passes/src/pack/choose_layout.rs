@@ -9,7 +9,7 @@ use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::levels::Step;
-use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::tensor::{level_steps, levels};
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
@@ -57,8 +57,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let mut bootstrap = None;
         if refreshes {
-            let wish =
-                BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+            let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
             let Some(b) = facts.bootstrap(&wish) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;

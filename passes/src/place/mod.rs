@@ -18,7 +18,7 @@ pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view
 use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
-use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
 use crate::tensor::levels;
 use chiffre_ir::program::{Bootstrap, key_bytes};
@@ -41,7 +41,7 @@ pub struct RingChoice {
 /// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first.
 pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let sizes = PrimeSizes::of(opts, true, true);
-    let wish = BootstrapWish { log_n, ciphertexts: 1 << 12, log2_failure: opts.log2_failure, base: REFRESH_BASE, prime_bits: sizes.prime };
+    let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
     let Some(bootstrap) = facts.bootstrap(&wish) else { return vec![] };
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
