@@ -66,7 +66,7 @@ pub struct CompilerArgs {
     /// Images per encrypted batch [default: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<NonZeroUsize>,
-    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default: 7GiB or the leanest plan]
+    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default: 6GiB or the leanest plan]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
     /// Unit times written by `calibrate-machine` [default: two Zen 4 cores]
@@ -85,7 +85,7 @@ pub struct CompilerArgs {
     /// that stay the same
     #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = parse_points, conflicts_with = "accurate")]
     pub accuracy_loss: f64,
-    /// Choose the degree so that 98.5 % of the answers stay the same on the calibration images
+    /// Choose the degree so that 99.5 % of the answers stay the same on the calibration images (and about 98.5 % on others)
     #[arg(long)]
     pub accurate: bool,
     /// What the program runs on

@@ -183,12 +183,12 @@ fn classic(bundle: usize, group: usize, repetitions: usize, (degree, doublings):
     println!("peak {:.2} GiB", peak());
 }
 
-/// Of 27 limbs 13 to 16 return.
+/// Of 28 limbs 14 to 17 return.
 fn classic_set() -> (BootstrapSpec, Vec<u32>, u32) {
     let factor = |log_radix, babies| chiffre_ckks::bootstrap::FactorSpec { log_radix, babies };
     let mut spec = BootstrapSpec::relu_15();
     spec.log_n = 16;
-    spec.limbs = 27;
+    spec.limbs = 28;
     spec.alpha = 7;
     spec.slots_to_coeffs = vec![factor(8, 32), factor(7, 32)];
     spec.coeffs_to_slots = vec![factor(5, 32), factor(4, 8), factor(3, 4), factor(3, 4)];

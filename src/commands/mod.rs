@@ -116,8 +116,9 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
     })
 }
 
-/// Share of answers that `--accurate` keeps.
-const ACCURATE: f64 = 0.985;
+/// Share of answers that `--accurate` keeps on the calibration images. Those are training images as a rule, of which a network is surer than of
+/// others: ResNet-20 kept 99.2 and 99.8 % of them (degrees 7 and 15), and 96.3 and 98.9 % of the answers on test images.
+const ACCURATE: f64 = 0.995;
 
 /// What the command line says about activations, with the calibration images.
 fn activations(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> Result<ActivationOptions, Error> {

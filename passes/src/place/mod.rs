@@ -38,8 +38,19 @@ pub struct RingChoice {
     pub bootstrap: Bootstrap,
 }
 
-/// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first.
+/// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first. The keys of a bootstrap may take half
+/// of the memory.
 pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
+    let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
+    secure_rings(log_n, opts, facts).into_iter().filter(|r| bootstrap_key_bytes(r) <= budget / 2).collect()
+}
+
+fn bootstrap_key_bytes(r: &RingChoice) -> usize {
+    r.bootstrap.keys.iter().map(|(of, gadget)| key_bytes(*of, *gadget, r.log_n)).sum()
+}
+
+/// The rings of [`rings`] whatever memory they take.
+fn secure_rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let sizes = PrimeSizes::of(opts, true, true);
     let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
     let Some(bootstrap) = facts.bootstrap(&wish) else { return vec![] };
@@ -48,18 +59,14 @@ pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) ->
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
         (most >= 1.0 && chain.div_ceil(most as usize) <= MAX_DIGITS).then_some(most as usize)
     };
-    let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
-    (REFRESH_BASE + bootstrap.levels..=64)
-        .filter_map(|chain| {
-            let most = fits(chain)?;
-            let mut bootstrap = bootstrap.clone();
-            shape_keys(&mut bootstrap, chain, most, facts);
-            let special = bootstrap.gadget[1];
-            // Keys may take half of the memory.
-            let keys: usize = bootstrap.keys.iter().map(|(of, gadget)| key_bytes(*of, *gadget, log_n)).sum();
-            (keys <= budget / 2).then_some(RingChoice { log_n, chain, special, bootstrap })
-        })
-        .collect()
+    let one = |chain| {
+        let most = fits(chain)?;
+        let mut bootstrap = bootstrap.clone();
+        shape_keys(&mut bootstrap, chain, most, facts);
+        let special = bootstrap.gadget[1];
+        Some(RingChoice { log_n, chain, special, bootstrap })
+    };
+    (REFRESH_BASE + bootstrap.levels..=64).filter_map(one).collect()
 }
 
 /// Plans for the activations of a composed network, given the degree of those behind a bootstrap. A network that has room for all its levels in some ring is
@@ -82,7 +89,7 @@ pub fn plans(
     // The keys of larger rings take more memory than they save time, unless there is plenty.
     let log_ns = opts.log_n.map_or(vec![15, 16], |n| vec![n]);
     let mut found: Option<(Network, Placement)> = None;
-    for log_n in log_ns {
+    for &log_n in &log_ns {
         let network = Network::new(g, log_n, opts.batch, degree + 1, levelled + 1)?;
         for ring in rings(log_n, opts, facts) {
             let Some(p) = best(&network, &ring, cost) else { continue };
@@ -95,11 +102,10 @@ pub fn plans(
         // Quadratic networks are refused by `choose-layout`, which knows the levels they lack.
         return Ok(BTreeMap::new());
     }
-    let none = || {
+    let Some((network, p)) = found else {
         let source = activations().next().map_or("", |n| n.source.as_str());
-        PassError::capacity(PASS, source, "the network needs bootstraps, and no ring has room for one with its activation behind it".into())
+        return Err(PassError::capacity(PASS, source, nothing_found(&log_ns, opts, facts)));
     };
-    let (network, p) = found.ok_or_else(none)?;
     tracing::info!(log_n = p.ring.log_n, chain = p.ring.chain, bootstraps = p.bootstraps, seconds = p.seconds, "placement");
     let plan = |(s, c): (&Site, &Choice)| match c {
         Choice::Plain => None,
@@ -110,6 +116,19 @@ pub fn plans(
 }
 
 const PASS: &str = "place-bootstraps";
+
+/// Why no placement was found.
+fn nothing_found(log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts) -> String {
+    let affordable = log_ns.iter().any(|&n| !rings(n, opts, facts).is_empty());
+    let keys = log_ns.iter().flat_map(|&n| secure_rings(n, opts, facts)).map(|r| bootstrap_key_bytes(&r)).min();
+    match keys.filter(|_| !affordable) {
+        Some(keys) => {
+            let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+            format!("the network needs bootstraps, whose keys alone take {} MiB: give --memory {}MiB or more", mib(keys), mib(2 * keys))
+        }
+        None => "the network needs bootstraps, and no ring has room for one with its activation behind it".into(),
+    }
+}
 
 /// True if some ring has room for all levels, with series of so many coefficients.
 fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> bool {
