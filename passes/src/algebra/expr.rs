@@ -88,7 +88,7 @@ pub enum Term {
 
 impl Term {
     /// A product of two terms.
-    pub fn mul(a: Term, b: Term) -> Term {
+    pub fn product(a: Term, b: Term) -> Term {
         Term::Mul(Box::new(a), Box::new(b))
     }
 }

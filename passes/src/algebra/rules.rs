@@ -161,7 +161,7 @@ fn scale_out_of_product(g: &Graph, n: &Expr) -> Vec<Term> {
     let mut out = vec![];
     for [x, y] in orders(n) {
         for (rows, _, args) in sums(g, x).filter(|(rows, shift, _)| rows.len() == 1 && shift.is(0.0)) {
-            out.push(Term::Sum(vec![(rows[0].clone(), Term::mul(Term::Of(args[0]), Term::Of(y)))], Row::one(0.0)));
+            out.push(Term::Sum(vec![(rows[0].clone(), Term::product(Term::Of(args[0]), Term::Of(y)))], Row::one(0.0)));
         }
     }
     out
@@ -171,9 +171,9 @@ fn regroup_product(g: &Graph, n: &Expr) -> Vec<Term> {
     let mut out = vec![];
     for [x, y] in orders(n) {
         for [a, b] in products(g, x) {
-            out.push(Term::mul(Term::Of(a), Term::mul(Term::Of(b), Term::Of(y))));
+            out.push(Term::product(Term::Of(a), Term::product(Term::Of(b), Term::Of(y))));
             if a != b {
-                out.push(Term::mul(Term::Of(b), Term::mul(Term::Of(a), Term::Of(y))));
+                out.push(Term::product(Term::Of(b), Term::product(Term::Of(a), Term::Of(y))));
             }
         }
     }
@@ -206,7 +206,7 @@ fn factor_out_of_sum(g: &Graph, n: &Expr) -> Vec<Term> {
                         }
                     }
                     let mut terms = without(rows, args, &[i, j]);
-                    terms.push((Row::one(1.0), Term::mul(Term::Of(*f), Term::Sum(inner, one))));
+                    terms.push((Row::one(1.0), Term::product(Term::Of(*f), Term::Sum(inner, one))));
                     out.push(Term::Sum(terms, shift.clone()));
                 }
             }
@@ -280,7 +280,7 @@ fn factor_quadratic_form(g: &Graph, n: &Expr) -> Vec<Term> {
         let roots = [root(&f, 1.0), root(&f, -1.0)];
         if roots.iter().all(|r| r.all(|x| x.abs() <= MAX_RATIO)) {
             let [a, b] = roots.map(|r| Term::Sum(vec![of(&Row::one(1.0), f.x), of(&r.map(|x| -x), f.y)], Row::one(0.0)));
-            f.rest.push((f.rows[0].clone(), Term::mul(a, b)));
+            f.rest.push((f.rows[0].clone(), Term::product(a, b)));
             out.push(Term::Sum(f.rest, f.shift));
         }
     }
@@ -301,7 +301,7 @@ fn expand_quadratic(_: &Graph, n: &Expr) -> Vec<Term> {
 }
 
 fn square(x: Id) -> Term {
-    Term::mul(Term::Of(x), Term::Of(x))
+    Term::product(Term::Of(x), Term::Of(x))
 }
 
 fn even_in_square(_: &Graph, n: &Expr) -> Vec<Term> {
@@ -342,13 +342,13 @@ fn centre_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
 fn split_cubic(_: &Graph, n: &Expr) -> Vec<Term> {
     let Some((c, x)) = poly(n, 3) else { return vec![] };
     let inner = Term::Sum(vec![(c[3].clone(), square(x)), of(&c[2], x)], c[1].clone());
-    vec![Term::Sum(vec![(Row::one(1.0), Term::mul(Term::Of(x), inner))], c[0].clone())]
+    vec![Term::Sum(vec![(Row::one(1.0), Term::product(Term::Of(x), inner))], c[0].clone())]
 }
 
 fn split_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     let Some((c, x)) = poly(n, 4) else { return vec![] };
     let inner = Term::Sum(vec![(c[4].clone(), square(x)), of(&c[3], x)], c[2].clone());
-    vec![Term::Sum(vec![(Row::one(1.0), Term::mul(square(x), inner)), of(&c[1], x)], c[0].clone())]
+    vec![Term::Sum(vec![(Row::one(1.0), Term::product(square(x), inner)), of(&c[1], x)], c[0].clone())]
 }
 
 /// With `t = p/c₄` and `d = s − u`: `u = (a₃ − d)/2`, `A = a₂ − u·s`, `v = (a₁ − u·A)/d`, `t = A − v`; any `d ≠ 0` will do, and the one that leaves the
@@ -379,5 +379,5 @@ fn factor_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     }
     let [u, v, s, t, c4, k] = [0, 1, 2, 3, 4, 5].map(|i| Row::new(&new.iter().map(|e| e[i]).collect::<Vec<_>>()));
     let factor = |u: &Row, v: Row| Term::Sum(vec![(Row::one(1.0), square(x)), of(u, x)], v);
-    vec![Term::Sum(vec![(c4, Term::mul(factor(&u, v), factor(&s, t)))], k)]
+    vec![Term::Sum(vec![(c4, Term::product(factor(&u, v), factor(&s, t)))], k)]
 }

@@ -44,7 +44,7 @@ fn sum(rng: &mut Rng, terms: Vec<Term>) -> Term {
     Term::Sum(terms.into_iter().map(|t| (rng.row(), t)).collect(), rng.row())
 }
 fn square(t: Term) -> Term {
-    Term::mul(t.clone(), t)
+    Term::product(t.clone(), t)
 }
 fn zero() -> Row {
     Row::one(0.0)
@@ -58,16 +58,19 @@ fn sample(name: &str, rng: &mut Rng) -> Term {
             let inner = sum(rng, vec![leaf(0), leaf(1)]);
             sum(rng, vec![inner, leaf(1), leaf(2)])
         }
-        "scale-out-of-product" => Term::mul(Term::Sum(vec![(rng.row(), leaf(0))], zero()), leaf(1)),
-        "regroup-product" => Term::mul(Term::mul(leaf(0), leaf(1)), leaf(2)),
+        "scale-out-of-product" => Term::product(Term::Sum(vec![(rng.row(), leaf(0))], zero()), leaf(1)),
+        "regroup-product" => Term::product(Term::product(leaf(0), leaf(1)), leaf(2)),
         "factor-out-of-sum" => {
-            let other = [leaf(0), Term::mul(leaf(2), leaf(0))][rng.below(2)].clone();
-            sum(rng, vec![Term::mul(leaf(0), leaf(1)), other, leaf(3)])
+            let other = [leaf(0), Term::product(leaf(2), leaf(0))][rng.below(2)].clone();
+            sum(rng, vec![Term::product(leaf(0), leaf(1)), other, leaf(3)])
         }
         "factor-quadratic-form" => {
             // a·x² + b·x·y − c·y²: real roots.
             let (a, b, c) = (rng.row().map(f64::abs), rng.row(), rng.row().map(|x| -x.abs()));
-            Term::Sum(vec![(a, square(leaf(0))), (b, Term::mul(leaf(0), leaf(1))), (c, square(leaf(1))), (rng.row(), leaf(2))], rng.row())
+            Term::Sum(
+                vec![(a, square(leaf(0))), (b, Term::product(leaf(0), leaf(1))), (c, square(leaf(1))), (rng.row(), leaf(2))],
+                rng.row(),
+            )
         }
         "expand-quadratic" => poly(rng.rows(3), leaf(0)),
         "even-in-square" => poly(rng.rows(7).into_iter().enumerate().map(|(k, r)| if k % 2 == 1 { zero() } else { r }).collect(), leaf(0)),
@@ -153,7 +156,7 @@ fn random(rng: &mut Rng, depth: usize) -> Term {
             Term::Poly(rng.rows(3), Box::new(x))
         }
         1 => square(random(rng, depth - 1)),
-        2 => Term::mul(random(rng, depth - 1), random(rng, depth - 1)),
+        2 => Term::product(random(rng, depth - 1), random(rng, depth - 1)),
         _ => {
             let terms = (0..1 + rng.below(3)).map(|_| random(rng, depth - 1)).collect();
             sum(rng, terms)
@@ -220,7 +223,7 @@ fn bounded_rules_fire() {
     let rows = |c: &[f64]| c.iter().map(|x| Row::one(*x)).collect::<Vec<_>>();
     one("factor-quartic", Term::Poly(rows(&[0.5, -1.0, 0.25, 0.5, 1.0]), Box::new(leaf(0))));
     let form = |a: f64, b: f64, c: f64| {
-        let parts = [(a, square(leaf(0))), (b, Term::mul(leaf(0), leaf(1))), (c, square(leaf(1)))];
+        let parts = [(a, square(leaf(0))), (b, Term::product(leaf(0), leaf(1))), (c, square(leaf(1)))];
         Term::Sum(parts.into_iter().map(|(r, t)| (Row::one(r), t)).collect(), zero())
     };
     one("factor-quadratic-form", form(1.0, 0.0, -4.0));
@@ -233,7 +236,7 @@ fn known_forms() -> Vec<(&'static str, Term, usize, usize)> {
     let poly = |c: &[f64], x: Term| Term::Poly(rows(c), Box::new(x));
     let sum_of = |parts: Vec<(f64, Term)>| Term::Sum(parts.into_iter().map(|(r, t)| (Row::one(r), t)).collect(), zero());
     let [x, y, z] = [leaf(0), leaf(1), leaf(2)];
-    let xy = || Term::mul(x.clone(), y.clone());
+    let xy = || Term::product(x.clone(), y.clone());
     let fields = sum_of(vec![(1.0, x.clone()), (1.0, y.clone())]);
     let squares = sum_of(vec![(1.0, square(x.clone())), (1.0, square(y.clone()))]);
     vec![
@@ -244,17 +247,17 @@ fn known_forms() -> Vec<(&'static str, Term, usize, usize)> {
         ("flat quartic", poly(&[0.5, 1.0, 0.25, -0.5, 1e-3], x.clone()), 2, 3),
         // 2·((x + 1/4)² − 1/2)² + 3/2
         ("quadratic of a quadratic", poly(&[1.882_812_5, -0.875, -1.25, 2.0, 2.0], x.clone()), 2, 3),
-        ("x·y + x·z", sum_of(vec![(1.0, xy()), (1.0, Term::mul(x.clone(), z.clone()))]), 1, 2),
+        ("x·y + x·z", sum_of(vec![(1.0, xy()), (1.0, Term::product(x.clone(), z.clone()))]), 1, 2),
         (
             "(2·x)·y + x·z",
-            sum_of(vec![(1.0, Term::mul(sum_of(vec![(2.0, x.clone())]), y.clone())), (1.0, Term::mul(x.clone(), z.clone()))]),
+            sum_of(vec![(1.0, Term::product(sum_of(vec![(2.0, x.clone())]), y.clone())), (1.0, Term::product(x.clone(), z.clone()))]),
             1,
             2,
         ),
         ("p(x) + x·y", sum_of(vec![(1.0, poly(&[0.5, 1.0, 0.25], x.clone())), (1.0, xy())]), 1, 2),
         ("x² − y²", sum_of(vec![(1.0, square(x.clone())), (-1.0, square(y.clone()))]), 1, 2),
         ("x² + x·y + y²", sum_of(vec![(1.0, squares.clone()), (1.0, xy())]), 2, 2),
-        ("((x·y)·x)·y", Term::mul(Term::mul(xy(), x.clone()), y.clone()), 2, 3),
+        ("((x·y)·x)·y", Term::product(Term::product(xy(), x.clone()), y.clone()), 2, 3),
         ("(x + y)² − (x² + y²)", sum_of(vec![(1.0, square(fields)), (-1.0, squares)]), 1, 2),
     ]
 }
@@ -287,9 +290,9 @@ fn growth_is_limited() {
     let rng = &mut Rng(3);
     let mut t = leaf(0);
     for k in 0..24 {
-        let more = Term::mul(leaf(k % 3), leaf((k + 1) % 4));
+        let more = Term::product(leaf(k % 3), leaf((k + 1) % 4));
         let both = sum(rng, vec![t, more]);
-        t = Term::mul(both, leaf(k % 4));
+        t = Term::product(both, leaf(k % 4));
     }
     let region = region(&t);
     let (g, _) = saturated(&region, |_| true);

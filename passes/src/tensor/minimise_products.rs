@@ -269,8 +269,8 @@ fn found(g: &TensorGraph, members: &[ValueId], users: &[Vec<ValueId>], at: &[(us
         let term = match &n.op {
             TensorOp::Add {} => Term::Sum(vec![(one.clone(), arg(0)), (one, arg(1))], Row::one(0.0)),
             TensorOp::Sub {} => Term::Sum(vec![(one, arg(0)), (Row::one(-1.0), arg(1))], Row::one(0.0)),
-            TensorOp::Mul {} => Term::mul(arg(0), arg(1)),
-            TensorOp::Square {} => Term::mul(arg(0), arg(0)),
+            TensorOp::Mul {} => Term::product(arg(0), arg(1)),
+            TensorOp::Square {} => Term::product(arg(0), arg(0)),
             TensorOp::Affine { scale, shift } => Term::Sum(vec![(column(g, *scale, 0, 1), arg(0))], column(g, *shift, 0, 1)),
             TensorOp::Poly { coeffs } => {
                 let width = g.consts.get(*coeffs).shape[1];
