@@ -106,6 +106,9 @@ pub struct CompilerArgs {
     /// Print the time each pass took
     #[arg(long)]
     pub time_passes: bool,
+    /// Print what `minimise-products` rewrote, and by which rules, on stderr
+    #[arg(long)]
+    pub explain: bool,
     /// Ring degree 2^LOG_N [default: chosen by predicted time]
     #[arg(long, value_name = "LOG_N", value_parser = clap::value_parser!(u32).range(3..=17))]
     pub log_n: Option<u32>,

@@ -17,6 +17,7 @@ use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::tensor::minimise_products::Explained;
 use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -101,6 +102,8 @@ pub struct Compiled {
     pub tensor: Option<TensorGraph>,
     /// IR where it was asked for, by title (`after fold-affine`).
     pub dumps: Vec<(String, AnyGraph)>,
+    /// Regions that `minimise-products` has rewritten, with the rules.
+    pub explained: Vec<Explained>,
     /// Time of each pass.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -156,7 +159,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
-    Ok(Compiled { program, stages, tensor: state.tensor, dumps, times })
+    Ok(Compiled { program, stages, tensor: state.tensor, dumps, explained: state.explained, times })
 }
 
 /// The scheduled program of a state that has passed `select-params`; `digest` names where the network comes from.

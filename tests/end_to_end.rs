@@ -122,6 +122,45 @@ fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
     }
 }
 
+/// A network with cubic and quartic activations, which `minimise-products` takes apart, encrypted, without calibration data.
+#[test]
+fn cubic_and_quartic_activations_as_products() {
+    use chiffre_ir::tensor::{TensorOp, interp};
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let model = chiffre_frontend::load(&models().join("tiny_mlp.onnx")).unwrap();
+    for coefficients in [vec![0.1, 0.5, 0.25, -0.125], vec![0.1, 0.5, 0.25, 0.125, -0.0625], vec![0.0, 0.0, 0.0, 0.0, 0.25]] {
+        let mut g = (*model.graph).clone();
+        let shape = vec![1, coefficients.len()];
+        let coeffs = g.consts.add("form", chiffre_ir::consts::Array::new(shape, coefficients));
+        for n in g.nodes.iter_mut().filter(|n| matches!(n.op, TensorOp::Square {} | TensorOp::Mul {})) {
+            n.op = TensorOp::Poly { coeffs };
+            n.args.truncate(1);
+        }
+        let options = chiffre_passes::options::CompileOptions { batch: 8, log_n: Some(11), allow_insecure: true, ..Default::default() };
+        let compiled =
+            chiffre::pipeline::compile_graph(&g, "cubic", &chiffre::pipeline::Request { options, ..Default::default() }).unwrap();
+        assert_eq!(compiled.explained.len(), 1);
+        chiffre_ir::program::file::save(&dir.join("p.chf"), &compiled.program, &compiled.stages).unwrap();
+        let pixels = chiffre_passes::reduce::noise([0, 1, 2].map(|i: usize| model.input_shape.get(i).copied().unwrap_or(1)), 8);
+        let shape: Vec<usize> = std::iter::once(8).chain(model.input_shape.iter().copied()).collect();
+        let array = ndarray::ArrayD::from_shape_vec(shape, pixels.clone()).unwrap();
+        ndarray_npy::write_npy(dir.join("x.npy"), &array).unwrap();
+        let keys = ["--secret", "secret.key", "--allow-insecure"];
+        ok(dir, &[&["keygen", "p.chf", "--eval", "eval.key"], &keys[..]].concat());
+        ok(dir, &[&["encrypt", "p.chf", "--input", "x.npy", "-o", "in.ct"], &keys[..]].concat());
+        ok(dir, &["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
+        ok(dir, &[&["decrypt", "p.chf", "--input", "out.ct", "-o", "logits.npy"], &keys[..]].concat());
+        let (got, want) = (npy(&dir.join("logits.npy")), interp(&g, &pixels, 8).unwrap().remove(0));
+        let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("largest logit error {worst}");
+        assert!(got.len() == want.len() && worst < 0.02, "largest logit error {worst}");
+        for f in ["secret.key", "eval.key", "in.ct", "out.ct", "logits.npy"] {
+            std::fs::remove_file(dir.join(f)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn compiling_twice_gives_the_same_bytes() {
     let tmp = tempfile::tempdir().unwrap();

@@ -49,6 +49,7 @@ fn dependencies_point_one_way() {
             assert!(allowed.contains(&d.as_str()), "{krate} depends on {d}");
         }
         assert_eq!(deps.contains(&"tract-onnx".into()), krate == "frontend", "tract belongs to the frontend");
+        assert_eq!(deps.contains(&"egg".into()), krate == "passes", "egg belongs to the passes");
         assert_eq!(deps.contains(&"tfhe-ntt".into()), krate == "ckks", "tfhe-ntt belongs to ckks");
     }
 }
@@ -59,6 +60,8 @@ fn foreign_libraries_stay_behind_one_place() {
         sources().iter().filter(|(p, t)| !p.starts_with("tests") && t.contains(needle)).map(|(p, _)| p.clone()).collect::<Vec<_>>()
     };
     assert_eq!(count("use tfhe_ntt"), [PathBuf::from("ckks/src/ring/ntt.rs")]);
+    let egg = count("egg::");
+    assert!(!egg.is_empty() && egg.iter().all(|p| p.starts_with("passes/src/algebra")), "{egg:?}");
     let tract = count("tract_onnx::");
     assert!(tract.len() <= 3 && tract.iter().all(|p| p.starts_with("frontend")), "{tract:?}");
 }

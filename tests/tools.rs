@@ -27,6 +27,27 @@ fn fails(dir: &Path, code: i32, arguments: &[&str]) -> String {
 
 const REST: &str = "tensor(fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
+/// `--explain` names the ONNX node, both expressions, and each rule with its reason; results are the same with and without.
+#[test]
+fn explain_prints_rules_with_reasons() {
+    let tmp = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("passes/tests/filetests/minimise-products/cubic_sigmoid.tir");
+    let run = ["opt", case.to_str().unwrap(), "--passes=tensor(recognise-activation,minimise-products)"];
+    let out = chiffre(tmp.path(), &[&run[..], &["--explain"]].concat());
+    let explained = String::from_utf8(out.stderr).unwrap();
+    for part in
+        ["\"sigmoid3/Add_1\"", "was  poly3(conv1)", "now  conv1·(", "by   split-cubic: p(x) = ", "because two products in two levels"]
+    {
+        assert!(explained.contains(part), "`{part}` is not in\n{explained}");
+    }
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), ok(tmp.path(), &run));
+    let model = models().join("tiny_cnn.onnx");
+    let to = tmp.path().join("p.chf");
+    let tiny = ["compile", model.to_str().unwrap(), "-o", to.to_str().unwrap(), "--log-n", "11", "--allow-insecure", "--explain"];
+    let out = chiffre(tmp.path(), &tiny);
+    assert!(String::from_utf8(out.stderr).unwrap().contains("minimise-products: nothing to gain"));
+}
+
 /// From a model through every level, each step on what the one before has written.
 #[test]
 fn levels_are_files_that_compute_the_same() {

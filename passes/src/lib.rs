@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod algebra;
 pub mod calibrate;
 pub mod cost;
 pub mod error;

@@ -9,6 +9,7 @@ use crate::options::{CompileOptions, FitMethod, ParameterFacts};
 use crate::pack::choose_layout::Layouts;
 use crate::registry::{PASSES, PassInfo};
 use crate::tensor::approximate_activations::Plans;
+use crate::tensor::minimise_products::Explained;
 use chiffre_ir::he::HeGraph;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 /// The default pipeline. Why here:
 /// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine maps move;
+/// * `minimise-products` where polynomials have one normal form, and sums are still ops of their own: `compose-linear` hides them in kernels;
 /// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
 /// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
 /// * `remove-dead-channels` where every residual sum is one linear map, and before anything is measured or fitted for dead channels;
@@ -28,13 +30,15 @@ use std::time::{Duration, Instant};
 /// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
 /// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
 /// * `select-params` last: it needs every key's limbs; `schedule` belongs to the backend and ends every pipeline.
-pub const DEFAULT: &str = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+pub const DEFAULT: &str = "tensor(recognise-activation,minimise-products,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
 /// A network on its way through the pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Tensor IR, until the end (for dumps and the layouts' values).
     pub tensor: Option<TensorGraph>,
+    /// Regions that `minimise-products` has rewritten, with the rules.
+    pub explained: Vec<Explained>,
     /// What the activations of `tensor` read on the calibration images, once measured.
     pub statistics: Option<Arc<Statistics>>,
     /// Plans of single activations, by ONNX node, for each degree that `approximate-activations` may choose.

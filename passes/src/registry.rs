@@ -50,6 +50,21 @@ pub const PASSES: &[PassInfo] = &[
         run: |s, _| on_tensor(s, "recognise-activation", |g| Ok(tensor::recognise_activation::recognise_activation(g))),
     },
     PassInfo {
+        name: "minimise-products",
+        level: "tensor",
+        summary: "elementwise arithmetic in the fewest levels and products of ciphertexts, by equality saturation over named rules",
+        requires: "any tensor IR; recognise-activation to see polynomials",
+        establishes: "no region of add, mul, square, poly and affine that the rules can make cheaper, within their limits",
+        options: &[],
+        run: |mut s, cx| {
+            let fits = |g: &chiffre_ir::tensor::TensorGraph| crate::place::fits_without(g, 1, cx.options, cx.facts);
+            let (g, explained) = tensor::minimise_products::minimise_products(s.tensor("minimise-products")?, cx.options, fits);
+            s.tensor = Some(g);
+            s.explained.extend(explained);
+            Ok(s)
+        },
+    },
+    PassInfo {
         name: "fold-affine",
         level: "tensor",
         summary: "batch norm and other affine maps fold into the convolution or fully connected layer before them",

@@ -40,6 +40,7 @@ macro_rules! folders {
 }
 folders! {
     recognise_activation = "recognise-activation",
+    minimise_products = "minimise-products",
     fold_affine = "fold-affine",
     compose_linear = "compose-linear",
     remove_dead_channels = "remove-dead-channels",

@@ -8,6 +8,7 @@ use chiffre_passes::he::{assign_levels::assign_levels, place_relin::place_relin,
 use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_passes::pack::{choose_layout::choose_layout, lower_linear::lower_linear};
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
 use common::{Facts, Rng, chain, options, residual_net};
@@ -45,6 +46,9 @@ proptest! {
         same("fold-affine", &g, fold_affine(&g), &images, n);
         same("compose-linear", &g, compose_linear(&g).unwrap(), &images, n);
         let h = same("recognise-activation", &g, recognise_activation(&g), &images, n);
+        let simple = |g: &tensor::TensorGraph| minimise_products(g, &CompileOptions::default(), |_| true).0;
+        same("minimise-products", &g, simple(&g), &images, n);
+        let h = same("minimise-products", &h, simple(&h), &images, n);
         let h = same("fold-affine", &h, fold_affine(&h), &images, n);
         let h = same("compose-linear", &h, compose_linear(&h).unwrap(), &images, n);
         match fold_scales(&h) {

@@ -62,6 +62,9 @@ pub struct OptArgs {
     /// Print the time each pass took
     #[arg(long)]
     pub time_passes: bool,
+    /// Print what `minimise-products` rewrote, and by which rules, on stderr
+    #[arg(long)]
+    pub explain: bool,
     /// Print the IR to stderr before or after a pass, or after all
     #[arg(long, value_name = "after:P|before:P|all")]
     pub dump_ir: Vec<Dump>,

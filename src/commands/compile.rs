@@ -22,6 +22,9 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
             eprintln!("{pass:<22} {:9.1} ms", time.as_secs_f64() * 1e3);
         }
     }
+    if args.compiler.explain {
+        super::explain(&compiled.explained);
+    }
     let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(super::container_error)?;
     let note = if args.compiler.target == Target::Clear { " (clear target: `simulate` runs it)" } else { "" };
     super::print(format!("{}\nwrote {} ({}…){note}", super::inspect::summary(&compiled.program), args.output.display(), &digest[..16]))

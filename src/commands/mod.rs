@@ -55,6 +55,14 @@ fn dispatch(command: Command) -> Result<(), Error> {
     }
 }
 
+/// Rewritten regions with the rules that led there, on stderr.
+fn explain(all: &[chiffre_passes::tensor::minimise_products::Explained]) {
+    if all.is_empty() {
+        eprintln!("minimise-products: nothing to gain");
+    }
+    all.iter().for_each(|e| eprint!("{e}"));
+}
+
 /// Measures the machine.
 fn calibrate(args: &crate::cli::CalibrateArgs) -> Result<(), Error> {
     set_threads(&args.threads)?;

@@ -77,6 +77,9 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
         // What is missing is the most likely reason.
         file.need_constants().err().filter(|_| e.to_string().contains("has no data")).unwrap_or_else(|| Error::input(e))
     })?;
+    if args.explain {
+        super::explain(&end.explained);
+    }
     let last = pipeline.steps.last().map(|s| s.pass.name);
     let result = match (last, end.latest()) {
         (Some("schedule"), _) => AnyGraph::Program(program(&end, &options, &cost, None, &name)?.into_inner()),

@@ -5,7 +5,7 @@
 
 mod series;
 
-pub use series::SeriesShape;
+pub use series::{SeriesShape, relinearisations};
 
 use std::iter::Sum;
 use std::ops::{Add, Mul};

@@ -131,7 +131,7 @@ fn nothing_found(log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterF
 }
 
 /// True if some ring has room for all levels, with series of so many coefficients.
-fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> bool {
+pub(crate) fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> bool {
     let (limbs, sizes) = levels(g, coefficients, opts);
     let primes = limbs.into_iter().max().unwrap_or(1);
     let room = |log_n| if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };

@@ -44,11 +44,20 @@ struct Composer<'a> {
     forms: Vec<Option<Form>>,
     /// Nodes that hold a value, for consumers that may share one.
     shared: Vec<Option<ValueId>>,
+    /// Values that a product reads: there is a linear map for each of them anyway.
+    factors: Vec<bool>,
+    /// Linear maps on the longest path to each new node.
+    depth: Vec<usize>,
 }
 
 /// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (`chebyshev`, activations and max pooling stay as they are).
 pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
-    let mut c = Composer { old: g, new: TensorGraph::new(&g.name), forms: vec![None; g.nodes.len()], shared: vec![None; g.nodes.len()] };
+    let mut factors = vec![false; g.nodes.len()];
+    for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Mul {} | TensorOp::Square {})) {
+        n.args.iter().for_each(|a| factors[a.index()] = true);
+    }
+    let n = g.nodes.len();
+    let mut c = Composer { old: g, new: TensorGraph::new(&g.name), forms: vec![None; n], shared: vec![None; n], factors, depth: vec![] };
     for (v, n) in g.iter() {
         let form = c.form(n)?;
         c.forms[v.index()] = Some(form);
@@ -101,8 +110,8 @@ impl Composer<'_> {
                 f.bias.iter_mut().enumerate().for_each(|(i, b)| *b += a[i % a.len()] as f64);
                 f
             }
-            TensorOp::Add {} => self.get(n.args[0]).clone().add(self.get(n.args[1]), 1.0),
-            TensorOp::Sub {} => self.get(n.args[0]).clone().add(self.get(n.args[1]), -1.0),
+            TensorOp::Add {} => self.sum(n.args[0], n.args[1], 1.0),
+            TensorOp::Sub {} => self.sum(n.args[0], n.args[1], -1.0),
             TensorOp::AvgPool { kernel, stride, pad, count_pad } => self.avg_pool(n, shape, *kernel, *stride, *pad, *count_pad)?,
             TensorOp::Slice { start, count: _, step } => {
                 let input = self.old.ty(n.args[0]).chw();
@@ -166,6 +175,56 @@ impl Composer<'_> {
                 self.nonlinear(n, op)
             }
         })
+    }
+
+    /// `a + factor·b`. A summand that is an affine image of a product's operand is read from that operand's linear map, where the other
+    /// summand comes no earlier: the layer before is not computed twice, and the sum is no later.
+    fn sum(&mut self, a: ValueId, b: ValueId, factor: f64) -> Form {
+        let [mut fa, mut fb] = [a, b].map(|v| self.get(v).clone());
+        let [da, db] = [&fa, &fb].map(|f| self.form_depth(f));
+        let layer = |f: &Form| f.terms.iter().any(|(_, k)| k.nonzeros() > f.shape[0]);
+        if da > db && layer(&fb) && self.factor_below(b).is_some() {
+            fb = self.near(b);
+        } else if db > da && layer(&fa) && self.factor_below(a).is_some() {
+            fa = self.near(a);
+        }
+        fa.add(&fb, factor)
+    }
+
+    /// Depth of the deepest base of a form.
+    fn form_depth(&mut self, f: &Form) -> usize {
+        for n in &self.new.nodes[self.depth.len()..] {
+            let operand = n.args.iter().map(|a| self.depth[a.index()]).max().unwrap_or(0);
+            self.depth.push(operand + usize::from(matches!(n.op, TensorOp::LinearMap { .. })));
+        }
+        f.terms.iter().map(|(v, _)| self.depth[v.index()]).max().unwrap_or(0)
+    }
+
+    /// The product's operand that a value is an affine image of.
+    fn factor_below(&self, v: ValueId) -> Option<ValueId> {
+        match &self.old.node(v).op {
+            _ if self.factors[v.index()] => Some(v),
+            TensorOp::Affine { .. } => self.factor_below(self.old.node(v).args[0]),
+            _ => None,
+        }
+    }
+
+    /// An affine image of a product's operand over that operand's linear map.
+    fn near(&mut self, v: ValueId) -> Form {
+        let n = self.old.node(v);
+        let shape = n.ty.chw();
+        let data = |c: ConstId| self.old.consts.array(c).ok().map(|a| a.data.as_slice());
+        match &n.op {
+            TensorOp::Affine { scale, shift } if !self.factors[v.index()] => {
+                let (Some(s), Some(t)) = (data(*scale), data(*shift)) else { return self.get(v).clone() };
+                let mut f = self.near(n.args[0]);
+                f.terms.iter_mut().for_each(|(_, k)| k.scale_outputs(|c| f64::from(s[c % s.len()])));
+                let scales = per_channel(Some(s), shape);
+                f.bias.iter_mut().zip(scales).zip(per_channel(Some(t), shape)).for_each(|((b, s), t)| *b = *b * s + t);
+                f
+            }
+            _ => Form::base(self.materialise_shared(v), shape),
+        }
     }
 
     fn nonlinear(&mut self, n: &Node<Tensor>, op: TensorOp) -> Form {

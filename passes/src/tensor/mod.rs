@@ -6,6 +6,7 @@ pub mod compose_linear;
 pub mod fold_affine;
 pub mod fold_scales;
 pub mod linear_form;
+pub mod minimise_products;
 pub mod recognise_activation;
 pub mod remove_dead_channels;
 
@@ -24,6 +25,7 @@ pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
         TensorOp::LinearMap { .. } => Step::Linear,
         TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
+        TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape.get(1).is_some_and(|terms| *terms > 3) => Step::Series(depth(coeffs)),
         TensorOp::Activation { .. } => Step::Series(series_depth(open)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,

@@ -1,0 +1,82 @@
+//! Constants of the algebra: one number per channel, or one for all channels.
+
+/// Numbers per channel, or a single one for all channels. Compared bit by bit, so that equal rows are one; `−0` is kept as `0`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Row(Vec<u64>);
+
+impl Row {
+    /// The same number in all channels.
+    pub fn one(x: f64) -> Row {
+        Row::new(&[x])
+    }
+    /// A number per channel (at least one); a single number is kept if all are the same.
+    pub fn new(values: &[f64]) -> Row {
+        let bits = |x: &f64| if *x == 0.0 { 0 } else { x.to_bits() };
+        let same = values.iter().all(|x| bits(x) == bits(&values[0]));
+        Row(values[..if same { 1 } else { values.len() }].iter().map(bits).collect())
+    }
+    /// The number of channel `c`.
+    pub fn at(&self, c: usize) -> f64 {
+        f64::from_bits(self.0[c % self.0.len()])
+    }
+    /// Numbers that are kept: 1, or one per channel.
+    pub fn values(&self) -> Vec<f64> {
+        self.0.iter().map(|b| f64::from_bits(*b)).collect()
+    }
+    /// Channel by channel.
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Row {
+        Row::new(&self.0.iter().map(|b| f(f64::from_bits(*b))).collect::<Vec<_>>())
+    }
+    /// Channel by channel with another row.
+    pub fn zip(&self, o: &Row, f: impl Fn(f64, f64) -> f64) -> Row {
+        Row::new(&(0..self.0.len().max(o.0.len())).map(|c| f(self.at(c), o.at(c))).collect::<Vec<_>>())
+    }
+    /// The sum.
+    pub fn plus(&self, o: &Row) -> Row {
+        self.zip(o, |x, y| x + y)
+    }
+    /// The product.
+    pub fn times(&self, o: &Row) -> Row {
+        self.zip(o, |x, y| x * y)
+    }
+    /// True if every channel passes.
+    pub fn all(&self, f: impl Fn(f64) -> bool) -> bool {
+        self.0.iter().all(|b| f(f64::from_bits(*b)))
+    }
+    /// True if every channel is exactly `x`.
+    pub fn is(&self, x: f64) -> bool {
+        self.all(|y| y == x)
+    }
+}
+
+/// The number, or `[first, …]`.
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = |x: f64| format!("{}", (x * 1e4).round() / 1e4);
+        if self.0.len() == 1 { f.write_str(&short(self.at(0))) } else { write!(f, "[{}, …]", short(self.at(0))) }
+    }
+}
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Channels of several rows at once.
+pub fn channels<'a>(rows: impl Iterator<Item = &'a Row>) -> usize {
+    rows.map(|r| r.0.len()).max().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_broadcast_and_collapse() {
+        let (a, b) = (Row::new(&[1.0, 2.0]), Row::one(3.0));
+        assert_eq!(a.times(&b), Row::new(&[3.0, 6.0]));
+        assert_eq!(a.zip(&a, |x, y| x - y), Row::one(-0.0));
+        assert_eq!((a.at(3), b.at(3), channels([&a, &b].into_iter())), (2.0, 3.0, 2));
+        assert_eq!(format!("{a} {b}"), "[1, …] 3");
+    }
+}
