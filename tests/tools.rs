@@ -198,6 +198,20 @@ fn a_run_is_traced_profiled_and_probed() {
 }
 
 #[test]
+fn interp_normalises_pixels_as_the_model_says() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (dir, model, data) = (tmp.path(), models().join("tiny_cnn.onnx"), models().join("tiny1_test.npz"));
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    ok(dir, &["opt", model, "--passes=recognise-activation", "-o", "net.tir"]);
+    let said = ok(dir, &["interp", model, "--input", data, "--count", "1"]);
+    let given = ["interp", "net.tir", "--input", data, "--count", "1", "--mean", "0.5", "--std", "0.25"];
+    let numbers = |text: &str| text.split_whitespace().filter_map(|w| w.parse().ok()).collect::<Vec<f32>>();
+    let (said, given) = (numbers(&said), numbers(&ok(dir, &given)));
+    assert!(said.len() == 4 && said.iter().zip(&given).all(|(a, b)| (a - b).abs() < 1e-4), "{said:?} {given:?}");
+    assert!(fails(dir, 2, &["interp", "net.tir", "--input", data]).contains("--mean and --std"), "a text does not say");
+}
+
+#[test]
 fn inspect_writes_a_page() {
     let tmp = program();
     ok(tmp.path(), &["inspect", "p.chf", "--html", "p.html"]);

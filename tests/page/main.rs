@@ -4,7 +4,6 @@
 //! `KEEP_PAGES=FOLDER` keeps the pages, and their screenshots, for looking at.
 
 mod browser;
-#[allow(dead_code)]
 #[path = "../../passes/tests/common/mod.rs"]
 mod common;
 

@@ -116,6 +116,9 @@ struct Cell {
     weight: f64,
 }
 
+/// A move of the class's first ciphertexts: row, output, and number of the mask.
+type Numbered = (Row, usize, Option<u32>);
+
 /// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result.
 pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable {
     let period = joint_period(from, to);
@@ -126,7 +129,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
         let meeting = Meeting::new(l, to, k.stride, [k.output[0], k.input[0]], period);
         for (&at, tap_cells) in &k.taps {
             // Slot offsets in result and operand → moves, with the numbers of their taps and masks.
-            let mut classes: HashMap<[usize; 2], Vec<(Row, usize, Option<u32>)>> = HashMap::new();
+            let mut classes: HashMap<[usize; 2], Vec<Numbered>> = HashMap::new();
             for (&(o, i), &weight) in tap_cells {
                 let (po, pi) = (meeting.outs[o], meeting.ins[i]);
                 let moves = classes.entry([po.slot, pi.slot]).or_insert_with(|| {

@@ -122,7 +122,7 @@ mod tests {
     /// Weights of which a third is zero, in a pattern of its own for each tap if `ragged`.
     fn weights(shape: [usize; 4], ragged: bool) -> Array {
         let per = shape[2] * shape[3];
-        let value = |n: usize| if ragged && (n * 7 + n / per) % 3 == 0 { 0.0 } else { 1.0 + n as f32 };
+        let value = |n: usize| if ragged && (n * 7 + n / per).is_multiple_of(3) { 0.0 } else { 1.0 + n as f32 };
         Array::new(shape.to_vec(), (0..shape.iter().product()).map(value).collect())
     }
 
