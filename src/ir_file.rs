@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct IrFile {
     /// The graph, with all constants that were found.
     pub graph: AnyGraph,
+    /// How pixels become inputs, where the file is a model or a program that says so.
+    pub normalisation: Option<String>,
     path: PathBuf,
     text: Option<(String, SourceMap)>,
 }
@@ -25,10 +27,17 @@ impl IrFile {
     /// Files that cannot be read or hold something else; errors in a text point at line and column.
     pub fn load(path: &Path, consts: &[PathBuf]) -> Result<IrFile, Error> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let whole = |graph| Ok(IrFile { graph, path: path.into(), text: None });
+        let whole = |graph, normalisation| Ok(IrFile { graph, normalisation, path: path.into(), text: None });
         match extension.as_str() {
-            "onnx" => return whole(AnyGraph::Tensor((*chiffre_frontend::load(path).map_err(Error::input)?.graph).clone())),
-            "chf" => return whole(AnyGraph::Program(chiffre_ir::program::file::load(path).map_err(Error::input)?.program.into_inner())),
+            "onnx" => {
+                let model = chiffre_frontend::load(path).map_err(Error::input)?;
+                return whole(AnyGraph::Tensor((*model.graph).clone()), model.normalisation.map(|n| n.to_string()));
+            }
+            "chf" => {
+                let program = chiffre_ir::program::file::load(path).map_err(Error::input)?.program.into_inner();
+                let normalisation = program.header.normalisation.clone();
+                return whole(AnyGraph::Program(program), normalisation);
+            }
             _ => {}
         }
         let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
@@ -42,7 +51,11 @@ impl IrFile {
             }
             graph.resolve(&constants(file, &wanted)?);
         }
-        Ok(IrFile { graph, path: path.into(), text: Some((text, map)) })
+        let normalisation = match &graph {
+            AnyGraph::Program(p) => p.header.normalisation.clone(),
+            _ => None,
+        };
+        Ok(IrFile { graph, normalisation, path: path.into(), text: Some((text, map)) })
     }
 
     /// Runs the verifier; findings point at the text.

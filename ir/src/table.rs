@@ -95,7 +95,8 @@ impl DiagTable {
                 m.data.chunks(m.shape[1]).map(<[f32]>::to_vec).collect()
             }
         };
-        let index = |v: f32, n: usize| (v >= 0.0 && v.fract() == 0.0 && (v as usize) < n).then_some(v as u32);
+        // A whole number survives the way to an integer and back; negative ones and NaN do not.
+        let index = |v: f32, n: usize| (v as u32 as f32 == v && (v as u32 as usize) < n).then_some(v as u32);
         let rows: Option<Vec<Row>> = rows
             .data
             .chunks(3)
@@ -107,9 +108,11 @@ impl DiagTable {
             e[3].is_finite().then_some(())?;
             Some(Entry { row: index(e[0], rows.len())?, output: index(e[1], outputs)?, mask, weight: e[3] })
         };
-        let entries: Option<Vec<Entry>> = entries.data.chunks(4).map(cell).collect();
-        let entries = entries.ok_or_else(|| bad("an entry is out of range or not finite"))?;
-        Ok(DiagTable { taps: taps.to_vec(), rows, outputs, masks, entries })
+        let mut list = Vec::with_capacity(entries.shape[0]);
+        for e in entries.data.chunks_exact(4) {
+            list.push(cell(e).ok_or_else(|| bad("an entry is out of range or not finite"))?);
+        }
+        Ok(DiagTable { taps: taps.to_vec(), rows, outputs, masks, entries: list })
     }
     /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of two; ciphertexts that an
     /// operand lacks (units without images) count as zero.

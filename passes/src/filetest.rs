@@ -4,21 +4,14 @@
 //! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `calibrate=N` (on N images
 //! of noise), `agreement=POINTS`, `refresh=NODE:DEGREE`.
 //!
-//! A test of a pass of your own is a folder of cases and a loop over it:
+//! [`file_tests!`](crate::file_tests) tests a folder of cases, also with passes of your own: `passes/tests/own_pass.rs` and `docs/write-a-pass.md`.
+//! [`Runner`] runs one:
 //!
 //! ```
-//! use chiffre_passes::filetest::{Runner, cases};
-//! # use chiffre_passes::registry::PASSES;
-//! # use chiffre_passes::options::ParameterFacts;
-//! # struct NoFacts;
-//! # impl ParameterFacts for NoFacts {
-//! #     fn max_log_qp(&self, _: usize) -> Option<f64> { None }
-//! #     fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> { None }
-//! # }
-//! let runner = Runner { own: &[], facts: &NoFacts };
-//! # assert!(cases(std::path::Path::new("no/such/folder")).is_err());
+//! use chiffre_passes::filetest::{NoFacts, Runner};
 //! let text = "# run: fold-affine\ntensor @t {\n  %0 = input : f32[2]\n  return %0\n}";
-//! assert_eq!(runner.run(text).unwrap(), "tensor @t {\n  %0 = input : f32[2]\n  return %0\n}\n");
+//! let result = Runner { own: &[], facts: &NoFacts }.run(text).unwrap();
+//! assert_eq!(result, "tensor @t {\n  %0 = input : f32[2]\n  return %0\n}\n");
 //! ```
 
 use crate::cost::CostModel;
@@ -32,6 +25,70 @@ use std::sync::Arc;
 
 /// Constants with at most so many values are printed with them.
 pub const MOST_VALUES: usize = 64;
+
+/// Tests every case of a folder: its result is the insta snapshot beside it, `<case>.snap`.
+///
+/// Arguments: the folder, from the manifest of the crate that tests; passes that pipelines may name beside the compiler's; the parameter table
+/// ([`NoFacts`](crate::filetest::NoFacts) where no pipeline chooses parameters). The crate needs `insta` as a dependency for development.
+/// Fails as [`results`](crate::filetest::results) does, and where a snapshot differs; `INSTA_UPDATE=always` writes snapshots.
+///
+/// ```no_run
+/// #[test]
+/// fn cases_of_my_pass() {
+///     chiffre_passes::file_tests!("tests/my_pass", &[], &chiffre_passes::filetest::NoFacts);
+/// }
+/// ```
+#[macro_export]
+macro_rules! file_tests {
+    ($folder:expr, $own:expr, $facts:expr $(,)?) => {{
+        let folder = ::std::path::Path::new(::std::env!("CARGO_MANIFEST_DIR")).join($folder);
+        let results = $crate::filetest::results(&folder, &$crate::filetest::Runner { own: $own, facts: $facts });
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(&folder);
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| {
+            for (case, text) in results.unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+                insta::assert_snapshot!(case, text);
+            }
+        });
+    }};
+}
+
+/// No parameter table: for cases whose pipelines choose no parameters. Those that do are refused.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFacts;
+
+impl ParameterFacts for NoFacts {
+    fn max_log_qp(&self, _: usize) -> Option<f64> {
+        None
+    }
+    fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
+        None
+    }
+}
+
+/// Name and result of every case of a folder, by name.
+///
+/// # Errors
+/// A folder that cannot be read or has no cases, a case that is wrong ([`Runner::run`]), and a snapshot without a case.
+pub fn results(folder: &Path, runner: &Runner) -> Result<Vec<(String, String)>, String> {
+    let unreadable = |e: std::io::Error| e.to_string();
+    let cases = cases(folder).map_err(unreadable)?;
+    if cases.is_empty() {
+        return Err("no cases".into());
+    }
+    if let Some(snapshot) = unreferenced(folder).map_err(unreadable)?.first() {
+        return Err(format!("{} belongs to no case", snapshot.display()));
+    }
+    let one = |path: PathBuf| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let result = runner.run(&text).map_err(|e| format!("{name}: {e}"))?;
+        Ok((name, result))
+    };
+    cases.into_iter().map(one).collect()
+}
 
 /// Runs cases.
 #[derive(Clone, Copy)]
@@ -137,4 +194,27 @@ pub fn unreferenced(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     all.retain(|p| p.extension().is_some_and(|e| e == "snap") && !p.file_stem().is_some_and(|s| names.iter().any(|n| n == s)));
     all.sort();
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_test_nothing_are_refused() {
+        let folder = std::env::temp_dir().join(format!("chiffre-filetest-{}", std::process::id()));
+        let runner = Runner { own: &[], facts: &NoFacts };
+        let case = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        assert!(results(&folder, &runner).is_err(), "not there");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(results(&folder, &runner).unwrap_err(), "no cases");
+        let text = "tensor @t {\n  %0 = input : f32[2]\n  return %0\n}\n";
+        case("a.tir", &format!("# run: fold-affine\n{text}"));
+        assert_eq!(results(&folder, &runner), Ok(vec![("a".into(), text.into())]));
+        case("b.snap", "");
+        assert!(results(&folder, &runner).unwrap_err().ends_with("b.snap belongs to no case"));
+        case("b.tir", text);
+        assert_eq!(results(&folder, &runner).unwrap_err(), "b: the first line must be `# run: <pipeline>`");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

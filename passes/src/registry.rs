@@ -23,6 +23,18 @@ pub struct PassInfo {
     pub run: fn(State, &Context) -> Result<State, PassError>,
 }
 
+impl PassInfo {
+    /// A pass without options, that takes any IR of its level (`tensor`, `packed` or `he`) and promises nothing.
+    pub const fn new(
+        name: &'static str,
+        level: &'static str,
+        summary: &'static str,
+        run: fn(State, &Context) -> Result<State, PassError>,
+    ) -> PassInfo {
+        PassInfo { name, level, summary, requires: "any IR of its level", establishes: "nothing", options: &[], run }
+    }
+}
+
 impl std::fmt::Debug for PassInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)

@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// Images of noise that `--verify-each` compares meanings on.
 const VERIFY_IMAGES: usize = 2;
 
-fn options(args: &PassArgs, g: &AnyGraph) -> Result<CompileOptions, Error> {
+fn options(args: &PassArgs, file: &IrFile) -> Result<CompileOptions, Error> {
+    let g = &file.graph;
     let batch = args.batch.map(std::num::NonZeroUsize::get);
     if let (Some(asked), Some(of_ir)) = (batch, g.batch())
         && asked != of_ir
@@ -25,7 +26,7 @@ fn options(args: &PassArgs, g: &AnyGraph) -> Result<CompileOptions, Error> {
     }
     let mut activations = ActivationOptions::default();
     if let (Some(path), Some(shape)) = (&args.calibrate, g.input_shape()) {
-        let normalisation = args.normalisation.or(None).map_err(Error::input)?;
+        let normalisation = args.normalisation.or(file.normalisation.as_deref()).map_err(Error::input)?;
         let images = data::load(path, &data::DataOptions { shape, normalisation, count: None })?;
         activations.calibration = Some(Arc::new(CalibrationSet { images: images.pixels, n: images.n, labels: images.labels }));
     }
@@ -56,7 +57,7 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
     let file = load(&args.ir, &pipeline)?;
-    let options = options(&args.passes, &file.graph)?;
+    let options = options(&args.passes, &file)?;
     let cost = CostModel::default();
     let cx = Context { options: &options, facts: &CkksFacts, cost: &cost };
     let images = match file.graph.input_shape() {
@@ -116,11 +117,7 @@ pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
     let shape = file.graph.input_shape().ok_or_else(|| Error::input("the graph has no input"))?;
     let (pixels, n) = match (&args.input, args.noise) {
         (Some(path), _) => {
-            let of_program = match &file.graph {
-                AnyGraph::Program(p) => p.header.normalisation.clone(),
-                _ => None,
-            };
-            let normalisation = args.normalisation.or(of_program.as_deref()).map_err(Error::input)?;
+            let normalisation = args.normalisation.or(file.normalisation.as_deref()).map_err(Error::input)?;
             let count = args.count.map(std::num::NonZeroUsize::get);
             let images = data::load(path, &data::DataOptions { shape, normalisation, count })?;
             (images.pixels, images.n)
@@ -155,7 +152,7 @@ pub(super) fn reduce(args: &ReduceArgs) -> Result<(), Error> {
     let pipeline = Pipeline::parse(&args.passes.passes).map_err(Error::input)?;
     let file = load(&args.ir, &pipeline)?;
     file.need_constants()?;
-    let options = options(&args.passes, &file.graph)?;
+    let options = options(&args.passes, &file)?;
     let cx = Context { options: &options, facts: &CkksFacts, cost: &CostModel::default() };
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,161 +1,157 @@
-//! Charts: limbs and scale over the depth, time and live memory over the schedule.
+//! What the charts share: a figure with title, description and caption, a frame with axes, and rows of bars.
 
-use super::graph::kind;
-use super::{escape, seconds};
-use crate::report::human_bytes;
-use crate::view::View;
+use super::{escape, region};
 use std::fmt::Write;
 
-const W: f64 = 1100.0;
-const H: f64 = 300.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 50.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 44.0;
+/// Width of every chart.
+pub(super) const WIDTH: f64 = 1200.0;
 
-fn x(part: f64) -> f64 {
-    LEFT + part * (W - LEFT - RIGHT)
-}
-
-fn y(part: f64) -> f64 {
-    H - BOTTOM - part * (H - TOP - BOTTOM)
-}
-
-/// Opens a chart with title, description and axes; five marks on the vertical axis.
-fn open(id: &str, title: &str, description: &str, top: f64, unit: impl Fn(f64) -> String) -> String {
-    let mut s = format!(
-        "<figure><svg id=\"{id}\" width=\"{W}\" height=\"{H}\" viewBox=\"0 0 {W} {H}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\">\n\
-         <title id=\"{id}-title\">{title}</title>\n<desc id=\"{id}-desc\">{}</desc>\n<path class=\"axis\" d=\"M{} {} V{} H{}\"/>\n",
-        escape(description),
-        x(0.0),
-        y(1.0),
-        y(0.0),
-        x(1.0)
+/// A chart as a figure that scrolls where the page is narrow. `description` is plain text for those who do not see the chart; `caption` is HTML.
+pub(super) fn figure(id: &str, [title, description]: [&str; 2], height: f64, body: &str, caption: &str) -> String {
+    let svg = format!(
+        "<svg id=\"{id}\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\">\n\
+         <title id=\"{id}-title\">{}</title>\n<desc id=\"{id}-desc\">{}</desc>\n{body}</svg>\n",
+        escape(title),
+        escape(description)
     );
-    for i in 0..=4 {
-        let part = f64::from(i) / 4.0;
-        let _ = writeln!(
-            s,
-            "<path class=\"axis\" d=\"M{} {:.1} H{}\"/><text class=\"faint\" x=\"4\" y=\"{:.1}\">{}</text>",
-            x(0.0),
-            y(part),
-            x(1.0),
-            y(part) + 4.0,
-            unit(top * part)
-        );
-    }
-    s
+    format!("<figure>\n{}<figcaption>{caption}</figcaption>\n</figure>\n", region(title, &svg))
 }
 
-fn line(class: &str, points: &[(f64, f64)]) -> String {
-    let list: Vec<String> = points.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();
-    format!("<polyline class=\"{class}\" points=\"{}\"/>\n", list.join(" "))
+/// A coloured square and a word of a caption.
+pub(super) fn swatch(class: &str, word: &str) -> String {
+    format!("<span class=\"legend\"><span class=\"swatch {class}\"></span>{word}</span> ")
 }
 
-/// Limbs and scale of every value, with bootstraps and merges marked.
-pub(super) fn levels(v: &View) -> String {
-    let top = v.nodes.iter().map(|n| n.limbs).max().unwrap_or(1) as f64;
-    let most = v.nodes.iter().map(|n| n.log2_scale).fold(1.0, f64::max);
-    let last = v.nodes.len().saturating_sub(1).max(1) as f64;
-    let refreshes = v.nodes.iter().filter(|n| n.refresh).count();
-    let merges = v.nodes.iter().filter(|n| n.merges > 1).count();
-    let description = format!(
-        "Limbs start at {} and end at {}; {refreshes} instructions bootstrap, {merges} merge units. The table of layers has the numbers.",
-        v.nodes.first().map_or(0, |n| n.limbs),
-        v.nodes.last().map_or(0, |n| n.limbs)
-    );
-    let mut s = open("level-chart", "Limbs and log2 of the scale along the network", &description, top, |t| format!("{t:.0} limbs"));
-    // Limbs change where an instruction does: steps, not slopes.
-    let mut steps = vec![];
-    let mut before: Option<f64> = None;
-    for (i, n) in v.nodes.iter().enumerate() {
-        let at = i as f64 / last;
-        before.iter().for_each(|b| steps.push((at, *b)));
-        steps.push((at, n.limbs as f64 / top));
-        before = Some(n.limbs as f64 / top);
+/// The rectangle that a panel of a chart draws in, in pixels. Parts in [0, 1] run to the right and upwards.
+pub(super) struct Frame {
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+}
+
+impl Frame {
+    pub fn x(&self, part: f64) -> f64 {
+        self.left + part * (self.right - self.left)
     }
-    s += &line("one", &steps);
-    s += &line("two", &v.nodes.iter().enumerate().map(|(i, n)| (i as f64 / last, n.log2_scale / most)).collect::<Vec<_>>());
-    for part in [0.0, 0.5, 1.0] {
-        let _ = writeln!(s, "<text class=\"faint\" x=\"{}\" y=\"{:.1}\">{:.0} bits</text>", x(1.0) + 6.0, y(part) + 4.0, most * part);
+
+    pub fn y(&self, part: f64) -> f64 {
+        self.bottom - part * (self.bottom - self.top)
     }
-    for (i, n) in v.nodes.iter().enumerate() {
-        let (px, py) = (x(i as f64 / last), y(n.limbs as f64 / top));
-        let name = escape(&n.node);
-        if n.refresh {
+
+    /// The axes, with a line and a label at each mark of the vertical one.
+    pub fn axes(&self, marks: impl Iterator<Item = (f64, String)>) -> String {
+        let mut s = format!("<path class=\"axis\" d=\"M{} {} V{} H{}\"/>\n", self.left, self.top, self.bottom, self.right);
+        for (part, label) in marks {
+            let (y, label) = (self.y(part), escape(&label));
+            let (left, right) = (self.left, self.right);
             let _ = writeln!(
                 s,
-                "<rect class=\"mark\" x=\"{:.1}\" y=\"{:.1}\" width=\"10\" height=\"10\"><title>bootstrap: {name}</title></rect>",
-                px - 5.0,
-                py - 5.0
+                "<path class=\"axis\" d=\"M{left} {y:.1} H{right}\"/><text class=\"faint\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+                left - 8.0,
+                y + 4.0
             );
         }
-        if n.merges > 1 {
-            let d = format!("M{px:.1} {:.1} l7 12 h-14 z", py - 8.0);
-            let _ = writeln!(s, "<path class=\"merge\" d=\"{d}\"><title>merges {} units: {name}</title></path>", n.merges);
+        s
+    }
+
+    /// A line through points.
+    pub fn line(&self, class: &str, points: &[(f64, f64)]) -> String {
+        let list: Vec<String> = points.iter().map(|(a, b)| format!("{:.1},{:.1}", self.x(*a), self.y(*b))).collect();
+        format!("<polyline class=\"{class}\" points=\"{}\"/>\n", list.join(" "))
+    }
+}
+
+/// Points of a line that keeps each value until the next begins: values change in steps, not in slopes.
+pub(super) fn steps(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut out: Vec<(f64, f64)> = vec![];
+    for (x, y) in points {
+        if let Some(&(_, before)) = out.last() {
+            out.push((x, before));
         }
+        out.push((x, y));
     }
-    let _ = write!(
-        s,
-        "<text class=\"faint\" x=\"{}\" y=\"{}\">instructions 0 to {last:.0}</text></svg>\n<figcaption>Solid: limbs. Dashed: log2 of the scale, up to {most:.0} bits. Squares: bootstraps. Triangles: merges of units.</figcaption></figure>\n",
-        x(0.0),
-        H - 10.0
-    );
-    s
+    out
 }
 
-/// Most bars of the schedule; longer schedules are drawn in groups.
-const MOST_BARS: usize = 600;
-
-/// Live bytes over predicted time, and a bar per instruction.
-pub(super) fn schedule(v: &View) -> String {
-    let total = v.schedule.last().map_or(1.0, |s| s.at_s + s.predicted_s).max(1e-9);
-    let most = v.schedule.iter().map(|s| s.live_bytes).max().unwrap_or(1).max(1) as f64;
-    let description =
-        format!("{} steps take {} by prediction; live ciphertexts reach {}.", v.schedule.len(), seconds(total), human_bytes(most as u64));
-    let mut s = open("schedule-chart", "Live ciphertexts over the predicted time of a run", &description, most, |t| human_bytes(t as u64));
-    let mut points = vec![(0.0, 0.0)];
-    let every = v.schedule.len().div_ceil(MOST_BARS).max(1);
-    for group in v.schedule.chunks(every) {
-        let bytes = group.iter().map(|s| s.live_bytes).max().unwrap_or(0) as f64 / most;
-        points.push((group[0].at_s / total, bytes));
-        let end = group.last().map_or(0.0, |s| s.at_s + s.predicted_s);
-        points.push((end / total, bytes));
-    }
-    points.push((1.0, 0.0));
-    s += &line("area", &points);
-    s += &line("one", &points);
-    let _ = writeln!(s, "<text class=\"faint\" x=\"{}\" y=\"{}\">0 to {}</text></svg>", x(0.0), H - 10.0, seconds(total));
-    s += "<figcaption>Bytes of live ciphertexts over predicted time; scratch, keys and constants come on top.</figcaption></figure>\n";
-    s + &shares(v)
+/// Whole numbers from 0 with an even step, and `top`; about five, each with its part of `top`.
+pub(super) fn whole_marks(top: usize) -> impl Iterator<Item = (f64, usize)> {
+    let step = [1, 2, 5, 10, 20, 50, 100].into_iter().find(|s| top / s <= 6).unwrap_or(top).max(1);
+    let even = (0..top).step_by(step).filter(move |m| 3 * (top - m) > step);
+    even.chain([top]).map(move |m| (m as f64 / top.max(1) as f64, m))
 }
 
-/// Predicted time of each instruction, as bars.
-fn shares(v: &View) -> String {
-    let most = v.nodes.iter().map(|n| n.predicted_s).fold(1e-9, f64::max);
-    let busy: Vec<_> = v.nodes.iter().filter(|n| n.predicted_s > 0.0).collect();
-    let height = 20 * busy.len() + 10;
-    let mut s = format!(
-        "<figure><svg id=\"time-chart\" width=\"{W}\" height=\"{height}\" viewBox=\"0 0 {W} {height}\" role=\"img\" aria-labelledby=\"time-chart-title time-chart-desc\">\n\
-         <title id=\"time-chart-title\">Predicted time of each instruction</title>\n<desc id=\"time-chart-desc\">The longest takes {}.</desc>\n",
-        seconds(most)
-    );
-    for (i, n) in busy.iter().enumerate() {
-        let top = 20 * i + 4;
-        let width = (n.predicted_s / most * (W - 480.0)).max(1.0);
-        let short: String = n.node.chars().rev().take(34).collect::<Vec<_>>().into_iter().rev().collect();
+/// A row of a bar chart.
+pub(super) struct Bar {
+    /// What the row is about.
+    pub label: String,
+    /// A word more.
+    pub note: String,
+    /// Class, which decides the colour.
+    pub class: &'static str,
+    /// Begin and end, as parts of the room for bars.
+    pub span: [f64; 2],
+    /// What stands behind the bar.
+    pub value: String,
+}
+
+const ROW: f64 = 20.0;
+const BARS: Frame = Frame { left: 400.0, right: 1060.0, top: 0.0, bottom: 0.0 };
+
+/// Bars, one row each, below one another; with a line at part `zero` if there is one.
+pub(super) fn bars(id: &str, words: [&str; 2], rows: &[Bar], zero: Option<f64>, caption: &str) -> String {
+    let height = ROW * rows.len() as f64 + 10.0;
+    let mut s = String::new();
+    if let Some(part) = zero {
+        let _ = writeln!(s, "<path class=\"axis\" d=\"M{:.1} 0 V{height}\"/>", BARS.x(part));
+    }
+    for (i, b) in rows.iter().enumerate() {
+        let top = ROW * i as f64 + 4.0;
+        let [from, to] = b.span.map(|p| BARS.x(p));
+        let base = top + 12.0;
         let _ = writeln!(
             s,
-            "<text x=\"4\" y=\"{}\">{}</text><text class=\"faint\" x=\"270\" y=\"{}\">{}</text><rect class=\"bar {}\" x=\"330\" y=\"{top}\" width=\"{width:.1}\" height=\"14\"/><text class=\"faint\" x=\"{:.1}\" y=\"{}\">{}</text>",
-            top + 12,
-            escape(&short),
-            top + 12,
-            n.op,
-            kind(n),
-            336.0 + width,
-            top + 12,
-            seconds(n.predicted_s)
+            "<text x=\"4\" y=\"{base}\">{}</text><text class=\"faint\" x=\"300\" y=\"{base}\">{}</text><rect class=\"bar {}\" x=\"{from:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"14\"/>\
+             <text class=\"faint\" x=\"{:.1}\" y=\"{base}\">{}</text>",
+            escape(&tail(&b.label, 40)),
+            escape(&b.note),
+            b.class,
+            (to - from).max(1.0),
+            to.max(from + 1.0) + 6.0,
+            escape(&b.value)
         );
     }
-    s + "</svg>\n<figcaption>Predicted time of each instruction on a full batch.</figcaption></figure>\n"
+    figure(id, words, height, &s, caption)
+}
+
+/// A name shortened at its front, where names of one network are alike.
+pub(super) fn tail(name: &str, most: usize) -> String {
+    let count = name.chars().count();
+    if count <= most { name.to_string() } else { format!("…{}", name.chars().skip(count + 1 - most).collect::<String>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_end() {
+        assert_eq!(tail("/layers.0/conv", 20), "/layers.0/conv");
+        assert_eq!(tail("/layers.0/conv", 5), "…conv");
+        assert_eq!(tail("äöü", 2), "…ü");
+    }
+
+    #[test]
+    fn marks_are_whole_and_few() {
+        for top in 1..400 {
+            let marks: Vec<(f64, usize)> = whole_marks(top).collect();
+            assert!((2..=8).contains(&marks.len()) && marks[0] == (0.0, 0) && marks.last() == Some(&(1.0, top)), "{top}: {marks:?}");
+        }
+    }
+
+    #[test]
+    fn steps_keep_a_value_until_the_next() {
+        let points = [(0.0, 1.0), (0.5, 0.3), (1.0, 0.2)];
+        assert_eq!(steps(points.into_iter()), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.3), (1.0, 0.3), (1.0, 0.2)]);
+    }
 }

@@ -1,16 +1,19 @@
 //! The network as a drawing: one box per instruction, in rows by depth, with ONNX names.
 
-use super::{escape, seconds};
+use super::chart::{swatch, tail};
+use super::{escape, region, seconds};
 use crate::view::{NodeView, View};
 use std::fmt::Write;
 
-const WIDTH: usize = 230;
+const WIDTH: usize = 250;
 const HEIGHT: usize = 46;
 const GAP: [usize; 2] = [24, 30];
 /// Rows of a column.
 const ROWS: usize = 15;
 /// Room for edges beside a column.
 const BETWEEN: usize = 70;
+/// Lanes for edges into other columns, in the room beside a column.
+const LANES: usize = 4;
 
 /// Row of each instruction: one more than the deepest that it reads.
 fn rows(nodes: &[NodeView]) -> Vec<usize> {
@@ -31,9 +34,16 @@ pub(super) fn kind(n: &NodeView) -> &'static str {
     }
 }
 
-/// The drawing with its caption.
-pub(super) fn section(v: &View) -> String {
-    let rows = rows(&v.nodes);
+/// Where an instruction is drawn.
+struct Place {
+    column: usize,
+    x: usize,
+    y: usize,
+}
+
+/// Places of all instructions, and width and height of the drawing.
+fn places(nodes: &[NodeView]) -> (Vec<Place>, [usize; 2]) {
+    let rows = rows(nodes);
     // How many instructions share a row; rows are folded into columns.
     let mut used = vec![0usize; rows.iter().max().map_or(0, |r| r + 1)];
     let mut beside = vec![];
@@ -42,36 +52,52 @@ pub(super) fn section(v: &View) -> String {
         used[r] += 1;
     }
     let wide = used.iter().copied().max().unwrap_or(1) * (WIDTH + GAP[0]) + BETWEEN;
-    let at: Vec<(usize, usize)> =
-        rows.iter().zip(&beside).map(|(r, k)| (10 + r / ROWS * wide + k * (WIDTH + GAP[0]), 10 + r % ROWS * (HEIGHT + GAP[1]))).collect();
-    let (w, h) = (used.len().div_ceil(ROWS) * wide + 10, used.len().min(ROWS) * (HEIGHT + GAP[1]) + 10);
+    let one = |(r, k): (&usize, usize)| Place {
+        column: r / ROWS,
+        x: 10 + r / ROWS * wide + k * (WIDTH + GAP[0]),
+        y: 20 + r % ROWS * (HEIGHT + GAP[1]),
+    };
+    let all = rows.iter().zip(beside).map(one).collect();
+    (all, [used.len().div_ceil(ROWS) * wide + 10, used.len().min(ROWS) * (HEIGHT + GAP[1]) + 10])
+}
+
+/// The line from one box to another; `lane` keeps those apart that lead into other columns.
+fn edge(from: &Place, to: &Place, lane: usize) -> String {
+    let (right, middle, target) = (from.x + WIDTH, from.y + HEIGHT / 2, to.y + HEIGHT / 2);
+    let turn = right + GAP[0] + BETWEEN - 12 - lane % LANES * 8;
+    if to.column == from.column + 1 {
+        format!("M{right} {middle} H{turn} V{target} H{}", to.x)
+    } else if to.column != from.column {
+        // Over the columns between.
+        let (top, into) = (4 + lane % LANES * 3, to.x - 8);
+        format!("M{right} {middle} H{turn} V{top} H{into} V{target} H{}", to.x)
+    } else if to.y - from.y > HEIGHT + GAP[1] {
+        // Around the boxes between.
+        let side = right.max(to.x + WIDTH) + BETWEEN - 20;
+        format!("M{right} {middle} C{side} {middle} {side} {target} {} {target}", to.x + WIDTH)
+    } else {
+        format!("M{} {} L{} {}", from.x + WIDTH / 2, from.y + HEIGHT, to.x + WIDTH / 2, to.y)
+    }
+}
+
+/// The drawing with its caption.
+pub(super) fn section(v: &View) -> String {
+    let (at, [w, h]) = places(&v.nodes);
     let mut s = format!(
-        "<figure><svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\
+        "<svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\
          <title id=\"network-graph-title\">Graph of the network {}</title>\n<desc id=\"network-graph-desc\">{} instructions; each leads to its row in the table of layers.</desc>\n",
         escape(&v.name),
         v.nodes.len()
     );
-    for (n, &(x, y)) in v.nodes.iter().zip(&at) {
-        for a in &n.args {
-            let (ax, ay) = at[*a as usize];
-            let (right, middle, target) = (ax + WIDTH, ay + HEIGHT / 2, y + HEIGHT / 2);
-            let folded = rows[*a as usize] / ROWS != rows[n.value as usize] / ROWS;
-            let path = if folded {
-                // Into another column.
-                format!("M{right} {middle} C{} {middle} {} {target} {x} {target}", right + 40, x.saturating_sub(40))
-            } else if y - ay > HEIGHT + GAP[1] {
-                // Around the boxes between.
-                let side = right.max(x + WIDTH) + BETWEEN - 20;
-                format!("M{right} {middle} C{side} {middle} {side} {target} {} {target}", x + WIDTH)
-            } else {
-                format!("M{} {} L{} {y}", ax + WIDTH / 2, ay + HEIGHT, x + WIDTH / 2)
-            };
-            let _ = writeln!(s, "<path class=\"edge\" d=\"{path}\"/>");
+    let mut lane = 0;
+    for (n, to) in v.nodes.iter().zip(&at) {
+        for from in n.args.iter().filter_map(|a| at.get(*a as usize)) {
+            let _ = writeln!(s, "<path class=\"edge\" d=\"{}\"/>", edge(from, to, lane));
+            lane += usize::from(from.column != to.column);
         }
     }
-    for (n, &(x, y)) in v.nodes.iter().zip(&at) {
+    for (n, Place { x, y, .. }) in v.nodes.iter().zip(&at) {
         let label = if n.node.is_empty() { n.op } else { &n.node };
-        let short: String = label.chars().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect();
         let [c, h, w] = n.shape;
         let merges = if n.merges > 1 { format!(", merges {}", n.merges) } else { String::new() };
         let line = format!("{} · {c}×{h}×{w} · {} limbs{merges}", n.op, n.limbs);
@@ -86,10 +112,34 @@ pub(super) fn section(v: &View) -> String {
             seconds(n.predicted_s),
             x + 8,
             y + 19,
-            escape(&short),
+            escape(&tail(label, 32)),
             x + 8,
             y + 36,
         );
     }
-    s + "</svg>\n<figcaption>Linear maps, products and bootstraps in the order of the data flow. Enter or click leads to the layer.</figcaption></figure>\n"
+    let mut caption = swatch("linear", "linear maps") + &swatch("product", "products and series");
+    if v.bootstraps > 0 {
+        caption += &swatch("refresh", "bootstraps");
+    }
+    format!(
+        "<figure>\n{}<figcaption>{caption}<br>From top to bottom, then in the next column. Enter or click on a box leads to its row in the table of layers.</figcaption>\n</figure>\n",
+        region("Graph of the network", &(s + "</svg>\n"))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(row: usize) -> Place {
+        Place { column: row / ROWS, x: row / ROWS * 400, y: row % ROWS * (HEIGHT + GAP[1]) }
+    }
+
+    #[test]
+    fn edges_into_other_columns_use_the_room_between() {
+        let next = edge(&place(14), &place(15), 1);
+        assert_eq!(next, format!("M250 1087 H{} V23 H400", 250 + GAP[0] + BETWEEN - 20));
+        assert!(edge(&place(14), &place(31), 0).contains(" V4 H792 "), "over the top");
+        assert!(edge(&place(0), &place(1), 0).contains(" L") && edge(&place(0), &place(2), 0).contains(" C"));
+    }
 }

@@ -102,8 +102,9 @@ pub fn check_linear(
             Err(x) => e.push(x.to_string()),
             Ok(t) => {
                 // One table serves each unit of the result; it reads the operands' units that are merged into that.
-                let read = |l: &Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
-                if t.rows.iter().any(|r| r.ct as usize >= read(args[r.operand as usize])) {
+                let read = |l: &&Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
+                let read: Vec<usize> = args.iter().map(read).collect();
+                if t.rows.iter().any(|r| r.ct as usize >= read[r.operand as usize]) {
                     e.push("a row names a ciphertext that its operand does not have".into());
                 }
                 if t.period() > ty.slot_count() {

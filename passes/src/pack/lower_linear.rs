@@ -9,12 +9,13 @@
 //! A map to 1×1 images that weighs all pixels of a channel alike (global average pooling, with or without a fully connected layer behind)
 //! is split: a pointwise map first, then sums over columns and over rows by rotations with unit weights, which need no level.
 
+use super::channels::{Meeting, Move, joint_period};
 use super::choose_layout::Layouts;
 use crate::error::PassError;
 use crate::tensor::linear_form::{Cells, Kernel};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::layout::{Dim, Layout, bit};
+use chiffre_ir::layout::{Dim, Layout};
 use chiffre_ir::packed::{PackedGraph, PackedOp};
 use chiffre_ir::table::{DiagTable, Entry, Row};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
@@ -106,170 +107,94 @@ fn bias_slots(b: &Array, l: &Layout) -> Array {
     a
 }
 
-/// Where an element is in the result and in the operand, as far as one coordinate decides it.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    out_slot: usize,
-    out_ct: usize,
-    in_slot: usize,
-    in_ct: usize,
+/// A weight and where it belongs, before rows and masks have their final numbers.
+struct Cell {
+    row: Row,
+    output: u32,
+    /// Number of the mask in order of appearance.
+    mask: Option<u32>,
+    weight: f64,
 }
 
-/// Smallest period that describes every tap: that of the layouts, and above every batch bit that moves.
-fn joint_period(from: &[&Layout], to: &Layout) -> usize {
-    let layouts = from.iter().map(|l| l.period()).max().unwrap_or(1).max(to.period());
-    let moved = from.iter().flat_map(|l| {
-        let differ = |i: &usize| {
-            let b = |l: &Layout| l.slots[*i].filter(|b| b.dim == Dim::B);
-            b(l) != b(to)
-        };
-        (0..to.slots.len()).rev().find(differ).map(|i| 2 << i)
-    });
-    moved.max().unwrap_or(1).max(layouts)
-}
-
-/// Places of all values of the batch bits that lie below `period` or move, within one unit of the result.
-fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
-    let slot = |l: &Layout, bit| l.slots.iter().position(|b| *b == Some(bit)).map(|i| 1usize << i);
-    let kept = from.unit_bits() - to.unit_bits();
-    let first = from.unit_batch().trailing_zeros() as usize;
-    let mut out = vec![Step::default()];
-    for index in 0..to.batch_capacity().trailing_zeros() as usize {
-        let bit = bit(Dim::B, index);
-        let Some(o) = slot(to, bit) else { continue };
-        let step = match slot(from, bit) {
-            Some(i) if i == o && o >= period => continue,
-            Some(in_slot) => Step { out_slot: o, in_slot, ..Step::default() },
-            None => {
-                debug_assert!((first..first + kept).contains(&index));
-                Step { out_slot: o, in_ct: from.unit_cts() << (index - first), ..Step::default() }
-            }
-        };
-        let moved =
-            |s: &Step| Step { out_slot: s.out_slot + step.out_slot, in_slot: s.in_slot + step.in_slot, in_ct: s.in_ct + step.in_ct, ..*s };
-        out.extend(out.iter().map(moved).collect::<Vec<_>>());
-    }
-    out
-}
-
-/// What a tap does to channel classes: (rotation, input ciphertext of y/x, output ciphertext of y/x) → output slots below the period.
-type Groups = BTreeMap<(i64, usize, usize), Vec<usize>>;
+/// A move of the class's first ciphertexts: row, output, and number of the mask.
+type Numbered = (Row, usize, Option<u32>);
 
 /// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result.
 pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable {
-    let slots = to.slot_count() as i64;
     let period = joint_period(from, to);
-    let mut t = DiagTable { outputs: to.unit_cts(), ..DiagTable::default() };
     let mut taps: BTreeMap<i64, u32> = BTreeMap::new();
-    let mut rows: HashMap<Row, u32> = HashMap::new();
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
-    // (row, output, mask) → weight
-    let mut cells: BTreeMap<(u32, u32, i64), f64> = BTreeMap::new();
+    let mut cells: Vec<Cell> = vec![];
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
-        let occupied: Vec<bool> = l.occupied().into_iter().cycle().take(period).collect();
-        // Where the result has no element: what a dirty one holds there does not matter.
-        let clean = Layout { dirty: false, ..to.clone() };
-        let wanted: Vec<bool> = clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect();
-        let batch = batch_steps(l, to, period);
-        let place = |l: &Layout, n: usize| (0..n).map(|c| l.part(Dim::C, c)).collect::<Vec<_>>();
-        let (outs, ins) = (place(to, k.output[0]), place(l, k.input[0]));
-        for (&(dy, dx), tap_cells) in &k.taps {
-            let mut groups: HashMap<(usize, usize), Groups> = HashMap::new();
-            for (&(o, i), &w) in tap_cells {
-                let (po, pi) = (outs[o], ins[i]);
-                let g = groups.entry((po.slot, pi.slot)).or_insert_with(|| moves(k, l, to, (dy, dx), [po.slot, pi.slot], &batch));
-                for (&(rot, in_ct, out_ct), list) in g.iter() {
-                    let rot = if rot > slots / 2 { rot - slots } else { rot };
-                    let n = taps.len() as u32;
-                    let tap = *taps.entry(rot).or_insert(n);
-                    let n = rows.len() as u32;
-                    let row = *rows.entry(Row { operand: operand as u32, ct: (pi.ct + in_ct) as u32, tap }).or_insert(n);
-                    let mask = if scalar(list, rot, period, &occupied, &wanted) {
-                        -1
-                    } else {
+        let meeting = Meeting::new(l, to, k.stride, [k.output[0], k.input[0]], period);
+        for (&at, tap_cells) in &k.taps {
+            // Slot offsets in result and operand → moves, with the numbers of their taps and masks.
+            let mut classes: HashMap<[usize; 2], Vec<Numbered>> = HashMap::new();
+            for (&(o, i), &weight) in tap_cells {
+                let (po, pi) = (meeting.outs[o], meeting.ins[i]);
+                let moves = classes.entry([po.slot, pi.slot]).or_insert_with(|| {
+                    let numbered = |m: Move| {
+                        let n = taps.len() as u32;
+                        let tap = *taps.entry(m.rotation).or_insert(n);
                         let n = masks.len() as u32;
-                        *masks.entry(list.clone()).or_insert(n) as i64
+                        let mask = m.mask.map(|list| *masks.entry(list).or_insert(n));
+                        (Row { operand: operand as u32, ct: m.in_ct as u32, tap }, m.out_ct, mask)
                     };
-                    *cells.entry((row, (po.ct + out_ct) as u32, mask)).or_insert(0.0) += w;
-                }
+                    meeting.moves(at, [po.slot, pi.slot]).into_iter().map(numbered).collect()
+                });
+                cells.extend(moves.iter().map(|&(row, out_ct, mask)| Cell {
+                    row: Row { ct: row.ct + pi.ct as u32, ..row },
+                    output: (po.ct + out_ct) as u32,
+                    mask,
+                    weight,
+                }));
             }
         }
     }
-    finish(&mut t, taps, rows, masks, cells, period);
-    t
-}
-
-/// Which output slots a tap fills, for channels at the given slot offsets.
-fn moves(k: &Kernel, from: &Layout, to: &Layout, (dy, dx): (i64, i64), [out_slot, in_slot]: [usize; 2], batch: &[Step]) -> Groups {
-    let slots = to.slot_count() as i64;
-    let mut g = Groups::new();
-    let axis = |d: Dim, stride: usize, delta: i64| -> Vec<Step> {
-        (0..to.extent(d))
-            .filter_map(|v| {
-                let s = usize::try_from((stride * v) as i64 + delta).ok().filter(|s| *s < from.extent(d))?;
-                let (a, b) = (to.part(d, v), from.part(d, s));
-                Some(Step { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
-            })
-            .collect()
-    };
-    let (ys, xs) = (axis(Dim::Y, k.stride[0], dy), axis(Dim::X, k.stride[1], dx));
-    for y in &ys {
-        for x in &xs {
-            for b in batch {
-                let (o, i) = (out_slot + y.out_slot + x.out_slot + b.out_slot, in_slot + y.in_slot + x.in_slot + b.in_slot);
-                let rot = (i as i64 - o as i64).rem_euclid(slots);
-                g.entry((rot, y.in_ct + x.in_ct + b.in_ct, y.out_ct + x.out_ct)).or_default().push(o);
-            }
-        }
-    }
-    g.values_mut().for_each(|l| l.sort_unstable());
-    g
-}
-
-/// True if a constant diagonal has the same effect as the mask: every output slot outside it that is wanted reads a slot that is zero.
-fn scalar(list: &[usize], rot: i64, period: usize, occupied: &[bool], wanted: &[bool]) -> bool {
-    let mut inside = vec![false; period];
-    list.iter().for_each(|&s| inside[s] = true);
-    (0..period).all(|s| inside[s] || !wanted[s] || !occupied[(s as i64 + rot).rem_euclid(period as i64) as usize])
+    table(taps, masks, cells, to.unit_cts(), period)
 }
 
 /// Puts the collected parts in a canonical order: rows by (operand, tap, ciphertext), masks by content.
-fn finish(
-    t: &mut DiagTable,
-    taps: BTreeMap<i64, u32>,
-    rows: HashMap<Row, u32>,
-    masks: HashMap<Vec<usize>, u32>,
-    cells: BTreeMap<(u32, u32, i64), f64>,
-    period: usize,
-) {
-    t.taps = taps.keys().copied().collect();
-    let tap_map: HashMap<u32, u32> = taps.values().enumerate().map(|(new, &old)| (old, new as u32)).collect();
-    let mut sorted: Vec<(Row, u32)> = rows.into_iter().map(|(r, old)| (Row { tap: tap_map[&r.tap], ..r }, old)).collect();
-    sorted.sort_by_key(|(r, _)| (r.operand, r.tap, r.ct));
-    t.rows = sorted.iter().map(|(r, _)| *r).collect();
-    let row_map: HashMap<u32, u32> = sorted.iter().enumerate().map(|(new, (_, old))| (*old, new as u32)).collect();
+fn table(taps: BTreeMap<i64, u32>, masks: HashMap<Vec<usize>, u32>, cells: Vec<Cell>, outputs: usize, period: usize) -> DiagTable {
+    let places = |order: &mut dyn Iterator<Item = u32>| {
+        let mut new: Vec<(u32, u32)> = order.enumerate().map(|(new, old)| (old, new as u32)).collect();
+        new.sort_unstable();
+        new.into_iter().map(|(_, new)| new).collect::<Vec<u32>>()
+    };
+    let tap_map = places(&mut taps.values().copied());
     let mut lists: Vec<(Vec<usize>, u32)> = masks.into_iter().collect();
     lists.sort();
-    let mask_map: HashMap<u32, u32> = lists.iter().enumerate().map(|(new, (_, old))| (*old, new as u32)).collect();
-    t.masks = lists
-        .iter()
-        .map(|(l, _)| {
-            let mut m = vec![0.0; period];
-            l.iter().for_each(|&s| m[s] = 1.0);
-            m
-        })
-        .collect();
-    t.entries = cells
-        .into_iter()
-        .filter(|(_, w)| *w != 0.0)
-        .map(|((row, output, mask), w)| Entry {
-            row: row_map[&row],
-            output,
-            mask: u32::try_from(mask).ok().map(|m| mask_map[&m]),
-            weight: w as f32,
-        })
-        .collect();
-    t.entries.sort_by_key(|e| (e.row, e.output, e.mask));
+    let mask_map = places(&mut lists.iter().map(|(_, old)| *old));
+    let canonical = |r: Row| Row { tap: tap_map[r.tap as usize], ..r };
+    let key = |r: &Row| (r.operand, r.tap, r.ct);
+    let mut rows: Vec<Row> = cells.iter().map(|c| canonical(c.row)).collect();
+    rows.sort_by_key(key);
+    rows.dedup();
+    let number = |r: Row| rows.binary_search_by_key(&key(&r), key).expect("every cell's row is listed") as u32;
+    let mut sums: Vec<(u32, u32, Option<u32>, f64)> =
+        cells.iter().map(|c| (number(canonical(c.row)), c.output, c.mask.map(|m| mask_map[m as usize]), c.weight)).collect();
+    // Stable, so that what falls together is added in the order of taps and channels.
+    sums.sort_by_key(|s| (s.0, s.1, s.2));
+    sums.dedup_by(|next, sum| {
+        let same = (next.0, next.1, next.2) == (sum.0, sum.1, sum.2);
+        if same {
+            sum.3 += next.3;
+        }
+        same
+    });
+    let spread = |(list, _): &(Vec<usize>, u32)| {
+        let mut m = vec![0.0; period];
+        list.iter().for_each(|&s| m[s] = 1.0);
+        m
+    };
+    let entry = |&(row, output, mask, w): &(u32, u32, Option<u32>, f64)| Entry { row, output, mask, weight: w as f32 };
+    DiagTable {
+        taps: taps.keys().copied().collect(),
+        masks: lists.iter().map(spread).collect(),
+        entries: sums.iter().filter(|s| s.3 != 0.0).map(entry).collect(),
+        rows,
+        outputs,
+    }
 }
 
 /// If every kernel weighs all pixels of a rectangle at the origin alike: the pointwise kernels and the rectangle.

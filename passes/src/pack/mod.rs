@@ -1,6 +1,8 @@
 //! From tensors to slots: layouts and diagonals.
 
+mod channels;
 pub mod choose_layout;
 pub mod lower_linear;
 pub mod packing;
 pub mod price;
+mod shape;

@@ -1,12 +1,11 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
-use super::lower_linear::diagonals;
 use super::packing::Packing;
+use super::shape::{Support, shape};
 use crate::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
 use crate::he::select_params::{key_ranges, special_primes};
 use crate::options::CompileOptions;
-use crate::tensor::linear_form::Kernel;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::{Bootstrap, Flow, KeyUse, PROCESS_BYTES, Step, key_bytes, order, peak};
@@ -62,46 +61,41 @@ pub fn table_shape(t: &DiagTable) -> LinearShape {
     }
 }
 
-/// Prices packings of one network; tables of equal support are built once.
+/// Prices packings of one network; tables of equal support are counted once.
 pub struct Pricer<'a> {
     g: &'a TensorGraph,
     opts: &'a CompileOptions,
     cost: &'a CostModel,
-    kernels: Vec<Vec<Kernel>>,
-    supports: Vec<u64>,
+    supports: Vec<(u64, Vec<Support>)>,
     tables: HashMap<(u64, Vec<Layout>), TableShape>,
 }
 
 impl<'a> Pricer<'a> {
     /// For a graph of `input`, `linear_map`, `mul` and `square`.
     pub fn new(g: &'a TensorGraph, opts: &'a CompileOptions, cost: &'a CostModel) -> Result<Self, PassError> {
-        let (mut kernels, mut supports) = (vec![], vec![]);
+        let mut supports = vec![];
         for n in &g.nodes {
             let mut ks = vec![];
             if let TensorOp::LinearMap { kernels, strides, origins, .. } = &n.op {
                 for (j, a) in n.args.iter().enumerate() {
                     let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("choose-layout", &n.source, e.to_string()))?;
-                    ks.push(Kernel::dense(w, g.ty(*a).chw(), n.ty.chw(), strides[j], origins[j], [1, 1]));
+                    ks.push(Support::new(w, g.ty(*a).chw(), n.ty.chw(), strides[j], origins[j]));
                 }
             }
             let mut h = DefaultHasher::new();
-            for k in &ks {
-                (k.input, k.output, k.stride).hash(&mut h);
-                k.taps.iter().for_each(|(at, cells)| (at, cells.keys().collect::<Vec<_>>()).hash(&mut h));
-            }
-            kernels.push(ks);
-            supports.push(h.finish());
+            ks.hash(&mut h);
+            supports.push((h.finish(), ks));
         }
-        Ok(Pricer { g, opts, cost, kernels, supports, tables: HashMap::new() })
+        Ok(Pricer { g, opts, cost, supports, tables: HashMap::new() })
     }
 
     fn table(&mut self, v: usize, layouts: &[Layout]) -> TableShape {
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
-        let key = (self.supports[v], used.iter().map(|l| (*l).clone()).chain([layouts[v].clone()]).collect());
-        let kernels = &self.kernels[v];
+        let (hash, supports) = &self.supports[v];
+        let key = (*hash, used.iter().map(|l| (*l).clone()).chain([layouts[v].clone()]).collect());
         let build = || {
-            let t = diagonals(kernels, &used, &layouts[v]);
-            TableShape { shape: table_shape(&t), taps: t.taps.clone() }
+            let (shape, taps) = shape(supports, &used, &layouts[v]);
+            TableShape { shape, taps }
         };
         self.tables.entry(key).or_insert_with(build).clone()
     }

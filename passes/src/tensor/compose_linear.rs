@@ -261,7 +261,7 @@ impl Composer<'_> {
 
     /// `k(value) + bias`, composed into the value's form where exact, else through a materialised value.
     fn apply(&mut self, value: ValueId, k: Kernel, mut bias: Vec<f64>) -> Form {
-        let f = self.get(value).clone();
+        let (f, shape) = (self.get(value), k.output);
         let composed: Option<Vec<_>> = f.terms.iter().map(|(v, t)| Some((*v, t.compose(&k)?))).collect();
         let terms = match composed {
             Some(t) => {
@@ -270,9 +270,9 @@ impl Composer<'_> {
                 }
                 t
             }
-            None => vec![(self.materialise_shared(value), k.clone())],
+            None => vec![(self.materialise_shared(value), k)],
         };
-        Form { shape: k.output, terms, bias }
+        Form { shape, terms, bias }
     }
 
     /// A node that holds the value, shared by its consumers.
@@ -289,7 +289,7 @@ impl Composer<'_> {
 
     /// A new `linear_map` that holds the value.
     fn materialise(&mut self, v: ValueId) -> ValueId {
-        let f = self.get(v).clone();
+        let f = self.forms[v.index()].as_ref().expect("operands come first");
         push_linear_map(&mut self.new, &f.terms, &f.bias, f.shape, &self.old.node(v).source)
     }
 }

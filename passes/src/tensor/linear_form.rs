@@ -33,12 +33,15 @@ impl Kernel {
     }
     /// From a dense `[out, in, kh, kw]` array whose first tap reads at `origin` and whose taps are `dilation` apart.
     pub fn dense(w: &Array, input: [usize; 3], output: [usize; 3], stride: [usize; 2], origin: [i64; 2], dilation: [usize; 2]) -> Kernel {
-        let [o, i, kh, kw] = [w.shape[0], w.shape[1], w.shape[2], w.shape[3]];
+        let [channels, kh, kw] = [w.shape[1], w.shape[2], w.shape[3]];
         let mut k = Kernel { input, output, stride, taps: BTreeMap::new() };
-        for (n, &v) in w.data.iter().enumerate().filter(|(_, v)| **v != 0.0) {
-            let (oc, ic, y, x) = (n / (i * kh * kw), n / (kh * kw) % i, n / kw % kh, n % kw);
-            debug_assert!(oc < o);
-            k.add(origin[0] + (y * dilation[0]) as i64, origin[1] + (x * dilation[1]) as i64, oc, ic, v as f64);
+        for (y, x) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
+            // In the order of the map, which is then built at once.
+            let weights = w.data.iter().skip(y * kw + x).step_by(kh * kw).enumerate();
+            let cells: Cells = weights.filter(|(_, v)| **v != 0.0).map(|(n, &v)| ((n / channels, n % channels), f64::from(v))).collect();
+            if !cells.is_empty() {
+                k.taps.insert((origin[0] + (y * dilation[0]) as i64, origin[1] + (x * dilation[1]) as i64), cells);
+            }
         }
         k
     }
@@ -95,6 +98,9 @@ impl Kernel {
     pub fn compose(&self, then: &Kernel) -> Option<Kernel> {
         if !(then.reads_inside() || self.is_pointwise()) {
             return None;
+        }
+        if self.is_identity() {
+            return Some(then.clone());
         }
         let s = [self.stride[0] as i64, self.stride[1] as i64];
         let mut out = Kernel {

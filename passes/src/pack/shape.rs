@@ -1,0 +1,170 @@
+//! Counts of a table of diagonals from where its weights are, without the table.
+
+use super::channels::{Meeting, joint_period};
+use crate::cost::LinearShape;
+use chiffre_ir::consts::Array;
+use chiffre_ir::layout::Layout;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Where the weights of a map are, in the form of [`Kernel`](crate::tensor::linear_form::Kernel): which (output, input) pairs each tap joins. Taps that
+/// join the same pairs, as those of a dense kernel do, share their list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Support {
+    input: [usize; 3],
+    output: [usize; 3],
+    stride: [usize; 2],
+    lists: Vec<Vec<(u32, u32)>>,
+    /// Offset, and index of the list.
+    taps: Vec<((i64, i64), usize)>,
+}
+
+impl Support {
+    /// Of a dense `[out, in, kh, kw]` array whose first tap reads at `origin`.
+    pub fn new(w: &Array, input: [usize; 3], output: [usize; 3], stride: [usize; 2], origin: [i64; 2]) -> Support {
+        let [channels, kh, kw] = [w.shape[1], w.shape[2], w.shape[3]];
+        let mut s = Support { input, output, stride, lists: vec![], taps: vec![] };
+        for (y, x) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
+            let weights = w.data.iter().skip(y * kw + x).step_by(kh * kw).enumerate();
+            let list: Vec<(u32, u32)> =
+                weights.filter(|(_, v)| **v != 0.0).map(|(n, _)| ((n / channels) as u32, (n % channels) as u32)).collect();
+            if list.is_empty() {
+                continue;
+            }
+            let at = s.lists.iter().position(|l| *l == list).unwrap_or_else(|| {
+                s.lists.push(list);
+                s.lists.len() - 1
+            });
+            s.taps.push(((origin[0] + y as i64, origin[1] + x as i64), at));
+        }
+        s
+    }
+}
+
+/// A set of small numbers.
+#[derive(Clone, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn insert(&mut self, i: usize) {
+        self.0.resize(self.0.len().max(i / 64 + 1), 0);
+        self.0[i / 64] |= 1 << (i % 64);
+    }
+    /// Adds all numbers of another set, moved up by `by`.
+    fn extend(&mut self, other: &Bits, by: usize) {
+        let (words, bits) = (by / 64, by % 64);
+        self.0.resize(self.0.len().max(other.0.len() + words + 1), 0);
+        for (i, w) in other.0.iter().enumerate() {
+            self.0[i + words] |= w << bits;
+            if bits > 0 {
+                self.0[i + words + 1] |= w >> (64 - bits);
+            }
+        }
+    }
+    fn len(&self) -> usize {
+        self.0.iter().map(|w| w.count_ones() as usize).sum()
+    }
+}
+
+/// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and its rotations: what
+/// [`diagonals`](super::lower_linear::diagonals) of maps with this support has, as long as no weights cancel.
+pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (LinearShape, Vec<i64>) {
+    let period = joint_period(from, to);
+    let mut masked = false;
+    // (operand, ciphertext, rotation) → outputs
+    let mut rows: HashMap<(usize, usize, i64), Bits> = HashMap::new();
+    for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
+        let meeting = Meeting::new(l, to, s.stride, [s.output[0], s.input[0]], period);
+        for (index, list) in s.lists.iter().enumerate() {
+            // Slot offsets in result and operand → ciphertext of the operand's channel → those of the result's.
+            let mut classes: HashMap<[usize; 2], BTreeMap<usize, Bits>> = HashMap::new();
+            for &(o, i) in list {
+                let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
+                classes.entry([po.slot, pi.slot]).or_default().entry(pi.ct).or_default().insert(po.ct);
+            }
+            for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
+                for (class, joined) in &classes {
+                    for m in meeting.moves(*at, *class) {
+                        masked |= m.mask.is_some();
+                        for (ct, outputs) in joined {
+                            rows.entry((operand, ct + m.in_ct, m.rotation)).or_default().extend(outputs, m.out_ct);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let turned = || rows.keys().filter(|r| r.2 != 0);
+    let taps: BTreeSet<i64> = rows.keys().map(|r| r.2).collect();
+    let shape = LinearShape {
+        inputs: rows.keys().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
+        rotated: turned().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
+        rows: turned().count(),
+        cells: rows.values().map(Bits::len).sum(),
+        weight_words: if masked { 2 * period } else { 1 },
+        outputs: to.unit_cts(),
+        limbs: 0,
+        drop: 0,
+        alpha: 0,
+    };
+    (shape, taps.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lower_linear::diagonals;
+    use super::super::packing::Packing;
+    use super::super::price::table_shape;
+    use super::*;
+    use crate::options::PackingWish;
+    use crate::tensor::linear_form::Kernel;
+    use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
+
+    /// Weights of which a third is zero, in a pattern of its own for each tap if `ragged`.
+    fn weights(shape: [usize; 4], ragged: bool) -> Array {
+        let per = shape[2] * shape[3];
+        let value = |n: usize| if ragged && (n * 7 + n / per).is_multiple_of(3) { 0.0 } else { 1.0 + n as f32 };
+        Array::new(shape.to_vec(), (0..shape.iter().product()).map(value).collect())
+    }
+
+    #[test]
+    fn counts_are_those_of_the_table() {
+        let mut compared = 0;
+        for (ragged, stride, kernel) in [(false, 1, 3), (true, 1, 3), (false, 2, 3), (true, 2, 3), (true, 2, 1), (false, 1, 8)] {
+            let (input, extent) = ([6, 8, 8], if kernel == 8 { 1 } else { 8 / stride });
+            let output = [5, extent, extent];
+            let origin = if kernel == 3 { [-1, -1] } else { [0, 0] };
+            let w = weights([5, 6, kernel, kernel], ragged);
+            let mut g = TensorGraph::new("t");
+            let x = g.push(TensorOp::Input {}, vec![], TensorType::new(input), "x");
+            let k = g.consts.add("k", w.clone());
+            let map = TensorOp::LinearMap { kernels: vec![k], strides: vec![[stride; 2]], origins: vec![origin], bias: None };
+            let y = g.push(map, vec![x], TensorType::new(output), "y");
+            g.outputs.push(y);
+            let support = [Support::new(&w, input, output, [stride; 2], origin)];
+            let dense = [Kernel::dense(&w, input, output, [stride; 2], origin, [1, 1])];
+            for batch in [1, 20, 100] {
+                for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {
+                    let Ok(layouts) = packing.assign(&g, batch) else { continue };
+                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]);
+                    let counted = shape(&support, &[&layouts[0]], &layouts[1]);
+                    assert_eq!(counted, (table_shape(&table), table.taps), "{packing:?}, batch {batch}, {ragged} {stride} {kernel}");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 100, "{compared}");
+    }
+
+    #[test]
+    fn sets_move_across_words() {
+        let mut a = Bits::default();
+        [0, 3, 63, 64, 130].into_iter().for_each(|i| a.insert(i));
+        let mut b = Bits::default();
+        b.extend(&a, 0);
+        b.extend(&a, 1);
+        b.extend(&a, 64);
+        let want: BTreeSet<usize> = [0, 1, 64].iter().flat_map(|by| [0, 3, 63, 64, 130].map(|i| i + by)).collect();
+        let got: BTreeSet<usize> = (0..b.0.len() * 64).filter(|i| b.0[i / 64] >> (i % 64) & 1 == 1).collect();
+        assert_eq!((got, b.len()), (want.clone(), want.len()));
+    }
+}
