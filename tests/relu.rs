@@ -75,6 +75,28 @@ fn encrypted_answers_are_the_simulated_ones_and_an_absurd_image_is_named() {
     assert!(wrong.contains("rows of 5 logits"), "{wrong}");
 }
 
+/// Powers square their scale. When the parts of complex slots came at twice that of a prime, T_16 was 2^16 too large, and coefficients were rounded away.
+#[test]
+fn long_levelled_series_on_complex_slots_are_exact() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let (m, d) = (model(), data());
+    let passes = PASSES
+        .replace("approximate-activations{refresh=yes}", "approximate-activations{refresh=no,degree=31}")
+        .replace("choose-layout", "choose-layout{phases=0x0}");
+    let args = ["--calibrate", d.to_str().unwrap(), "--batch", "32", "--log-n", "11", "--allow-insecure", "--passes", &passes];
+    ok(dir, &[&["compile", m.to_str().unwrap(), "-o", "p.chf"], &args[..]].concat());
+    ok(dir, &["keygen", "p.chf", "--secret", "s", "--eval", "e", "--allow-insecure"]);
+    let shown = ok(dir, &["debug", "p.chf", d.to_str().unwrap(), "--count", "8", "--secret", "s", "--allow-insecure", "--json"]);
+    let steps: Vec<serde_json::Value> = serde_json::from_str(&shown).unwrap();
+    let series: Vec<_> = steps.iter().filter(|s| s["op"] == "chebyshev").collect();
+    assert_eq!(series.len(), 5);
+    assert!(ok(dir, &["inspect", "p.chf"]).contains("complex=b4"));
+    for s in series {
+        assert!(s["rms_error"].as_f64().is_some_and(|e| e < 1e-3), "{s}");
+    }
+}
+
 /// The network with bootstraps at N = 2^15, compiled only.
 fn secure(log2_failure: f64) -> Compiled {
     let calibration = images(128);

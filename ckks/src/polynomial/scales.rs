@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub(super) const MAX_MULTIPLE: f64 = (1u64 << 62) as f64;
 /// Constants stay below this in magnitude.
 pub(super) const MAX_CONSTANT: f64 = (1u128 << 100) as f64;
-/// Coefficients that are rounded at a smaller scale than this are refused.
-const MIN_SCALE: f64 = 16.0;
+/// Coefficients that are rounded at a smaller scale than this are refused: scales of powers out of proportion cost precision without a sign.
+const MIN_SCALE: f64 = 1024.0;
 
 /// The scales of all values of a plan.
 #[derive(Clone, Debug)]

@@ -90,7 +90,10 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
             }
             PackedOp::Linear { taps, rows, entries, masks, bias } => {
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
-                let kept = if read_by(v, false) { Scale::pow2(sizes.prime as i32) } else { delta.clone() };
+                // Powers square their scale, so that of a series' argument must be that of the primes; the parts of complex slots come at twice
+                // their scale.
+                let argument = Scale::pow2(sizes.prime as i32 - i32::from(n.ty.complex.is_some()));
+                let kept = if read_by(v, false) { argument } else { delta.clone() };
                 let (target, rescale) = if read_by(v, true) {
                     (Scale::pow2(sizes.refresh_log_scale), false)
                 } else if unit[v.index()] {
