@@ -1,7 +1,7 @@
 //! Equality saturation over elementwise expressions, with `egg`. The only place that names it.
 //!
 //! `minimise-products` hands over a region of a network as one expression with several results. Here all ways to write it that the rules of
-//! [`rules`] reach are kept side by side in an e-graph; [`extract`] picks those that cost least by [`measure`].
+//! [`rules`] reach are kept side by side in an e-graph; [`extract`] picks those that cost least by [`mod@measure`].
 //!
 //! **Deterministic**: rules run in the order of their table over classes in the order of their making; limits are counts of rounds and nodes, never time.
 
