@@ -209,13 +209,7 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
     if nodes.is_empty() {
         return Ok(());
     }
-    let log2: Vec<f64> = h.q.iter().map(|&q| (q as f64).log2()).collect();
-    let model = Noise {
-        ring_degree: 1 << h.log_n,
-        log2_prime: Box::new(move |i| log2.get(i as usize).copied().unwrap_or(0.0)),
-        refresh_std: 0.0,
-        seed: 0,
-    };
+    let model = Noise::of(h, 0);
     let bootstrap = h.bootstrap.as_ref().map(|b| Ok::<_, Error>((ring(h)?, spec_of(b, h.log_n)))).transpose()?;
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
@@ -235,7 +229,9 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
         None => Counts::default(),
         Some(Work::Linear { table, limbs, drop, alpha }) => linear_shape(&table, limbs, drop, alpha).counts(n, f.units, f.together),
-        Some(w @ Work::Series { .. }) => series_shape(&w).counts(n) * f.units as f64,
+        Some(Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap }) => {
+            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }.counts(n) * f.units as f64
+        }
         Some(Work::Product { cts, limbs, alpha, complex }) => ProductShape { cts, limbs, alpha, complex }.counts(n) * f.units as f64,
     };
     p.nodes.iter().zip(&flow).map(one).collect()
@@ -243,15 +239,6 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
 
 fn linear_shape(table: &chiffre_ir::table::DiagTable, limbs: usize, drop: usize, alpha: usize) -> LinearShape {
     LinearShape { limbs, drop, alpha, ..table_shape(table) }
-}
-
-fn series_shape(w: &Work) -> SeriesShape {
-    match w.clone() {
-        Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap } => {
-            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }
-        }
-        _ => SeriesShape { cts: 0, limbs: 1, coefficients: 1, alpha: 1, complex: false, bootstrap: None },
-    }
 }
 
 /// Ciphertexts that are bootstrapped in a run on `images` images.
@@ -266,10 +253,9 @@ pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
     memory::plan(p, images, |w, units, freed| match w {
         Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).extra(n, units, freed),
         &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
-        Work::Series { coefficients, .. } => {
-            let s = series_shape(w);
-            let result = s.limbs - chiffre_ir::he::series_depth(*coefficients);
-            s.extra(n, units, freed, result)
+        &Work::Series { cts, limbs, coefficients, alpha, complex, ref bootstrap } => {
+            let result = limbs - chiffre_ir::he::series_depth(coefficients);
+            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: bootstrap.clone() }.extra(n, units, freed, result)
         }
     })
 }

@@ -21,13 +21,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
         super::inspect::certificate(&session.file)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
     let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
     let exact = interp(&g, &images.pixels, images.n, None).map_err(Error::input)?.swap_remove(0);
-    let q: Vec<f64> = session.program().header.q.iter().map(|&q| (q as f64).log2()).collect();
-    let mut noise = Noise {
-        ring_degree: session.context.ring().n,
-        log2_prime: Box::new(move |i| q.get(i as usize).copied().unwrap_or(0.0)),
-        refresh_std: session.program().header.bootstrap.as_ref().map_or(0.0, |b| b.noise),
-        seed: args.seed,
-    };
+    let mut noise = Noise::of(&session.program().header, args.seed);
     let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit).map_err(Error::input)?;
     let noisy = found.outputs.swap_remove(0);
     let classes = exact.len() / images.n.max(1);

@@ -242,6 +242,33 @@ fn halves_of_packed_slots() {
     }
 }
 
+/// An argument at twice the scale of the primes leaves `T_16` at 2^16 times theirs: the coefficients beside it would be rounded to nothing.
+#[test]
+fn scales_out_of_proportion_are_refused_and_others_are_exact() {
+    let lab = &*LAB;
+    let (ring, isa, output) = (lab.context.ring(), Isa::detect(), Scale::pow2(36));
+    let plan = Plan::new(31, Parity::Full, Basis::Chebyshev).expect("a plan");
+    let row: Vec<f64> = coefficients(31, Parity::Full, 3).iter().enumerate().map(|(k, c)| c / (k + 1) as f64).collect();
+    let limbs = plan.depth() + 2;
+    let z: Vec<Complex64> = lab.reals(1).iter().zip(lab.reals(2)).map(|(&a, b)| Complex64::new(a, b)).collect();
+    // The parts come at twice these scales.
+    for (log_scale, fine) in [(35, true), (36, false)] {
+        let input = Scale::pow2(log_scale);
+        let rows = [&row[..]];
+        let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
+        let got = evaluate_packed(ring, isa, vec![Input::Owned(lab.encrypt(&z, &input, limbs, 1))], &op, &lab.keys);
+        match got {
+            Ok(got) => {
+                let value = |x: f64| evaluate_clear(Basis::Chebyshev, &row, x);
+                let want: Vec<Complex64> = z.iter().map(|z| Complex64::new(value(z.re), value(z.im))).collect();
+                close(&lab.decrypt(&got[0], &output), &want, 2f64.powi(-13));
+                assert!(fine);
+            }
+            Err(e) => assert!(!fine && matches!(e, PolynomialError::Scale(_)), "{e}"),
+        }
+    }
+}
+
 /// Encrypts `u = I + m`, `|m| <= radius`, evaluates the sine and compares with `sin(2 pi m)`.
 fn check_eval_mod(lab: &Lab, params: EvalModParams, integers: i64, radius: f64, shift: bool, bits: i32) {
     check_reduction(lab, &EvalMod::new(params).expect("parameters"), integers, radius, shift, bits);

@@ -25,6 +25,16 @@ pub struct Noise {
 }
 
 impl Noise {
+    /// The model for a program's parameters.
+    pub fn of(h: &crate::program::ProgramHeader, seed: u64) -> Noise {
+        let q: Vec<f64> = h.q.iter().map(|&q| (q as f64).log2()).collect();
+        Noise {
+            ring_degree: 1 << h.log_n,
+            log2_prime: Box::new(move |i| q.get(i as usize).copied().unwrap_or(0.0)),
+            refresh_std: h.bootstrap.as_ref().map_or(0.0, |b| b.noise),
+            seed,
+        }
+    }
     fn gaussian(&mut self) -> f64 {
         let mut u = || {
             self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);

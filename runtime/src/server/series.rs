@@ -26,14 +26,13 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    fn load(m: &Machine, coeffs: ConstId, layout: &Layout) -> Result<Rows, String> {
+    /// The rows, and the plan of their polynomial.
+    fn load(m: &Machine, coeffs: ConstId, layout: &Layout) -> Result<(Rows, Plan), String> {
         let array = m.session.program().consts.array(coeffs).map_err(|e| e.to_string())?;
         let rows: Vec<Vec<f64>> = series_rows(array).collect();
         let last = rows.len().checked_sub(1).ok_or("a series without coefficients")?;
-        Ok(Rows { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows })
-    }
-    fn degree(&self) -> usize {
-        self.rows[0].len().saturating_sub(1)
+        let plan = Plan::new(rows[0].len().saturating_sub(1), Parity::Full, Basis::Chebyshev).map_err(|e| e.to_string())?;
+        Ok((Rows { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows }, plan))
     }
     /// The rows of so many units' ciphertexts, one after the other.
     fn of_units(&self, units: usize) -> Vec<&[f64]> {
@@ -52,8 +51,7 @@ pub(super) fn levelled(
     units: Vec<Vec<Input<'_>>>,
 ) -> Result<Vec<Bundle>, RuntimeError> {
     let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let rows = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
-    let plan = Plan::new(rows.degree(), Parity::Full, Basis::Chebyshev).map_err(|e| fail(e.to_string()))?;
+    let (rows, plan) = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
     let coefficients = rows.of_units(units.len());
     let op = PolynomialOp {
         plan: &plan,
@@ -83,8 +81,7 @@ pub(super) fn refreshed(
     units: Vec<Vec<Input<'_>>>,
 ) -> Result<Vec<Bundle>, RuntimeError> {
     let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let rows = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
-    let plan = Plan::new(rows.degree(), Parity::Full, Basis::Chebyshev).map_err(|e| fail(e.to_string()))?;
+    let (rows, plan) = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
     let bootstrapper = if n.ty.layout.complex.is_some() { &m.bootstrappers.complex } else { &m.bootstrappers.real };
     let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
     let coefficients = rows.of_units(units.len());
