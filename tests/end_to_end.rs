@@ -110,6 +110,20 @@ fn tiny_resnet_as_the_search_packs_it() {
     apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70, None);
 }
 
+/// Channels in the slots, with copies of all of them above: rotations are cut into baby steps and giant steps.
+#[test]
+fn tiny_resnet_with_channels_in_the_slots() {
+    for (packing, batch, count) in
+        [("phases=0x0,channels=3,fill=2", 1, 1), ("phases=0x0,channels=2,fill=0", 2, 2), ("phases=0x1,channels=4,fill=4", 1, 1)]
+    {
+        let passes = format!(
+            "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{{{packing}}},lower-linear,\
+             he(assign-levels,place-relin,select-params),schedule"
+        );
+        apart("tiny_resnet.onnx", "tiny3_test.npz", batch, count, Some(&passes));
+    }
+}
+
 #[test]
 fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
     // 32 images of 64 pixels in a unit; the strides make one unit of four. Units 4 to 6 of the batch hold no image.

@@ -3,7 +3,8 @@
 //! A layout gives every bit of the slot index and of the ciphertext index one bit of a logical
 //! dimension (`b`, `c`, `y`, `x`), or marks it as a gap:
 //! `slots[b4..b0 y4..y0 x4..x0] cts[b7..b6 c3..c0] complex=b5 shape=16x32x32 batch=256`, most significant bit first.
-//! The `complex` bit selects the real or the imaginary part of a slot. Batch bits of the ciphertext index number
+//! The `complex` bit selects the real or the imaginary part of a slot. The highest slot bits may be **copies** (`*`): the slots repeat
+//! for all their values, so that a rotation within a copy is cyclic. Batch bits of the ciphertext index number
 //! **units**: bundles of the same shape for different images, which a schedule may execute one after the other.
 //! They are the highest bits of the batch and of the ciphertext index.
 //!
@@ -77,6 +78,8 @@ pub struct Layout {
     pub shape: [usize; 3],
     /// Images.
     pub batch: usize,
+    /// Highest bits of the slot index under which the slots repeat: those of `slots` are `None`.
+    pub copies: usize,
     /// True if slots that hold no element may be non-zero.
     pub dirty: bool,
 }
@@ -172,9 +175,13 @@ impl Layout {
         }
         p
     }
+    /// Number of slots of one copy.
+    pub fn copy_slots(&self) -> usize {
+        1 << (self.slots.len() - self.copies)
+    }
     /// Smallest power of two g such that the position of `c`, `y`, `x` in the slots depends on `slot mod g` only.
     pub fn period(&self) -> usize {
-        let low = self.slots.iter().rposition(|b| b.is_none_or(|b| b.dim != Dim::B));
+        let low = self.slots[..self.slots.len() - self.copies].iter().rposition(|b| b.is_none_or(|b| b.dim != Dim::B));
         low.map_or(1, |i| 2 << i)
     }
     /// Slot offsets of the batch bits below `period`, over all their values.
@@ -259,6 +266,9 @@ impl Layout {
         if !self.cts[self.cts.len() - units..].iter().copied().eq(highest) {
             e.push("batch bits of the ciphertext index must be the highest of the batch and of the index".into());
         }
+        if self.copies > self.slots.len() || self.slots[self.slots.len() - self.copies..].iter().any(Option::is_some) {
+            e.push("the highest slot bits are copies and cannot number elements".into());
+        }
         if let Some(b) = self.complex
             && b.dim != Dim::B
         {
@@ -282,6 +292,12 @@ impl Layout {
         for (p, v) in self.places(n).zip(values) {
             let s = &mut out[p.ct][p.slot];
             if p.imag { s.im = *v as f64 } else { s.re = *v as f64 }
+        }
+        if self.copies > 0 {
+            for slots in &mut out {
+                let (first, rest) = slots.split_at_mut(self.copy_slots());
+                rest.chunks_exact_mut(first.len()).for_each(|c| c.copy_from_slice(first));
+            }
         }
         out
     }
@@ -327,7 +343,9 @@ fn write_bits(f: &mut fmt::Formatter<'_>, bits: &[Option<Bit>]) -> fmt::Result {
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "slots[")?;
-        write_bits(f, &self.slots)?;
+        let own = &self.slots[..self.slots.len() - self.copies];
+        write!(f, "{}{}", vec!["*"; self.copies].join(" "), if self.copies > 0 && !own.is_empty() { " " } else { "" })?;
+        write_bits(f, own)?;
         write!(f, "] cts[")?;
         write_bits(f, &self.cts.iter().map(|b| Some(*b)).collect::<Vec<_>>())?;
         write!(f, "]")?;
@@ -376,9 +394,12 @@ impl Type for Layout {
         let (slots, rest) = rest.split_once(']').ok_or("slots[ is not closed")?;
         let rest = rest.trim_start().strip_prefix("cts[").ok_or("expected cts[…] after slots[…]")?;
         let (cts, rest) = rest.split_once(']').ok_or("cts[ is not closed")?;
-        let slots = parse_bits(slots)?;
+        let copies = slots.split_whitespace().take_while(|w| *w == "*").count();
+        let own: Vec<&str> = slots.split_whitespace().skip(copies).collect();
+        let mut slots = parse_bits(&own.join(" "))?;
+        slots.resize(slots.len() + copies, None);
         let cts = parse_bits(cts)?.into_iter().collect::<Option<Vec<_>>>().ok_or("the ciphertext index has no gaps")?;
-        let mut l = Layout { slots, cts, complex: None, shape: [0; 3], batch: 0, dirty: false };
+        let mut l = Layout { slots, cts, complex: None, shape: [0; 3], batch: 0, copies, dirty: false };
         for word in rest.split_whitespace() {
             match word.split_once('=') {
                 None if word == "dirty" => l.dirty = true,
@@ -409,12 +430,15 @@ mod tests {
             "slots[b4..b0 y4..y0 x4..x0] cts[c3..c0] complex=b5 shape=16x32x32 batch=64",
             "slots[b4..b0 y3..y0 _ x3..x0 _] cts[c4..c0] complex=b5 shape=32x16x16 batch=40",
             "slots[b2..b0 c1 y1..y0 c0 x1..x0] cts[] shape=3x4x3 batch=8 dirty",
+            "slots[* * c1..c0 _ y1..y0 x1..x0] cts[] shape=3x4x3 batch=1",
+            "slots[* *] cts[] shape=1x1x1 batch=1",
             "slots[b4..b0 y4..y1 x4..x1] cts[b7..b6 c1..c0 y0 x0] complex=b5 shape=3x32x32 batch=200",
         ] {
             assert_eq!(Layout::parse(t).unwrap().to_string(), t);
         }
         for bad in [
             "slots[b0",
+            "slots[b0 *] cts[] shape=1x1x1 batch=2",
             "slots[b0 b0] cts[] shape=1x1x1 batch=2",
             "slots[x1] cts[] shape=1x1x2 batch=1",
             "slots[] cts[] shape=1x2x1 batch=1",
@@ -472,5 +496,15 @@ mod tests {
         assert_eq!(l.unpack(&p, 6), v);
         let nonzero: usize = p.iter().flatten().map(|z| usize::from(z.re != 0.0) + usize::from(z.im != 0.0)).sum();
         assert_eq!(nonzero, v.len());
+    }
+
+    #[test]
+    fn copies_repeat() {
+        let l = Layout::parse("slots[* * c1..c0 b0 y1..y0 x0] cts[x1] complex=b1 shape=3x4x3 batch=3").unwrap();
+        assert_eq!((l.period(), l.copy_slots(), l.slot_count(), l.unit_batch()), (64, 64, 256, 4));
+        let v: Vec<f32> = (0..3 * 36).map(|i| i as f32 + 1.0).collect();
+        let p = l.pack(&v, 3);
+        assert_eq!(l.unpack(&p, 3), v);
+        assert!(p.iter().all(|ct| ct.chunks(64).all(|c| *c == ct[..64])));
     }
 }

@@ -64,6 +64,14 @@ impl DiagTable {
     pub fn period(&self) -> usize {
         self.masks.first().map_or(1, Vec::len)
     }
+    /// The entries of each non-zero cell, in the table's order.
+    pub fn cells(&self) -> impl Iterator<Item = &[Entry]> {
+        self.entries.chunk_by(|a, b| (a.row, a.output) == (b.row, b.output))
+    }
+    /// True if a cell has so many masks that its sum is worth making before it is needed modulo many primes.
+    pub fn is_dense(entries: usize, cells: usize) -> bool {
+        entries >= DENSE * cells
+    }
     /// Stores the table in a graph's constants under `name`.
     pub fn store(&self, consts: &mut Consts, name: &str) -> TableConsts {
         let rows = self.rows.iter().flat_map(|r| [r.operand as f32, r.ct as f32, r.tap as f32]).collect();
@@ -153,6 +161,8 @@ impl DiagTable {
     }
 }
 
+/// Entries of a cell, on average, from which a table is dense.
+const DENSE: usize = 4;
 /// Slots of a block: 16 KiB of accumulators.
 const BLOCK: usize = 1024;
 

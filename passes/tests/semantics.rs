@@ -113,3 +113,21 @@ proptest! {
         prop_assert_eq!(h.nodes[0].ty.limbs, 7);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Channels in the slots and copies above them, with rotations in one step or two.
+    #[test]
+    fn few_images_with_channels_in_the_slots(seed in any::<u64>(), batch in 1usize..6, channels in 1usize..4, fill in 0usize..4, phases in 0usize..3) {
+        let g = residual_net(seed);
+        let mut rng = Rng(seed ^ 31);
+        let images: Vec<f32> = (0..batch * 128).map(|_| rng.next()).collect();
+        let want = tensor::interp(&g, &images, batch).unwrap();
+        let g = tensor::verify(fold_scales(&compose_linear(&g).unwrap()).unwrap()).unwrap().into_inner();
+        let packing = PackingWish { phases: [None, Some([0, 0]), Some([1, 1])][phases], channels: Some(channels), fill: Some(fill), tile: None };
+        let opts = CompileOptions { packing, ..options(batch, 12) };
+        let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
+        let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
+        close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
+    }
+}

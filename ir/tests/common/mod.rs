@@ -78,7 +78,7 @@ impl Rng {
     }
     /// A layout that [`Layout::check`] accepts.
     pub fn layout(&mut self) -> Layout {
-        let mut l = Layout { slots: vec![], cts: vec![], complex: None, shape: [1; 3], batch: 1, dirty: self.coin() };
+        let mut l = Layout { slots: vec![], cts: vec![], complex: None, shape: [1; 3], batch: 1, copies: 0, dirty: self.coin() };
         let count: [usize; 4] = self.array(4);
         let mut bits: Vec<Bit> = Dim::ALL.into_iter().zip(count).flat_map(|(d, n)| (0..n).map(move |i| bit(d, i))).collect();
         // Sorted bits print as ranges, shuffled ones one by one.
@@ -95,6 +95,10 @@ impl Rng {
                 2 => l.slots.extend([None, Some(b)]),
                 _ => l.slots.push(Some(b)),
             }
+        }
+        if self.coin() {
+            l.copies = self.below(3);
+            l.slots.resize(l.slots.len() + l.copies, None);
         }
         let extent: [usize; 4] = count.map(|n| 1 + self.below(1 << n));
         (l.batch, l.shape) = (extent[0], [extent[1], extent[2], extent[3]]);

@@ -7,6 +7,7 @@ mod series;
 
 pub use series::{SeriesShape, relinearisations};
 
+use chiffre_ir::table::DiagTable;
 use std::iter::Sum;
 use std::ops::{Add, Mul};
 
@@ -68,11 +69,15 @@ pub struct LinearShape {
     pub inputs: usize,
     /// Ciphertexts under a non-zero rotation.
     pub rotated: usize,
+    /// Non-zero rotations.
+    pub taps: usize,
     /// (input, non-zero rotation) pairs.
     pub rows: usize,
     /// Non-zero (row, output) cells.
     pub cells: usize,
-    /// Words of a weight at one limb: twice the period, 1 for scalars.
+    /// Weights: a cell has one for each of its masks.
+    pub entries: usize,
+    /// Words of a weight at one limb: its period, 1 for scalars.
     pub weight_words: usize,
     /// Output ciphertexts.
     pub outputs: usize,
@@ -85,6 +90,10 @@ pub struct LinearShape {
 }
 
 impl LinearShape {
+    /// True if the coefficients of whole cells are made first, and then reduced modulo each prime.
+    fn is_dense(&self) -> bool {
+        self.weight_words > 1 && DiagTable::is_dense(self.entries, self.cells)
+    }
     fn digits(&self) -> usize {
         if self.alpha == 0 { 0 } else { self.limbs.div_ceil(self.alpha) }
     }
@@ -96,17 +105,21 @@ impl LinearShape {
         let rotated = self.rotated as f64;
         let (removed, keep) = (a + self.drop as f64, l - self.drop as f64);
         let down = if removed > 0.0 { removed + keep } else { 0.0 };
+        let key = 2.0 * digits * ext * n;
         let unit = Counts {
             // Every digit starts from its own limbs and ends in all others.
             ntt: rotated * (l + digits * ext - l) + polys * down,
             mac: self.cells as f64 * 2.0 * ext * n,
             convert: rotated * l * (ext - l / digits.max(1.0)) * n + polys * removed * keep * n,
-            words: self.rows as f64 * 2.0 * digits * ext * n,
+            words: self.rows as f64 * key,
             passes: polys * ext * n,
             expand: 0.0,
         };
-        let expand = self.cells as f64 * self.weight_words as f64 * ext * units.div_ceil(together.max(1)) as f64;
-        unit * units as f64 + Counts { expand, ..Counts::default() }
+        let limbs = ext + if self.is_dense() { SUM_LIMBS } else { 0.0 };
+        let times = units.div_ceil(together.max(1)) as f64;
+        let expand = self.cells as f64 * self.weight_words as f64 * limbs;
+        let words = KEY_READ * self.taps as f64 * key;
+        unit * units as f64 + Counts { expand, words, ..Counts::default() } * times
     }
     /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of operands end with the op: limb by limb,
     /// digits and operands turn into sums, at last into results; and one limb's weights.
@@ -114,11 +127,16 @@ impl LinearShape {
         let ext = self.limbs + self.alpha;
         let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
         let sums = 2 * self.outputs * ext;
-        let weights = self.cells.saturating_mul(self.weight_words).min(MOST_WEIGHT_WORDS);
+        let all = self.cells.saturating_mul(self.weight_words);
+        let weights = all.min(MOST_WEIGHT_WORDS) + if self.is_dense() { all } else { 0 };
         (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
     }
 }
 
+/// Reading a word of a key from memory costs as much as so many words of inner products.
+const KEY_READ: f64 = 2.5;
+/// Making the sum of a dense cell costs as much as expanding it at so many limbs.
+const SUM_LIMBS: f64 = 8.0;
 /// Words of weights that exist at a time: a panel of the fused kernel has at most so many.
 const MOST_WEIGHT_WORDS: usize = 32 << 20;
 
@@ -184,7 +202,7 @@ pub struct CostModel {
 impl Default for CostModel {
     /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs.
     fn default() -> Self {
-        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 2.3e-9, threads: 1.9 }
+        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 3.0e-9, threads: 1.9 }
     }
 }
 

@@ -2,17 +2,20 @@
 //!
 //! Key switching at l limbs is cheapest with two digits, ⌈l/2⌉ special primes. Keys made for more limbs work for fewer, at the price of
 //! too many special primes; ops are grouped into ranges of limbs so that this waste stays below a bound, which keeps the number of keys small.
+//! Keys with one digit, as many special primes as limbs, are a third smaller: that is what ranges with many keys have if so many primes fit.
 
 use crate::error::PassError;
 use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::{He, HeGraph, HeOp, series_depth};
 use chiffre_ir::program::Bootstrap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PASS: &str = "select-params";
 /// Largest ratio of (limbs + special primes) to the best choice within a range of limbs that share keys.
 pub const KEY_RANGE_WASTE: f64 = 1.15;
+/// Rotation keys of a range from which on they have one digit.
+const MANY_KEYS: usize = 48;
 
 /// Concrete parameters for a program.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,12 +58,14 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     }
     let most = if insecure { usize::MAX } else { ((room - log_q) / special_bits) as usize };
     // Limbs at which an op switches keys.
-    let mut used: Vec<usize> = vec![];
+    let mut used = Rotations::new();
     for n in &g.nodes {
         match &n.op {
-            HeOp::Linear { taps, .. } if taps.iter().any(|&t| t != 0) => used.push(n.ty.limbs),
-            HeOp::Mul {} | HeOp::Square {} => used.push(n.ty.limbs),
-            HeOp::Chebyshev { .. } => used.push(g.ty(n.args[0]).limbs),
+            HeOp::Linear { taps, .. } if taps.iter().any(|&t| t != 0) => {
+                used.entry(n.ty.limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
+            }
+            HeOp::Mul {} | HeOp::Square {} => _ = used.entry(n.ty.limbs).or_default(),
+            HeOp::Chebyshev { .. } => _ = used.entry(g.ty(n.args[0]).limbs).or_default(),
             _ => {}
         }
     }
@@ -131,19 +136,24 @@ pub fn special_primes(limbs: usize, most: usize) -> usize {
     limbs.div_ceil(2).min(most)
 }
 
-/// Gadgets `[limbs, special primes]` for ops at the given numbers of limbs, with at most `most` special primes.
-pub fn key_ranges(used: &[usize], most: usize) -> BTreeMap<usize, [usize; 2]> {
+/// Limbs at which ops switch keys → the rotations among these.
+pub type Rotations = BTreeMap<usize, BTreeSet<i64>>;
+
+/// Gadgets `[limbs, special primes]` for ops that switch keys at some limbs, with at most `most` special primes.
+pub fn key_ranges(used: &Rotations, most: usize) -> BTreeMap<usize, [usize; 2]> {
     let best = |l: usize| special_primes(l, most);
-    let mut used = used.to_vec();
-    used.sort_unstable_by(|a, b| b.cmp(a));
-    used.dedup();
-    let mut gadgets = BTreeMap::new();
-    let mut current: Option<[usize; 2]> = None;
-    for l in used {
-        let fits = current.filter(|g| ((l + g[1]) as f64) <= KEY_RANGE_WASTE * (l + best(l)) as f64);
-        let g = fits.unwrap_or([l, best(l)]);
-        current = Some(g);
-        gadgets.insert(l, g);
+    let mut ranges: Vec<([usize; 2], Vec<usize>)> = vec![];
+    for &l in used.keys().rev() {
+        match ranges.last_mut() {
+            Some((g, range)) if ((l + g[1]) as f64) <= KEY_RANGE_WASTE * (l + best(l)) as f64 => range.push(l),
+            _ => ranges.push(([l, best(l)], vec![l])),
+        }
     }
-    gadgets
+    for (gadget, range) in &mut ranges {
+        let keys: BTreeSet<i64> = range.iter().flat_map(|l| used[l].iter().copied()).collect();
+        if keys.len() >= MANY_KEYS && gadget[0] <= most {
+            gadget[1] = gadget[0];
+        }
+    }
+    ranges.into_iter().flat_map(|(gadget, range)| range.into_iter().map(move |l| (l, gadget))).collect()
 }

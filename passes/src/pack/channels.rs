@@ -24,7 +24,7 @@ pub(super) struct Place {
 
 /// A part of a tap: one rotation, from one ciphertext of an operand's channel to one of a result's.
 pub(super) struct Move {
-    /// Rotation, in (−slots/2, slots/2].
+    /// Rotation, in (−s/2, s/2] for the s slots of one copy of the operand.
     pub rotation: i64,
     /// Ciphertext of rows and columns in the operand, to add to the channel's.
     pub in_ct: usize,
@@ -48,7 +48,8 @@ pub(super) struct Meeting<'a> {
     pub ins: Vec<Place>,
 }
 
-/// Smallest period that describes every tap: that of the layouts, and above every batch bit that moves.
+/// Smallest period that describes every tap: that of the layouts, and above every batch bit that moves. Copies of the result below it are
+/// elements of their own.
 pub(super) fn joint_period(from: &[&Layout], to: &Layout) -> usize {
     let layouts = from.iter().map(|l| l.period()).max().unwrap_or(1).max(to.period());
     let moved = from.iter().flat_map(|l| {
@@ -61,12 +62,17 @@ pub(super) fn joint_period(from: &[&Layout], to: &Layout) -> usize {
     moved.max().unwrap_or(1).max(layouts)
 }
 
-/// Places of all values of the batch bits that lie below `period` or move, within one unit of the result.
+/// Places of all values of the batch bits and copies that lie below `period` or move, within one unit of the result.
 fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
     let slot = |l: &Layout, bit| l.slots.iter().position(|b| *b == Some(bit)).map(|i| 1usize << i);
     let kept = from.unit_bits() - to.unit_bits();
     let first = from.unit_batch().trailing_zeros() as usize;
+    // Every copy in the result takes its elements from some copy in the operand.
+    let copies = (0..to.slots.len()).skip(to.slots.len() - to.copies).map(|i| 1 << i).filter(|o| *o < period);
     let mut out = vec![Step::default()];
+    for out_slot in copies {
+        out.extend(out.clone().iter().map(|s| Step { out_slot: s.out_slot + out_slot, ..*s }));
+    }
     for index in 0..to.batch_capacity().trailing_zeros() as usize {
         let bit = bit(Dim::B, index);
         let Some(o) = slot(to, bit) else { continue };
@@ -111,7 +117,8 @@ impl<'a> Meeting<'a> {
 
     /// What the tap at an offset does to channels at the given slot offsets in result and operand.
     pub fn moves(&self, (dy, dx): (i64, i64), [out_slot, in_slot]: [usize; 2]) -> Vec<Move> {
-        let slots = self.to.slot_count() as i64;
+        // An operand that repeats is the same under rotations by its copies.
+        let slots = self.from.copy_slots() as i64;
         let axis = |d: Dim, stride: usize, delta: i64| -> Vec<Step> {
             (0..self.to.extent(d))
                 .filter_map(|v| {

@@ -23,6 +23,8 @@ pub struct Layouts {
     pub tile: usize,
     /// Layout of each value of the tensor graph.
     pub values: Vec<Layout>,
+    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
+    pub moduli: Vec<Option<i64>>,
 }
 
 const PASS: &str = "choose-layout";
@@ -107,7 +109,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             for price in pricer.prices(&packing, &values, &ring, limit) {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
-                    best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone() }));
+                    best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone(), moduli: price.moduli.clone() }));
                 }
             }
             seen.push(values);

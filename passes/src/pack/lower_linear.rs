@@ -6,16 +6,18 @@
 //! Batch bits that have another place in the result (units of the operand that are merged into gaps of the result's slots) are moved
 //! in the same step: they are one more coordinate of the element, and add taps, not levels. A table describes one unit of the result.
 //!
-//! A map to 1×1 images that weighs all pixels of a channel alike (global average pooling, with or without a fully connected layer behind)
-//! is split: a pointwise map first, then sums over columns and over rows by rotations with unit weights, which need no level.
+//! Global pooling becomes a pointwise map and sums by rotation ([`super::pooling`]); a map with many rotations, which channels in the slots need, is
+//! cut into baby steps and giant steps where `choose-layout` says so ([`super::split`]).
 
 use super::channels::{Meeting, Move, joint_period};
 use super::choose_layout::Layouts;
+use super::pooling::{Pooling, pointwise};
+use super::split;
 use crate::error::PassError;
-use crate::tensor::linear_form::{Cells, Kernel};
+use crate::tensor::linear_form::Kernel;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::layout::{Dim, Layout};
+use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::{PackedGraph, PackedOp};
 use chiffre_ir::table::{DiagTable, Entry, Row};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
@@ -41,15 +43,24 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
             TensorOp::Square {} => out.push(PackedOp::Square {}, args, ty.clone(), &n.source),
             TensorOp::LinearMap { kernels, strides, origins, bias } => {
                 let load = |c| g.consts.array(c).map_err(|e| PassError::at(PASS, &n.source, e.to_string()));
-                let mut ks = vec![];
-                for (j, a) in n.args.iter().enumerate() {
-                    ks.push(Kernel::dense(load(kernels[j])?, g.ty(*a).chw(), n.ty.chw(), strides[j], origins[j], [1, 1]));
-                }
+                let arrays: Vec<&Array> = kernels.iter().map(|k| load(*k)).collect::<Result<_, _>>()?;
                 let bias = bias.map(load).transpose()?;
-                let only_output = g.outputs.contains(&v) && !g.nodes.iter().any(|m| m.args.contains(&v));
-                match only_output.then(|| split_pooling(&ks, &args, ty, &out)).flatten() {
-                    Some((pointwise, size)) => pooled(&mut out, &args, &pointwise, size, ty, bias, &n.source),
-                    None => linear(&mut out, &args, &ks, ty, bias, &n.source),
+                let from: Vec<&Layout> = n.args.iter().map(|a| &layouts.values[a.index()]).collect();
+                let of = |arrays: &[&Array], output: [usize; 3], strides: &[[usize; 2]]| -> Vec<Kernel> {
+                    let shapes = n.args.iter().map(|a| g.ty(*a).chw());
+                    let one = |(j, shape)| Kernel::dense(arrays[j], shape, output, strides[j], origins[j], [1, 1]);
+                    shapes.enumerate().map(one).collect()
+                };
+                let modulus = layouts.moduli[v.index()];
+                let pooling = is_last(g, v).then(|| Pooling::find(&arrays, origins, &from, ty)).flatten();
+                match pooling {
+                    Some(p) => {
+                        let points: Vec<Array> = arrays.iter().map(|k| pointwise(k)).collect();
+                        let ks = of(&points.iter().collect::<Vec<_>>(), p.mid.shape, &vec![[1, 1]; points.len()]);
+                        let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, modulus);
+                        sums(&mut out, mid, &p, ty, bias, &n.source)
+                    }
+                    None => linear(&mut out, &args, &of(&arrays, n.ty.chw(), strides), ty, bias, &n.source, modulus),
                 }
             }
             op => {
@@ -74,11 +85,47 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
     Ok(out)
 }
 
-fn linear(out: &mut PackedGraph, args: &[ValueId], ks: &[Kernel], ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
+/// True for a value that is only an output.
+pub(super) fn is_last(g: &TensorGraph, v: ValueId) -> bool {
+    g.outputs.contains(&v) && !g.nodes.iter().any(|m| m.args.contains(&v))
+}
+
+/// One linear map, or two if a modulus cuts its rotations.
+fn linear(
+    out: &mut PackedGraph,
+    args: &[ValueId],
+    ks: &[Kernel],
+    ty: &Layout,
+    bias: Option<&Array>,
+    source: &str,
+    modulus: Option<i64>,
+) -> ValueId {
     let layouts: Vec<Layout> = args.iter().map(|a| out.ty(*a).clone()).collect();
-    let refs: Vec<&Layout> = layouts.iter().collect();
-    let table = diagonals(ks, &refs, ty);
-    push(out, args, &table, ty, bias, source)
+    let table = diagonals(ks, &layouts.iter().collect::<Vec<_>>(), ty);
+    let Some(modulus) = modulus else { return push(out, args, &table, ty, bias, source) };
+    let copies: Vec<usize> = layouts.iter().map(Layout::copy_slots).collect();
+    let [partials, sum] = split::tables(&table, &copies, modulus);
+    let mid = split::partials_layout(ty, sum.taps.len());
+    let v = push(out, args, &partials, &mid, None, source);
+    push(out, &[v], &sum, ty, bias, source)
+}
+
+/// Sums over columns and rows of a pooling; the result's other slots hold partial sums (`dirty`).
+fn sums(out: &mut PackedGraph, mut v: ValueId, p: &Pooling, ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
+    let (n, axes) = (p.mid.unit_cts(), p.sums());
+    for (i, taps) in axes.iter().enumerate() {
+        let mut t = DiagTable { taps: taps.clone(), outputs: n, ..DiagTable::default() };
+        for tap in 0..taps.len() as u32 {
+            for ct in 0..n as u32 {
+                t.entries.push(Entry { row: t.rows.len() as u32, output: ct, mask: None, weight: 1.0 });
+                t.rows.push(Row { operand: 0, ct, tap });
+            }
+        }
+        let last = i + 1 == axes.len();
+        let ty = Layout { dirty: true, ..if last { ty } else { &p.mid }.clone() };
+        v = push(out, &[v], &t, &ty, if last { bias } else { None }, source);
+    }
+    v
 }
 
 fn push(out: &mut PackedGraph, args: &[ValueId], table: &DiagTable, ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
@@ -195,66 +242,4 @@ fn table(taps: BTreeMap<i64, u32>, masks: HashMap<Vec<usize>, u32>, cells: Vec<C
         rows,
         outputs,
     }
-}
-
-/// If every kernel weighs all pixels of a rectangle at the origin alike: the pointwise kernels and the rectangle.
-fn split_pooling(ks: &[Kernel], args: &[ValueId], ty: &Layout, g: &PackedGraph) -> Option<(Vec<Kernel>, [usize; 2])> {
-    let mut size: Option<[usize; 2]> = None;
-    let mut out = vec![];
-    for (k, a) in ks.iter().zip(args) {
-        let ((_, first), (&(y1, x1), _)) = (k.taps.first_key_value()?, k.taps.last_key_value()?);
-        let s = [usize::try_from(y1).ok()? + 1, usize::try_from(x1).ok()? + 1];
-        if [k.output[1], k.output[2]] != [1, 1]
-            || s[0] * s[1] < 4
-            || k.taps.len() != s[0] * s[1]
-            || !g.ty(*a).same_batch(ty)
-            || g.ty(*a).cts.iter().any(|b| matches!(b.dim, Dim::Y | Dim::X))
-            || *size.get_or_insert(s) != s
-        {
-            return None;
-        }
-        if !k.taps.values().all(|c: &Cells| c == first) || g.ty(*a).slots != g.ty(args[0]).slots {
-            return None;
-        }
-        let output = [k.output[0], k.input[1], k.input[2]];
-        out.push(Kernel { input: k.input, output, stride: [1, 1], taps: BTreeMap::from([((0, 0), first.clone())]) });
-    }
-    // The pointwise map's result lies like its operand, with the channels of the result.
-    let mid = Layout { shape: out.first()?.output, cts: ty.cts.clone(), ..g.ty(args[0]).clone() };
-    mid.check().is_empty().then_some((out, size?))
-}
-
-/// Pointwise map, then unit-weight sums over columns and rows; the result's other slots hold partial sums (`dirty`).
-fn pooled(
-    out: &mut PackedGraph,
-    args: &[ValueId],
-    ks: &[Kernel],
-    size: [usize; 2],
-    ty: &Layout,
-    bias: Option<&Array>,
-    source: &str,
-) -> ValueId {
-    let from = out.ty(args[0]).clone();
-    let cts = ty.cts.clone();
-    let mid = Layout { shape: ks[0].output, cts, ..from.clone() };
-    let mut v = linear(out, args, ks, &mid, None, source);
-    for (axis, d) in [(1, Dim::X), (0, Dim::Y)] {
-        if size[axis] == 1 {
-            continue;
-        }
-        let step = |i: usize| from.part(d, i).slot as i64;
-        let taps: Vec<i64> = (0..size[axis]).map(step).collect();
-        let n = mid.unit_cts();
-        let mut t = DiagTable { taps, outputs: n, ..DiagTable::default() };
-        for tap in 0..size[axis] as u32 {
-            for ct in 0..n as u32 {
-                t.entries.push(Entry { row: t.rows.len() as u32, output: ct, mask: None, weight: 1.0 });
-                t.rows.push(Row { operand: 0, ct, tap });
-            }
-        }
-        let last = axis == 0 || size[0] == 1;
-        let ty = if last { Layout { dirty: true, ..ty.clone() } } else { Layout { dirty: true, ..mid.clone() } };
-        v = push(out, &[v], &t, &ty, if last { bias } else { None }, source);
-    }
-    v
 }

@@ -4,5 +4,7 @@ mod channels;
 pub mod choose_layout;
 pub mod lower_linear;
 pub mod packing;
+mod pooling;
 pub mod price;
 mod shape;
+mod split;

@@ -1,6 +1,7 @@
 //! Families of layouts: a few numbers that fix the layout of every value of a network.
 //!
-//! From the least significant slot bit up: columns, rows, channels, images. Positions belong to the bits of the *input's* rows and
+//! From the least significant slot bit up: columns, rows, images; or, for few images, columns, rows, images, channels, and **copies** of all these in
+//! the slots that are left, so that rotations of channels are cyclic. Positions belong to the bits of the *input's* rows and
 //! columns: after a stride of two a value has no use for its lowest one, which becomes a gap, so no layer needs compaction.
 //! A gap takes the next batch bit, as long as there are any (units of the layer before are merged into it), and then, if asked for, a
 //! channel bit. The lowest row and column bits may select the ciphertext instead (**phases**): then a convolution reads each phase
@@ -18,7 +19,7 @@ pub struct Packing {
     pub log_n: usize,
     /// Low bits of the input's rows and columns that select the ciphertext.
     pub phases: [usize; 2],
-    /// Channel bits in the slots.
+    /// Channel bits in the slots above images, at most; what no image and no channel needs then holds copies.
     pub channels: usize,
     /// A batch bit selects real or imaginary part.
     pub complex: bool,
@@ -28,8 +29,6 @@ pub struct Packing {
 
 /// Numbers of channel bits in gaps that are tried.
 const FILLS: [usize; 4] = [0, 1, 2, 4];
-/// Most channel bits above the image that are tried: each doubles the rotations.
-const MOST_CHANNELS: usize = 3;
 /// Numbers of phase bits that are tried.
 const PHASES: [[usize; 2]; 5] = [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2]];
 
@@ -52,6 +51,7 @@ impl Packing {
         let slots = log_n.saturating_sub(1);
         // Channels with a series of their own do not share a ciphertext.
         let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape[0] > 1));
+        let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
         let mut out = vec![];
         for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {
             if phases[0] > yb || phases[1] > xb || yb + xb - phases[0] - phases[1] > slots {
@@ -59,16 +59,18 @@ impl Packing {
             }
             let free = slots - (yb + xb - phases[0] - phases[1]);
             // As many slot bits for channels as the batch leaves unused, and fewer.
-            let most = (free + 1).saturating_sub(log2_ceil(batch));
-            for channels in wish.channels.map_or(0..=most.min(free).min(MOST_CHANNELS), |c| c..=c.min(free)) {
+            let most = (free + 1).saturating_sub(log2_ceil(batch)).min(free).min(widest);
+            for channels in wish.channels.map_or(0..=most, |c| c..=c.min(free)) {
                 for complex in [false, true] {
                     let room = free - channels + usize::from(complex);
-                    // Both parts are used when one would overflow, and not before.
-                    let useless = if complex { log2_ceil(batch) < room } else { batch > 1 << room };
+                    // Both parts are used when one would overflow, and not before; with channels in the slots, as soon as there are two images.
+                    let first = if channels > 0 { 1 } else { room };
+                    let useless = if complex { log2_ceil(batch) < first } else { batch > 1 << room };
                     if useless {
                         continue;
                     }
-                    if apart && channels > 0 {
+                    // Phases save rotations of rows and columns, of which channels in the slots need few.
+                    if channels > 0 && (apart || wish.phases.is_none() && phases[0] + phases[1] > 2) {
                         continue;
                     }
                     for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
@@ -94,8 +96,8 @@ impl Packing {
         if low + self.channels > slots {
             return Err(format!("an image needs 2^{low} slots, there are 2^{slots}"));
         }
-        let first_batch = low + self.channels;
-        let inside = slots - first_batch;
+        let room = slots - low - self.channels;
+        let inside = if self.channels == 0 { room } else { room.min(log2_ceil(batch).saturating_sub(usize::from(self.complex))) };
         let total = log2_ceil(batch).max(inside + usize::from(self.complex));
         let mut steps: Vec<[usize; 2]> = vec![];
         for n in &g.nodes {
@@ -109,7 +111,7 @@ impl Packing {
         let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
         let mut out: Vec<Layout> = vec![];
         for ((v, n), step) in g.iter().zip(&steps) {
-            let mut l = self.layout(bits, *step, n.ty.chw(), batch, [first_batch, inside, in_slots, total]);
+            let mut l = self.layout(bits, *step, n.ty.chw(), batch, [low, inside, in_slots, total]);
             if matches!(n.op, TensorOp::Chebyshev { .. }) || (matches!(n.op, TensorOp::LinearMap { .. }) && refreshed(v)) {
                 l = l.filled();
             }
@@ -165,20 +167,19 @@ impl Packing {
             next += 1;
         }
         let channel_bits = log2_ceil(shape[0]);
-        let mut channel = 0;
-        for i in 0..self.channels.min(channel_bits) {
-            s[first_batch - self.channels + i] = Some(bit(Dim::C, i));
-            channel += 1;
+        let mut channels = 0..channel_bits;
+        for (p, c) in free.take(self.fill).zip(channels.by_ref()) {
+            s[p] = Some(bit(Dim::C, c));
         }
-        for p in free.take(self.fill) {
-            if channel < channel_bits {
-                s[p] = Some(bit(Dim::C, channel));
-                channel += 1;
-            }
+        let top = first_batch + inside;
+        for (p, c) in (top..top + self.channels).zip(channels.by_ref()) {
+            s[p] = Some(bit(Dim::C, c));
         }
-        cts.extend((channel..channel_bits).map(|i| bit(Dim::C, i)));
+        // Above images and channels lie copies, if channels are to be rotated.
+        let copies = if self.channels > 0 { s[top..].iter().rev().take_while(|b| b.is_none()).count() } else { 0 };
+        cts.extend(channels.map(|i| bit(Dim::C, i)));
         cts.extend((next..total).map(|i| bit(Dim::B, i)));
-        Layout { slots: s, cts, complex: self.complex.then(|| bit(Dim::B, inside)), shape, batch, dirty: false }
+        Layout { slots: s, cts, complex: self.complex.then(|| bit(Dim::B, inside)), shape, batch, copies, dirty: false }
     }
 }
 

@@ -1,18 +1,24 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
+use super::lower_linear::is_last;
 use super::packing::Packing;
+use super::pooling::{Pooling, pointwise};
 use super::shape::{Support, shape};
+use super::split::{self, Shapes};
 use crate::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
-use crate::he::select_params::{key_ranges, special_primes};
+use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
+use chiffre_ir::consts::Array;
+use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::{Bootstrap, Flow, KeyUse, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
-use std::collections::{BTreeSet, HashMap};
+use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 /// What a packing costs.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +29,8 @@ pub struct Price {
     pub bytes: usize,
     /// Images that pass an instruction together.
     pub tile: usize,
+    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
+    pub moduli: Vec<Option<i64>>,
 }
 
 /// What a ring and its chain offer to a network.
@@ -36,24 +44,72 @@ pub struct Ring<'a> {
     pub bootstrap: Option<Bootstrap>,
 }
 
-/// Counts of a table that do not depend on the level, and its rotations.
-#[derive(Clone, Debug)]
+/// Counts of a table that do not depend on the level, its inputs under their rotations, and what it may be cut into.
 struct TableShape {
     shape: LinearShape,
     taps: Vec<i64>,
+    /// By the modulus of the cut.
+    splits: Vec<(i64, Shapes)>,
+}
+
+/// The tables that compute a linear map, one behind the other, with their rotations.
+struct Chain {
+    links: Vec<(LinearShape, Vec<i64>)>,
+    modulus: Option<i64>,
+    /// Seconds of a run on one unit.
+    seconds: f64,
+}
+
+/// How many ops use each key, by key shape and automorphism (`None`: relinearisation, `Some(0)`: conjugation).
+struct Keys {
+    log_n: usize,
+    gadgets: BTreeMap<usize, [usize; 2]>,
+    uses: HashMap<([usize; 2], Option<i64>), usize>,
+}
+
+impl Keys {
+    fn gadget(&self, limbs: usize) -> [usize; 2] {
+        self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
+    }
+    fn add(&mut self, limbs: usize, of: Option<i64>) {
+        *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
+    }
+    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
+        chain.links.iter().flat_map(|(s, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(s.limbs), Some(*t))))
+    }
+    fn add_chain(&mut self, chain: &Chain) {
+        for key in self.of(chain).collect::<Vec<_>>() {
+            *self.uses.entry(key).or_default() += 1;
+        }
+    }
+    fn remove_chain(&mut self, chain: &Chain) {
+        for key in self.of(chain).collect::<Vec<_>>() {
+            self.uses.entry(key).and_modify(|n| *n -= 1);
+        }
+        self.uses.retain(|_, n| *n > 0);
+    }
+    /// Bytes of the keys that a chain needs and nobody else does.
+    fn more(&self, chain: &Chain) -> usize {
+        let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
+        new.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+    }
+    fn bytes(&self) -> usize {
+        self.uses.keys().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+    }
 }
 
 /// Shape of a table, with no limbs yet.
 pub fn table_shape(t: &DiagTable) -> LinearShape {
     let turned: Vec<_> = t.rows.iter().filter(|r| t.taps[r.tap as usize] != 0).collect();
     let distinct = |rows: &mut dyn Iterator<Item = (u32, u32)>| rows.collect::<BTreeSet<_>>().len();
-    let cells = t.entries.chunk_by(|a, b| (a.row, a.output) == (b.row, b.output)).count();
     LinearShape {
         inputs: distinct(&mut t.rows.iter().map(|r| (r.operand, r.ct))),
         rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
+        taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
         rows: turned.len(),
-        cells,
-        weight_words: if t.masks.is_empty() { 1 } else { 2 * t.period() },
+        cells: t.cells().count(),
+        entries: t.entries.len(),
+        weight_words: if t.masks.is_empty() { 1 } else { t.period() },
         outputs: t.outputs,
         limbs: 0,
         drop: 0,
@@ -66,93 +122,201 @@ pub struct Pricer<'a> {
     g: &'a TensorGraph,
     opts: &'a CompileOptions,
     cost: &'a CostModel,
-    supports: Vec<(u64, Vec<Support>)>,
-    tables: HashMap<(u64, Vec<Layout>), TableShape>,
+    supports: Vec<Supports>,
+    tables: HashMap<(u64, Vec<Layout>), Rc<TableShape>>,
+}
+
+/// Where the weights of a node's kernels are.
+struct Supports {
+    hash: u64,
+    kernels: Vec<Support>,
+    /// Of the pointwise kernels, if the node may be a pooling.
+    points: Option<Vec<Support>>,
 }
 
 impl<'a> Pricer<'a> {
     /// For a graph of `input`, `linear_map`, `mul` and `square`.
     pub fn new(g: &'a TensorGraph, opts: &'a CompileOptions, cost: &'a CostModel) -> Result<Self, PassError> {
         let mut supports = vec![];
-        for n in &g.nodes {
-            let mut ks = vec![];
-            if let TensorOp::LinearMap { kernels, strides, origins, .. } = &n.op {
+        for (v, n) in g.iter() {
+            let (mut kernels, mut points) = (vec![], vec![]);
+            if let TensorOp::LinearMap { kernels: ks, strides, origins, .. } = &n.op {
                 for (j, a) in n.args.iter().enumerate() {
-                    let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("choose-layout", &n.source, e.to_string()))?;
-                    ks.push(Support::new(w, g.ty(*a).chw(), n.ty.chw(), strides[j], origins[j]));
+                    let w = g.consts.array(ks[j]).map_err(|e| PassError::at("choose-layout", &n.source, e.to_string()))?;
+                    let input = g.ty(*a).chw();
+                    kernels.push(Support::new(w, input, n.ty.chw(), strides[j], origins[j]));
+                    if is_last(g, v) {
+                        points.push(Support::new(&pointwise(w), input, [w.shape[0], input[1], input[2]], [1, 1], [0, 0]));
+                    }
                 }
             }
             let mut h = DefaultHasher::new();
-            ks.hash(&mut h);
-            supports.push((h.finish(), ks));
+            kernels.hash(&mut h);
+            supports.push(Supports { hash: h.finish(), kernels, points: is_last(g, v).then_some(points) });
         }
         Ok(Pricer { g, opts, cost, supports, tables: HashMap::new() })
     }
 
-    fn table(&mut self, v: usize, layouts: &[Layout]) -> TableShape {
+    fn table(&mut self, v: usize, layouts: &[Layout], pooling: Option<&Pooling>) -> Rc<TableShape> {
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
-        let (hash, supports) = &self.supports[v];
-        let key = (*hash, used.iter().map(|l| (*l).clone()).chain([layouts[v].clone()]).collect());
+        let Supports { hash, kernels, points } = &self.supports[v];
+        let (supports, to) = match (pooling, points) {
+            (Some(p), Some(points)) => (points, &p.mid),
+            _ => (kernels, &layouts[v]),
+        };
+        let key = (*hash, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
         let build = || {
-            let (shape, taps) = shape(supports, &used, &layouts[v]);
-            TableShape { shape, taps }
+            let (shape, turns) = shape(supports, &used, to);
+            let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
+            let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
+            let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };
+            let splits = moduli.into_iter().map(|m| (m, split::shapes(&shape, &turns, &copies, m))).collect();
+            Rc::new(TableShape { shape, taps: taps.into_iter().collect(), splits })
         };
         self.tables.entry(key).or_insert_with(build).clone()
+    }
+
+    /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops `drop`.
+    fn chains(&mut self, v: usize, layouts: &[Layout], limbs: usize, drop: usize, keys: &Keys) -> Vec<Chain> {
+        let log_n = keys.log_n;
+        let pooling = self.pooling(v, layouts);
+        let table = self.table(v, layouts, pooling.as_ref());
+        let at = |s: LinearShape, limbs: usize, drop: usize| LinearShape {
+            limbs,
+            drop,
+            alpha: if s.rotated > 0 { keys.gadget(limbs)[1] } else { 0 },
+            ..s
+        };
+        let mut sums = vec![];
+        for taps in pooling.iter().flat_map(Pooling::sums) {
+            let outputs = table.shape.outputs;
+            let s = LinearShape {
+                inputs: outputs,
+                rotated: outputs,
+                taps: taps.len() - 1,
+                rows: outputs * (taps.len() - 1),
+                cells: outputs * taps.len(),
+                entries: outputs * taps.len(),
+                weight_words: 1,
+                ..table.shape
+            };
+            sums.push((at(s, limbs - drop, 0), taps));
+        }
+        let n = (1u64 << log_n) as f64;
+        let chain = |modulus: Option<i64>, mut links: Vec<(LinearShape, Vec<i64>)>| {
+            links.extend(sums.iter().cloned());
+            let counts: Counts = links.iter().map(|(s, _)| s.counts(n, 1, 1)).sum();
+            Chain { links, modulus, seconds: self.cost.time(counts, log_n) }
+        };
+        let mut out = vec![chain(None, vec![(at(table.shape, limbs, drop), table.taps.clone())])];
+        let series = |n: &Node<Tensor>| matches!(n.op, TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v);
+        if !self.g.nodes.iter().any(series) {
+            out.extend(table.splits.iter().map(|(m, s)| {
+                chain(Some(*m), vec![(at(s.partials, limbs, drop), s.babies.clone()), (at(s.sum, limbs - drop, 0), s.giants.clone())])
+            }));
+        }
+        out
+    }
+
+    /// The chain of each linear map, and all keys; none if the keys alone need far more than `limit` bytes.
+    fn maps(
+        &mut self,
+        layouts: &[Layout],
+        limbs: &[usize],
+        level: &[usize],
+        keys: &mut Keys,
+        limit: usize,
+    ) -> Option<BTreeMap<usize, Chain>> {
+        for (v, node) in self.g.iter() {
+            let v = v.index();
+            if matches!(&node.op, TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Chebyshev { sine: false, .. }) {
+                keys.add(limbs[v], None);
+                if layouts[v].complex.is_some() {
+                    keys.add(limbs[v], Some(0));
+                }
+            }
+        }
+        let mut all: BTreeMap<usize, (Vec<Chain>, usize)> = BTreeMap::new();
+        for (v, node) in self.g.iter().filter(|(_, n)| matches!(n.op, TensorOp::LinearMap { .. })) {
+            let v = v.index();
+            let ways = self.chains(v, layouts, limbs[v], limbs[v] - level[v].min(limbs[v]), keys);
+            let way = cheapest(&ways, keys);
+            keys.add_chain(&ways[way]);
+            all.insert(v, (ways, way));
+            if keys.bytes() / 2 > limit {
+                tracing::debug!(node = node.source, "keys beyond the budget");
+                return None;
+            }
+        }
+        // Maps choose again, now that they know what keys the others use.
+        for _ in 0..ROUNDS {
+            for (ways, way) in all.values_mut().filter(|(ways, _)| ways.len() > 1) {
+                keys.remove_chain(&ways[*way]);
+                *way = cheapest(ways, keys);
+                keys.add_chain(&ways[*way]);
+            }
+        }
+        Some(all.into_iter().map(|(v, (mut ways, way))| (v, ways.swap_remove(way))).collect())
+    }
+
+    fn pooling(&self, v: usize, layouts: &[Layout]) -> Option<Pooling> {
+        let node = &self.g.nodes[v];
+        self.supports[v].points.as_ref()?;
+        let TensorOp::LinearMap { kernels, origins, .. } = &node.op else { return None };
+        let arrays: Vec<&Array> = kernels.iter().map(|k| self.g.consts.array(*k).ok()).collect::<Option<_>>()?;
+        Pooling::find(&arrays, origins, &node.args.iter().map(|a| &layouts[a.index()]).collect::<Vec<_>>(), &layouts[v])
     }
 
     /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
     pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, limit: usize) -> Vec<Price> {
         let (n, most, level) = (1usize << packing.log_n, ring.most.max(1), ring.limbs);
-        let mut ops: Vec<Op> = vec![];
+        let limbs_of = |v: usize| self.g.nodes[v].args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
+        let limbs: Vec<usize> = (0..self.g.nodes.len()).map(limbs_of).collect();
+        // Where keys have one digit depends on how many there are, and that on what the keys cost.
+        let mut used: Rotations = limbs.iter().zip(level).flat_map(|(a, b)| [*a, *b]).map(|l| (l, BTreeSet::new())).collect();
+        let mut chosen = None;
+        for _ in 0..2 {
+            let mut keys = Keys { log_n: packing.log_n, gadgets: key_ranges(&used, most), uses: HashMap::new() };
+            if chosen.as_ref().is_some_and(|(_, k): &(_, Keys)| k.gadgets == keys.gadgets) {
+                break;
+            }
+            let Some(chains) = self.maps(layouts, &limbs, level, &mut keys, limit) else { return vec![] };
+            for (s, taps) in chains.values().flat_map(|c| &c.links) {
+                used.entry(s.limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
+            }
+            chosen = Some((chains, keys));
+        }
+        let Some((chains, keys)) = chosen else { return vec![] };
+        let alpha = |limbs: usize| keys.gadget(limbs)[1];
         let mut boot_keys = None;
-        let mut keys: HashMap<usize, BTreeSet<Option<i64>>> = HashMap::new();
-        let alpha = |limbs: usize| special_primes(limbs, most);
+        let mut ops: Vec<Op> = vec![];
         for (v, node) in self.g.iter() {
             let v = v.index();
-            let limbs = node.args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
+            let (limbs, complex) = (limbs[v], layouts[v].complex.is_some());
             ops.push(match &node.op {
-                TensorOp::LinearMap { .. } => {
-                    let t = self.table(v, layouts);
-                    let turned = t.taps.iter().filter(|&&t| t != 0).map(|&t| Some(t));
-                    let alpha = if t.shape.rotated > 0 { alpha(limbs) } else { 0 };
-                    keys.entry(limbs).or_default().extend(turned);
-                    if all_key_bytes(&keys, most, packing.log_n) > limit {
-                        return vec![];
-                    }
-                    Op::Linear(LinearShape { limbs, drop: limbs - level[v].min(limbs), alpha, ..t.shape })
-                }
+                TensorOp::LinearMap { .. } => Op::Linear(chains[&v].links.iter().map(|l| l.0).collect()),
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
                     let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
-                    let (cts, complex) = (layouts[v].unit_cts(), layouts[v].complex.is_some());
+                    let cts = layouts[v].unit_cts();
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => {
                             boot_keys.get_or_insert_with(|| b.keys.clone());
                             (level[v] + series_depth(coefficients), b.gadget[1])
                         }
-                        None => {
-                            let keys = keys.entry(limbs).or_default();
-                            keys.insert(None);
-                            keys.extend(complex.then_some(Some(0)));
-                            (limbs, alpha(limbs))
-                        }
+                        None => (limbs, alpha(limbs)),
                     };
                     Op::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap })
                 }
                 TensorOp::Mul {} | TensorOp::Square {} => {
-                    let complex = layouts[v].complex.is_some();
-                    let keys = keys.entry(limbs).or_default();
-                    keys.insert(None);
-                    if complex {
-                        keys.insert(Some(0));
-                    }
                     Op::Product(ProductShape { cts: layouts[v].unit_cts(), limbs, alpha: alpha(limbs), complex })
                 }
                 _ => Op::Input,
             });
         }
+        let moduli: Vec<Option<i64>> = (0..ops.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
         let of_bootstrap: usize = boot_keys.iter().flatten().map(|(of, gadget)| key_bytes(*of, *gadget, packing.log_n)).sum();
-        let key_bytes = all_key_bytes(&keys, most, packing.log_n) + of_bootstrap;
+        let key_bytes = keys.bytes() + of_bootstrap;
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
         let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
@@ -164,7 +328,7 @@ impl<'a> Pricer<'a> {
             let working = peak(&order(&flow, &outputs), unit_bytes, extra);
             let input: usize = (0..ops.len()).filter(|&v| matches!(ops[v], Op::Input)).map(|v| unit_bytes(v) / 2 * flow[v].units).sum();
             let bytes = working + key_bytes + constants + input + PROCESS_BYTES;
-            Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile }
+            Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile, moduli: moduli.clone() }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
@@ -172,23 +336,25 @@ impl<'a> Pricer<'a> {
     }
 }
 
-/// Bytes of the keys for the given automorphisms (`None`: relinearisation, `Some(0)`: conjugation) at numbers of limbs.
-fn all_key_bytes(keys: &HashMap<usize, BTreeSet<Option<i64>>>, most: usize, log_n: usize) -> usize {
-    let used: Vec<usize> = keys.iter().filter(|(_, k)| !k.is_empty()).map(|(l, _)| *l).collect();
-    let ranges = key_ranges(&used, most);
-    let mut distinct: BTreeSet<([usize; 2], Option<i64>)> = BTreeSet::new();
-    for (limbs, set) in keys {
-        distinct.extend(ranges.get(limbs).iter().flat_map(|g| set.iter().map(|k| (**g, *k))));
-    }
-    distinct.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, log_n)).sum()
+/// The way with the least time, where keys that no other op uses count as time.
+fn cheapest(ways: &[Chain], keys: &Keys) -> usize {
+    let price = |c: &Chain| c.seconds + KEY_SECONDS * keys.more(c) as f64;
+    (0..ways.len()).min_by(|a, b| price(&ways[*a]).total_cmp(&price(&ways[*b]))).unwrap_or(0)
 }
 
+/// Rotations from which it is tried to cut them into baby steps and giant steps.
+const MANY_ROTATIONS: usize = 16;
+/// Seconds that a byte of keys may save: keys beyond are not worth their memory. 1 GiB for a second of a run.
+const KEY_SECONDS: f64 = 1.0 / (1u64 << 30) as f64;
+/// Times that maps choose again after the first time.
+const ROUNDS: usize = 2;
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
 const MOST_TILES: usize = 4;
 
 enum Op {
     Input,
-    Linear(LinearShape),
+    /// One table behind the other.
+    Linear(Vec<LinearShape>),
     Product(ProductShape),
     Series(SeriesShape),
 }
@@ -197,7 +363,7 @@ impl Op {
     fn counts(&self, n: usize, f: &Flow) -> Counts {
         match self {
             Op::Input => Counts::default(),
-            Op::Linear(s) => s.counts(n as f64, f.units, f.together),
+            Op::Linear(links) => links.iter().map(|s| s.counts(n as f64, f.units, f.together)).sum(),
             Op::Product(s) => s.counts(n as f64) * f.units as f64,
             Op::Series(s) => s.counts(n as f64) * f.units as f64,
         }
@@ -205,14 +371,24 @@ impl Op {
     /// Bytes of rows, entries, masks and bias in the program, at most.
     fn constants(&self) -> usize {
         match self {
-            Op::Linear(s) => 4 * (4 * s.cells + 3 * (s.rows + s.inputs) + s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1)),
+            Op::Linear(links) => {
+                let of = |s: &LinearShape| {
+                    4 * (4 * s.cells + 3 * (s.rows + s.inputs) + 3 * s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1))
+                };
+                links.iter().map(of).sum()
+            }
             _ => 0,
         }
     }
     fn extra(&self, n: usize, units: usize, freed: usize, unit_bytes: usize) -> usize {
         match self {
             Op::Input => units * unit_bytes,
-            Op::Linear(s) => s.extra(n, units, freed),
+            Op::Linear(links) => {
+                // What one link makes is there until the next one has turned it into its own results.
+                let made = |s: &LinearShape| 16 * n * units * s.outputs * (s.limbs - s.drop);
+                let first = links.first().map_or(0, |s| s.extra(n, units, freed));
+                links.windows(2).map(|w| made(&w[0]) + w[1].extra(n, units, made(&w[0]))).fold(first, usize::max)
+            }
             Op::Product(s) => s.extra(n, units, freed),
             Op::Series(s) => s.extra(n, units, freed, s.limbs - series_depth(s.coefficients)),
         }

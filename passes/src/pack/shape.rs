@@ -1,6 +1,7 @@
 //! Counts of a table of diagonals from where its weights are, without the table.
 
 use super::channels::{Meeting, joint_period};
+use super::split::Turn;
 use crate::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
@@ -65,11 +66,11 @@ impl Bits {
     }
 }
 
-/// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and its rotations: what
+/// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under their rotations: what
 /// [`diagonals`](super::lower_linear::diagonals) of maps with this support has, as long as no weights cancel.
-pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (LinearShape, Vec<i64>) {
+pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (LinearShape, Vec<Turn>) {
     let period = joint_period(from, to);
-    let mut masked = false;
+    let (mut masked, mut entries) = (false, 0);
     // (operand, ciphertext, rotation) → outputs
     let mut rows: HashMap<(usize, usize, i64), Bits> = HashMap::new();
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
@@ -86,6 +87,7 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
                     for m in meeting.moves(*at, *class) {
                         masked |= m.mask.is_some();
                         for (ct, outputs) in joined {
+                            entries += outputs.len();
                             rows.entry((operand, ct + m.in_ct, m.rotation)).or_default().extend(outputs, m.out_ct);
                         }
                     }
@@ -94,19 +96,22 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
         }
     }
     let turned = || rows.keys().filter(|r| r.2 != 0);
-    let taps: BTreeSet<i64> = rows.keys().map(|r| r.2).collect();
+    let mut turns: Vec<Turn> = rows.keys().copied().collect();
+    turns.sort_unstable();
     let shape = LinearShape {
         inputs: rows.keys().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
         rotated: turned().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
+        taps: turned().map(|r| r.2).collect::<BTreeSet<_>>().len(),
         rows: turned().count(),
         cells: rows.values().map(Bits::len).sum(),
-        weight_words: if masked { 2 * period } else { 1 },
+        entries,
+        weight_words: if masked { period } else { 1 },
         outputs: to.unit_cts(),
         limbs: 0,
         drop: 0,
         alpha: 0,
     };
-    (shape, taps.into_iter().collect())
+    (shape, turns)
 }
 
 #[cfg(test)]
@@ -147,7 +152,10 @@ mod tests {
                     let Ok(layouts) = packing.assign(&g, batch) else { continue };
                     let table = diagonals(&dense, &[&layouts[0]], &layouts[1]);
                     let counted = shape(&support, &[&layouts[0]], &layouts[1]);
-                    assert_eq!(counted, (table_shape(&table), table.taps), "{packing:?}, batch {batch}, {ragged} {stride} {kernel}");
+                    let mut turns: Vec<Turn> =
+                        table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();
+                    turns.sort_unstable();
+                    assert_eq!(counted, (table_shape(&table), turns), "{packing:?}, batch {batch}, {ragged} {stride} {kernel}");
                     compared += 1;
                 }
             }

@@ -67,8 +67,10 @@ impl Network {
                     let mut s = LinearShape {
                         inputs: 0,
                         rotated: 0,
+                        taps: 0,
                         rows: 0,
                         cells: 0,
+                        entries: 0,
                         weight_words: 1,
                         outputs: shape[0],
                         limbs: 0,

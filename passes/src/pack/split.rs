@@ -1,0 +1,211 @@
+//! Baby steps and giant steps: a linear map under many rotations as two maps under few.
+//!
+//! `Σ_r d_r ⊙ rot_r(x) = Σ_g rot_g(Σ_b rot_-g(d_(g+b)) ⊙ rot_b(x))` (Halevi and Shoup, Algorithms in HElib, CRYPTO 2014, section 6.3). The inner sums, the
+//! **partials**, are the outputs of one linear map, whose rotations are the baby steps b; the outer sum is a second one with weights of one, which
+//! needs no level. Rotations are cut at a power of two, the *modulus*: b is the rotation modulo it, around zero, and g the rest.
+
+use crate::cost::LinearShape;
+use chiffre_ir::layout::{Dim, Layout, bit};
+use chiffre_ir::table::{DiagTable, Entry, Row};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// An input of a map under a rotation: operand, ciphertext, rotation.
+pub(super) type Turn = (usize, usize, i64);
+
+/// A rotation as baby step and giant step; the giant step is taken modulo the operand's copy, around zero.
+fn cut(rotation: i64, modulus: i64, copy: i64) -> (i64, i64) {
+    let around_zero = |r: i64, m: i64| {
+        let r = r.rem_euclid(m);
+        if r > m / 2 { r - m } else { r }
+    };
+    let baby = around_zero(rotation, modulus);
+    (baby, around_zero(rotation - baby, copy))
+}
+
+/// Shapes of the two maps, without limbs, and their rotations.
+pub(super) struct Shapes {
+    pub partials: LinearShape,
+    pub sum: LinearShape,
+    pub babies: Vec<i64>,
+    pub giants: Vec<i64>,
+}
+
+/// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given numbers of slots.
+pub(super) fn shapes(flat: &LinearShape, turns: &[Turn], copies: &[usize], modulus: i64) -> Shapes {
+    let (mut rows, mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for &(operand, ct, rotation) in turns {
+        let (b, g) = cut(rotation, modulus, copies[operand] as i64);
+        babies.insert(b);
+        giants.insert(g);
+        if b != 0 {
+            rows.insert((operand, ct, b));
+        }
+    }
+    let rotated = rows.iter().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len();
+    let (count, turned) = (giants.len(), giants.iter().filter(|g| **g != 0).count());
+    let outputs = count * flat.outputs.next_power_of_two();
+    let sum = LinearShape {
+        inputs: outputs,
+        rotated: turned * flat.outputs,
+        taps: turned,
+        rows: turned * flat.outputs,
+        cells: count * flat.outputs,
+        entries: count * flat.outputs,
+        weight_words: 1,
+        ..*flat
+    };
+    let taps = babies.iter().filter(|b| **b != 0).count();
+    let partials = LinearShape { rotated, taps, rows: rows.len(), outputs, ..*flat };
+    Shapes { partials, sum, babies: babies.into_iter().collect(), giants: giants.into_iter().collect() }
+}
+
+/// Moduli that cut some rotations into more than one baby step and more than one giant step.
+pub(super) fn moduli(turns: &[Turn]) -> Vec<i64> {
+    let furthest = turns.iter().map(|t| t.2.abs()).max().unwrap_or(0);
+    (1..40).map(|i| 1i64 << i).take_while(|m| *m <= furthest).collect()
+}
+
+/// The layout of the partials: that of the sum, with the giant step in channel bits above all others of the ciphertext index.
+pub(super) fn partials_layout(sum: &Layout, giants: usize) -> Layout {
+    let channel_bits = sum.slots.iter().flatten().chain(&sum.cts).filter(|b| b.dim == Dim::C).count();
+    let (inner, batch): (Vec<_>, Vec<_>) = sum.cts.iter().copied().partition(|b| b.dim != Dim::B);
+    let steps = giants.next_power_of_two().trailing_zeros() as usize;
+    let cts = inner.into_iter().chain((0..steps).map(|i| bit(Dim::C, channel_bits + i))).chain(batch).collect();
+    let [c, h, w] = sum.shape;
+    Layout { cts, shape: [((giants - 1) << channel_bits) + c, h, w], dirty: true, ..sum.clone() }
+}
+
+/// The partials' table and the sum's.
+pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagTable; 2] {
+    let period = flat.period() as i64;
+    let cuts: Vec<(i64, i64)> =
+        flat.rows.iter().map(|r| cut(flat.taps[r.tap as usize], modulus, copies[r.operand as usize] as i64)).collect();
+    let numbers = |steps: BTreeSet<i64>| -> BTreeMap<i64, u32> { steps.into_iter().zip(0..).collect() };
+    let babies = numbers(cuts.iter().map(|c| c.0).collect());
+    let giants = numbers(cuts.iter().map(|c| c.1).collect());
+    let turned: Vec<Row> = flat.rows.iter().zip(&cuts).map(|(r, c)| Row { tap: babies[&c.0], ..*r }).collect();
+    let key = |r: &Row| (r.operand, r.tap, r.ct);
+    let mut rows = turned.clone();
+    rows.sort_by_key(key);
+    rows.dedup();
+    let stride = flat.outputs.next_power_of_two();
+    let mut masks: Vec<Vec<f32>> = vec![];
+    let mut known: HashMap<(u32, i64), u32> = HashMap::new();
+    let mut moved = |mask: u32, giant: i64| {
+        // out[s] = partial[s + g], so that the partial's mask is g slots further on.
+        let by = giant.rem_euclid(period);
+        *known.entry((mask, by)).or_insert_with(|| {
+            let mut m = flat.masks[mask as usize].clone();
+            m.rotate_right(by as usize);
+            masks.push(m);
+            masks.len() as u32 - 1
+        })
+    };
+    let mut entries: Vec<Entry> = flat
+        .entries
+        .iter()
+        .map(|e| {
+            let giant = cuts[e.row as usize].1;
+            Entry {
+                row: rows.binary_search_by_key(&key(&turned[e.row as usize]), key).unwrap_or(0) as u32,
+                output: giants[&giant] * stride as u32 + e.output,
+                mask: e.mask.map(|m| moved(m, giant)),
+                weight: e.weight,
+            }
+        })
+        .collect();
+    let masks = merge_equal(masks, &mut entries);
+    entries.sort_by_key(|e| (e.row, e.output, e.mask));
+    let partials =
+        DiagTable { taps: babies.keys().copied().collect(), rows, outputs: stride * (giants.len() - 1) + flat.outputs, masks, entries };
+
+    let mut sum = DiagTable { taps: giants.keys().copied().collect(), outputs: flat.outputs, ..DiagTable::default() };
+    for tap in 0..giants.len() as u32 {
+        for output in 0..flat.outputs as u32 {
+            sum.entries.push(Entry { row: sum.rows.len() as u32, output, mask: None, weight: 1.0 });
+            sum.rows.push(Row { operand: 0, ct: tap * stride as u32 + output, tap });
+        }
+    }
+    [partials, sum]
+}
+
+/// Masks in order and without repetition; entries name the new ones.
+fn merge_equal(masks: Vec<Vec<f32>>, entries: &mut [Entry]) -> Vec<Vec<f32>> {
+    let bits = |m: &[f32]| -> Vec<usize> { m.iter().enumerate().filter(|(_, v)| **v != 0.0).map(|(i, _)| i).collect() };
+    let lists: Vec<Vec<usize>> = masks.iter().map(|m| bits(m)).collect();
+    let distinct: BTreeMap<&Vec<usize>, u32> = lists.iter().collect::<BTreeSet<_>>().into_iter().zip(0..).collect();
+    for e in entries.iter_mut() {
+        e.mask = e.mask.map(|m| distinct[&lists[m as usize]]);
+    }
+    let mut out = vec![vec![]; distinct.len()];
+    for (m, list) in masks.into_iter().zip(&lists) {
+        out[distinct[list] as usize] = m;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_complex::Complex64;
+    use proptest::prelude::*;
+
+    const SLOTS: usize = 64;
+
+    /// A table on two operands of two ciphertexts each, with masks of period 16 and scalars.
+    fn table(numbers: &[(usize, usize, usize, i8)]) -> DiagTable {
+        let taps: Vec<i64> = vec![-17, -5, -1, 0, 1, 3, 8, 19, 24];
+        let rows: Vec<Row> = (0..taps.len() as u32).flat_map(|tap| (0..4).map(move |i| Row { operand: i / 2, ct: i % 2, tap })).collect();
+        let masks = vec![(0..16).map(|i| f32::from(u8::from(i % 3 == 0))).collect(), (0..16).map(|i| f32::from(u8::from(i < 5))).collect()];
+        let entry = |&(row, output, mask, weight): &(usize, usize, usize, i8)| Entry {
+            row: (row % rows.len()) as u32,
+            output: (output % 3) as u32,
+            mask: [None, Some(0), Some(1)][mask % 3],
+            weight: f32::from(weight) / 8.0,
+        };
+        let mut entries: Vec<Entry> = numbers.iter().map(entry).collect();
+        entries.sort_by_key(|e| (e.row, e.output, e.mask));
+        entries.dedup_by_key(|e| (e.row, e.output, e.mask));
+        DiagTable { taps, rows, outputs: 3, masks, entries }
+    }
+
+    proptest! {
+        #[test]
+        fn both_steps_are_the_map(
+            numbers in prop::collection::vec(any::<(usize, usize, usize, i8)>(), 1..80),
+            log_modulus in 1u32..6,
+            copies in prop::sample::select(vec![[64usize, 64], [32, 64], [16, 32]]),
+        ) {
+            let flat = table(&numbers);
+            let [partials, sum] = tables(&flat, &copies, 1 << log_modulus);
+            let value = |operand: usize, ct: usize, s: usize| {
+                let s = s % copies[operand];
+                Complex64::new((s * 7 + ct * 3 + operand) as f64 % 11.0, (s * s + ct) as f64 % 5.0)
+            };
+            let args: Vec<Vec<Vec<Complex64>>> =
+                (0..2).map(|o| (0..2).map(|ct| (0..SLOTS).map(|s| value(o, ct, s)).collect()).collect()).collect();
+            let args: Vec<&[Vec<Complex64>]> = args.iter().map(Vec::as_slice).collect();
+            let want = flat.apply(&args, SLOTS);
+            let got = sum.apply(&[&partials.apply(&args, SLOTS)], SLOTS);
+            for (want, got) in want.iter().flatten().zip(got.iter().flatten()) {
+                prop_assert!((want - got).norm() < 1e-9, "{want} {got}");
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_are_those_of_the_tables() {
+        let numbers: Vec<(usize, usize, usize, i8)> = (0..36 * 3).map(|i| (i % 36, i / 36, i % 3, 1 + (i % 7) as i8)).collect();
+        let flat = table(&numbers);
+        let turns: Vec<Turn> = flat.rows.iter().map(|r| (r.operand as usize, r.ct as usize, flat.taps[r.tap as usize])).collect();
+        for modulus in moduli(&turns) {
+            let [partials, sum] = tables(&flat, &[64, 64], modulus);
+            let priced = shapes(&super::super::price::table_shape(&flat), &turns, &[64, 64], modulus);
+            assert_eq!((&priced.babies, &priced.giants), (&partials.taps, &sum.taps));
+            let of = super::super::price::table_shape(&partials);
+            assert_eq!((priced.partials.rows, priced.partials.taps, priced.partials.rotated), (of.rows, of.taps, of.rotated));
+            let of = super::super::price::table_shape(&sum);
+            assert_eq!((priced.sum.rows, priced.sum.taps, priced.sum.cells), (of.rows, of.taps, of.cells));
+        }
+    }
+}
