@@ -61,7 +61,7 @@ fn main() {
 fn phase_table(side: isize, channels: usize, period: usize) -> LinearTable {
     let taps = common::conv_taps(side);
     let wave = |t: usize, j: usize| ((t * 131 + j * 17) as f64).sin() / (1.0 + j as f64);
-    let patterns = (0..taps.len()).map(|t| (0..2 * period).map(|j| wave(t, j)).collect()).collect();
+    let patterns = (0..taps.len()).map(|t| (0..period).map(|j| wave(t, j)).collect()).collect();
     let mut table = LinearTable { taps, outputs: 4 * channels, period, patterns, ..LinearTable::default() };
     let mut rows = std::collections::BTreeMap::<(u32, u16), Vec<u32>>::new();
     for output in 0..4 * channels {

@@ -58,7 +58,7 @@ pub fn conv_table(taps: &[isize], inputs: usize, outputs: usize, period: usize) 
     let mut table = LinearTable { taps: taps.to_vec(), outputs, period, ..LinearTable::default() };
     if period > 0 {
         let wave = |t: usize, j: usize| ((t * 131 + j * 17) as f64).sin() / (1.0 + j as f64);
-        table.patterns = (0..taps.len()).map(|t| (0..2 * period).map(|j| wave(t, j)).collect()).collect();
+        table.patterns = (0..taps.len()).map(|t| (0..period).map(|j| wave(t, j)).collect()).collect();
     }
     for (tap, &offset) in taps.iter().enumerate() {
         for input in 0..inputs {

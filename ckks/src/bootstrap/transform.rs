@@ -9,11 +9,11 @@
 
 use super::digits::Decomposition;
 use super::factor::{DiagonalMatrix, Direction, matrix};
-use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, SPAN, check_gadget, check_inputs, span_order};
+use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, span_of, span_order};
 use crate::encode::Encoder;
 use crate::ring::{Carried, Gadget, Galois, ModDown, NttTable, Ring, RnsPoly};
 use crate::simd::{
-    Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, mul_constant_assign,
+    Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, largest, mul_constant_assign,
     rotated_product_add,
 };
 use rayon::prelude::*;
@@ -136,7 +136,7 @@ impl EncodedFactor {
                     values.fill(0);
                     if !coefficients.is_empty() {
                         let small = &mut values[..coefficients.len()];
-                        expand_pattern(isa, m, &[(scale, coefficients)], small);
+                        expand_pattern(isa, m, &[(scale, coefficients, largest(coefficients))], small);
                         spread(&mut values, coefficients.len());
                         ntt.forward(&mut values);
                         mul_constant_assign(isa, m, &mut values, m.r2);
@@ -217,7 +217,7 @@ pub fn apply(
     let (limbs, gadget) = (plan.limbs, plan.gadget);
     check_gadget(ring, gadget, limbs)?;
     check_inputs(ring.n, &inputs, limbs)?;
-    if limbs < 2 || gadget.digits_at(limbs) > MOST_DIGITS || ring.n < SPAN.min(32) {
+    if limbs < 2 || gadget.digits_at(limbs) > MOST_DIGITS || ring.n < 64 {
         return Err(BundleError::Gadget { gadget, limbs, specials: ring.p_count() });
     }
     let find = |offset: isize| match offset {
@@ -252,7 +252,7 @@ pub(super) fn empty_pairs(ring: &Ring, count: usize) -> Vec<[RnsPoly; 2]> {
 
 /// Adds a row to each polynomial and cuts these rows into tasks of one span each.
 pub(super) fn row_tasks<'a>(ring: &Ring, row: usize, pairs: impl Iterator<Item = &'a mut [RnsPoly; 2]>) -> Vec<Vec<&'a mut [u64]>> {
-    let span = SPAN.min(ring.n);
+    let span = span_of(ring.n);
     let mut tasks: Vec<Vec<&mut [u64]>> = (0..ring.n / span).map(|_| Vec::new()).collect();
     for poly in pairs.flatten() {
         if poly.rows() == row {

@@ -9,7 +9,12 @@ use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign,
 use rayon::prelude::*;
 
 /// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
-pub(crate) const SPAN: usize = 1024;
+const SPAN: usize = 1024;
+
+/// Words of a limb of degree `n` in one task; all of one half of the limb.
+pub(crate) fn span_of(n: usize) -> usize {
+    SPAN.min(n / 2)
+}
 
 /// A linear map at a level.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +145,7 @@ pub fn apply_linear_many_consuming(
 }
 
 fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
-    if ring.n < TILE {
+    if ring.n < 2 * TILE {
         return Err(BundleError::Degree(ring.n));
     }
     let (limbs, drop, chain) = (op.limbs_in, op.drop_limbs, ring.q_count);
@@ -215,7 +220,7 @@ impl<'a> Hoisted<'a> {
 /// The order in which spans of a limb are computed: along the orbits of one automorphism, so that the source words of
 /// rotations by small multiples of it are still in cache.
 pub(crate) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
-    let span = SPAN.min(n);
+    let span = span_of(n);
     let Some(table) = table else { return (0..n / span).collect() };
     let mut seen = vec![false; n / span];
     let mut order = Vec::with_capacity(n / span);
@@ -250,7 +255,7 @@ impl Limb<'_> {
             return;
         }
         let index = self.ring.modulus_index(row, limbs);
-        let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan.blocks);
+        let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan);
         for (i, panel) in panels.iter().enumerate() {
             let weights = expander.expand(panel, self.ring.n);
             for (bundle, outs) in hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {
@@ -292,19 +297,25 @@ impl Limb<'_> {
         }
     }
 
-    /// One panel for all words of a limb, in parallel over spans.
+    /// One panel for all words of a limb, in parallel over pairs of spans.
     fn sweep(&self, panel: &LimbPanel<'_>, outs: &mut [&mut [u64]], accumulate: bool) {
-        let span = SPAN.min(self.ring.n);
+        let span = span_of(self.ring.n);
         let mut by_span: Vec<Vec<&mut [u64]>> = self.order.iter().map(|_| Vec::with_capacity(outs.len())).collect();
         for out in outs {
             for (spans, words) in by_span.iter_mut().zip(out.chunks_exact_mut(span)) {
                 spans.push(words);
             }
         }
-        let tasks: Vec<(usize, Vec<&mut [u64]>)> = self.order.iter().map(|&s| (s, std::mem::take(&mut by_span[s]))).collect();
+        // Spans of the first half with their mirror images: rotations keep the halves apart.
+        let last = by_span.len() - 1;
+        let first_half = self.order.iter().filter(|s| **s <= last / 2);
+        let tasks: Vec<(usize, [Vec<&mut [u64]>; 2])> =
+            first_half.map(|&s| (s, [s, last - s].map(|s| std::mem::take(&mut by_span[s])))).collect();
         tasks.into_par_iter().for_each_init(
             || Buffer::unspecified(panel.shape.scratch_words()),
-            |scratch, (s, mut words)| linear_tiles(self.isa, panel, s * span, &mut words, accumulate, scratch),
+            |scratch, (s, [mut words, mut mirrored])| {
+                linear_tiles(self.isa, panel, s * span, [&mut words, &mut mirrored], accumulate, scratch);
+            },
         );
     }
 }

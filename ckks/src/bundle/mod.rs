@@ -26,7 +26,8 @@ mod tests;
 pub use error::BundleError;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
 pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
-pub(crate) use linear::{SPAN, span_order};
+pub(crate) use linear::{span_of, span_order};
+pub use panels::prepare_weights;
 pub use product::{
     PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
     square_relin_consuming,

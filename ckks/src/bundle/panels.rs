@@ -2,8 +2,9 @@
 
 use super::LinearTable;
 use super::classes::{Class, classify};
-use crate::ring::Galois;
-use crate::simd::{OutputClass, PanelRow, PanelShape};
+use crate::ring::{Galois, NttTable, Ring};
+use crate::simd::{OutputClass, PanelRow, PanelShape, largest};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of expanded weights of one panel at one limb. More rows than fit make several panels, whose results add up.
@@ -14,8 +15,10 @@ const MIN_SLOTS: usize = 16;
 pub(super) struct Plan {
     /// Distinct automorphisms of rotated rows.
     pub galois: Vec<Galois>,
-    /// Different weights along a limb: the transform size of patterns, 1 for scalars.
+    /// Different weights along half of a limb: the period of patterns, or what is large enough for a transform; 1 for scalars.
     pub blocks: usize,
+    /// Largest coefficient of each pattern.
+    pub largest: Vec<f64>,
     /// Panels of all rows.
     pub q: Vec<Panel>,
     /// Panels of the rotated rows: unrotated inputs come times the special modulus and vanish at its primes.
@@ -79,13 +82,25 @@ impl Plan {
             hoisted[row.input as usize] = true;
         }
         let scalar = rows.iter().flat_map(|r| &r.weights).all(|(_, e)| table.entries[e.clone()].iter().all(|e| e.pattern == super::SCALAR));
-        let blocks = if scalar { 1 } else { (2 * table.period).max(crate::ring::NttTable::MIN_N) };
+        let blocks = if scalar { 1 } else { blocks_of(table.period) };
+        let run = if scalar { n } else { n / (2 * blocks) };
+        let largest = table.patterns.par_iter().map(|p| largest(p)).collect();
         let rotated = rows.iter().take_while(|r| r.galois.is_some()).count();
-        let cut = |rows: &[Row]| panels(rows, table.outputs, n, n / blocks);
+        let cut = |rows: &[Row]| panels(rows, table.outputs, blocks, run);
         let q = cut(&rows);
         let p = if rotated == 0 { Vec::new() } else { cut(&rows[..rotated]) };
-        Self { galois, blocks, q, p, hoisted }
+        Self { galois, blocks, largest, q, p, hoisted }
     }
+}
+
+/// Words of half of a limb for a period.
+fn blocks_of(period: usize) -> usize {
+    period.max(NttTable::MIN_N)
+}
+
+/// Makes the transform tables that weights of some period (at least 1) need, which otherwise the first linear map makes.
+pub fn prepare_weights(ring: &Ring, period: usize) {
+    ring.prepare_symmetric(blocks_of(period));
 }
 
 /// Index of the first entry of `group`, a subslice of the table's entries.
@@ -94,8 +109,7 @@ fn rows_before(table: &LinearTable, group: &[super::LinearEntry]) -> usize {
 }
 
 /// Cuts rows, in order, into as few panels of equal size as the limits allow.
-fn panels(rows: &[Row], outputs: usize, n: usize, run: usize) -> Vec<Panel> {
-    let words = if run < 8 { n } else { n / run };
+fn panels(rows: &[Row], outputs: usize, words: usize, run: usize) -> Vec<Panel> {
     let uses: usize = rows.iter().map(|r| r.weights.len()).sum();
     let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / WEIGHT_BYTES).max(1);
     loop {

@@ -16,7 +16,8 @@ pub struct LinearTable {
     pub outputs: usize,
     /// Period g of all patterns in the slot index, a power of two; 0 when every entry is a scalar.
     pub period: usize,
-    /// For each pattern the `2g` coefficients, at scale 1 and unrounded, of the polynomial in `X^(N/2g)` that encodes it.
+    /// For each pattern the first `g` coefficients, at scale 1 and unrounded, of the polynomial in `X^(N/2g)` that encodes it. Patterns are real:
+    /// the polynomial is symmetric, and these are all of it.
     pub patterns: Vec<Vec<f64>>,
     /// Entries sorted by (row, output). Entries of the same row and output add up before rounding.
     pub entries: Vec<LinearEntry>,
@@ -54,8 +55,8 @@ impl LinearTable {
             return fail(format!("a period of {} is not a power of two up to {}", self.period, n / 2));
         }
         for (i, p) in self.patterns.iter().enumerate() {
-            if p.len() != 2 * self.period {
-                return fail(format!("pattern {i} has {} coefficients, not {}", p.len(), 2 * self.period));
+            if p.len() != self.period {
+                return fail(format!("pattern {i} has {} coefficients, not {}", p.len(), self.period));
             }
             if p.iter().any(|c| !c.is_finite()) {
                 return fail(format!("pattern {i} is not finite"));

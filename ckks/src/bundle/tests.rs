@@ -83,10 +83,10 @@ impl Bench {
     ) -> (LinearTable, Vec<Vec<Complex64>>) {
         let mut state = 77;
         let inputs = self.inputs.len();
-        let values: Vec<Vec<Complex64>> = (0..if period == 0 { 0 } else { 5 })
-            .map(|p| (0..period).map(|j| Complex64::from(if (j * 7 + p) % 5 < 3 { 1.0 } else { 0.0 })).collect())
+        let values: Vec<Vec<f64>> = (0..if period == 0 { 0 } else { 5 })
+            .map(|p| (0..period).map(|j| if (j * 7 + p) % 5 < 3 { 1.0 } else { 0.0 }).collect())
             .collect();
-        let patterns = values.iter().map(|v| self.context.encoder().encode_periodic(v).expect("encode")).collect();
+        let patterns = values.iter().map(|v| self.context.encoder().encode_symmetric(v).expect("encode")).collect();
         let mut table = LinearTable { taps: taps.to_vec(), outputs, period, patterns, ..LinearTable::default() };
         for tap in 0..taps.len() {
             for input in 0..inputs {
@@ -126,7 +126,7 @@ impl Bench {
             let (input, tap) = table.rows[e.row as usize];
             let offset = table.taps[tap as usize];
             for (j, w) in want[e.output as usize].iter_mut().enumerate() {
-                let mask = if e.pattern == SCALAR { Complex64::from(1.0) } else { values[e.pattern as usize][j % period] };
+                let mask = if e.pattern == SCALAR { 1.0 } else { values[e.pattern as usize][j % period] };
                 let from = (j as isize + offset).rem_euclid(slots as isize) as usize;
                 *w += mask * e.weight * self.messages[input as usize][from];
             }

@@ -65,12 +65,17 @@ impl SlotTransform {
 
     /// Slots to coefficients, in place: the inverse of [`to_slots`](Self::to_slots).
     pub fn to_coefficients(&self, values: &mut [Complex64]) {
-        let n = values.len();
-        debug_assert!(n.is_power_of_two() && n <= self.max_slots());
         let slots = values.to_vec();
-        for (slot, leaf) in slots.iter().zip(slot_leaves(n)) {
+        for (slot, leaf) in slots.iter().zip(slot_leaves(values.len())) {
             values[leaf] = *slot;
         }
+        self.leaves_to_coefficients(values);
+    }
+
+    /// As [`to_coefficients`](Self::to_coefficients), for slots in the order of [`slot_leaves`].
+    pub fn leaves_to_coefficients(&self, values: &mut [Complex64]) {
+        let n = values.len();
+        debug_assert!(n.is_power_of_two() && n <= self.max_slots());
         let mut half = 1;
         let mut nodes = n / 2;
         while half < n {
@@ -93,8 +98,8 @@ impl SlotTransform {
     }
 }
 
-/// The leaf of each slot: leaf b holds the root e^(2πi (1 + 4 rev(b)) / 4n), slot j the root e^(2πi 5^j / 4n).
-fn slot_leaves(n: usize) -> impl Iterator<Item = usize> {
+/// The leaf of each of `n` slots: leaf b holds the root e^(2πi (1 + 4 rev(b)) / 4n), slot j the root e^(2πi 5^j / 4n).
+pub fn slot_leaves(n: usize) -> impl Iterator<Item = usize> {
     let bits = n.ilog2();
     std::iter::successors(Some(1usize), move |g| Some(5 * g % (4 * n))).take(n).map(move |g| reverse((g - 1) / 4, bits))
 }

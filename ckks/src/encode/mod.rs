@@ -13,7 +13,7 @@ use crate::plaintext::Plaintext;
 use crate::ring::Ring;
 use crate::scale::Scale;
 
-pub use fft::SlotTransform;
+pub use fft::{SlotTransform, slot_leaves};
 
 /// Coefficients must stay below this in magnitude.
 pub const MAX_COEFFICIENT: f64 = (1u128 << 100) as f64;
@@ -86,6 +86,37 @@ impl Encoder {
         let mut work = values.to_vec();
         self.transform.to_coefficients(&mut work);
         Ok(work.iter().map(|c| c.re).chain(work.iter().map(|c| c.im)).collect())
+    }
+
+    /// The first g of the coefficients that [`encode_periodic`](Self::encode_periodic) gives for real values. The polynomial is symmetric, and
+    /// they are all of it: coefficient g is 0, and coefficient 2g - k is minus coefficient k.
+    ///
+    /// # Errors
+    /// [`EncodeError::Length`], [`EncodeError::NotFinite`].
+    pub fn encode_symmetric(&self, values: &[f64]) -> Result<Vec<f64>, EncodeError> {
+        let values: Vec<Complex64> = values.iter().map(|&v| Complex64::new(v, 0.0)).collect();
+        let mut out = self.encode_periodic(&values)?;
+        out.truncate(values.len());
+        Ok(out)
+    }
+
+    /// As [`encode_symmetric`](Self::encode_symmetric) for a vector that is filled in the order of [`slot_leaves`], without allocation: the g
+    /// coefficients replace the contents of `out`, and `leaves`, which must be real, is used up.
+    ///
+    /// # Errors
+    /// [`EncodeError::Length`], [`EncodeError::NotFinite`].
+    pub fn encode_leaves(&self, leaves: &mut [Complex64], out: &mut Vec<f64>) -> Result<(), EncodeError> {
+        let g = leaves.len();
+        if !g.is_power_of_two() || g > self.slots() {
+            return Err(EncodeError::Length { len: g, slots: self.slots() });
+        }
+        if leaves.iter().any(|z| !z.is_finite()) {
+            return Err(EncodeError::NotFinite);
+        }
+        self.transform.leaves_to_coefficients(leaves);
+        out.clear();
+        out.extend(leaves.iter().map(|c| c.re));
+        Ok(())
     }
 
     /// The first g slots of the polynomial with the given 2g coefficients in X^(N/2g); the inverse of

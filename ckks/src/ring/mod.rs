@@ -15,6 +15,7 @@ mod poly;
 pub mod primes;
 #[allow(clippy::module_inception)]
 mod ring;
+mod symmetric;
 
 pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
 pub use gadget::Gadget;
@@ -23,3 +24,4 @@ pub use modulus::Modulus;
 pub use ntt::NttTable;
 pub use poly::RnsPoly;
 pub use ring::{Ring, RingError};
+pub use symmetric::SymmetricTable;

@@ -45,6 +45,17 @@ impl NttTable {
         Some(table)
     }
 
+    /// Tables whose output 0 is the evaluation at `psi`, a primitive `2n`-th root of unity that the table of a multiple of the degree has in
+    /// this place.
+    pub(super) fn with_root(n: usize, modulus: Modulus, psi: u64) -> Option<Self> {
+        let isa = Isa::detect();
+        if !NttPlan::suits(isa, n) {
+            return Self::with_isa(n, modulus, isa);
+        }
+        let n_inverse = modulus.inv(modulus.reduce(n as u64));
+        Some(Self { engine: Engine::Kernel(NttPlan::new(n, &modulus, psi)), isa, modulus, n_inverse })
+    }
+
     /// The degree.
     pub fn n(&self) -> usize {
         match &self.engine {

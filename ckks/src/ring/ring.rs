@@ -1,6 +1,6 @@
 //! A ring with its chain of primes and their transform tables.
 
-use super::{Modulus, NttTable, RnsPoly, primes::is_prime};
+use super::{Modulus, NttTable, RnsPoly, SymmetricTable, primes::is_prime};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -41,8 +41,12 @@ pub struct Ring {
     pub q_count: usize,
     /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds its negative.
     pub imaginary: Vec<u64>,
+    /// The primitive `2N`-th root at output 0, for each modulus.
+    roots: Vec<u64>,
     /// For each modulus the tables of smaller degrees, by logarithm, made when first asked for.
     subrings: Vec<Vec<OnceLock<NttTable>>>,
+    /// For each modulus the tables of symmetric polynomials, by logarithm of half their degree.
+    symmetric: Vec<Vec<OnceLock<SymmetricTable>>>,
 }
 
 impl Ring {
@@ -67,17 +71,11 @@ impl Ring {
         let moduli: Vec<Modulus> = chain.iter().map(|&q| Modulus::new(q)).collect();
         let ntt =
             moduli.par_iter().map(|&m| NttTable::new(n, m).ok_or(RingError::Prime { q: m.q, log_n })).collect::<Result<Vec<_>, _>>()?;
-        let imaginary = ntt
-            .par_iter()
-            .map(|t| {
-                let mut x = vec![0; n];
-                x[n / 2] = 1;
-                t.forward(&mut x);
-                x[0]
-            })
-            .collect();
+        let roots: Vec<u64> = ntt.par_iter().map(NttTable::root).collect();
+        let imaginary = roots.iter().zip(&moduli).map(|(&psi, m)| m.pow(psi, n as u64 / 2)).collect();
         let subrings = chain.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
-        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary, subrings })
+        let symmetric = chain.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
+        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary, roots, subrings, symmetric })
     }
 
     /// Number of special primes.
@@ -93,9 +91,27 @@ impl Ring {
             return &self.ntt[index];
         }
         self.subrings[index][degree.ilog2() as usize].get_or_init(|| {
-            let table = NttTable::new(degree, self.moduli[index]);
+            let table = NttTable::with_root(degree, self.moduli[index], self.root(index, degree));
             table.expect("a prime that is friendly to a degree is friendly to its divisors")
         })
+    }
+
+    /// Tables of modulus `index` for symmetric polynomials of the subring of degree `2 half`, a power of two from 2 [`NttTable::MIN_N`] to the
+    /// ring's own.
+    pub fn symmetric(&self, index: usize, half: usize) -> &SymmetricTable {
+        assert!(half.is_power_of_two() && (NttTable::MIN_N..self.n).contains(&half));
+        self.symmetric[index][half.ilog2() as usize]
+            .get_or_init(|| SymmetricTable::new(half, self.moduli[index], self.root(index, 2 * half)))
+    }
+
+    /// Makes the tables that weights of some period need, for all moduli at once.
+    pub fn prepare_symmetric(&self, half: usize) {
+        (0..self.moduli.len()).into_par_iter().for_each(|index| _ = (self.symmetric(index, half), self.subring_ntt(index, half)));
+    }
+
+    /// The primitive `2 degree`-th root at output 0 of the tables of that degree.
+    fn root(&self, index: usize, degree: usize) -> u64 {
+        self.moduli[index].pow(self.roots[index], (self.n / degree) as u64)
     }
 
     /// Index of the modulus of `row` in a polynomial with `limbs` Q rows followed by P rows.

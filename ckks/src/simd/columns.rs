@@ -77,6 +77,56 @@ impl<const ALIGNED: bool> Kernel for Transpose<'_, '_, ALIGNED> {
     }
 }
 
+/// Writes `words` words of row `i` of `columns` from each of some rows that are `source_stride` words apart: words `words · i` and following, for
+/// 2, 4 or 8 words. Results go past the caches.
+pub fn interleave_into(isa: Isa, source: &[u64], source_stride: usize, words: usize, columns: &mut ColumnsMut<'_>) {
+    assert!(matches!(words, 2 | 4 | 8) && columns.width.is_multiple_of(words));
+    assert!(
+        source.len() + source_stride >= columns.width / words * source_stride + columns.rows * words
+            && columns.rows * words <= source_stride
+    );
+    let aligned = (columns.start as usize).is_multiple_of(64) && columns.stride.is_multiple_of(8);
+    if !aligned || !columns.width.is_multiple_of(8) {
+        for row in 0..columns.rows {
+            for (i, word) in columns.row_mut(row).iter_mut().enumerate() {
+                *word = source[i / words * source_stride + row * words + i % words];
+            }
+        }
+        return;
+    }
+    match words {
+        2 => isa.run(Interleave::<2> { source, source_stride, columns }),
+        4 => isa.run(Interleave::<4> { source, source_stride, columns }),
+        _ => isa.run(Interleave::<8> { source, source_stride, columns }),
+    }
+}
+
+/// Eight words of a row at a time; rows are aligned and of whole lines.
+struct Interleave<'a, 'b, const WORDS: usize> {
+    source: &'a [u64],
+    source_stride: usize,
+    columns: &'a mut ColumnsMut<'b>,
+}
+
+impl<const WORDS: usize> Kernel for Interleave<'_, '_, WORDS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        for row in 0..self.columns.rows {
+            for line in 0..self.columns.width / 8 {
+                let mut block = [0u64; 8];
+                for (i, words) in block.as_chunks_mut::<WORDS>().0.iter_mut().enumerate() {
+                    let at = (line * 8 / WORDS + i) * self.source_stride + row * WORDS;
+                    words.copy_from_slice(&self.source[at..at + WORDS]);
+                }
+                // SAFETY: the line is inside the row and aligned.
+                unsafe { lanes.stream(self.columns.start.add(row * self.columns.stride + 8 * line), lanes.load(block.as_ptr())) };
+            }
+        }
+        lanes.fence();
+    }
+}
+
 /// Splits the first `columns` columns of a matrix with rows of `stride` words into ranges of `width` columns; the last
 /// may be narrower.
 pub fn split_columns(matrix: &mut [u64], stride: usize, columns: usize, width: usize) -> Vec<ColumnsMut<'_>> {
@@ -113,6 +163,22 @@ mod tests {
                 for (at, &w) in matrix.iter().enumerate() {
                     let (row, column) = (at / stride, at % stride);
                     assert_eq!(w, if column < 16 { (column % 8 * 43 + row) as u64 } else { 0 });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_interleaved() {
+        for isa in Isa::available() {
+            for (stride, width, words) in [(16, 16, 2), (16, 16, 4), (16, 16, 8), (19, 16, 4), (16, 12, 4), (16, 2, 2)] {
+                let source: Vec<u64> = (0..8 * 100).collect();
+                let mut matrix = Buffer::zeroed(10 * stride);
+                split_columns(&mut matrix, stride, width, 16).iter_mut().for_each(|c| interleave_into(isa, &source, 100, words, c));
+                for (at, &w) in matrix.iter().enumerate() {
+                    let (row, column) = (at / stride, at % stride);
+                    let want = column / words * 100 + row * words + column % words;
+                    assert_eq!(w, if column < width { want as u64 } else { 0 });
                 }
             }
         }

@@ -44,6 +44,24 @@ impl Lanes for Ifma {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
     #[inline(always)]
+    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V {
+        // SAFETY: the caller's promise, and no more than these words are read; the token proves the features.
+        unsafe {
+            match TIMES {
+                1 => self.load(p),
+                2 => {
+                    let v = _mm512_castsi256_si512(_mm256_loadu_si256(p.cast()));
+                    _mm512_permutexvar_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), v)
+                }
+                4 => {
+                    let v = _mm512_castsi128_si512(_mm_loadu_si128(p.cast()));
+                    _mm512_permutexvar_epi64(_mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0), v)
+                }
+                _ => self.splat(*p),
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut u64, v: Self::V) {
         // SAFETY: the caller's promise; the token proves the features.
         unsafe { _mm512_storeu_si512(p.cast(), v) }

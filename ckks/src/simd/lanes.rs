@@ -26,6 +26,11 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `p` must be valid for reading eight words.
     unsafe fn load(self, p: *const u64) -> Self::V;
+    /// `8 / TIMES` words, each `TIMES` times (1, 2, 4 or 8).
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `8 / TIMES` words.
+    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V;
     /// # Safety
     /// `p` must be valid for writing eight words.
     unsafe fn store(self, p: *mut u64, v: Self::V);
@@ -133,6 +138,11 @@ impl Lanes for Portable {
     unsafe fn load(self, p: *const u64) -> Self::V {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[u64; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V {
+        // SAFETY: the caller's promise: the index is below `8 / TIMES`.
+        lanewise!(i => unsafe { *p.add(i / TIMES) })
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut u64, v: Self::V) {

@@ -26,9 +26,10 @@ mod rows;
 mod shape;
 mod sums;
 mod switch;
+mod symmetric;
 mod tensor;
 
-pub use columns::{ColumnsMut, split_columns, transpose_into};
+pub use columns::{ColumnsMut, interleave_into, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
@@ -39,9 +40,10 @@ pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rows::{Row, RowMemory, row_memory};
-pub use shape::{OutputClass, PanelShape, TILE, expand_pattern};
+pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
+pub use symmetric::fold_symmetric;
 pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};

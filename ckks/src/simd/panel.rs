@@ -10,7 +10,8 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use super::shape::{COLUMNS, Group, PanelShape, TILE};
+use super::shape::{Group, MOST_COLUMNS, PanelShape, TILE};
+use super::symmetric::REVERSED;
 use crate::ring::{GaloisTable, Modulus};
 use std::ops::Range;
 
@@ -21,15 +22,16 @@ fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], const
         let width = group.width;
         let dense = &unit[group.cells * lanes..][..2 * group.pairs.len() * width * lanes];
         let constants = &mut constants[group.first * lanes..][..width * lanes];
-        if lanes == 8 || width == 8 {
-            // Eight outputs of a pair, or eight lanes of an output, are consecutive.
+        let words = width * lanes;
+        if words.is_multiple_of(8) {
+            // Eight words of a pair are consecutive, outputs or lanes of an output.
             isa.run(PairConstants { m, dense, constants });
             continue;
         }
         for (o, constant) in constants.iter_mut().enumerate() {
-            let pairs = dense.chunks_exact(2 * width);
+            let pairs = dense.chunks_exact(2 * words);
             *constant = pairs.fold(0, |s, p| {
-                let low = m.redc(p[o] as u128 * p[width + o] as u128);
+                let low = m.redc(p[o] as u128 * p[words + o] as u128);
                 m.add(s, m.redc(low as u128))
             });
         }
@@ -115,12 +117,24 @@ pub struct LimbPanel<'a> {
 }
 
 impl LimbPanel<'_> {
+    /// The unit of the words from `word` on.
+    #[inline(always)]
+    fn unit_of(&self, word: usize) -> usize {
+        let (number, units) = (word / self.shape.unit_span(), self.shape.units(self.n));
+        if number < units { number } else { 2 * units - 1 - number }
+    }
+
+    fn unit(&self, number: usize) -> &[u64] {
+        &self.weights[number * self.shape.unit_stride()..][..self.shape.unit_stride()]
+    }
+
     /// Checks everything that the unchecked loops rely on.
     fn check(&self) {
         let (n, shape) = (self.n, self.shape);
         let digits = self.taps.first().map_or(0, |t| t.keys.len());
         assert!(n >= TILE && n.is_multiple_of(TILE));
-        assert_eq!(self.weights.len(), n / shape.unit_span().min(n) * shape.unit_stride());
+        assert_eq!(self.weights.len(), shape.units(n) * shape.unit_stride());
+        assert!(shape.unit_span() <= n / 2 || shape.unit_span() == n);
         for input in &self.inputs {
             assert!(input.digits.iter().all(|d| d.len() == n) && input.own.iter().flatten().all(|d| d.len() == n));
         }
@@ -138,92 +152,109 @@ impl LimbPanel<'_> {
     }
 }
 
-/// Computes words `start..start + len` of all outputs of one panel at one limb: `out[2 o + c]` is component `c` of
-/// output `o`, all of equal length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`.
-/// `scratch` has at least [`PanelShape::scratch_words`] words.
-pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, out: &mut [&mut [u64]], accumulate: bool, scratch: &mut [u64]) {
+/// Computes words `start..start + len` of the first half of the limb and their mirror images, which have the same weights, of all outputs of one
+/// panel at one limb: `out[0][2 o + c]` is component `c` of output `o`, `out[1][2 o + c]` the words `n - start - len..n - start` of it, all of
+/// equal length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`. `scratch` has at least [`PanelShape::scratch_words`] words.
+pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mut [&mut [u64]]; 2], accumulate: bool, scratch: &mut [u64]) {
     panel.check();
     let shape = panel.shape;
-    let len = out.first().map_or(0, |o| o.len());
-    assert!(out.len() == 2 * shape.outputs.len() && out.iter().all(|o| o.len() == len));
-    assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n);
+    let len = out[0].first().map_or(0, |o| o.len());
+    assert!(out.iter().all(|out| out.len() == 2 * shape.outputs.len() && out.iter().all(|o| o.len() == len)));
+    assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n / 2);
     assert!(scratch.len() >= shape.scratch_words());
     let digits = match panel.taps.first() {
         _ if !isa.is_wide() => usize::MAX,
         None => 1,
         Some(tap) => tap.keys.len(),
     };
-    let mut constants = vec![0; shape.outputs.len() * shape.lanes];
+    let per_unit = shape.outputs.len() * shape.lanes;
+    let mut constants: Vec<u64> = vec![];
     let mut constants_of = usize::MAX;
-    for tile in (0..len).step_by(TILE) {
-        let columns = Columns { panel, start: start + tile, x: scratch.as_mut_ptr() };
-        match digits {
-            1 => isa.run(FillColumns::<1>(columns)),
-            2 => isa.run(FillColumns::<2>(columns)),
-            3 => isa.run(FillColumns::<3>(columns)),
-            4 => isa.run(FillColumns::<4>(columns)),
-            5 => isa.run(FillColumns::<5>(columns)),
-            6 => isa.run(FillColumns::<6>(columns)),
-            _ => isa.run(FillColumns::<0>(columns)),
-        }
-        let span = TILE.min(shape.unit_span());
-        for step in (0..TILE).step_by(span) {
-            let number = (start + tile + step) / shape.unit_span();
-            let unit = &panel.weights[number * shape.unit_stride()..][..shape.unit_stride()];
-            if number != std::mem::replace(&mut constants_of, number) {
-                unit_constants(isa, panel.modulus, shape, unit, &mut constants);
+    let mut xi = [0; 8 * MOST_COLUMNS];
+    let mut at = 0;
+    while at < len {
+        let words = (TILE * shape.tiles()).min(len - at);
+        let units = panel.unit_of(start + at)..panel.unit_of(start + at + words - 1) + 1;
+        if std::mem::replace(&mut constants_of, units.start) != units.start {
+            constants.resize(units.len() * per_unit, 0);
+            for (number, constants) in units.clone().zip(constants.chunks_exact_mut(per_unit)) {
+                unit_constants(isa, panel.modulus, shape, panel.unit(number), constants);
             }
-            let mut xi = [0; 8 * COLUMNS];
-            let mut pairs_of = usize::MAX..usize::MAX;
-            for group in &shape.groups {
-                let mut sums = Sums {
-                    panel,
-                    unit,
-                    constants: &constants,
-                    columns: 2 * step / 8..2 * (step + span) / 8,
-                    x: scratch.as_ptr(),
-                    xi: &mut xi,
-                    group,
-                    first: group.first,
-                    out,
-                    at: tile,
-                    accumulate,
-                };
-                if pairs_of != group.pairs {
-                    pairs_of = group.pairs.clone();
-                    isa.run(PairProducts(&mut sums));
-                }
-                match (shape.lanes == 8, if isa.is_wide() { group.width } else { 1 }) {
-                    (vec, 1) => {
-                        for first in group.first..group.first + group.width {
-                            sums.first = first;
-                            if vec {
-                                isa.run(Accumulate::<1, true>(&mut sums));
-                            } else {
-                                isa.run(Accumulate::<1, false>(&mut sums));
-                            }
+        }
+        for (half, out) in out.iter_mut().enumerate() {
+            // Where the words are in the limb and in the output.
+            let (start, at) = if half == 0 { (start + at, at) } else { (panel.n - start - at - words, len - at - words) };
+            let columns = Columns { panel, start, words, fresh: half == 0, x: scratch.as_mut_ptr() };
+            match digits {
+                1 => isa.run(FillColumns::<1>(columns)),
+                2 => isa.run(FillColumns::<2>(columns)),
+                3 => isa.run(FillColumns::<3>(columns)),
+                4 => isa.run(FillColumns::<4>(columns)),
+                5 => isa.run(FillColumns::<5>(columns)),
+                6 => isa.run(FillColumns::<6>(columns)),
+                _ => isa.run(FillColumns::<0>(columns)),
+            }
+            let span = TILE.min(shape.unit_span());
+            for step in (0..words).step_by(span) {
+                let number = panel.unit_of(start + step);
+                let mut pairs_of = usize::MAX..usize::MAX;
+                for group in &shape.groups {
+                    let mut sums = Sums {
+                        panel,
+                        unit: panel.unit(number),
+                        constants: &constants[(number - units.start) * per_unit..][..per_unit],
+                        columns: 2 * step / 8..2 * (step + span) / 8,
+                        x: scratch.as_ptr(),
+                        xi: &mut xi,
+                        group,
+                        first: group.first,
+                        out,
+                        at,
+                        accumulate,
+                        mirrored: half == 1 && shape.lanes > 1,
+                    };
+                    if pairs_of != group.pairs {
+                        pairs_of = group.pairs.clone();
+                        isa.run(PairProducts(&mut sums));
+                    }
+                    let width = if isa.is_wide() { group.width } else { 1 };
+                    for first in (group.first..group.first + group.width).step_by(width) {
+                        sums.first = first;
+                        match shape.lanes {
+                            1 => weigh::<1>(isa, width, &mut sums),
+                            2 => weigh::<2>(isa, width, &mut sums),
+                            4 => weigh::<4>(isa, width, &mut sums),
+                            _ => weigh::<8>(isa, width, &mut sums),
                         }
                     }
-                    (false, 2) => isa.run(Accumulate::<2, false>(&mut sums)),
-                    (false, 4) => isa.run(Accumulate::<4, false>(&mut sums)),
-                    (false, _) => isa.run(Accumulate::<8, false>(&mut sums)),
-                    (true, 2) => isa.run(Accumulate::<2, true>(&mut sums)),
-                    (true, 4) => isa.run(Accumulate::<4, true>(&mut sums)),
-                    (true, _) => isa.run(Accumulate::<8, true>(&mut sums)),
                 }
             }
         }
+        at += words;
     }
 }
 
-/// A checked panel, a tile inside it and column scratch of sufficient size.
+/// Sums of `width` outputs with weights of `W` words.
+fn weigh<const W: usize>(isa: Isa, width: usize, sums: &mut Sums<'_, '_, '_>) {
+    match width {
+        1 => isa.run(Accumulate::<1, W>(sums)),
+        2 => isa.run(Accumulate::<2, W>(sums)),
+        4 => isa.run(Accumulate::<4, W>(sums)),
+        _ => isa.run(Accumulate::<8, W>(sums)),
+    }
+}
+
+/// A checked panel, tiles inside it that lie in one aligned block of so many words, and column scratch of sufficient size.
 struct Columns<'a> {
     panel: &'a LimbPanel<'a>,
     start: usize,
+    words: usize,
+    /// Nobody has read the weights of these words before.
+    fresh: bool,
     x: *mut u64,
 }
 
-/// Fills the columns of one tile. `D` is the number of digits, 0 for any number.
+/// Fills the columns of some tiles. `D` is the number of digits, 0 for any number.
 struct FillColumns<'a, const D: usize>(Columns<'a>);
 
 /// Digits that one reduction takes with the own limb: seven products stay below `2 q 2^52`.
@@ -236,28 +267,36 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         if D > 0 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
-        let Columns { panel, start, x } = self.0;
+        let Columns { panel, start, words, fresh, x } = self.0;
         let m = ModulusLanes::new(lanes, panel.modulus);
         let own_factor = lanes.splat(panel.own_factor);
         let stride = panel.shape.column_stride();
-        // The tile's weights are fetched while inner products run.
-        let unit = panel.weights.as_ptr().wrapping_add(start / panel.shape.run * panel.shape.unit_stride());
+        // The weights are fetched while inner products run.
+        let (run, unit_stride) = (panel.shape.run, panel.shape.unit_stride());
+        let mirrored = start >= panel.n / 2 && panel.shape.lanes > 1;
+        let unit = panel.weights.as_ptr().wrapping_add(panel.unit_of(start) * unit_stride);
         let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
-        let fresh = start.is_multiple_of(panel.shape.run) && panel.shape.run < panel.n;
-        let lines = if fresh { panel.shape.unit_stride() / 8 } else { 0 };
+        let fresh = fresh && start.is_multiple_of(run) && run < panel.n;
+        let lines = if fresh { (TILE / run).max(1) * unit_stride / 8 } else { 0 };
         let per_row = lines.div_ceil(rows.max(1));
         let mut line = 0;
+        let blocks = words / 8;
         // SAFETY: `LimbPanel::check` has seen that limbs, keys and tables have length n, that slots and inputs are in
-        // range and that own limbs exist where they are read; `x` has room for all slots of all columns.
+        // range and that own limbs exist where they are read; `x` has room for all slots of all columns. Prefetching is harmless at any address.
         unsafe {
-            for tap in &panel.taps {
-                let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + TILE / 8);
+            // An automorphism takes aligned blocks to aligned blocks.
+            let source = |tap: &TapRows<'_>| (*tap.table.blocks().get_unchecked(start / 8) & !7) as usize / words * words;
+            for (t, tap) in panel.taps.iter().enumerate() {
+                let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + blocks);
                 let patterns = tap.table.patterns();
-                let source = (*map.get_unchecked(0) & !7) as usize / TILE * TILE;
+                let keys = tap.keys.as_ptr();
+                let count = if D == 0 { tap.keys.len() } else { D };
+                let ahead = panel.taps.get(t + 1).map(|next| (next, source(next)));
+                let source = source(tap);
                 for (r, row) in tap.rows.iter().enumerate() {
                     if let Some(next) = tap.rows.get(r + 2) {
                         let input = panel.inputs.get_unchecked(next.input as usize);
-                        for b in 0..TILE / 8 {
+                        for b in 0..blocks {
                             for d in &input.digits {
                                 lanes.prefetch::<true>(d.as_ptr().wrapping_add(source + 8 * b));
                             }
@@ -273,9 +312,19 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                     let input = panel.inputs.get_unchecked(row.input as usize);
                     let to = x.add(row.slot as usize * 8);
                     let digits = input.digits.as_ptr();
-                    let keys = tap.keys.as_ptr();
-                    let count = if D == 0 { tap.keys.len() } else { D };
-                    for b in 0..TILE / 8 {
+                    // With the first row, the next rotation's keys and its first row's operands.
+                    let ahead = ahead
+                        .filter(|_| r == 0)
+                        .map(|(next, source)| (next, panel.inputs.get_unchecked(next.rows[0].input as usize), source));
+                    for b in 0..blocks {
+                        if let Some((next, input, source)) = &ahead {
+                            for k in next.keys.iter().flatten() {
+                                lanes.prefetch::<true>(k.as_ptr().wrapping_add(source + 8 * b));
+                            }
+                            for limb in input.digits.iter().chain(input.own.iter().map(|[c0, _]| c0)) {
+                                lanes.prefetch::<true>(limb.as_ptr().wrapping_add(source + 8 * b));
+                            }
+                        }
                         let map = *map.get_unchecked(b);
                         let s = (map & !7) as usize;
                         let mut acc = [lanes.acc(); 2];
@@ -302,7 +351,11 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                             if D == 0 {
                                 v = lanes.add_mod(high[c], lanes.reduce_once(v, m.q), m.q);
                             }
-                            lanes.store(to.add((2 * b + c) * stride), lanes.permute(pattern, v));
+                            v = lanes.permute(pattern, v);
+                            if mirrored {
+                                v = lanes.permute(&REVERSED, v);
+                            }
+                            lanes.store(to.add((2 * b + c) * stride), v);
                         }
                     }
                 }
@@ -311,16 +364,19 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                 let Some(own) = &panel.inputs.get_unchecked(row.input as usize).own else {
                     continue;
                 };
-                for b in 0..TILE / 8 {
+                for b in 0..blocks {
                     for (c, limb) in own.iter().enumerate() {
                         let v = lanes.mac(lanes.acc(), lanes.load(limb.as_ptr().add(start + 8 * b)), own_factor);
-                        let v = lanes.redc1(v, m.q, m.qinv);
+                        let mut v = lanes.redc1(v, m.q, m.qinv);
+                        if mirrored {
+                            v = lanes.permute(&REVERSED, v);
+                        }
                         lanes.store(x.add((2 * b + c) * stride + row.slot as usize * 8), v);
                     }
                 }
             }
             for &slot in &panel.padding {
-                for column in 0..COLUMNS {
+                for column in 0..2 * blocks {
                     lanes.store(x.add(column * stride + slot as usize * 8), lanes.splat(0));
                 }
             }
@@ -336,13 +392,15 @@ struct Sums<'a, 'b, 'c> {
     constants: &'a [u64],
     columns: Range<usize>,
     x: *const u64,
-    xi: &'a mut [u64; 8 * COLUMNS],
+    xi: &'a mut [u64; 8 * MOST_COLUMNS],
     group: &'a Group,
     /// A position in the group.
     first: usize,
     out: &'b mut [&'c mut [u64]],
     at: usize,
     accumulate: bool,
+    /// Words of a column are backwards.
+    mirrored: bool,
 }
 
 /// `xi = sum_p x[2p] x[2p + 1] / R^2` over the pairs of the group, for each column.
@@ -386,10 +444,10 @@ impl Kernel for PairProducts<'_, '_, '_, '_> {
     }
 }
 
-/// Sums of the outputs at positions `first..first + O` of a group; with `VEC` each weight is eight words.
-struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const VEC: bool>(&'s mut Sums<'a, 'b, 'c>);
+/// Sums of the outputs at positions `first..first + O` of a group; each weight is `W` words, for `8 / W` lanes each.
+struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const W: usize>(&'s mut Sums<'a, 'b, 'c>);
 
-impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, VEC> {
+impl<const O: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, W> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
@@ -400,27 +458,26 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
         let shape = s.panel.shape;
         let m = ModulusLanes::new(lanes, s.panel.modulus);
         let stride = shape.column_stride();
-        let words = if VEC { 8 } else { 1 };
         let width = s.group.width;
         assert!(s.group.first <= s.first && s.first + O <= s.group.first + width);
         // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
         // which stand for all outputs; slots are in range and filled; outputs are at least `at + TILE` long.
         unsafe {
             let unit = s.unit.as_ptr();
-            let dense = unit.add((s.group.cells + s.first - s.group.first) * words);
-            let sparse = unit.add(shape.dense * words);
+            let dense = unit.add((s.group.cells + s.first - s.group.first) * W);
+            let sparse = unit.add(shape.dense * W);
             let pairs = shape.pairs.get_unchecked(s.group.pairs.clone());
-            let constants = s.constants.as_ptr().add(s.first * words);
+            let constants = s.constants.as_ptr().add(s.first * W);
             for column in s.columns.clone() {
                 let x = s.x.add(column * stride);
                 let mut acc = [lanes.acc(); O];
                 for p in 0..pairs.len() {
                     let pair = 16 * *pairs.get_unchecked(p) as usize;
                     let (x0, x1) = (lanes.load(x.add(pair)), lanes.load(x.add(pair + 8)));
-                    let w = [dense.add(2 * p * width * words), dense.add((2 * p + 1) * width * words)];
+                    let w = [dense.add(2 * p * width * W), dense.add((2 * p + 1) * width * W)];
                     for o in 0..O {
-                        let w0 = weight::<L, VEC>(lanes, w[0], o);
-                        let w1 = weight::<L, VEC>(lanes, w[1], o);
+                        let w0 = weight::<L, W>(lanes, w[0], o);
+                        let w1 = weight::<L, W>(lanes, w[1], o);
                         acc[o] = lanes.mac(acc[o], lanes.add(x0, w1), lanes.add(x1, w0));
                     }
                 }
@@ -430,11 +487,14 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
                         ..*shape.sparse_start.get_unchecked(s.first + o + 1) as usize;
                     for e in list {
                         let slot = *shape.sparse_slots.get_unchecked(e) as usize;
-                        let w = weight::<L, VEC>(lanes, sparse, e);
+                        let w = weight::<L, W>(lanes, sparse, e);
                         acc[o] = lanes.mac(acc[o], lanes.load(x.add(8 * slot)), w);
                     }
                     let v = lanes.sub_mod(lanes.redc2(acc[o], m.q, m.qinv), xi, m.q);
-                    let mut v = lanes.sub_mod(v, weight::<L, VEC>(lanes, constants, o), m.q);
+                    let mut v = lanes.sub_mod(v, weight::<L, W>(lanes, constants, o), m.q);
+                    if W > 1 && s.mirrored {
+                        v = lanes.permute(&REVERSED, v);
+                    }
                     let output = *shape.outputs.get_unchecked(s.first + o) as usize;
                     let row = s.out.get_unchecked_mut(2 * output + column % 2);
                     let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
@@ -448,12 +508,20 @@ impl<const O: usize, const VEC: bool> Kernel for Accumulate<'_, '_, '_, '_, O, V
     }
 }
 
-/// Weight `i`: one word for all lanes, or eight words.
+/// Weight `i` of `W` words, spread over the lanes.
 ///
 /// # Safety
 /// `w` must hold that weight.
 #[inline(always)]
-unsafe fn weight<L: Lanes, const VEC: bool>(lanes: L, w: *const u64, i: usize) -> L::V {
+unsafe fn weight<L: Lanes, const W: usize>(lanes: L, w: *const u64, i: usize) -> L::V {
     // SAFETY: the caller's promise.
-    unsafe { if VEC { lanes.load(w.add(8 * i)) } else { lanes.splat(*w.add(i)) } }
+    unsafe {
+        let w = w.add(W * i);
+        match W {
+            1 => lanes.splat(*w),
+            2 => lanes.repeat::<4>(w),
+            4 => lanes.repeat::<2>(w),
+            _ => lanes.load(w),
+        }
+    }
 }

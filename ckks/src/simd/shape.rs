@@ -7,8 +7,14 @@ use std::ops::Range;
 
 /// Words of a limb that are processed at a time.
 pub const TILE: usize = 32;
-/// Most columns (eight words of one component) of a tile.
-pub(super) const COLUMNS: usize = 2 * TILE / 8;
+/// Columns (eight words of one component) of a tile.
+const COLUMNS: usize = 2 * TILE / 8;
+/// Most tiles whose columns are filled together.
+const MOST_TILES: usize = 8;
+/// Most columns that are filled together.
+pub(super) const MOST_COLUMNS: usize = MOST_TILES * COLUMNS;
+/// Words of columns that tiles may fill together: half of a level-2 cache of a quarter of a MiB.
+const TILES_WORDS: usize = 1 << 14;
 /// Outputs whose accumulators fit the registers.
 const GROUP: usize = 8;
 
@@ -22,8 +28,9 @@ pub struct OutputClass {
 }
 
 /// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of the limb (at least
-/// eight words, or exactly eight words with one weight for each when runs are shorter): dense weights by output group
-/// and slot, then sparse weights by output. Outputs are ordered by class; *positions* count them in that order.
+/// eight words, or exactly eight words with several words for each weight when runs are shorter): dense weights by output group
+/// and slot, then sparse weights by output. Weights are those of symmetric polynomials: the second half of the limb has the weights of the
+/// first one, backwards, and there are units of the first half alone. When all words have equal weights, there is one unit. Outputs are ordered by class; *positions* count them in that order.
 #[derive(Clone, Debug)]
 pub struct PanelShape {
     /// Output at each position, and the inverse.
@@ -75,7 +82,7 @@ impl PanelShape {
             sparse_start: vec![0],
             sparse_slots: Vec::new(),
             run: run.max(8),
-            lanes: if run < 8 { 8 } else { 1 },
+            lanes: 8 / run.min(8),
         };
         for OutputClass { outputs, pairs } in classes {
             assert!(pairs.is_sorted_by(|a, b| a < b) && pairs.last().is_none_or(|&p| 2 * (p as usize) + 1 < slots));
@@ -110,7 +117,12 @@ impl PanelShape {
         self.run
     }
 
-    /// Words for each weight: 1, or 8 when every limb word has its own weight.
+    /// Units of a limb of degree `n`.
+    pub fn units(&self, n: usize) -> usize {
+        (n / 2 / self.run).max(1)
+    }
+
+    /// Words for each weight of a unit: 1, or as many as there are runs in eight words.
     pub fn lanes(&self) -> usize {
         self.lanes
     }
@@ -144,7 +156,13 @@ impl PanelShape {
 
     /// Words of column scratch that [`linear_tiles`](super::linear_tiles) needs.
     pub fn scratch_words(&self) -> usize {
-        COLUMNS * self.column_stride()
+        self.tiles() * COLUMNS * self.column_stride()
+    }
+
+    /// Tiles whose columns are filled together, a power of two: with few slots, keys are then read in longer pieces.
+    pub(super) fn tiles(&self) -> usize {
+        let most = (TILES_WORDS / (COLUMNS * self.column_stride())).clamp(1, MOST_TILES);
+        1 << most.ilog2()
     }
 
     pub(super) fn column_stride(&self) -> usize {
@@ -155,24 +173,25 @@ impl PanelShape {
 /// Coefficients that are summed at a time.
 const SUM_BLOCK: usize = 256;
 
-/// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double precision.
-pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64])], out: &mut [u64]) {
-    assert!(terms.iter().all(|(_, p)| p.len() == out.len()));
-    if let [(weight, pattern)] = terms {
-        return residues(isa, m, *weight, pattern, out);
+/// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double precision. With each pattern comes its [`largest`]
+/// value.
+pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64], f64)], out: &mut [u64]) {
+    assert!(terms.iter().all(|(_, p, _)| p.len() == out.len()));
+    if let [(weight, pattern, largest)] = terms {
+        return residues(isa, m, *weight, pattern, *largest, out);
     }
     let mut sum = [0f64; SUM_BLOCK];
     for (block, out) in out.chunks_mut(SUM_BLOCK).enumerate() {
         let sum = &mut sum[..out.len()];
         isa.run(WeightedSum { terms, first: block * SUM_BLOCK, sum });
-        residues(isa, m, 1.0, sum, out);
+        residues(isa, m, 1.0, sum, largest(sum), out);
     }
 }
 
 /// `out[j] = round(weight pattern[j]) mod q`.
-fn residues(isa: Isa, m: &Modulus, weight: f64, pattern: &[f64], out: &mut [u64]) {
+fn residues(isa: Isa, m: &Modulus, weight: f64, pattern: &[f64], largest: f64, out: &mut [u64]) {
     let bound = (m.q / 2) as f64;
-    if out.len().is_multiple_of(8) && largest(pattern) * weight.abs() < bound {
+    if out.len().is_multiple_of(8) && largest * weight.abs() < bound {
         return isa.run(ScaledResidues { m, weight, pattern, out });
     }
     for (out, p) in out.iter_mut().zip(pattern) {
@@ -182,7 +201,7 @@ fn residues(isa: Isa, m: &Modulus, weight: f64, pattern: &[f64], out: &mut [u64]
 
 /// `sum[j] = sum_t weight_t pattern_t[first + j]`, in order.
 struct WeightedSum<'a> {
-    terms: &'a [(f64, &'a [f64])],
+    terms: &'a [(f64, &'a [f64], f64)],
     first: usize,
     sum: &'a mut [f64],
 }
@@ -192,7 +211,7 @@ impl Kernel for WeightedSum<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
         self.sum.fill(0.0);
-        for (weight, pattern) in self.terms {
+        for (weight, pattern, _) in self.terms {
             // Compiled for the lanes' instruction set; there is no fused multiply-add in it.
             self.sum.iter_mut().zip(&pattern[self.first..]).for_each(|(s, p)| *s += weight * p);
         }
@@ -200,7 +219,7 @@ impl Kernel for WeightedSum<'_> {
 }
 
 /// Largest magnitude; eight running maxima, because one would wait for itself.
-fn largest(values: &[f64]) -> f64 {
+pub fn largest(values: &[f64]) -> f64 {
     let mut top = [0f64; 8];
     for chunk in values.chunks(8) {
         for (top, x) in top.iter_mut().zip(chunk) {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::ring::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
 
-const N: usize = 64;
+const LOG_N: u32 = 8;
+const N: usize = 1 << LOG_N;
 
 struct Random(u64);
 
@@ -83,9 +84,9 @@ fn elementwise() {
         let mut x = a.clone();
         mul_constant_add_assign(isa, m, &mut x, &b, w);
         is(&x, &|i| wa(i) + wb(i) * w as u128);
-        let g = Galois::rotation(3, 6);
-        automorphism_into(isa, &GaloisTable::new(g, 6), &a, &mut x);
-        is(&x, &|i| wa(g.source_index(i, 6)));
+        let g = Galois::rotation(3, LOG_N);
+        automorphism_into(isa, &GaloisTable::new(g, LOG_N), &a, &mut x);
+        is(&x, &|i| wa(g.source_index(i, LOG_N)));
     });
 }
 
@@ -160,7 +161,7 @@ fn inner_products_of_any_number_of_digits() {
 
 #[test]
 fn tensors() {
-    let conjugation = GaloisTable::new(Galois::conjugation(6), 6);
+    let conjugation = GaloisTable::new(Galois::conjugation(LOG_N), LOG_N);
     each(|isa, m, r| {
         let q = m.q;
         let x: Vec<Vec<u64>> = (0..8).map(|_| r.limb(q, N)).collect();
@@ -180,7 +181,7 @@ fn tensors() {
             let [d0, d1, d2] = &mut out;
             pair_product_tensor(isa, m, imaginary, &conjugation, z, zbar, [d0, d1, d2]);
             for i in 0..N {
-                let from = Galois::conjugation(6).source_index(i, 6);
+                let from = Galois::conjugation(LOG_N).source_index(i, LOG_N);
                 let sign = if i < N / 2 { q - imaginary } else { imaginary };
                 let sum = |f: usize, c: usize| (z[f][c][i] + zbar[f][c][from]) % q;
                 let difference = |f: usize, c: usize| (z[f][c][i] + q - zbar[f][c][from]) % q;
@@ -251,7 +252,7 @@ fn sums_of_products_and_multiples() {
 
 #[test]
 fn halves_of_packed_limbs() {
-    let conjugation = GaloisTable::new(Galois::conjugation(6), 6);
+    let conjugation = GaloisTable::new(Galois::conjugation(LOG_N), LOG_N);
     each(|isa, m, r| {
         let (q, imaginary) = (m.q, r.word() % m.q);
         let (z, zbar) = (r.limb(q, N), r.limb(q, N));
@@ -259,7 +260,7 @@ fn halves_of_packed_limbs() {
         let [re, im] = &mut out;
         split_halves(isa, m, imaginary, &conjugation, &z, &zbar, [re, im]);
         for i in 0..N {
-            let w = zbar[Galois::conjugation(6).source_index(i, 6)];
+            let w = zbar[Galois::conjugation(LOG_N).source_index(i, LOG_N)];
             let minus_i = if i < N / 2 { (q - imaginary) % q } else { imaginary };
             assert_eq!(out[0][i], (z[i] + w) % q);
             assert_eq!(out[1][i], mul((z[i] + q - w) % q, minus_i, q), "{isa:?}");
@@ -271,11 +272,14 @@ fn halves_of_packed_limbs() {
 fn patterns_round_alike() {
     each(|isa, m, r| {
         let pattern: Vec<f64> = (0..N).map(|_| (r.word() >> 11) as f64 / (1u64 << 53) as f64 - 0.5).collect();
-        for terms in [vec![(1e5, &pattern[..])], vec![(1e20, &pattern[..])], vec![(3.0, &pattern[..]), (-1e4, &pattern[..])]] {
+        let top = largest(&pattern);
+        for terms in
+            [vec![(1e5, &pattern[..], top)], vec![(1e20, &pattern[..], top)], vec![(3.0, &pattern[..], top), (-1e4, &pattern[..], top)]]
+        {
             let mut got = vec![0; N];
             expand_pattern(isa, m, &terms, &mut got);
             for (j, &got) in got.iter().enumerate() {
-                let value = terms.iter().fold(0.0, |s, (w, p)| s + w * p[j]).round_ties_even();
+                let value = terms.iter().fold(0.0, |s, (w, p, _)| s + w * p[j]).round_ties_even();
                 assert_eq!(got, (value as i128).rem_euclid(m.q as i128) as u64);
             }
         }
@@ -285,7 +289,9 @@ fn patterns_round_alike() {
 /// A panel with dense and sparse rows, rotated and not, against the sum it stands for.
 #[test]
 fn linear_tiles_of_any_shape() {
-    for (outputs, run, digits) in [(1, 8, 1), (3, 64, 2), (8, 16, 3), (11, 4, 6), (10, 32, 2), (13, 1, 7), (17, 8, 9)] {
+    for (outputs, run, digits) in
+        [(1, 8, 1), (3, N, 2), (8, 16, 3), (11, 4, 6), (10, 32, 2), (13, 1, 7), (17, 8, 9), (9, 2, 2), (12, 4, 1), (3, 4, 2), (1, 2, 3)]
+    {
         each(|isa, m, r| linear_case(isa, m, r, outputs, run, digits));
     }
 }
@@ -318,9 +324,9 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
     let own = |i: usize, c: usize| digit(i, digits + c);
     let key_rows: Vec<Vec<u64>> = (0..4 * digits).map(|_| r.limb(q, N)).collect();
     let key = |t: usize, d: usize, c: usize| &key_rows[(t * digits + d) * 2 + c][..];
-    let tables = [Galois::rotation(1, 6), Galois::rotation(-5, 6)].map(|g| GaloisTable::new(g, 6));
+    let tables = [Galois::rotation(1, LOG_N), Galois::rotation(-5, LOG_N)].map(|g| GaloisTable::new(g, LOG_N));
     let span = shape.unit_span();
-    let mut weights = vec![0; N / span * shape.unit_stride()];
+    let mut weights = vec![0; shape.units(N) * shape.unit_stride()];
     let mut weight = vec![vec![[0u64; 6]; outputs]; N]; // by word, output, slot
     for (unit, words) in weights.chunks_exact_mut(shape.unit_stride()).enumerate() {
         for lane in 0..shape.lanes() {
@@ -328,8 +334,12 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
                 for &slot in &uses[o] {
                     let (w, slot) = (r.limb(q, 1)[0], slot as usize);
                     words[shape.cell(o, slot as u32) * shape.lanes() + lane] = w;
-                    let covered = if shape.lanes() == 8 { 8 * unit + lane..8 * unit + lane + 1 } else { unit * span..(unit + 1) * span };
-                    covered.for_each(|i| weight[i][o][slot] = w);
+                    let per = span / shape.lanes();
+                    let covered = unit * span + lane * per..unit * span + (lane + 1) * per;
+                    covered.for_each(|i| {
+                        weight[i][o][slot] = w;
+                        weight[N - 1 - i][o][slot] = w;
+                    });
                 }
             }
         }
@@ -360,9 +370,14 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
         let mut scratch = vec![u64::MAX; shape.scratch_words()];
         let mut out = vec![vec![1; N]; 2 * outputs];
         for accumulate in [false, true] {
-            for start in (0..N).step_by(TILE) {
-                let mut rows: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[start..start + TILE]).collect();
-                linear_tiles(isa, &panel, start, &mut rows, accumulate, &mut scratch);
+            for start in (0..N / 2).step_by(N / 4) {
+                let (mut rows, mut mirrored) = (vec![], vec![]);
+                for words in &mut out {
+                    let (first, second) = words.split_at_mut(N / 2);
+                    rows.push(&mut first[start..start + N / 4]);
+                    mirrored.push(&mut second[N / 4 - start..N / 2 - start]);
+                }
+                linear_tiles(isa, &panel, start, [&mut rows, &mut mirrored], accumulate, &mut scratch);
             }
         }
         let rinv = m.inv(m.r);
@@ -373,7 +388,7 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
                 2 if at_special => 0,
                 2 => mul(own(input, c)[i], mul(own_factor, rinv, q), q),
                 _ => {
-                    let i = tables[t].galois().source_index(i, 6);
+                    let i = tables[t].galois().source_index(i, LOG_N);
                     let mut sum = (0..digits).fold(0, |s, d| (s + mul(digit(input, d)[i], key(t, d, c)[i], q)) % q);
                     if c == 0 && !at_special {
                         sum = (sum + mul(own(input, 0)[i], own_factor, q)) % q;
@@ -398,11 +413,11 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
 /// Taps 0 and 2 are rotations, tap 1 is the identity without a key.
 #[test]
 fn hoisted_rotations_of_groups() {
-    let tables = [GaloisTable::new(Galois::rotation(3, 6), 6), GaloisTable::new(Galois::conjugation(6), 6)];
+    let tables = [GaloisTable::new(Galois::rotation(3, LOG_N), LOG_N), GaloisTable::new(Galois::conjugation(LOG_N), LOG_N)];
     each(|isa, m, r| {
         let q = m.q;
         let rinv = m.inv(m.r);
-        for (inputs, outputs, digits, run) in [(1, 1, 1, 64), (2, 3, 2, 16), (5, 2, 6, 8), (4, 9, 3, 32), (3, 4, 2, 1), (6, 1, 1, 1)] {
+        for (inputs, outputs, digits, run) in [(1, 1, 1, N), (2, 3, 2, 16), (5, 2, 6, 8), (4, 9, 3, 32), (3, 4, 2, 1), (6, 1, 1, 1)] {
             let rows: Vec<Vec<Vec<u64>>> = (0..inputs).map(|_| (0..digits + 2).map(|_| r.limb(q, N)).collect()).collect();
             let keys: Vec<Vec<[Vec<u64>; 2]>> = (0..2).map(|_| (0..digits).map(|_| [r.limb(q, N), r.limb(q, N)]).collect()).collect();
             let (units, lanes) = if run == 1 { (N / 8, 8) } else { (N / run, 1) };
@@ -427,7 +442,7 @@ fn hoisted_rotations_of_groups() {
                     weights: Weights { run, words: &words },
                 };
                 let value = |t: usize, input: usize, c: usize, i: usize| -> u64 {
-                    let i = if t == 1 { i } else { tables[t / 2].galois().source_index(i, 6) };
+                    let i = if t == 1 { i } else { tables[t / 2].galois().source_index(i, LOG_N) };
                     let mut sum = 0;
                     if t != 1 {
                         sum = (0..digits).fold(0, |s, d| (s + mul(rows[input][d][i], keys[t / 2][d][c][i], q)) % q);

@@ -90,17 +90,17 @@ fn linear_maps_with_merged_rescale() {
     let ring = lab.context.ring();
     let evaluator = Evaluator::new(&lab.context, &lab.plain);
     let period = 16;
-    let mask: Vec<Complex64> = (0..period).map(|j| Complex64::from(f64::from(u8::from(j % 3 != 0)))).collect();
+    let mask: Vec<f64> = (0..period).map(|j| f64::from(u8::from(j % 3 != 0))).collect();
     let weights = [(0isize, 0.3), (OFFSETS[0], -0.7), (OFFSETS[1], 1.1)];
     let scale = Scale::pow2(20);
-    let diagonals: Vec<_> = weights.iter().map(|&(r, w)| (r, mask.iter().map(|m| m * w).collect())).collect();
+    let diagonals: Vec<_> = weights.iter().map(|&(r, w)| (r, mask.iter().map(|m| Complex64::from(m * w)).collect())).collect();
     let entry = |row: u32, weight: f64| LinearEntry { row, output: 0, pattern: 0, weight };
     let table = LinearTable {
         taps: weights.iter().map(|w| w.0).collect(),
         rows: (0..3).map(|tap| (0, tap)).collect(),
         outputs: 1,
         period,
-        patterns: vec![lab.context.encoder().encode_periodic(&mask).expect("encode")],
+        patterns: vec![lab.context.encoder().encode_symmetric(&mask).expect("encode")],
         entries: (0u32..).zip(&weights).map(|(row, w)| entry(row, w.1)).collect(),
     };
     for (limbs, drop) in [(7, 1), (5, 1), (4, 2), (3, 0)] {

@@ -1,6 +1,6 @@
 //! Execution of one step: an instruction on some of its units.
 
-use super::prepare::Linear;
+use super::prepare::{Linear, Spare};
 use super::series::{self, Bootstrappers};
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
@@ -24,6 +24,7 @@ pub(super) struct Machine<'a> {
     pub bootstrappers: Bootstrappers,
     /// By instruction.
     pub linears: Vec<Option<Linear>>,
+    pub spare: Spare,
     /// `[unit][ciphertext]`.
     pub input: &'a [Vec<SeededCiphertext>],
     /// Images of the batch.
@@ -75,9 +76,12 @@ impl Machine<'_> {
                 let Some(l) = &self.linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
                 let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
                 let bias = l.bias.as_deref();
-                let op = LinearOp { table: &l.table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
+                let table = l.table(self.session, &self.spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
+                let op = LinearOp { table: &table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
-                apply_linear_many_consuming(ring, isa, units, &op, self.keys).map_err(fail)
+                let out = apply_linear_many_consuming(ring, isa, units, &op, self.keys).map_err(fail);
+                self.spare.give_back(table);
+                out
             }
             ProgramOp::Chebyshev { coeffs, gadget: g } => {
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();

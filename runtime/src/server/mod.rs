@@ -67,7 +67,16 @@ pub fn run(
     let p = s.program();
     let (isa, linears) = (Isa::detect(), prepare::linears(s)?);
     let bootstrappers = series::Bootstrappers::new(s, isa)?;
-    let machine = execute::Machine { session: s, isa, keys, bootstrappers, linears, input: &batch.cts, images: batch.images };
+    let machine = execute::Machine {
+        session: s,
+        isa,
+        keys,
+        bootstrappers,
+        linears,
+        spare: prepare::Spare::default(),
+        input: &batch.cts,
+        images: batch.images,
+    };
     let steps = p.steps(batch.images);
     let run_start = Instant::now();
     let (first, mut values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();

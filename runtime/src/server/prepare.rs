@@ -1,33 +1,131 @@
 //! Tables of the program in the form that the kernels take.
 
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR};
-use chiffre_ckks::encode::round_coefficients;
+use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR, prepare_weights};
+use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::table_of;
 use chiffre_ir::program::{Prog, ProgramOp};
+use chiffre_ir::table::DiagTable;
 use num_complex::Complex64;
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 /// A linear op ready to run.
 pub(super) struct Linear {
-    pub table: LinearTable,
+    weights: Weights,
     pub input_scales: Vec<f64>,
     pub bias: Option<Vec<BiasPoly>>,
 }
 
+enum Weights {
+    /// A pattern for each mask, which many cells share.
+    Masks(LinearTable),
+    /// Cells of many masks: each becomes one pattern, when the op runs and for as long as it runs.
+    Cells(Cells),
+}
+
+/// A table whose cells have many masks.
+struct Cells {
+    /// With an entry for each cell and without the patterns.
+    table: LinearTable,
+    /// Slots of each mask, by their places in the order of [`slot_leaves`].
+    masks: Vec<Vec<u32>>,
+    /// Masks and weights of each pattern.
+    sums: Vec<Vec<(u32, f32)>>,
+}
+
+impl Cells {
+    fn new(t: &DiagTable, mut table: LinearTable) -> Cells {
+        let mut sums = vec![];
+        table.entries.clear();
+        for cell in t.cells() {
+            let one = |pattern: u32, weight: f64| LinearEntry { row: cell[0].row, output: cell[0].output, pattern, weight };
+            let scalar: f64 = cell.iter().filter(|e| e.mask.is_none()).map(|e| f64::from(e.weight)).sum();
+            if scalar != 0.0 {
+                table.entries.push(one(SCALAR, scalar));
+            }
+            let masked: Vec<(u32, f32)> = cell.iter().filter_map(|e| Some((e.mask?, e.weight))).collect();
+            if !masked.is_empty() {
+                table.entries.push(one(sums.len() as u32, 1.0));
+                sums.push(masked);
+            }
+        }
+        let leaves: Vec<u32> = slot_leaves(table.period).map(|l| l as u32).collect();
+        let slots = |m: &Vec<f32>| leaves.iter().zip(m).filter(|(_, v)| **v != 0.0).map(|(l, _)| *l).collect();
+        Cells { table, masks: t.masks.iter().map(slots).collect(), sums }
+    }
+
+    fn table(&self, encoder: &Encoder, spare: &Spare) -> Result<LinearTable, EncodeError> {
+        let mut patterns = spare.take(self.sums.len());
+        let fill = |leaves: &mut Vec<Complex64>, (sum, pattern): (&Vec<(u32, f32)>, &mut Vec<f64>)| {
+            leaves.fill(Complex64::default());
+            for (mask, weight) in sum {
+                self.masks[*mask as usize].iter().for_each(|s| leaves[*s as usize].re += f64::from(*weight));
+            }
+            encoder.encode_leaves(leaves, pattern)
+        };
+        let empty = || vec![Complex64::default(); self.table.period];
+        self.sums.par_iter().zip(&mut patterns).map_init(empty, fill).collect::<Result<(), _>>()?;
+        Ok(LinearTable { patterns, ..self.table.clone() })
+    }
+}
+
+/// Memory of patterns between steps: fresh pages are dear.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<Vec<f64>>>);
+
+impl Spare {
+    fn take(&self, count: usize) -> Vec<Vec<f64>> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = free.len().saturating_sub(count);
+        let mut out = free.split_off(kept);
+        out.resize(count, vec![]);
+        out
+    }
+    /// Takes back the patterns of a table that was made for one step.
+    pub fn give_back(&self, table: Cow<'_, LinearTable>) {
+        if let Cow::Owned(t) = table {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(t.patterns);
+        }
+    }
+}
+
+impl Linear {
+    fn period(&self) -> usize {
+        match &self.weights {
+            Weights::Masks(t) => t.period,
+            Weights::Cells(c) => c.table.period,
+        }
+    }
+
+    /// The table, with its patterns.
+    pub fn table(&self, s: &Session, spare: &Spare) -> Result<Cow<'_, LinearTable>, EncodeError> {
+        match &self.weights {
+            Weights::Masks(t) => Ok(Cow::Borrowed(t)),
+            Weights::Cells(c) => c.table(s.context.encoder(), spare).map(Cow::Owned),
+        }
+    }
+}
+
 /// Prepares every `linear` of the program.
 pub(super) fn linears(s: &Session) -> Result<Vec<Option<Linear>>, RuntimeError> {
-    s.program()
+    let all: Vec<Option<Linear>> = s
+        .program()
         .nodes
         .par_iter()
         .map(|n| match &n.op {
             ProgramOp::Linear { .. } => linear(s, n).map(Some),
             _ => Ok(None),
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    let periods: BTreeSet<usize> = all.iter().flatten().map(|l| l.period()).filter(|p| *p > 0).collect();
+    periods.into_iter().for_each(|p| prepare_weights(s.context.ring(), p));
+    Ok(all)
 }
 
 fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
@@ -44,8 +142,8 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();
     let encoder = s.context.encoder();
     let mask = |m: &Vec<f32>| {
-        let v: Vec<Complex64> = m.iter().map(|&x| Complex64::new(x as f64, 0.0)).collect();
-        encoder.encode_periodic(&v).map_err(|e| fail(e.to_string()))
+        let v: Vec<f64> = m.iter().map(|&x| f64::from(x)).collect();
+        encoder.encode_symmetric(&v).map_err(|e| fail(e.to_string()))
     };
     let mut list: Vec<LinearEntry> = t
         .entries
@@ -53,17 +151,23 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
         .map(|e| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight as f64 })
         .collect();
     list.sort_by_key(|e| (e.row, e.output));
-    let table = LinearTable {
+    let mut table = LinearTable {
         taps: t.taps.iter().map(|&x| x as isize).collect(),
         rows: t.rows.iter().map(|r| (first[r.operand as usize] + r.ct, r.tap as u16)).collect(),
         outputs,
         period: if t.masks.is_empty() { 0 } else { t.period() },
-        patterns: t.masks.iter().map(mask).collect::<Result<_, _>>()?,
+        patterns: vec![],
         entries: list,
+    };
+    let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
+        Weights::Cells(Cells::new(&t, table))
+    } else {
+        table.patterns = t.masks.iter().map(mask).collect::<Result<_, _>>()?;
+        Weights::Masks(table)
     };
     let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
     let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
-    Ok(Linear { table, input_scales, bias })
+    Ok(Linear { weights, input_scales, bias })
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {
