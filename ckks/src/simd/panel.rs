@@ -175,12 +175,6 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     while at < len {
         let words = (TILE * shape.tiles()).min(len - at);
         let units = panel.unit_of(start + at)..panel.unit_of(start + at + words - 1) + 1;
-        if std::mem::replace(&mut constants_of, units.start) != units.start {
-            constants.resize(units.len() * per_unit, 0);
-            for (number, constants) in units.clone().zip(constants.chunks_exact_mut(per_unit)) {
-                unit_constants(isa, panel.modulus, shape, panel.unit(number), constants);
-            }
-        }
         for (half, out) in out.iter_mut().enumerate() {
             // Where the words are in the limb and in the output.
             let (start, at) = if half == 0 { (start + at, at) } else { (panel.n - start - at - words, len - at - words) };
@@ -193,6 +187,13 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
                 5 => isa.run(FillColumns::<5>(columns)),
                 6 => isa.run(FillColumns::<6>(columns)),
                 _ => isa.run(FillColumns::<0>(columns)),
+            }
+            // The weights have been fetched in the meantime.
+            if std::mem::replace(&mut constants_of, units.start) != units.start {
+                constants.resize(units.len() * per_unit, 0);
+                for (number, constants) in units.clone().zip(constants.chunks_exact_mut(per_unit)) {
+                    unit_constants(isa, panel.modulus, shape, panel.unit(number), constants);
+                }
             }
             let span = TILE.min(shape.unit_span());
             for step in (0..words).step_by(span) {
@@ -277,7 +278,7 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         let unit = panel.weights.as_ptr().wrapping_add(panel.unit_of(start) * unit_stride);
         let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
         let fresh = fresh && start.is_multiple_of(run) && run < panel.n;
-        let lines = if fresh { (TILE / run).max(1) * unit_stride / 8 } else { 0 };
+        let lines = if fresh { (words / run).max(1) * unit_stride / 8 } else { 0 };
         let per_row = lines.div_ceil(rows.max(1));
         let mut line = 0;
         let blocks = words / 8;
