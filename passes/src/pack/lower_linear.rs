@@ -6,8 +6,8 @@
 //! Batch bits that have another place in the result (units of the operand that are merged into gaps of the result's slots) are moved
 //! in the same step: they are one more coordinate of the element, and add taps, not levels. A table describes one unit of the result.
 //!
-//! Global pooling becomes a pointwise map and sums by rotation ([`super::pooling`]); a map with many rotations, which channels in the slots need, is
-//! cut into baby steps and giant steps where `choose-layout` says so ([`super::split`]).
+//! Global pooling becomes a pointwise map and sums by rotation (`pooling.rs`); a map with many rotations, which channels in the slots need, is
+//! cut into baby steps and giant steps where `choose-layout` says so (`split.rs`).
 
 use super::channels::{Meeting, Move, joint_period};
 use super::choose_layout::Layouts;
