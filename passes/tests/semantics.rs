@@ -114,6 +114,20 @@ proptest! {
     }
 }
 
+/// The packings below do lead to maps in two steps.
+#[test]
+fn channels_in_the_slots_are_rotated_in_two_steps() {
+    let g = tensor::verify(fold_scales(&compose_linear(&residual_net(1)).unwrap()).unwrap()).unwrap().into_inner();
+    let packing = PackingWish { phases: Some([0, 0]), channels: Some(3), fill: Some(0), tile: None };
+    let layouts = choose_layout(&g, &CompileOptions { packing, ..options(1, 12) }, &Facts, &CostModel::default()).unwrap();
+    let cut = layouts.moduli.iter().flatten().count();
+    let maps = |p: &packed::PackedGraph| p.nodes.iter().filter(|n| matches!(n.op, packed::PackedOp::Linear { .. })).count();
+    let p = lower_linear(&g, &layouts).unwrap();
+    let before = g.nodes.iter().filter(|n| matches!(n.op, tensor::TensorOp::LinearMap { .. })).count();
+    assert!(cut > 0 && maps(&p) >= before + cut, "{cut} of {before} maps are cut, {} ops", maps(&p));
+    assert!(layouts.values.iter().any(|l| l.copies > 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// Channels in the slots and copies above them, with rotations in one step or two.

@@ -71,10 +71,9 @@ impl<'a> Expander<'a> {
         let factor = |e: &super::LinearEntry| e.weight * self.scales[self.table.rows[e.row as usize].0 as usize];
         let scalar: f64 = entries.iter().filter(|e| e.pattern == SCALAR).map(factor).sum();
         let patterns = entries.iter().filter(|e| e.pattern != SCALAR);
-        let pattern = |i: usize| (&self.table.patterns[i][..], self.plan.largest[i]);
         let term = |e: &super::LinearEntry| {
-            let (pattern, largest) = pattern(e.pattern as usize);
-            (factor(e), pattern, largest)
+            let i = e.pattern as usize;
+            (factor(e), &self.table.patterns[i][..], self.plan.largest[i])
         };
         let terms: Vec<(f64, &[f64], f64)> = patterns.map(term).collect();
         let (m, Some((ntt, symmetric))) = (&self.modulus, self.ntt) else {

@@ -124,6 +124,7 @@ impl LimbPanel<'_> {
         if number < units { number } else { 2 * units - 1 - number }
     }
 
+    /// The weights of a unit.
     fn unit(&self, number: usize) -> &[u64] {
         &self.weights[number * self.shape.unit_stride()..][..self.shape.unit_stride()]
     }

@@ -133,7 +133,7 @@ impl LinearShape {
     }
 }
 
-/// Reading a word of a key from memory costs as much as so many words of inner products.
+/// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 2.5;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
 const SUM_LIMBS: f64 = 8.0;
@@ -200,7 +200,8 @@ pub struct CostModel {
 }
 
 impl Default for CostModel {
-    /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs.
+    /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs; but `expand` is set by hand to what a run of one
+    /// image takes, since calibrations of it scatter by a factor of four.
     fn default() -> Self {
         CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 3.0e-9, threads: 1.9 }
     }

@@ -1,5 +1,6 @@
 //! From tensors to slots: layouts and diagonals.
 
+mod chain;
 mod channels;
 pub mod choose_layout;
 pub mod lower_linear;

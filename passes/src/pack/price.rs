@@ -1,5 +1,6 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
+use super::chain::{Chain, Keys, cheapest};
 use super::lower_linear::is_last;
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
@@ -13,7 +14,7 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, KeyUse, PROCESS_BYTES, Step, key_bytes, order, peak};
+use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -50,52 +51,6 @@ struct TableShape {
     taps: Vec<i64>,
     /// By the modulus of the cut.
     splits: Vec<(i64, Shapes)>,
-}
-
-/// The tables that compute a linear map, one behind the other, with their rotations.
-struct Chain {
-    links: Vec<(LinearShape, Vec<i64>)>,
-    modulus: Option<i64>,
-    /// Seconds of a run on one unit.
-    seconds: f64,
-}
-
-/// How many ops use each key, by key shape and automorphism (`None`: relinearisation, `Some(0)`: conjugation).
-struct Keys {
-    log_n: usize,
-    gadgets: BTreeMap<usize, [usize; 2]>,
-    uses: HashMap<([usize; 2], Option<i64>), usize>,
-}
-
-impl Keys {
-    fn gadget(&self, limbs: usize) -> [usize; 2] {
-        self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
-    }
-    fn add(&mut self, limbs: usize, of: Option<i64>) {
-        *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
-    }
-    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
-        chain.links.iter().flat_map(|(s, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(s.limbs), Some(*t))))
-    }
-    fn add_chain(&mut self, chain: &Chain) {
-        for key in self.of(chain).collect::<Vec<_>>() {
-            *self.uses.entry(key).or_default() += 1;
-        }
-    }
-    fn remove_chain(&mut self, chain: &Chain) {
-        for key in self.of(chain).collect::<Vec<_>>() {
-            self.uses.entry(key).and_modify(|n| *n -= 1);
-        }
-        self.uses.retain(|_, n| *n > 0);
-    }
-    /// Bytes of the keys that a chain needs and nobody else does.
-    fn more(&self, chain: &Chain) -> usize {
-        let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
-        new.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
-    }
-    fn bytes(&self) -> usize {
-        self.uses.keys().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
-    }
 }
 
 /// Shape of a table, with no limbs yet.
@@ -336,16 +291,8 @@ impl<'a> Pricer<'a> {
     }
 }
 
-/// The way with the least time, where keys that no other op uses count as time.
-fn cheapest(ways: &[Chain], keys: &Keys) -> usize {
-    let price = |c: &Chain| c.seconds + KEY_SECONDS * keys.more(c) as f64;
-    (0..ways.len()).min_by(|a, b| price(&ways[*a]).total_cmp(&price(&ways[*b]))).unwrap_or(0)
-}
-
 /// Rotations from which it is tried to cut them into baby steps and giant steps.
 const MANY_ROTATIONS: usize = 16;
-/// Seconds that a byte of keys may save: keys beyond are not worth their memory. 1 GiB for a second of a run.
-const KEY_SECONDS: f64 = 1.0 / (1u64 << 30) as f64;
 /// Times that maps choose again after the first time.
 const ROUNDS: usize = 2;
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.

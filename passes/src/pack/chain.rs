@@ -1,0 +1,62 @@
+//! Ways to compute a linear map, and the keys that maps share.
+
+use crate::cost::LinearShape;
+use chiffre_ir::program::{KeyUse, key_bytes};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The tables that compute a linear map, one behind the other, with their rotations.
+pub(super) struct Chain {
+    pub links: Vec<(LinearShape, Vec<i64>)>,
+    /// Where their rotations are cut, if they are.
+    pub modulus: Option<i64>,
+    /// Seconds of a run on one unit.
+    pub seconds: f64,
+}
+
+/// How many ops use each key, by key shape and automorphism (`None`: relinearisation, `Some(0)`: conjugation).
+pub(super) struct Keys {
+    pub log_n: usize,
+    /// Key shape by limbs.
+    pub gadgets: BTreeMap<usize, [usize; 2]>,
+    pub uses: HashMap<([usize; 2], Option<i64>), usize>,
+}
+
+impl Keys {
+    pub fn gadget(&self, limbs: usize) -> [usize; 2] {
+        self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
+    }
+    pub fn add(&mut self, limbs: usize, of: Option<i64>) {
+        *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
+    }
+    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
+        chain.links.iter().flat_map(|(s, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(s.limbs), Some(*t))))
+    }
+    pub fn add_chain(&mut self, chain: &Chain) {
+        for key in self.of(chain).collect::<Vec<_>>() {
+            *self.uses.entry(key).or_default() += 1;
+        }
+    }
+    pub fn remove_chain(&mut self, chain: &Chain) {
+        for key in self.of(chain).collect::<Vec<_>>() {
+            self.uses.entry(key).and_modify(|n| *n -= 1);
+        }
+        self.uses.retain(|_, n| *n > 0);
+    }
+    /// Bytes of the keys that a chain needs and nobody else does.
+    fn more(&self, chain: &Chain) -> usize {
+        let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
+        new.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+    }
+    pub fn bytes(&self) -> usize {
+        self.uses.keys().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+    }
+}
+
+/// The way with the least time, where keys that no other op uses count as time.
+pub(super) fn cheapest(ways: &[Chain], keys: &Keys) -> usize {
+    let price = |c: &Chain| c.seconds + KEY_SECONDS * keys.more(c) as f64;
+    (0..ways.len()).min_by(|a, b| price(&ways[*a]).total_cmp(&price(&ways[*b]))).unwrap_or(0)
+}
+
+/// Seconds that a byte of keys may save: keys beyond are not worth their memory. 1 GiB for a second of a run.
+const KEY_SECONDS: f64 = 1.0 / (1u64 << 30) as f64;
