@@ -19,7 +19,6 @@
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 
 mod counts;
-mod digits;
 mod error;
 mod factor;
 mod failure;

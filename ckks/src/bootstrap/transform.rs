@@ -7,9 +7,8 @@
 //! with the rescale. Work goes limb by limb, a group of ciphertexts at a time: key and diagonal words are read once for
 //! the group.
 
-use super::digits::Decomposition;
 use super::factor::{DiagonalMatrix, Direction, matrix};
-use crate::bundle::{BundleError, CtRef, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, span_of, span_order};
+use crate::bundle::{BundleError, CtRef, Decomposition, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, span_of, span_order};
 use crate::encode::Encoder;
 use crate::ring::{Carried, Gadget, Galois, ModDown, NttTable, Ring, RnsPoly};
 use crate::simd::{

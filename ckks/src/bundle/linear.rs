@@ -1,6 +1,7 @@
 //! The fused linear map on a bundle of ciphertexts.
 
 use super::expand::Expander;
+use super::giants::{GiantSteps, Giants};
 use super::panels::{Panel, Plan};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
@@ -31,10 +32,21 @@ pub struct LinearOp<'a> {
     pub gadget: Gadget,
     /// Q limbs that the rescale drops.
     pub drop_limbs: usize,
+    /// How the outputs of the table, if they are partial sums, are rotated and added.
+    pub giants: Option<GiantSteps<'a>>,
+}
+
+impl LinearOp<'_> {
+    /// Number of ciphertexts that come out.
+    fn outputs(&self) -> usize {
+        self.giants.map_or(self.table.outputs, |g| g.outputs)
+    }
 }
 
 /// Applies a linear map: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
 /// `limbs_in - drop_limbs` limbs.
+///
+/// With giant steps, what would be outputs is rotated and added before that division ([`GiantSteps`]).
 ///
 /// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The divisions by the
 /// special modulus and by the dropped primes are one rounding.
@@ -93,7 +105,7 @@ pub fn apply_linear_many_consuming(
     isa: Isa,
     bundles: Vec<Vec<Input<'_>>>,
     op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
+    provider: &dyn KeyProvider,
 ) -> Result<Vec<Vec<[RnsPoly; 2]>>, BundleError> {
     let LinearOp { table, limbs_in: limbs, gadget, .. } = *op;
     for inputs in &bundles {
@@ -104,13 +116,17 @@ pub fn apply_linear_many_consuming(
     if rotated {
         check_gadget(ring, gadget, limbs)?;
     }
-    let keys: Vec<&PreparedKey> = plan.galois.iter().map(|&g| keys.require(g.into(), gadget)).collect::<Result<_, _>>()?;
+    let keys: Vec<&PreparedKey> = plan.galois.iter().map(|&g| provider.require(g.into(), gadget)).collect::<Result<_, _>>()?;
     let tables =
         keys.iter().zip(&plan.galois).map(|(key, &galois)| key.table().ok_or(BundleError::MissingKey { target: galois.into(), gadget }));
     let tables: Vec<&GaloisTable> = tables.collect::<Result<_, _>>()?;
     let alpha = if rotated { gadget.alpha } else { 0 };
 
+    let keep = limbs - op.drop_limbs;
+    let giants = op.giants.map(|g| Giants::new(ring, isa, &g, table.outputs, [limbs, keep], provider)).transpose()?;
+
     let polys = 2 * table.outputs * bundles.len();
+    let mut totals = giants.as_ref().map_or(vec![], |g| g.totals(bundles.len()));
     let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, &plan, gadget, limbs)).collect();
     let mut sums: Vec<RnsPoly> = (0..polys).map(|_| RnsPoly::new_zero(ring.n, 0)).collect();
     let order = span_order(ring.n, tables.first().copied());
@@ -119,11 +135,13 @@ pub fn apply_linear_many_consuming(
         sums.iter_mut().for_each(RnsPoly::push_unspecified);
         limb.run(row, &hoisted, sums.iter_mut().map(|s| s.row_mut(row)).collect());
         hoisted.iter_mut().for_each(|h| h.free_row(row));
+        giants.iter().for_each(|g| g.gather(row, &mut sums, &mut totals));
     }
     drop(hoisted);
 
-    let keep = limbs - op.drop_limbs;
-    if alpha + op.drop_limbs > 0 {
+    if let Some(g) = giants {
+        sums = g.finish(sums, totals, alpha);
+    } else if alpha + op.drop_limbs > 0 {
         let down = ModDown::new(ring, limbs, alpha, keep, Carried::Nothing);
         let inner = sums.len() < 2 * rayon::current_num_threads();
         sums = sums.into_par_iter().with_max_len(1).map(|s| down.run(ring, isa, s, None, inner)).collect();
@@ -131,14 +149,14 @@ pub fn apply_linear_many_consuming(
     if let Some(bias) = op.bias {
         add_bias(ring, isa, bias, &mut sums);
     }
-    let mut pairs = Vec::with_capacity(polys / 2);
+    let mut pairs = Vec::with_capacity(sums.len() / 2);
     let mut sums = sums.into_iter();
     while let (Some(c0), Some(c1)) = (sums.next(), sums.next()) {
         pairs.push([c0, c1]);
     }
     let mut out = Vec::new();
     while !pairs.is_empty() {
-        let rest = pairs.split_off(table.outputs);
+        let rest = pairs.split_off(op.outputs());
         out.push(std::mem::replace(&mut pairs, rest));
     }
     Ok(out)
@@ -159,8 +177,8 @@ fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), Bun
         return fail(format!("{} weight scales for {} inputs", op.input_scales.len(), inputs.len()));
     }
     if let Some(bias) = op.bias {
-        if bias.len() != op.table.outputs {
-            return fail(format!("{} biases for {} outputs", bias.len(), op.table.outputs));
+        if bias.len() != op.outputs() {
+            return fail(format!("{} biases for {} outputs", bias.len(), op.outputs()));
         }
         for BiasPoly(b) in bias {
             let fits = b.is_empty() || (b.len().is_power_of_two() && b.len() <= ring.n);

@@ -11,8 +11,10 @@
 //! Mouchet, Troncoso-Pastoriza and Hubaux 2021, section 3.3).
 
 mod classes;
+mod digits;
 mod error;
 mod expand;
+mod giants;
 mod keys;
 mod linear;
 mod panels;
@@ -23,7 +25,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use digits::Decomposition;
 pub use error::BundleError;
+pub use giants::GiantSteps;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
 pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
 pub(crate) use linear::{span_of, span_order};

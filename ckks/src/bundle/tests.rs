@@ -184,7 +184,7 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
             };
         }
     }
-    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: drop };
+    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: drop, giants: None };
     let mut first: Option<Vec<[RnsPoly; 2]>> = None;
     for isa in Isa::available() {
         let got = apply_linear(ring, isa, &bench.refs(), &op, &bench.keys).expect("linear");
@@ -205,6 +205,88 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
     assert!(first == Some(again), "one thread differs");
 }
 
+/// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all instruction sets and for one thread.
+fn giant_case(steps: &[isize], outputs: usize, taps: &[isize], alpha: [usize; 2], drop: usize) {
+    let (limbs, all) = (4, taps.iter().chain(steps).copied().collect::<Vec<_>>());
+    let babies = Gadget { limbs: 5, alpha: alpha[0] };
+    let giants = Gadget { limbs: 4, alpha: alpha[1] };
+    let mut bench = Bench::new(8, 5, Gadget { limbs: 5, alpha: alpha[0].max(alpha[1]) }, &all, 2, 40);
+    let ring = bench.context.ring();
+    let targets = all.iter().flat_map(|&t| [babies, giants].map(|g| (Galois::rotation(t, 8).into(), g))).collect::<Vec<_>>();
+    let keys = KeyGenerator::new(&bench.context, &bench.secret, rng(2)).switching_keys(&targets).expect("keys");
+    let keys = keys.iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
+    bench.keys = keys;
+    let stride = outputs.next_power_of_two();
+    let (table, partials) = bench.table(taps, stride * (steps.len() - 1) + outputs, 4);
+    let slots = bench.context.slots() as isize;
+    let turned = |o: usize, j: isize| -> Complex64 {
+        steps.iter().enumerate().map(|(k, g)| partials[k * stride + o][(j + g).rem_euclid(slots) as usize]).sum()
+    };
+    let want: Vec<Vec<Complex64>> = (0..outputs).map(|o| (0..slots).map(|j| turned(o, j) + o as f64).collect()).collect();
+    let weight_bits = if drop > 0 { 45 } else { 4 };
+    let mut scale = Scale::pow2(40).mul(&Scale::pow2(weight_bits));
+    for m in &ring.moduli[limbs - drop..limbs] {
+        scale = scale.div_prime(m.q);
+    }
+    let bias: Vec<BiasPoly> = (0..outputs).map(|o| BiasPoly(vec![(o as f64 * scale.to_f64()).round() as i64])).collect();
+    let op = LinearOp {
+        table: &table,
+        input_scales: &[2f64.powi(weight_bits); 2],
+        limbs_in: limbs,
+        bias: Some(&bias),
+        gadget: babies,
+        drop_limbs: drop,
+        giants: Some(GiantSteps { steps, outputs, gadget: giants }),
+    };
+    let bundles = [&bench.refs()[..], &[bench.refs()[1], bench.refs()[0]]];
+    let run = |isa| apply_linear_many(ring, isa, &bundles, &op, &bench.keys).expect("linear");
+    let mut first: Option<Vec<Vec<[RnsPoly; 2]>>> = None;
+    for isa in Isa::available() {
+        let got = run(isa);
+        if let Some(first) = &first {
+            assert!(*first == got, "{isa:?} differs from scalar");
+            continue;
+        }
+        for (o, (got, want)) in got[0].iter().zip(&want).enumerate() {
+            assert_eq!(got[0].rows(), limbs - drop);
+            let error = worst(&bench.decrypt(got, scale.clone()), want);
+            let bound = if drop > 0 { 2f64.powi(-17) } else { 1.0 };
+            assert!(error < bound, "output {o}: error 2^{:.1}", error.log2());
+        }
+        assert!(apply_linear(ring, isa, bundles[1], &op, &bench.keys).expect("linear") == got[1], "the second bundle alone");
+        first = Some(got);
+    }
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
+    assert!(first == Some(one.install(|| run(Isa::detect()))), "one thread differs");
+}
+
+#[test]
+fn giant_steps_rotate_and_add_partial_sums() {
+    giant_case(&[-8, 0, 8, 16], 1, &[0, 1, -1, 2], [2, 2], 1);
+    giant_case(&[-8, 0, 8], 3, &[0, 1], [3, 4], 1);
+    giant_case(&[8, 24], 2, &[0, 1], [2, 1], 1);
+    giant_case(&[0, 5, 10], 1, &[0], [2, 3], 1);
+    giant_case(&[0, 5], 1, &[0, 1], [2, 2], 0);
+    giant_case(&[0], 2, &[0, 1], [2, 2], 1);
+}
+
+#[test]
+fn contradictory_giant_steps_are_refused() {
+    let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1, 4], 2, 30);
+    let (table, _) = bench.table(&[1, 0], 3, 4);
+    let run = |steps: &[isize], outputs: usize, gadget: Gadget| {
+        let giants = Some(GiantSteps { steps, outputs, gadget });
+        let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants };
+        apply_linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
+    };
+    assert!(run(&[0, 1, 4], 1, bench.gadget).is_ok());
+    for (steps, outputs) in [(&[0, 1][..], 1), (&[0, 1, 32], 1), (&[0, 1, 4], 2), (&[0, 1, 4], 0), (&[], 3), (&[0, 1], usize::MAX)] {
+        assert!(matches!(run(steps, outputs, bench.gadget), Err(BundleError::Table(_))), "{steps:?} {outputs}");
+    }
+    assert!(matches!(run(&[0, 1, 8], 1, bench.gadget), Err(BundleError::MissingKey { .. })));
+    assert!(matches!(run(&[0, 1, 4], 1, Gadget { limbs: 2, alpha: 2 }), Err(BundleError::MissingKey { .. })));
+}
+
 #[test]
 fn several_bundles_give_the_results_of_each() {
     let gadget = Gadget { limbs: 3, alpha: 2 };
@@ -215,7 +297,7 @@ fn several_bundles_give_the_results_of_each() {
     let small = Bench::new(7, 3, gadget, &[1, 0], 2, 40);
     let (table, _) = small.table(&[1, 0], 5, 4);
     let bias: Vec<BiasPoly> = (0..5).map(|o| BiasPoly(vec![o; 1 << o])).collect();
-    let op = LinearOp { table: &table, input_scales: &[1e12; 2], limbs_in: 3, bias: Some(&bias), gadget, drop_limbs: 1 };
+    let op = LinearOp { table: &table, input_scales: &[1e12; 2], limbs_in: 3, bias: Some(&bias), gadget, drop_limbs: 1, giants: None };
     let together = apply_linear_many(ring, Isa::detect(), &bundles, &op, &bench.keys).expect("linear");
     for (bundle, got) in bundles.iter().zip(together) {
         assert!(apply_linear(ring, Isa::detect(), bundle, &op, &bench.keys).expect("linear") == got);
@@ -234,7 +316,7 @@ fn operands_given_away_change_nothing() {
         range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
     };
     let (table, _) = bench.table(&[1, 0], 3, 4);
-    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1 };
+    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
     let want = apply_linear(ring, isa, &refs, &op, keys).expect("linear");
     assert!(apply_linear_consuming(ring, isa, mixed(0..5), &op, keys).expect("linear") == want);
     let want = pair_square(ring, isa, &refs, 3, keys, gadget).expect("square");
@@ -301,7 +383,7 @@ fn identity_taps_need_no_keys() {
     linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (4, 1), 0, 0);
     let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
     let (table, _) = bench.table(&[0], 2, 0);
-    let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1 };
+    let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants: None };
     assert!(apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
     let op = LinearOp { table: &table, ..op };
@@ -328,7 +410,7 @@ fn pooling_keeps_its_scale() {
             table.rows.push((input, tap as u16));
         }
     }
-    let op = LinearOp { table: &table, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0 };
+    let op = LinearOp { table: &table, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
     let got = apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
     let slots = bench.context.slots();
     for (got, message) in got.iter().zip(&bench.messages) {
@@ -342,7 +424,7 @@ fn contradictory_tables_are_refused() {
     let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1], 2, 30);
     let (good, _) = bench.table(&[1, 0], 3, 4);
     let run = |table: &LinearTable, limbs_in: usize, drop_limbs: usize| {
-        let op = LinearOp { table, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs };
+        let op = LinearOp { table, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
         apply_linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
     assert!(run(&good, 2, 1).is_ok());

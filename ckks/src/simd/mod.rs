@@ -22,6 +22,7 @@ mod lanes;
 mod mem;
 pub mod ntt;
 mod panel;
+mod rotated;
 mod rows;
 mod shape;
 mod sums;
@@ -39,6 +40,7 @@ pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, 
 pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
+pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
 pub use rows::{Row, RowMemory, row_memory};
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};

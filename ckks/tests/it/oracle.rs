@@ -116,6 +116,7 @@ fn linear_maps_with_merged_rescale() {
                 bias: None,
                 gadget: lab.gadget,
                 drop_limbs: drop,
+                giants: None,
             };
             let got = apply_linear(ring, isa, &input, &op, &lab.fused).expect("apply");
             assert!(got[0][..] == want.polys[..], "{limbs} limbs, {drop} dropped");

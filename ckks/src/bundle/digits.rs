@@ -10,7 +10,7 @@ use std::ops::Range;
 const MOST_ROWS: usize = 6;
 
 /// The tables for polynomials with `limbs` limbs.
-pub(super) struct Decomposition<'a> {
+pub(crate) struct Decomposition<'a> {
     ring: &'a Ring,
     isa: Isa,
     gadget: Gadget,
@@ -27,10 +27,10 @@ struct Part {
 }
 
 /// The digits of some polynomials in coefficient order, `[polynomial][digit]`: what conversions read.
-pub(super) type Digits = Vec<Vec<Vec<Row>>>;
+pub(crate) type Digits = Vec<Vec<Vec<Row>>>;
 
 /// Some rows of all digits.
-pub(super) struct Extended<'a> {
+pub(crate) struct Extended<'a> {
     part: &'a Part,
     /// `[polynomial][digit][target]`.
     rows: Digits,
