@@ -113,7 +113,7 @@ fn switches(p: &Program, images: usize) -> [usize; 2] {
     for (n, f) in p.nodes.iter().zip(p.flow(images)) {
         let (one, times) = match work_of(p, n) {
             None => (0.0, 0),
-            Some(Work::Linear { table, .. }) => (chiffre_passes::pack::price::table_shape(&table).rows as f64, f.units),
+            Some(w @ Work::Linear { .. }) => (chiffre::pipeline::linear_shape(&w).map_or(0.0, |s| s.rotations() as f64), f.units),
             Some(Work::Series { cts, coefficients, complex, .. }) => {
                 products += relinearisations(coefficients) as usize;
                 let halves = if complex { 2.0 } else { 1.0 };

@@ -12,7 +12,7 @@ use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
-use chiffre_passes::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
+use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
 use chiffre_passes::pack::price::table_shape;
@@ -228,7 +228,7 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     let flow = p.flow(images);
     let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
         None => Counts::default(),
-        Some(Work::Linear { table, limbs, drop, alpha }) => linear_shape(&table, limbs, drop, alpha).counts(n, f.units, f.together),
+        Some(w @ Work::Linear { .. }) => linear_shape(&w).map_or(Counts::default(), |s| s.counts(n, f.units, f.together)),
         Some(Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap }) => {
             SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }.counts(n) * f.units as f64
         }
@@ -237,8 +237,15 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     p.nodes.iter().zip(&flow).map(one).collect()
 }
 
-fn linear_shape(table: &chiffre_ir::table::DiagTable, limbs: usize, drop: usize, alpha: usize) -> LinearShape {
-    LinearShape { limbs, drop, alpha, ..table_shape(table) }
+/// Shape of a linear map; none of other work.
+pub fn linear_shape(w: &Work) -> Option<LinearShape> {
+    let Work::Linear { table, limbs, drop, alpha, giants } = w else { return None };
+    let giants = giants.as_ref().map(|g| GiantShape {
+        taps: g.steps.iter().filter(|s| **s != 0).count(),
+        outputs: g.outputs,
+        alpha: g.alpha,
+    });
+    Some(LinearShape { limbs: *limbs, drop: *drop, alpha: *alpha, giants, ..table_shape(table) })
 }
 
 /// Ciphertexts that are bootstrapped in a run on `images` images.
@@ -251,7 +258,7 @@ pub fn bootstraps(p: &Program, images: usize) -> usize {
 pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
     let n = 1usize << p.header.log_n;
     memory::plan(p, images, |w, units, freed| match w {
-        Work::Linear { table, limbs, drop, alpha } => linear_shape(table, *limbs, *drop, *alpha).extra(n, units, freed),
+        Work::Linear { .. } => linear_shape(w).map_or(0, |s| s.extra(n, units, freed)),
         &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
         &Work::Series { cts, limbs, coefficients, alpha, complex, ref bootstrap } => {
             let result = limbs - chiffre_ir::he::series_depth(coefficients);

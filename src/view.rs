@@ -1,6 +1,6 @@
 //! What `inspect` knows of a program, as data: the source of its JSON (`docs/inspect-schema.md`) and of its page.
 
-use crate::pipeline::{bootstraps, counts, memory_plan};
+use crate::pipeline::{bootstraps, counts, linear_shape, memory_plan};
 use crate::trace::live_bytes;
 use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
@@ -8,7 +8,6 @@ use chiffre_ir::graph::Op;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{KeyUse, Program, key_bytes};
 use chiffre_passes::cost::{CostModel, Counts};
-use chiffre_passes::pack::price::table_shape;
 use serde::Serialize;
 
 /// A program. Times are the cost model's for two Zen 4 cores, scaled to what the program itself predicts.
@@ -253,7 +252,9 @@ fn per_image(p: &Program, total: Counts) -> PerImage {
     let mut out = PerImage { transforms: total.ntt * per, multiply_accumulates: total.mac * per, ..PerImage::default() };
     for (n, f) in p.nodes.iter().zip(p.flow(p.header.batch)) {
         match work_of(p, n) {
-            Some(Work::Linear { table, .. }) => out.rotations += (f.units * table_shape(&table).rows) as f64 * per,
+            Some(w @ Work::Linear { .. }) => {
+                out.rotations += (f.units * linear_shape(&w).map_or(0, |s| s.rotations())) as f64 * per;
+            }
             Some(Work::Product { cts, complex, .. }) => {
                 out.product_key_switches += (f.units * cts * if complex { 2 } else { 1 }) as f64 * per;
             }
@@ -266,8 +267,8 @@ fn per_image(p: &Program, total: Counts) -> PerImage {
 fn node(p: &Program, value: u32, n: &chiffre_ir::graph::Node<chiffre_ir::program::Prog>, predicted_s: f64) -> NodeView {
     let (layout, h) = (&n.ty.layout, &p.header);
     let (rotations, rotation_keys) = match work_of(p, n) {
-        Some(Work::Linear { table, .. }) => (table_shape(&table).rows, table.taps.iter().filter(|t| **t != 0).count()),
-        _ => (0, 0),
+        Some(w) => linear_shape(&w).map_or((0, 0), |s| (s.rotations(), s.taps + s.giants.map_or(0, |g| g.taps))),
+        None => (0, 0),
     };
     let bits = n.args.iter().map(|a| p.ty(*a).layout.unit_bits()).max().unwrap_or(layout.unit_bits());
     NodeView {

@@ -1,9 +1,21 @@
 //! Shapes of a program's instructions, for a cost model.
 
+use chiffre_ir::giants::partial_sums;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::program::{Bootstrap, Prog, Program, ProgramOp};
 use chiffre_ir::table::DiagTable;
+
+/// Giant steps of a linear map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Giants {
+    /// The steps.
+    pub steps: Vec<i64>,
+    /// Ciphertexts of a unit of the result.
+    pub outputs: usize,
+    /// Special primes, 0 without rotations.
+    pub alpha: usize,
+}
 
 /// Shape of one instruction.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +30,8 @@ pub enum Work {
         drop: usize,
         /// Special primes, 0 without rotations.
         alpha: usize,
+        /// How partial sums are rotated and added, if the table makes such.
+        giants: Option<Giants>,
     },
     /// A Chebyshev series of a unit's ciphertexts, behind a bootstrap or without.
     Series {
@@ -53,9 +67,12 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
     let cts = n.ty.layout.unit_cts();
     match &n.op {
         ProgramOp::Input {} => None,
-        ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, .. } => {
-            let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, cts, n.args.len()).ok()?;
-            Some(Work::Linear { table, limbs, drop: *drop, alpha: gadget.map_or(0, |g| g[1]) })
+        ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, giants, giant_gadget, .. } => {
+            let outputs = partial_sums(cts, giants.as_ref().map(Vec::len));
+            let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).ok()?;
+            let alpha = |g: &Option<[usize; 2]>| g.map_or(0, |g| g[1]);
+            let giants = giants.clone().map(|steps| Giants { steps, outputs: cts, alpha: alpha(giant_gadget) });
+            Some(Work::Linear { table, limbs, drop: *drop, alpha: alpha(gadget), giants })
         }
         ProgramOp::Chebyshev { coeffs, gadget } => Some(Work::Series {
             cts,

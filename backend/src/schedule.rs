@@ -1,8 +1,11 @@
 //! `schedule`: the HE graph in execution order, with rescales merged into linear maps, relinearisations into products, mod drops into
-//! their readers. The order of steps and the end of every buffer follow from the program ([`Program::steps`]).
+//! their readers, and sums under giant steps into the maps that make the partial sums. The order of steps and the end of every buffer follow from the program ([`Program::steps`]).
 
+use chiffre_ir::consts::ConstId;
+use chiffre_ir::giants;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::he::{HeGraph, HeOp};
+use chiffre_ir::he::{HeGraph, HeOp, Scale};
+use chiffre_ir::packed::table_of;
 use chiffre_ir::program::{Program, ProgramHeader, ProgramOp};
 use std::collections::BTreeMap;
 
@@ -22,6 +25,17 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
     p.header = header;
     p.consts = g.consts.clone();
     let users = g.users();
+    let only_reader = |v: ValueId| match users[v.index()][..] {
+        [u] if !g.outputs.contains(&v) => Some(u),
+        _ => None,
+    };
+    let rescale_of = |v: ValueId| only_reader(v).filter(|u| matches!(g.node(*u).op, HeOp::Rescale {}));
+    // The sum under giant steps that reads nothing but this map, and that nothing rescales.
+    let sum_of = |v: ValueId| {
+        let u = only_reader(rescale_of(v).unwrap_or(v)).filter(|u| rescale_of(*u).is_none())?;
+        Some((u, giant_steps(g, v, u)?))
+    };
+    let mut summed = vec![false; g.nodes.len()];
     let mut map: Vec<Option<ValueId>> = vec![None; g.nodes.len()];
     for (v, n) in g.iter() {
         let fail = |message: &str| ScheduleError { node: n.source.clone(), message: message.into() };
@@ -29,30 +43,38 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
             n.args.iter().map(|a| map[a.index()].ok_or_else(|| fail("reads a value that was merged away"))).collect()
         };
         let gadget = |limbs: usize| gadgets.get(&limbs).copied().ok_or_else(|| fail("no key shape for its limbs: run select-params again"));
-        let only_reader = || match users[v.index()][..] {
-            [u] if !g.outputs.contains(&v) => Some(u),
-            _ => None,
-        };
         let value = match &n.op {
             HeOp::Input {} => Some(p.push(ProgramOp::Input {}, vec![], n.ty.clone(), &n.source)),
+            // Merged into the map that it sums.
+            HeOp::Linear { .. } if summed[v.index()] => map[n.args[0].index()],
             HeOp::Linear { taps, rows, entries, masks, bias, scales } => {
-                let rescale = only_reader().filter(|u| matches!(g.node(*u).op, HeOp::Rescale {}));
-                let ty = rescale.map_or(&n.ty, |u| g.ty(u)).clone();
-                let gadget = if taps.iter().any(|&t| t != 0) { Some(gadget(n.ty.limbs)?) } else { None };
+                let (rescale, sum) = (rescale_of(v), sum_of(v));
+                let ty = sum.as_ref().map(|s| s.0).or(rescale).map_or(&n.ty, |u| g.ty(u)).clone();
+                let turns = |taps: &[i64], limbs: usize| taps.iter().any(|&t| t != 0).then(|| gadget(limbs)).transpose();
+                let (giants, bias) = match &sum {
+                    Some((u, (steps, bias))) => {
+                        summed[u.index()] = true;
+                        (Some(steps.clone()), *bias)
+                    }
+                    None => (None, *bias),
+                };
+                let giant_gadget = giants.as_ref().map_or(Ok(None), |steps| turns(steps, ty.limbs))?;
                 let op = ProgramOp::Linear {
                     taps: taps.clone(),
                     rows: *rows,
                     entries: *entries,
                     masks: *masks,
-                    bias: *bias,
+                    bias,
                     scales: scales.clone(),
                     drop: usize::from(rescale.is_some()),
-                    gadget,
+                    gadget: turns(taps, n.ty.limbs)?,
+                    giants,
+                    giant_gadget,
                 };
                 Some(p.push(op, args()?, ty, &n.source))
             }
             HeOp::Mul {} | HeOp::Square {} => {
-                let relin = only_reader()
+                let relin = only_reader(v)
                     .filter(|u| matches!(g.node(*u).op, HeOp::Relin {}))
                     .ok_or_else(|| fail("a product must be relinearised at once"))?;
                 let gadget = gadget(n.ty.limbs)?;
@@ -80,5 +102,20 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
         map[v.index()] = value;
     }
     p.outputs = g.outputs.iter().filter_map(|o| map[o.index()]).collect();
+    p.prune(|op| matches!(op, ProgramOp::Input {}));
     Ok(p)
+}
+
+/// Steps and bias of the map `sum`, if it rotates and adds what the map `partials` makes, with weights of one.
+fn giant_steps(g: &HeGraph, partials: ValueId, sum: ValueId) -> Option<(Vec<i64>, Option<ConstId>)> {
+    let (HeOp::Linear { bias: None, .. }, HeOp::Linear { taps, rows, entries, masks, bias, scales }) = (&g.node(partials).op, &g.node(sum).op)
+    else {
+        return None;
+    };
+    let ty = &g.ty(sum).layout;
+    let table = table_of(&g.consts, *rows, *entries, *masks, taps, ty.unit_cts(), 1).ok()?;
+    let steps = giants::steps(&table)?;
+    let same_units = g.ty(partials).layout.unit_bits() == ty.unit_bits();
+    let all = giants::partial_sums(ty.unit_cts(), Some(steps.len())) <= g.ty(partials).layout.unit_cts();
+    (same_units && all && *scales == [Scale::pow2(0)]).then(|| (steps.to_vec(), *bias))
 }

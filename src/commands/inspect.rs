@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::cli::{Format, InspectArgs, Stage};
-use crate::pipeline::memory_plan;
+use crate::pipeline::{linear_shape, memory_plan};
 use crate::report::human_bytes;
 use crate::view::View;
 use chiffre_backend::predict::{Work, work_of};
@@ -13,7 +13,6 @@ use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{KeyUse, Prog, Program, ProgramOp};
 use chiffre_ir::tensor::{CertifiedNode, Tensor};
 use chiffre_ir::text;
-use chiffre_passes::pack::price::table_shape;
 use serde_json::{Value, json};
 
 /// Prints a program's summary or one of its IRs.
@@ -156,7 +155,7 @@ fn work(p: &Program) -> WorkPerImage {
     let (mut rotations, mut switches) = (0, 0);
     for (n, f) in p.nodes.iter().zip(p.flow(p.header.batch)) {
         match work_of(p, n) {
-            Some(Work::Linear { table, .. }) => rotations += f.units * table_shape(&table).rows,
+            Some(w @ Work::Linear { .. }) => rotations += f.units * linear_shape(&w).map_or(0, |s| s.rotations()),
             Some(Work::Product { cts, complex, .. }) => switches += f.units * cts * if complex { 2 } else { 1 },
             Some(Work::Series { .. }) | None => {}
         }

@@ -22,7 +22,7 @@ pub fn verify(g: HeGraph) -> Result<Verified<He>, VerifyError> {
             let layouts: Vec<&Layout> = args.iter().map(|a| &a.layout).collect();
             let mut m = check_layouts(&layouts, &n.ty.layout);
             if let HeOp::Linear { taps, rows, entries, masks, bias, .. } = &n.op {
-                m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, taps, (*rows, *entries, *masks, *bias)));
+                m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, n.ty.layout.unit_cts(), taps, (*rows, *entries, *masks, *bias)));
             } else if let HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } = &n.op {
                 m.extend(check_chebyshev(&g.consts, &layouts, &n.ty.layout, *coeffs));
                 if let HeOp::Chebyshev { .. } = &n.op {

@@ -23,7 +23,7 @@ pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
             f.extend(check_layouts(&args, &n.ty).into_iter().map(|m| g.finding(v, m)));
             let m = match &n.op {
                 PackedOp::Linear { taps, rows, entries, masks, bias } => {
-                    check_linear(&g.consts, &args, &n.ty, taps, (*rows, *entries, *masks, *bias))
+                    check_linear(&g.consts, &args, &n.ty, n.ty.unit_cts(), taps, (*rows, *entries, *masks, *bias))
                 }
                 PackedOp::Mul {} | PackedOp::Square {} => check_product(&args, &n.ty),
                 PackedOp::Chebyshev { coeffs, .. } => check_chebyshev(&g.consts, &args, &n.ty, *coeffs),
@@ -74,11 +74,12 @@ pub fn check_chebyshev(consts: &Consts, args: &[&Layout], ty: &Layout, coeffs: C
 /// Most coefficients of a series.
 pub const MAX_SERIES: usize = 1025;
 
-/// Invariant 3; constants without data are not looked into.
+/// Invariant 3, for a table with `outputs` outputs; constants without data are not looked into.
 pub fn check_linear(
     consts: &Consts,
     args: &[&Layout],
     ty: &Layout,
+    outputs: usize,
     taps: &[i64],
     c: (ConstId, ConstId, Option<ConstId>, Option<ConstId>),
 ) -> Vec<String> {
@@ -98,7 +99,7 @@ pub fn check_linear(
         }
     }
     if consts.get(rows).data.is_some() && consts.get(entries).data.is_some() {
-        match table_of(consts, rows, entries, masks, taps, ty.unit_cts(), args.len()) {
+        match table_of(consts, rows, entries, masks, taps, outputs, args.len()) {
             Err(x) => e.push(x.to_string()),
             Ok(t) => {
                 // One table serves each unit of the result; it reads the operands' units that are merged into that.

@@ -28,7 +28,9 @@ define_ops! {
         /// Takes the encrypted input.
         Input = "input" (0) {},
         /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
-        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]> },
+        /// With `giants` the table's outputs are partial sums, which are rotated by these steps and added ([`giants`](crate::giants)); they use the keys of
+        /// `giant_gadget`, at the limbs of the result.
+        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]>, giants: Option<Vec<i64>>, giant_gadget: Option<[usize; 2]> },
         /// Product with relinearisation (and conjugation if complex-packed).
         Mul = "mul" (2) { gadget: [usize; 2] },
         /// Square with relinearisation (and conjugation if complex-packed).
@@ -155,8 +157,11 @@ impl Program {
         for n in &self.nodes {
             let slots = n.ty.layout.slot_count() as i64;
             match &n.op {
-                ProgramOp::Linear { taps, gadget: Some(g), .. } => {
-                    keys.extend(taps.iter().map(|t| t.rem_euclid(slots) as usize).filter(|&t| t != 0).map(|t| (KeyUse::Rotate(t), *g)));
+                ProgramOp::Linear { taps, gadget, giants, giant_gadget, .. } => {
+                    for (taps, gadget) in [(Some(taps), gadget), (giants.as_ref(), giant_gadget)] {
+                        let (Some(taps), Some(g)) = (taps, gadget) else { continue };
+                        keys.extend(taps.iter().map(|t| t.rem_euclid(slots) as usize).filter(|&t| t != 0).map(|t| (KeyUse::Rotate(t), *g)));
+                    }
                 }
                 ProgramOp::Mul { gadget, .. } | ProgramOp::Square { gadget, .. } => {
                     keys.insert((KeyUse::Relin, *gadget));
@@ -171,7 +176,7 @@ impl Program {
                     }
                 }
                 ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(|b| b.keys.iter().copied())),
-                ProgramOp::Linear { .. } | ProgramOp::Input {} => {}
+                ProgramOp::Input {} => {}
             }
         }
         keys

@@ -1,7 +1,8 @@
 //! Verifier of programs. Invariants, beside those of layouts and tables:
 //! 1. the header's chain has at least as many primes as the largest value has limbs; primes are distinct, odd, below 2^51; slots number N/2;
 //! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that scale divided by the dropped primes, and
-//!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero;
+//!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero; giant steps are distinct rotations, with a gadget of their own for
+//!    the result's limbs if one is not zero;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
 //! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
 //! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap whose shape fits the chain, the operand has its
@@ -10,6 +11,7 @@
 
 use super::{KeyUse, MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
+use crate::giants;
 use crate::graph::Verified;
 use crate::he::{HeType, Scale, product_scale, series_depth};
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
@@ -25,8 +27,9 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
             let layouts: Vec<_> = args.iter().map(|a| &a.layout).collect();
             let mut m = check_layouts(&layouts, &n.ty.layout);
             match &n.op {
-                ProgramOp::Linear { taps, rows, entries, masks, bias, .. } => {
-                    m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, taps, (*rows, *entries, *masks, *bias)))
+                ProgramOp::Linear { taps, rows, entries, masks, bias, giants: steps, .. } => {
+                    let partials = giants::partial_sums(n.ty.layout.unit_cts(), steps.as_ref().map(Vec::len));
+                    m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, partials, taps, (*rows, *entries, *masks, *bias)));
                 }
                 ProgramOp::Mul { .. } | ProgramOp::Square { .. } => m.extend(check_product(&layouts, &n.ty.layout)),
                 ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
@@ -126,11 +129,27 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             };
             (ty.limbs, ty.scale.clone())
         }
-        ProgramOp::Linear { taps, scales, drop, gadget: gad, .. } => {
+        ProgramOp::Linear { taps, scales, drop, gadget: gad, giants: steps, giant_gadget, .. } => {
             if let Some(x) = gad {
                 gadget(x);
             } else if taps.iter().any(|&t| t != 0) {
                 e.push("rotations without a gadget".into());
+            }
+            let slots = ty.layout.slot_count() as i64;
+            let mut seen: Vec<i64> = steps.iter().flatten().map(|s| s.rem_euclid(slots)).collect();
+            seen.sort_unstable();
+            if steps.as_ref().is_some_and(Vec::is_empty) || seen.windows(2).any(|w| w[0] == w[1]) {
+                e.push("giant steps are none or not distinct".into());
+            }
+            if steps.iter().flatten().any(|t| t.unsigned_abs() >= slots as u64) {
+                e.push(format!("a giant step is outside the {slots} slots"));
+            }
+            match giant_gadget {
+                Some(g) if steps.is_none() || g[0] < limbs - (*drop).min(limbs) || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() => {
+                    e.push(format!("gadget {g:?} for giant steps, a chain of {} and {} special primes", h.q.len(), h.p.len()));
+                }
+                None if seen.iter().any(|&t| t != 0) => e.push("giant steps without a gadget".into()),
+                _ => {}
             }
             if scales.len() != args.len() || *drop >= limbs {
                 e.push(format!("{} weight scales for {} operands, drop {drop} of {limbs} limbs", scales.len(), args.len()));

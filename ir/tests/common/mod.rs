@@ -222,6 +222,8 @@ impl Rng {
                     scales: r.list(3, Rng::scale),
                     drop: r.below(3),
                     gadget: r.coin().then(|| r.array(40)),
+                    giants: r.coin().then(|| r.list(4, Rng::int)),
+                    giant_gadget: r.coin().then(|| r.array(40)),
                 },
             },
             Rng::he_type,

@@ -87,9 +87,66 @@ pub struct LinearShape {
     pub drop: usize,
     /// Special primes of the gadget (0 if nothing is rotated).
     pub alpha: usize,
+    /// How the outputs, if they are partial sums, are rotated and added.
+    pub giants: Option<GiantShape>,
+}
+
+/// Giant steps of a linear op on one unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GiantShape {
+    /// Non-zero steps.
+    pub taps: usize,
+    /// Sums.
+    pub outputs: usize,
+    /// Special primes of the gadget (0 if nothing is rotated).
+    pub alpha: usize,
+}
+
+impl GiantShape {
+    /// Partial sums under a non-zero rotation.
+    pub fn rotated(&self) -> usize {
+        self.taps * self.outputs
+    }
+    /// Digits, limbs of the result and of the extended basis for a result of so many limbs.
+    fn limbs(&self, keep: usize) -> [usize; 3] {
+        [keep.div_ceil(self.alpha.max(1)), keep, keep + self.alpha]
+    }
+    fn counts(&self, n: f64, keep: usize) -> Counts {
+        let [digits, l, ext] = self.limbs(keep).map(|x| x as f64);
+        let (rotated, polys) = (self.rotated() as f64, 2.0 * self.outputs as f64);
+        if self.taps == 0 {
+            return Counts::default();
+        }
+        Counts {
+            ntt: rotated * digits * ext + polys * ext,
+            convert: (rotated * l * (ext - l / digits) + polys * self.alpha as f64 * l) * n,
+            words: rotated * 2.0 * digits * ext * n,
+            passes: polys * ext * n,
+            ..Counts::default()
+        }
+    }
+    /// Words of the keys.
+    fn keys(&self, n: f64, keep: usize) -> f64 {
+        let [digits, _, ext] = self.limbs(keep).map(|x| x as f64);
+        self.taps as f64 * 2.0 * digits * ext * n
+    }
+    /// Rows that exist at the worst moment between the partial sums and the result: what is decomposed, its digits, some of their rows in the
+    /// extended basis, and both results.
+    fn rows(&self, keep: usize) -> usize {
+        let [digits, l, ext] = self.limbs(keep);
+        self.rotated() * (2 * l + digits * (1 + EXTENDED_ROWS)) + self.outputs * (2 * l + 2 * ext)
+    }
 }
 
 impl LinearShape {
+    /// Ciphertexts that come out.
+    pub fn results(&self) -> usize {
+        self.giants.map_or(self.outputs, |g| g.outputs)
+    }
+    /// (input, non-zero rotation) pairs and partial sums under a rotation.
+    pub fn rotations(&self) -> usize {
+        self.rows + self.giants.map_or(0, |g| g.rotated())
+    }
     /// True if the coefficients of whole cells are made first, and then reduced modulo each prime.
     fn is_dense(&self) -> bool {
         self.weight_words > 1 && DiagTable::is_dense(self.entries, self.cells)
@@ -101,32 +158,39 @@ impl LinearShape {
     pub fn counts(&self, n: f64, units: usize, together: usize) -> Counts {
         let (l, a, digits) = (self.limbs as f64, self.alpha as f64, self.digits() as f64);
         let ext = l + a;
-        let polys = 2.0 * self.outputs as f64;
+        // Of partial sums only the component at s is divided, the other one when they have been added.
+        let divided = self.giants.map_or(2 * self.outputs, |g| self.outputs + g.outputs) as f64;
         let rotated = self.rotated as f64;
         let (removed, keep) = (a + self.drop as f64, l - self.drop as f64);
         let down = if removed > 0.0 { removed + keep } else { 0.0 };
         let key = 2.0 * digits * ext * n;
         let unit = Counts {
             // Every digit starts from its own limbs and ends in all others.
-            ntt: rotated * (l + digits * ext - l) + polys * down,
+            ntt: rotated * (l + digits * ext - l) + divided * down,
             mac: self.cells as f64 * 2.0 * ext * n,
-            convert: rotated * l * (ext - l / digits.max(1.0)) * n + polys * removed * keep * n,
+            convert: rotated * l * (ext - l / digits.max(1.0)) * n + divided * removed * keep * n,
             words: self.rows as f64 * key,
-            passes: polys * ext * n,
+            passes: 2.0 * self.outputs as f64 * ext * n,
             expand: 0.0,
         };
+        let kept = self.limbs - self.drop;
+        let giants = self.giants.map_or(Counts::default(), |g| g.counts(n, kept));
         let limbs = ext + if self.is_dense() { SUM_LIMBS } else { 0.0 };
         let times = units.div_ceil(together.max(1)) as f64;
         let expand = self.cells as f64 * self.weight_words as f64 * limbs;
-        let words = KEY_READ * self.taps as f64 * key;
-        unit * units as f64 + Counts { expand, words, ..Counts::default() } * times
+        let words = KEY_READ * (self.taps as f64 * key + self.giants.map_or(0.0, |g| g.keys(n, kept)));
+        (unit + giants) * units as f64 + Counts { expand, words, ..Counts::default() } * times
     }
     /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of operands end with the op: limb by limb,
     /// digits and operands turn into sums, at last into results; and one limb's weights.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let ext = self.limbs + self.alpha;
         let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
-        let sums = 2 * self.outputs * ext;
+        let sums = match self.giants {
+            None => 2 * self.outputs * ext,
+            // The constant components of partial sums exist at one limb.
+            Some(g) => (self.outputs * (ext + 1) + g.outputs * ext).max(g.rows(self.limbs - self.drop)),
+        };
         let all = self.cells.saturating_mul(self.weight_words);
         let weights = all.min(MOST_WEIGHT_WORDS) + if self.is_dense() { all } else { 0 };
         (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
@@ -135,6 +199,8 @@ impl LinearShape {
 
 /// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 2.5;
+/// Rows of each digit that a decomposition of many polynomials extends at a time.
+const EXTENDED_ROWS: usize = 6;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
 const SUM_LIMBS: f64 = 8.0;
 /// Words of weights that exist at a time: a panel of the fused kernel has at most so many.

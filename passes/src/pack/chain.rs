@@ -4,9 +4,16 @@ use crate::cost::LinearShape;
 use chiffre_ir::program::{KeyUse, key_bytes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The tables that compute a linear map, one behind the other, with their rotations.
+/// A linear op, and its rotations at the limbs at which it switches keys.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub shape: LinearShape,
+    pub turns: Vec<(usize, Vec<i64>)>,
+}
+
+/// The ops that compute a linear map, one behind the other.
 pub(super) struct Chain {
-    pub links: Vec<(LinearShape, Vec<i64>)>,
+    pub links: Vec<Link>,
     /// Where their rotations are cut, if they are.
     pub modulus: Option<i64>,
     /// Seconds of a run on one unit.
@@ -29,7 +36,8 @@ impl Keys {
         *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
     }
     fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
-        chain.links.iter().flat_map(|(s, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(s.limbs), Some(*t))))
+        let turns = chain.links.iter().flat_map(|l| &l.turns);
+        turns.flat_map(|(limbs, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(*limbs), Some(*t))))
     }
     pub fn add_chain(&mut self, chain: &Chain) {
         for key in self.of(chain).collect::<Vec<_>>() {

@@ -1,12 +1,12 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
-use super::chain::{Chain, Keys, cheapest};
+use super::chain::{Chain, Keys, Link, cheapest};
 use super::lower_linear::is_last;
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
 use super::shape::{Support, shape};
 use super::split::{self, Shapes};
-use crate::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
+use crate::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
@@ -69,6 +69,7 @@ pub fn table_shape(t: &DiagTable) -> LinearShape {
         limbs: 0,
         drop: 0,
         alpha: 0,
+        giants: None,
     }
 }
 
@@ -136,11 +137,10 @@ impl<'a> Pricer<'a> {
         let log_n = keys.log_n;
         let pooling = self.pooling(v, layouts);
         let table = self.table(v, layouts, pooling.as_ref());
-        let at = |s: LinearShape, limbs: usize, drop: usize| LinearShape {
-            limbs,
-            drop,
-            alpha: if s.rotated > 0 { keys.gadget(limbs)[1] } else { 0 },
-            ..s
+        let at = |s: LinearShape, limbs: usize, drop: usize| {
+            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs)[1] } else { 0 };
+            let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), limbs - drop), ..g });
+            LinearShape { limbs, drop, alpha: alpha(s.rotated, limbs), giants, ..s }
         };
         let mut sums = vec![];
         for taps in pooling.iter().flat_map(Pooling::sums) {
@@ -155,19 +155,21 @@ impl<'a> Pricer<'a> {
                 weight_words: 1,
                 ..table.shape
             };
-            sums.push((at(s, limbs - drop, 0), taps));
+            sums.push(Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] });
         }
         let n = (1u64 << log_n) as f64;
-        let chain = |modulus: Option<i64>, mut links: Vec<(LinearShape, Vec<i64>)>| {
-            links.extend(sums.iter().cloned());
-            let counts: Counts = links.iter().map(|(s, _)| s.counts(n, 1, 1)).sum();
+        let chain = |modulus: Option<i64>, first: Link| {
+            let links: Vec<Link> = std::iter::once(first).chain(sums.iter().cloned()).collect();
+            let counts: Counts = links.iter().map(|l| l.shape.counts(n, 1, 1)).sum();
             Chain { links, modulus, seconds: self.cost.time(counts, log_n) }
         };
-        let mut out = vec![chain(None, vec![(at(table.shape, limbs, drop), table.taps.clone())])];
+        let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
+        let mut out = vec![chain(None, flat)];
         let series = |n: &Node<Tensor>| matches!(n.op, TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v);
         if !self.g.nodes.iter().any(series) {
             out.extend(table.splits.iter().map(|(m, s)| {
-                chain(Some(*m), vec![(at(s.partials, limbs, drop), s.babies.clone()), (at(s.sum, limbs - drop, 0), s.giants.clone())])
+                let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
+                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
             }));
         }
         out
@@ -236,8 +238,8 @@ impl<'a> Pricer<'a> {
                 break;
             }
             let Some(chains) = self.maps(layouts, &limbs, level, &mut keys, limit) else { return vec![] };
-            for (s, taps) in chains.values().flat_map(|c| &c.links) {
-                used.entry(s.limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
+            for (limbs, taps) in chains.values().flat_map(|c| &c.links).flat_map(|l| &l.turns) {
+                used.entry(*limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
             }
             chosen = Some((chains, keys));
         }
@@ -249,7 +251,7 @@ impl<'a> Pricer<'a> {
             let v = v.index();
             let (limbs, complex) = (limbs[v], layouts[v].complex.is_some());
             ops.push(match &node.op {
-                TensorOp::LinearMap { .. } => Op::Linear(chains[&v].links.iter().map(|l| l.0).collect()),
+                TensorOp::LinearMap { .. } => Op::Linear(chains[&v].links.iter().map(|l| l.shape).collect()),
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
                     let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
                     let cts = layouts[v].unit_cts();
@@ -332,7 +334,7 @@ impl Op {
             Op::Input => units * unit_bytes,
             Op::Linear(links) => {
                 // What one link makes is there until the next one has turned it into its own results.
-                let made = |s: &LinearShape| 16 * n * units * s.outputs * (s.limbs - s.drop);
+                let made = |s: &LinearShape| 16 * n * units * s.results() * (s.limbs - s.drop);
                 let first = links.first().map_or(0, |s| s.extra(n, units, freed));
                 links.windows(2).map(|w| made(&w[0]) + w[1].extra(n, units, made(&w[0]))).fold(first, usize::max)
             }

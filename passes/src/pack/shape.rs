@@ -110,6 +110,7 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
         limbs: 0,
         drop: 0,
         alpha: 0,
+        giants: None,
     };
     (shape, turns)
 }

@@ -4,7 +4,8 @@
 //! **partials**, are the outputs of one linear map, whose rotations are the baby steps b; the outer sum is a second one with weights of one, which
 //! needs no level. Rotations are cut at a power of two, the *modulus*: b is the rotation modulo it, around zero, and g the rest.
 
-use crate::cost::LinearShape;
+use crate::cost::{GiantShape, LinearShape};
+use chiffre_ir::giants;
 use chiffre_ir::layout::{Dim, Layout, bit};
 use chiffre_ir::table::{DiagTable, Entry, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,41 +23,33 @@ fn cut(rotation: i64, modulus: i64, copy: i64) -> (i64, i64) {
     (baby, around_zero(rotation - baby, copy))
 }
 
-/// Shapes of the two maps, without limbs, and their rotations.
+/// Shape of both maps as one op, without limbs, and their rotations.
 pub(super) struct Shapes {
-    pub partials: LinearShape,
-    pub sum: LinearShape,
+    pub shape: LinearShape,
     pub babies: Vec<i64>,
     pub giants: Vec<i64>,
 }
 
 /// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given numbers of slots.
 pub(super) fn shapes(flat: &LinearShape, turns: &[Turn], copies: &[usize], modulus: i64) -> Shapes {
-    let (mut rows, mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut rows, mut babies, mut steps) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for &(operand, ct, rotation) in turns {
         let (b, g) = cut(rotation, modulus, copies[operand] as i64);
         babies.insert(b);
-        giants.insert(g);
+        steps.insert(g);
         if b != 0 {
             rows.insert((operand, ct, b));
         }
     }
-    let rotated = rows.iter().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len();
-    let (count, turned) = (giants.len(), giants.iter().filter(|g| **g != 0).count());
-    let outputs = count * flat.outputs.next_power_of_two();
-    let sum = LinearShape {
-        inputs: outputs,
-        rotated: turned * flat.outputs,
-        taps: turned,
-        rows: turned * flat.outputs,
-        cells: count * flat.outputs,
-        entries: count * flat.outputs,
-        weight_words: 1,
+    let shape = LinearShape {
+        rotated: rows.iter().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
+        taps: babies.iter().filter(|b| **b != 0).count(),
+        rows: rows.len(),
+        outputs: giants::partial_sums(flat.outputs, Some(steps.len())),
+        giants: Some(GiantShape { taps: steps.iter().filter(|g| **g != 0).count(), outputs: flat.outputs, alpha: 0 }),
         ..*flat
     };
-    let taps = babies.iter().filter(|b| **b != 0).count();
-    let partials = LinearShape { rotated, taps, rows: rows.len(), outputs, ..*flat };
-    Shapes { partials, sum, babies: babies.into_iter().collect(), giants: giants.into_iter().collect() }
+    Shapes { shape, babies: babies.into_iter().collect(), giants: steps.into_iter().collect() }
 }
 
 /// Moduli that cut some rotations into more than one baby step and more than one giant step.
@@ -82,13 +75,13 @@ pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagT
         flat.rows.iter().map(|r| cut(flat.taps[r.tap as usize], modulus, copies[r.operand as usize] as i64)).collect();
     let numbers = |steps: BTreeSet<i64>| -> BTreeMap<i64, u32> { steps.into_iter().zip(0..).collect() };
     let babies = numbers(cuts.iter().map(|c| c.0).collect());
-    let giants = numbers(cuts.iter().map(|c| c.1).collect());
+    let steps = numbers(cuts.iter().map(|c| c.1).collect());
     let turned: Vec<Row> = flat.rows.iter().zip(&cuts).map(|(r, c)| Row { tap: babies[&c.0], ..*r }).collect();
     let key = |r: &Row| (r.operand, r.tap, r.ct);
     let mut rows = turned.clone();
     rows.sort_by_key(key);
     rows.dedup();
-    let stride = flat.outputs.next_power_of_two();
+    let stride = giants::stride(flat.outputs);
     let mut masks: Vec<Vec<f32>> = vec![];
     let mut known: HashMap<(u32, i64), u32> = HashMap::new();
     let mut moved = |mask: u32, giant: i64| {
@@ -108,7 +101,7 @@ pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagT
             let giant = cuts[e.row as usize].1;
             Entry {
                 row: rows.binary_search_by_key(&key(&turned[e.row as usize]), key).unwrap_or(0) as u32,
-                output: giants[&giant] * stride as u32 + e.output,
+                output: steps[&giant] * stride as u32 + e.output,
                 mask: e.mask.map(|m| moved(m, giant)),
                 weight: e.weight,
             }
@@ -116,16 +109,10 @@ pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagT
         .collect();
     let masks = merge_equal(masks, &mut entries);
     entries.sort_by_key(|e| (e.row, e.output, e.mask));
-    let partials =
-        DiagTable { taps: babies.keys().copied().collect(), rows, outputs: stride * (giants.len() - 1) + flat.outputs, masks, entries };
+    let outputs = giants::partial_sums(flat.outputs, Some(steps.len()));
+    let partials = DiagTable { taps: babies.keys().copied().collect(), rows, outputs, masks, entries };
 
-    let mut sum = DiagTable { taps: giants.keys().copied().collect(), outputs: flat.outputs, ..DiagTable::default() };
-    for tap in 0..giants.len() as u32 {
-        for output in 0..flat.outputs as u32 {
-            sum.entries.push(Entry { row: sum.rows.len() as u32, output, mask: None, weight: 1.0 });
-            sum.rows.push(Row { operand: 0, ct: tap * stride as u32 + output, tap });
-        }
-    }
+    let sum = giants::table(&steps.keys().copied().collect::<Vec<_>>(), flat.outputs);
     [partials, sum]
 }
 
@@ -203,9 +190,10 @@ mod tests {
             let priced = shapes(&super::super::price::table_shape(&flat), &turns, &[64, 64], modulus);
             assert_eq!((&priced.babies, &priced.giants), (&partials.taps, &sum.taps));
             let of = super::super::price::table_shape(&partials);
-            assert_eq!((priced.partials.rows, priced.partials.taps, priced.partials.rotated), (of.rows, of.taps, of.rotated));
+            let (shape, steps) = (priced.shape, priced.shape.giants.unwrap());
+            assert_eq!((shape.rows, shape.taps, shape.rotated, shape.outputs), (of.rows, of.taps, of.rotated, of.outputs));
             let of = super::super::price::table_shape(&sum);
-            assert_eq!((priced.sum.rows, priced.sum.taps, priced.sum.cells), (of.rows, of.taps, of.cells));
+            assert_eq!((steps.rotated(), steps.taps, steps.outputs), (of.rows, of.taps, of.outputs));
         }
     }
 }

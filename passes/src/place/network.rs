@@ -76,6 +76,7 @@ impl Network {
                         limbs: 0,
                         drop: 0,
                         alpha: 0,
+                        giants: None,
                     };
                     for (j, a) in n.args.iter().enumerate() {
                         let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("place-bootstraps", &n.source, e.to_string()))?;

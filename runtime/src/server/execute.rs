@@ -5,7 +5,7 @@ use super::series::{self, Bootstrappers};
 use super::{Bundle, Values};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{
-    BundleError, CtRef, Input, LinearOp, PreparedKeys, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
+    BundleError, CtRef, GiantSteps, Input, LinearOp, PreparedKeys, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
     pair_square_consuming, square_relin_consuming,
 };
 use chiffre_ckks::ciphertext::SeededCiphertext;
@@ -72,12 +72,25 @@ impl Machine<'_> {
         let complex = n.ty.layout.complex.is_some();
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
-            ProgramOp::Linear { drop, gadget: g, .. } => {
+            ProgramOp::Linear { drop, gadget: g, giant_gadget, .. } => {
                 let Some(l) = &self.linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
-                let g = g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
+                let or_none = |g: &Option<[usize; 2]>, limbs: usize| g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
+                let giants = l.giants.as_ref().map(|steps| GiantSteps {
+                    steps,
+                    outputs: n.ty.layout.unit_cts(),
+                    gadget: or_none(giant_gadget, n.ty.limbs),
+                });
                 let bias = l.bias.as_deref();
                 let table = l.table(self.session, &self.spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
-                let op = LinearOp { table: &table, input_scales: &l.input_scales, limbs_in: limbs, bias, gadget: g, drop_limbs: *drop };
+                let op = LinearOp {
+                    table: &table,
+                    input_scales: &l.input_scales,
+                    limbs_in: limbs,
+                    bias,
+                    gadget: or_none(g, limbs),
+                    drop_limbs: *drop,
+                    giants,
+                };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
                 let out = apply_linear_many_consuming(ring, isa, units, &op, self.keys).map_err(fail);
                 self.spare.give_back(table);

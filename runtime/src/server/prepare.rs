@@ -4,6 +4,7 @@ use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
+use chiffre_ir::giants::partial_sums;
 use chiffre_ir::graph::Node;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::table_of;
@@ -20,6 +21,8 @@ pub(super) struct Linear {
     weights: Weights,
     pub input_scales: Vec<f64>,
     pub bias: Option<Vec<BiasPoly>>,
+    /// Giant steps under which the table's outputs are rotated and added.
+    pub giants: Option<Vec<isize>>,
 }
 
 enum Weights {
@@ -129,12 +132,12 @@ pub(super) fn linears(s: &Session) -> Result<Vec<Option<Linear>>, RuntimeError> 
 }
 
 fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
-    let ProgramOp::Linear { taps, rows, entries, masks, bias, scales, .. } = &n.op else {
+    let ProgramOp::Linear { taps, rows, entries, masks, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let p = s.program();
-    let outputs = n.ty.layout.unit_cts();
+    let outputs = partial_sums(n.ty.layout.unit_cts(), giants.as_ref().map(Vec::len));
     let t = table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).map_err(|e| fail(e.to_string()))?;
     // Ciphertexts of all operands are numbered in a row, with the units that the instruction merges.
     let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
@@ -167,7 +170,8 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     };
     let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
     let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
-    Ok(Linear { weights, input_scales, bias })
+    let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
+    Ok(Linear { weights, input_scales, bias, giants })
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {
