@@ -9,8 +9,9 @@ use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 use chiffre_passes::calibrate::{Sample, fit};
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{CompileOptions, PackingWish};
+use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
-use chiffre_runtime::{Session, server};
+use chiffre_runtime::server::{Event, Server};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -121,15 +122,16 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let encrypted = client.encrypt(&session, &pixels, batch).map_err(fail)?;
         let counts = pipeline::counts(p, batch);
         let steps = |node: usize| p.steps(batch).iter().filter(|s| s.node == node).count().max(1) as f64;
+        let server = Server::new(&session, client.id(), &keys, 0).map_err(fail)?;
         // The first run touches all memory; the second counts.
         for round in 0..2 {
-            server::run(&session, client.id(), &keys, &encrypted, None, |e| {
+            let sample = |e: &Event| {
                 let c = counts[e.instruction] * (1.0 / steps(e.instruction));
                 if round == 1 && c.ntt > 0.0 {
                     samples.push(Sample { counts: c, log_n: p.header.log_n, seconds: e.time.as_secs_f64() });
                 }
-            })
-            .map_err(fail)?;
+            };
+            server.run(&encrypted, None, sample).map_err(fail)?;
         }
     }
     Ok(fit(&samples, &prior))

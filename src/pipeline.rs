@@ -240,11 +240,8 @@ pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
 /// Shape of a linear map; none of other work.
 pub fn linear_shape(w: &Work) -> Option<LinearShape> {
     let Work::Linear { table, limbs, drop, alpha, giants } = w else { return None };
-    let giants = giants.as_ref().map(|g| GiantShape {
-        taps: g.steps.iter().filter(|s| **s != 0).count(),
-        outputs: g.outputs,
-        alpha: g.alpha,
-    });
+    let giants =
+        giants.as_ref().map(|g| GiantShape { taps: g.steps.iter().filter(|s| **s != 0).count(), outputs: g.outputs, alpha: g.alpha });
     Some(LinearShape { limbs: *limbs, drop: *drop, alpha: *alpha, giants, ..table_shape(table) })
 }
 

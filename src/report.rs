@@ -41,6 +41,9 @@ pub struct BenchReport {
     pub compile_s: f64,
     /// Time to generate all keys.
     pub keygen_s: f64,
+    /// Time to make the server ready: expand keys, bring tables into the form of the kernels, take memory from the system.
+    #[serde(default)]
+    pub prepare_s: f64,
     /// Time to encrypt all images.
     pub encrypt_s: f64,
     /// Time to run on all images.
@@ -99,7 +102,7 @@ impl fmt::Display for BenchReport {
         row("parameters", format!("N = 2^{}, log QP = {:.1}, {} levels, {security}", self.log_n, self.log_qp, self.levels))?;
         row("keys", format!("{} rotation keys, evaluation keys {}", self.rotation_keys, human_bytes(self.eval_key_bytes)))?;
         row("bootstraps", self.bootstraps.to_string())?;
-        let steps = [("compile", self.compile_s), ("keygen", self.keygen_s), ("encrypt", self.encrypt_s)];
+        let steps = [("compile", self.compile_s), ("keygen", self.keygen_s), ("prepare", self.prepare_s), ("encrypt", self.encrypt_s)];
         for (name, seconds) in steps {
             row(name, format!("{seconds:.3} s"))?;
         }

@@ -9,8 +9,9 @@ use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
 use chiffre_passes::options::CompileOptions;
+use chiffre_runtime::Session;
 use chiffre_runtime::client::{ClientKey, Decrypted};
-use chiffre_runtime::{Session, server};
+use chiffre_runtime::server::Server;
 use common::{Rng, residual_net, with_series};
 
 /// Answers of an encrypted run on the images, and the session.
@@ -21,7 +22,7 @@ fn encrypted(g: &TensorGraph, batch: usize, log_n: usize, images: &[f32], n: usi
     let client = ClientKey::generate(&session).unwrap();
     let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
     let batch = client.encrypt(&session, images, n).unwrap();
-    let result = server::run(&session, client.id(), &keys, &batch, None, |_| {}).unwrap();
+    let result = Server::new(&session, client.id(), &keys, 0).unwrap().run(&batch, None, |_| {}).unwrap();
     let answers = client.decrypt(&session, &result).unwrap();
     (session, answers)
 }

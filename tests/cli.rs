@@ -137,6 +137,7 @@ fn report() -> BenchReport {
         eval_key_bytes: 3 << 20,
         compile_s: 0.5,
         keygen_s: 0.25,
+        prepare_s: 0.5,
         encrypt_s: 0.125,
         run_s: 2.0,
         decrypt_s: 0.0625,

@@ -4,8 +4,9 @@ use chiffre::data::{DataOptions, load};
 use chiffre::pipeline::{Request, compile};
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_passes::options::{CompileOptions, PackingWish};
+use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
-use chiffre_runtime::{Session, server};
+use chiffre_runtime::server::Server;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -23,6 +24,7 @@ fn units_without_images_are_not_computed() {
         assert_eq!([first, last], [8, 32], "strides merge four units into one");
         let client = ClientKey::generate(&session).unwrap();
         let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
+        let server = Server::new(&session, client.id(), &keys, 1 << 20).unwrap();
         let whole = p.steps(200).len();
         // Three of the four units of a merge; one image; full units; nine units, of which the last merge has one.
         for images in [20, 1, 32, 70] {
@@ -31,8 +33,7 @@ fn units_without_images_are_not_computed() {
             let pixels = load(&models.join("tiny3_test.npz"), &options).unwrap().pixels;
             let batch = client.encrypt(&session, &pixels, images).unwrap();
             let mut done = vec![];
-            let result =
-                server::run(&session, client.id(), &keys, &batch, None, |e| done.push((e.instruction, e.units.clone(), e.steps))).unwrap();
+            let result = server.run(&batch, None, |e| done.push((e.instruction, e.units.clone(), e.steps))).unwrap();
             let steps = p.steps(images).len();
             assert!(
                 done.len() == steps && done.iter().all(|d| d.2 == steps) && steps < whole,

@@ -108,7 +108,8 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
 
 /// Steps and bias of the map `sum`, if it rotates and adds what the map `partials` makes, with weights of one.
 fn giant_steps(g: &HeGraph, partials: ValueId, sum: ValueId) -> Option<(Vec<i64>, Option<ConstId>)> {
-    let (HeOp::Linear { bias: None, .. }, HeOp::Linear { taps, rows, entries, masks, bias, scales }) = (&g.node(partials).op, &g.node(sum).op)
+    let (HeOp::Linear { bias: None, .. }, HeOp::Linear { taps, rows, entries, masks, bias, scales }) =
+        (&g.node(partials).op, &g.node(sum).op)
     else {
         return None;
     };

@@ -11,7 +11,8 @@ use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{Simulation, TensorGraph, certified, simulate};
 use chiffre_runtime::client::ClientKey;
-use chiffre_runtime::{EvalKeySet, Session, server};
+use chiffre_runtime::server::Server;
+use chiffre_runtime::{EvalKeySet, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -98,8 +99,12 @@ pub(super) fn encrypted_run(
     let client = ClientKey::generate(&session).map_err(super::runtime_error)?;
     let keys: EvalKeySet = client.evaluation_keys(&session).map_err(super::runtime_error)?;
     let (key_id, seeded_bytes) = (keys.id, keys.bytes());
-    let keys = keys.prepare(&session);
     let keygen_s = at.elapsed().as_secs_f64();
+    let at = Instant::now();
+    let keys = keys.prepare(&session);
+    let buffers = pipeline::memory_plan(p, images.n.min(p.header.batch)).working;
+    let server = Server::new(&session, key_id, &keys, buffers).map_err(super::runtime_error)?;
+    let prepare_s = at.elapsed().as_secs_f64();
     tracing::info!(seeded_bytes, expanded_bytes = keys.bytes(), "evaluation keys");
 
     let per: usize = images.shape.iter().product();
@@ -115,7 +120,7 @@ pub(super) fn encrypted_run(
         let encrypted = client.encrypt(&session, chunk, chunk.len() / per).map_err(super::runtime_error)?;
         encrypt_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        let result = server::run(&session, key_id, &keys, &encrypted, None, |event| {
+        let result = server.run(&encrypted, None, |event| {
             *times.entry(event.op).or_default() += event.time;
             tracing::info!(op = event.op, node = event.source, units = ?event.units, ms = event.time.as_millis() as u64, "step");
             bar.step(event);
@@ -150,6 +155,7 @@ pub(super) fn encrypted_run(
         eval_key_bytes: seeded_bytes as u64,
         compile_s,
         keygen_s,
+        prepare_s,
         encrypt_s,
         run_s,
         decrypt_s,

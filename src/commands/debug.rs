@@ -4,7 +4,7 @@ use crate::cli::DebugArgs;
 use crate::{Error, data};
 use chiffre_ir::graph::Op;
 use chiffre_runtime::client::{ClientKey, Opened};
-use chiffre_runtime::server;
+use chiffre_runtime::server::{Event, Server};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -85,7 +85,8 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     let id = keys.id;
     let keys = keys.prepare(&session);
     let mut failure = None;
-    server::run(&session, id, &keys, &batch, None, |event| {
+    let server = Server::new(&session, id, &keys, 0).map_err(super::runtime_error)?;
+    let probe = |event: &Event| {
         let layout = p.nodes[event.instruction].ty.layout.unit();
         let per: usize = layout.shape.iter().product();
         for (unit, cts) in event.units.clone().zip(&event.results) {
@@ -99,8 +100,8 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
                 Err(e) => failure = failure.take().or(Some(e)),
             }
         }
-    })
-    .map_err(super::runtime_error)?;
+    };
+    server.run(&batch, None, probe).map_err(super::runtime_error)?;
     if let Some(e) = failure {
         return Err(super::runtime_error(e));
     }

@@ -8,7 +8,7 @@ use crate::report::human_bytes;
 use crate::trace::Trace;
 use chiffre_passes::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
-use chiffre_runtime::server::Checkpoints;
+use chiffre_runtime::server::{Checkpoints, Server};
 use chiffre_runtime::{Batch, EvalKeySet, server};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     }
     let batch = Batch::load(&session, &args.input).map_err(super::runtime_error)?;
     let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval).map_err(super::runtime_error)?;
+    let buffers = crate::pipeline::memory_plan(session.program(), batch.images).working;
+    let server = Server::new(&session, id, &keys, buffers).map_err(super::runtime_error)?;
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
     let mut opened = server::open_journal(&session, &batch, &Journal::directory(&args.output)).map_err(super::runtime_error)?;
     if let Some(warning) = &opened.warning {
@@ -47,7 +49,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
     let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), crate::calibrate::load)?.on_threads(args.threads.get());
     let mut profile = args.profile.then(|| Profile::new(session.program(), batch.images, &cost));
-    let result = server::run(&session, id, &keys, &batch, Some(checkpoints), |event| {
+    let result = server.run(&batch, Some(checkpoints), |event| {
         steps = event.steps;
         trace.iter_mut().for_each(|t| t.step(event));
         profile.iter_mut().for_each(|p| p.step(event));

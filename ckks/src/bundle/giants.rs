@@ -53,7 +53,10 @@ impl<'a> Giants<'a> {
         let galois: Vec<Galois> = steps.iter().map(|&s| Galois::rotation(s, ring.log_n)).collect();
         let distinct = (1..galois.len()).all(|i| !galois[..i].contains(&galois[i]));
         let stride = outputs.checked_next_power_of_two().unwrap_or(0);
-        if outputs == 0 || !distinct || (steps.len().checked_sub(1)).and_then(|k| k.checked_mul(stride)?.checked_add(outputs)) != Some(partials) {
+        if outputs == 0
+            || !distinct
+            || (steps.len().checked_sub(1)).and_then(|k| k.checked_mul(stride)?.checked_add(outputs)) != Some(partials)
+        {
             return Err(BundleError::Table(format!("{partials} partial sums for {outputs} outputs and giant steps {steps:?}")));
         }
         let find = |g: &Galois| if *g == Galois::IDENTITY { Ok(None) } else { keys.require((*g).into(), gadget).map(Some) };
@@ -112,9 +115,9 @@ impl<'a> Giants<'a> {
         let mut slopes: Vec<Option<RnsPoly>> = sums.into_iter().skip(1).step_by(2).map(Some).collect();
         let mut by_step = Vec::with_capacity(self.keys.len() * totals.len());
         for step in 0..self.keys.len() {
-            by_step.extend((0..totals.len()).filter_map(|i| {
-                slopes[i / self.outputs * self.partials + self.partial(step, i % self.outputs)].take()
-            }));
+            by_step.extend(
+                (0..totals.len()).filter_map(|i| slopes[i / self.outputs * self.partials + self.partial(step, i % self.outputs)].take()),
+            );
         }
         drop(slopes);
         let mut slopes = divide(by_step);

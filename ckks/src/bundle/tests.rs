@@ -383,7 +383,8 @@ fn identity_taps_need_no_keys() {
     linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (4, 1), 0, 0);
     let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
     let (table, _) = bench.table(&[0], 2, 0);
-    let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants: None };
+    let op =
+        LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants: None };
     assert!(apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
     let op = LinearOp { table: &table, ..op };

@@ -41,7 +41,7 @@ pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
-pub use rows::{Row, RowMemory, row_memory};
+pub use rows::{Row, RowMemory, reserve_rows, row_memory};
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;

@@ -8,6 +8,7 @@
 //! * Contents of a reused row are stale but initialised words; secrets must be zeroized by their owner.
 
 use super::mem::{Block, LINE};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -19,6 +20,8 @@ const SMALLEST: usize = 4096;
 const SLAB_WORDS: usize = 4 << 20;
 /// Fewest rows of a slab.
 const SLAB_ROWS: usize = 8;
+/// Words of the smallest page.
+const PAGE_WORDS: usize = 512;
 /// Words between the ends and the starts of neighbouring rows: an odd number of cache lines, and not a multiple of a
 /// page, since the length is a multiple of 64 lines.
 const GAP: usize = 137 * LINE / 8;
@@ -68,6 +71,8 @@ struct Place {
 
 // SAFETY: a free place is memory that nobody else refers to.
 unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
 
 static CLASSES: Mutex<BTreeMap<usize, Class>> = Mutex::new(BTreeMap::new());
 
@@ -200,6 +205,32 @@ pub fn row_memory() -> RowMemory {
     })
 }
 
+/// Makes rows of `len` words ready for reuse until at least `bytes` of them are, and touches their pages, in parallel: work that needs no
+/// more of them at a time faults no page. Shorter rows than are pooled are not reserved.
+pub fn reserve_rows(len: usize, bytes: usize) {
+    if len < SMALLEST {
+        return;
+    }
+    let fresh: Vec<Place> = {
+        let mut classes = classes();
+        let class = classes.entry(len).or_default();
+        let before = class.free.len();
+        while class.free.len().saturating_mul(len).saturating_mul(8) < bytes {
+            class.grow(len);
+        }
+        // Held while they are touched: nobody else may write to them in the meantime.
+        class.free.split_off(before)
+    };
+    let touch = |place: &Place| {
+        for word in (0..len).step_by(PAGE_WORDS) {
+            // SAFETY: a free place holds `len` words that nobody else refers to.
+            unsafe { place.start.add(word).write_volatile(0) };
+        }
+    };
+    fresh.par_iter().for_each(touch);
+    classes().entry(len).or_default().free.extend(fresh);
+}
+
 /// Returns all slabs without live rows to the system.
 pub(super) fn release_rows() {
     let blocks: Vec<Block> = classes().values_mut().flat_map(Class::shrink).collect();
@@ -231,6 +262,21 @@ mod tests {
         assert!(classes()[&LEN].slabs.iter().flatten().count() == 1);
         assert!(rows[0].iter().all(|&w| w == 0));
         assert!(Row::zeroed(LEN).iter().all(|&w| w == 0));
+    }
+
+    #[test]
+    fn reserved_rows_are_handed_out() {
+        const OWN: usize = 20_480;
+        reserve_rows(OWN, 50 * OWN * 8);
+        let pooled = classes()[&OWN].rows;
+        assert!(pooled >= 50);
+        let rows: Vec<Row> = (0..50).map(|_| Row::unspecified(OWN)).collect();
+        assert_eq!(classes()[&OWN].rows, pooled);
+        drop(rows);
+        reserve_rows(OWN, 10 * OWN * 8);
+        assert_eq!(classes()[&OWN].rows, pooled);
+        reserve_rows(8, 1 << 20);
+        assert!(!classes().contains_key(&8));
     }
 
     #[test]

@@ -1,30 +1,20 @@
 //! Execution of one step: an instruction on some of its units.
 
-use super::prepare::{Linear, Spare};
-use super::series::{self, Bootstrappers};
-use super::{Bundle, Values};
-use crate::{RuntimeError, Session};
+use super::{Bundle, Server, Values, series};
+use crate::RuntimeError;
 use chiffre_ckks::bundle::{
-    BundleError, CtRef, GiantSteps, Input, LinearOp, PreparedKeys, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
+    BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
     pair_square_consuming, square_relin_consuming,
 };
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
-use chiffre_ckks::simd::Isa;
 use chiffre_ir::graph::Node;
 use chiffre_ir::program::{Prog, ProgramOp, Step};
 use std::ops::Range;
 
 /// What all steps of a run read.
 pub(super) struct Machine<'a> {
-    pub session: &'a Session,
-    pub isa: Isa,
-    pub keys: &'a PreparedKeys,
-    /// Bootstraps, where the program has them.
-    pub bootstrappers: Bootstrappers,
-    /// By instruction.
-    pub linears: Vec<Option<Linear>>,
-    pub spare: Spare,
+    pub server: &'a Server<'a>,
     /// `[unit][ciphertext]`.
     pub input: &'a [Vec<SeededCiphertext>],
     /// Images of the batch.
@@ -50,7 +40,7 @@ impl<'v> Sources<'v> {
 impl Machine<'_> {
     /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
-        let n = &self.session.program().nodes[step.node];
+        let n = &self.server.session.program().nodes[step.node];
         // What is read twice in this step is given to neither reader.
         let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
         let given = step.free.iter().filter(|at| once(at.0) && !self.stands_in(n, **at));
@@ -65,15 +55,16 @@ impl Machine<'_> {
 
     fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, RuntimeError> {
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let (ring, isa) = (self.session.context.ring(), self.isa);
-        let p = self.session.program();
+        let Server { session, isa, keys, ref linears, ref spare, .. } = *self.server;
+        let ring = session.context.ring();
+        let p = session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
         let gadget = |g: &[usize; 2]| Gadget { limbs: g[0], alpha: g[1] };
         let complex = n.ty.layout.complex.is_some();
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, giant_gadget, .. } => {
-                let Some(l) = &self.linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
+                let Some(l) = &linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
                 let or_none = |g: &Option<[usize; 2]>, limbs: usize| g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
                 let giants = l.giants.as_ref().map(|steps| GiantSteps {
                     steps,
@@ -81,7 +72,7 @@ impl Machine<'_> {
                     gadget: or_none(giant_gadget, n.ty.limbs),
                 });
                 let bias = l.bias.as_deref();
-                let table = l.table(self.session, &self.spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
+                let table = l.table(session, spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
                 let op = LinearOp {
                     table: &table,
                     input_scales: &l.input_scales,
@@ -92,8 +83,8 @@ impl Machine<'_> {
                     giants,
                 };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
-                let out = apply_linear_many_consuming(ring, isa, units, &op, self.keys).map_err(fail);
-                self.spare.give_back(table);
+                let out = apply_linear_many_consuming(ring, isa, units, &op, keys).map_err(fail);
+                spare.give_back(table);
                 out
             }
             ProgramOp::Chebyshev { coeffs, gadget: g } => {
@@ -110,7 +101,7 @@ impl Machine<'_> {
                 .map(|u| {
                     let x = from.take((n.args[0].index(), u));
                     let square = if complex { pair_square_consuming } else { square_relin_consuming };
-                    square(ring, isa, x, limbs, self.keys, gadget(g)).map_err(fail)
+                    square(ring, isa, x, limbs, keys, gadget(g)).map_err(fail)
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
@@ -120,7 +111,7 @@ impl Machine<'_> {
                     let mut take = |arg: usize| from.take((n.args[arg].index(), u));
                     let (x, y) = (take(0), take(1));
                     let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
-                    product(ring, isa, x, y, limbs, self.keys, gadget(g)).map_err(fail)
+                    product(ring, isa, x, y, limbs, keys, gadget(g)).map_err(fail)
                 })
                 .collect(),
         }
@@ -128,7 +119,7 @@ impl Machine<'_> {
 
     /// A unit of the input, expanded from its seeds.
     fn fresh(&self, unit: usize, limbs: usize) -> Bundle {
-        let ring = self.session.context.ring();
+        let ring = self.server.session.context.ring();
         let expand = |c: &SeededCiphertext| {
             let mut polys = c.expand(ring, limbs).polys.into_iter();
             let mut next = || polys.next().unwrap_or_else(|| RnsPoly::new_zero(ring.n, 0));
@@ -154,14 +145,14 @@ impl Machine<'_> {
 
     /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand hold images.
     fn merge(&self, n: &Node<Prog>, value: usize, unit: usize) -> (Range<usize>, usize) {
-        let layout = &self.session.program().nodes[value].ty.layout;
+        let layout = &self.server.session.program().nodes[value].ty.layout;
         let shift = layout.unit_bits() - n.ty.layout.unit_bits();
         (unit << shift..(unit + 1) << shift, layout.units_for(self.images))
     }
 
     /// True if a unit of an operand is read in the place of others too.
     fn stands_in(&self, n: &Node<Prog>, (value, unit): (usize, usize)) -> bool {
-        let shift = self.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
+        let shift = self.server.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
         let (merged, units) = self.merge(n, value, unit >> shift);
         unit == merged.start && merged.end > units
     }

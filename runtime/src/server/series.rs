@@ -28,7 +28,7 @@ pub(super) struct Rows {
 impl Rows {
     /// The rows, and the plan of their polynomial.
     fn load(m: &Machine, coeffs: ConstId, layout: &Layout) -> Result<(Rows, Plan), String> {
-        let array = m.session.program().consts.array(coeffs).map_err(|e| e.to_string())?;
+        let array = m.server.session.program().consts.array(coeffs).map_err(|e| e.to_string())?;
         let rows: Vec<Vec<f64>> = series_rows(array).collect();
         let last = rows.len().checked_sub(1).ok_or("a series without coefficients")?;
         let plan = Plan::new(rows[0].len().saturating_sub(1), Parity::Full, Basis::Chebyshev).map_err(|e| e.to_string())?;
@@ -57,13 +57,13 @@ pub(super) fn levelled(
         plan: &plan,
         coefficients: &coefficients,
         limbs: from.limbs,
-        input_scale: &m.session.scale(&from.scale),
-        output_scale: &m.session.scale(&n.ty.scale),
+        input_scale: &m.server.session.scale(&from.scale),
+        output_scale: &m.server.session.scale(&n.ty.scale),
         gadget,
     };
     let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
     let inputs = units.into_iter().flatten().collect();
-    let out = evaluate(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
+    let out = evaluate(m.server.session.context.ring(), m.server.isa, inputs, &op, m.server.keys).map_err(|e| fail(e.to_string()))?;
     Ok(by_units(out, rows.of_ct.len()))
 }
 
@@ -82,17 +82,18 @@ pub(super) fn refreshed(
 ) -> Result<Vec<Bundle>, RuntimeError> {
     let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
     let (rows, plan) = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
-    let bootstrapper = if n.ty.layout.complex.is_some() { &m.bootstrappers.complex } else { &m.bootstrappers.real };
+    let bootstrapper = if n.ty.layout.complex.is_some() { &m.server.bootstrappers.complex } else { &m.server.bootstrappers.real };
     let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
     let coefficients = rows.of_units(units.len());
     let op = RefreshOp {
-        input_scale: &m.session.scale(&from.scale),
+        input_scale: &m.server.session.scale(&from.scale),
         radians: 1.0,
         activation: Some(Activation { plan: &plan, coefficients: &coefficients }),
-        output_scale: &m.session.scale(&n.ty.scale),
+        output_scale: &m.server.session.scale(&n.ty.scale),
     };
     let inputs = units.into_iter().flatten().collect();
-    let mut out = bootstrapper.refresh(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
+    let mut out =
+        bootstrapper.refresh(m.server.session.context.ring(), m.server.isa, inputs, &op, m.server.keys).map_err(|e| fail(e.to_string()))?;
     for part in out.iter_mut().flatten().filter(|p| p.rows() > n.ty.limbs) {
         *part = part.truncated(n.ty.limbs);
     }
