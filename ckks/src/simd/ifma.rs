@@ -44,20 +44,14 @@ impl Lanes for Ifma {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
     #[inline(always)]
-    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V {
+    unsafe fn cycle<const WORDS: usize>(self, p: *const u64) -> Self::V {
         // SAFETY: the caller's promise, and no more than these words are read; the token proves the features.
         unsafe {
-            match TIMES {
-                1 => self.load(p),
-                2 => {
-                    let v = _mm512_castsi256_si512(_mm256_loadu_si256(p.cast()));
-                    _mm512_permutexvar_epi64(_mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0), v)
-                }
-                4 => {
-                    let v = _mm512_castsi128_si512(_mm_loadu_si128(p.cast()));
-                    _mm512_permutexvar_epi64(_mm512_set_epi64(1, 1, 1, 1, 0, 0, 0, 0), v)
-                }
-                _ => self.splat(*p),
+            match WORDS {
+                1 => self.splat(*p),
+                2 => _mm512_broadcast_i64x2(_mm_loadu_si128(p.cast())),
+                4 => _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast())),
+                _ => self.load(p),
             }
         }
     }

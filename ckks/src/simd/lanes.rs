@@ -26,11 +26,11 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `p` must be valid for reading eight words.
     unsafe fn load(self, p: *const u64) -> Self::V;
-    /// `8 / TIMES` words, each `TIMES` times (1, 2, 4 or 8).
+    /// `WORDS` words (1, 2, 4 or 8), over and over: `out[i] = p[i mod WORDS]`.
     ///
     /// # Safety
-    /// `p` must be valid for reading `8 / TIMES` words.
-    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V;
+    /// `p` must be valid for reading `WORDS` words.
+    unsafe fn cycle<const WORDS: usize>(self, p: *const u64) -> Self::V;
     /// # Safety
     /// `p` must be valid for writing eight words.
     unsafe fn store(self, p: *mut u64, v: Self::V);
@@ -140,9 +140,9 @@ impl Lanes for Portable {
         unsafe { p.cast::<[u64; 8]>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn repeat<const TIMES: usize>(self, p: *const u64) -> Self::V {
-        // SAFETY: the caller's promise: the index is below `8 / TIMES`.
-        lanewise!(i => unsafe { *p.add(i / TIMES) })
+    unsafe fn cycle<const WORDS: usize>(self, p: *const u64) -> Self::V {
+        // SAFETY: the caller's promise: the index is below `WORDS`.
+        lanewise!(i => unsafe { *p.add(i % WORDS) })
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut u64, v: Self::V) {

@@ -11,7 +11,6 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use super::shape::{Group, MOST_COLUMNS, PanelShape, TILE};
-use super::symmetric::REVERSED;
 use crate::ring::{GaloisTable, Modulus};
 use std::ops::Range;
 
@@ -172,6 +171,13 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     let mut constants: Vec<u64> = vec![];
     let mut constants_of = usize::MAX;
     let mut xi = [0; 8 * MOST_COLUMNS];
+    let orders = [false, true].map(|mirrored| column_order(shape.lanes, mirrored));
+    let patterns = orders.map(|order| panel.taps.iter().map(|tap| tap.table.patterns().map(|p| order.map(|i| p[i as usize]))).collect());
+    let places = orders.map(|order| {
+        let mut place = [0; 8];
+        order.iter().zip(0..).for_each(|(&word, position)| place[word as usize] = position);
+        place
+    });
     let mut at = 0;
     while at < len {
         let words = (TILE * shape.tiles()).min(len - at);
@@ -179,7 +185,8 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
         for (half, out) in out.iter_mut().enumerate() {
             // Where the words are in the limb and in the output.
             let (start, at) = if half == 0 { (start + at, at) } else { (panel.n - start - at - words, len - at - words) };
-            let columns = Columns { panel, start, words, fresh: half == 0, x: scratch.as_mut_ptr() };
+            let (order, patterns): (_, &Vec<[[u64; 8]; 8]>) = (&orders[half], &patterns[half]);
+            let columns = Columns { panel, start, words, fresh: half == 0, order, patterns, x: scratch.as_mut_ptr() };
             match digits {
                 1 => isa.run(FillColumns::<1>(columns)),
                 2 => isa.run(FillColumns::<2>(columns)),
@@ -213,13 +220,13 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
                         out,
                         at,
                         accumulate,
-                        mirrored: half == 1 && shape.lanes > 1,
+                        place: &places[half],
                     };
                     if pairs_of != group.pairs {
                         pairs_of = group.pairs.clone();
                         isa.run(PairProducts(&mut sums));
                     }
-                    let width = if isa.is_wide() { group.width } else { 1 };
+                    let width = if isa.is_wide() { group.width.min(ACCUMULATED) } else { 1 };
                     for first in (group.first..group.first + group.width).step_by(width) {
                         sums.first = first;
                         match shape.lanes {
@@ -236,13 +243,27 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     }
 }
 
+/// Outputs whose sums over both components are taken at a time.
+const ACCUMULATED: usize = 4;
+
+/// The word of a block of eight that is at each position of a column: weights of several words for eight then come in cycles. Blocks of the
+/// second half of a limb are backwards.
+fn column_order(lanes: usize, mirrored: bool) -> [u64; 8] {
+    let mut order = [0; 8];
+    for (i, word) in order.iter_mut().enumerate() {
+        let straight = i % lanes * (8 / lanes) + i / lanes;
+        *word = if mirrored && lanes > 1 { 7 - straight } else { straight } as u64;
+    }
+    order
+}
+
 /// Sums of `width` outputs with weights of `W` words.
 fn weigh<const W: usize>(isa: Isa, width: usize, sums: &mut Sums<'_, '_, '_>) {
     match width {
-        1 => isa.run(Accumulate::<1, W>(sums)),
-        2 => isa.run(Accumulate::<2, W>(sums)),
-        4 => isa.run(Accumulate::<4, W>(sums)),
-        _ => isa.run(Accumulate::<8, W>(sums)),
+        _ if !isa.is_wide() => isa.run(Accumulate::<1, 1, W>(sums)),
+        1 => isa.run(Accumulate::<1, 2, W>(sums)),
+        2 => isa.run(Accumulate::<2, 2, W>(sums)),
+        _ => isa.run(Accumulate::<ACCUMULATED, 2, W>(sums)),
     }
 }
 
@@ -253,6 +274,10 @@ struct Columns<'a> {
     words: usize,
     /// Nobody has read the weights of these words before.
     fresh: bool,
+    /// The word at each position of a column.
+    order: &'a [u64; 8],
+    /// By tap, the patterns of its permutation followed by that order.
+    patterns: &'a [[[u64; 8]; 8]],
     x: *mut u64,
 }
 
@@ -269,13 +294,14 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         if D > 0 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
-        let Columns { panel, start, words, fresh, x } = self.0;
+        let Columns { panel, start, words, fresh, order, patterns, x } = self.0;
         let m = ModulusLanes::new(lanes, panel.modulus);
         let own_factor = lanes.splat(panel.own_factor);
         let stride = panel.shape.column_stride();
         // The weights are fetched while inner products run.
         let (run, unit_stride) = (panel.shape.run, panel.shape.unit_stride());
-        let mirrored = start >= panel.n / 2 && panel.shape.lanes > 1;
+        let ordered = panel.shape.lanes > 1;
+        assert_eq!(patterns.len(), panel.taps.len());
         let unit = panel.weights.as_ptr().wrapping_add(panel.unit_of(start) * unit_stride);
         let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
         let fresh = fresh && start.is_multiple_of(run) && run < panel.n;
@@ -290,7 +316,7 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
             let source = |tap: &TapRows<'_>| (*tap.table.blocks().get_unchecked(start / 8) & !7) as usize / words * words;
             for (t, tap) in panel.taps.iter().enumerate() {
                 let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + blocks);
-                let patterns = tap.table.patterns();
+                let patterns = patterns.get_unchecked(t);
                 let keys = tap.keys.as_ptr();
                 let count = if D == 0 { tap.keys.len() } else { D };
                 let ahead = panel.taps.get(t + 1).map(|next| (next, source(next)));
@@ -354,9 +380,6 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                                 v = lanes.add_mod(high[c], lanes.reduce_once(v, m.q), m.q);
                             }
                             v = lanes.permute(pattern, v);
-                            if mirrored {
-                                v = lanes.permute(&REVERSED, v);
-                            }
                             lanes.store(to.add((2 * b + c) * stride), v);
                         }
                     }
@@ -370,8 +393,8 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                     for (c, limb) in own.iter().enumerate() {
                         let v = lanes.mac(lanes.acc(), lanes.load(limb.as_ptr().add(start + 8 * b)), own_factor);
                         let mut v = lanes.redc1(v, m.q, m.qinv);
-                        if mirrored {
-                            v = lanes.permute(&REVERSED, v);
+                        if ordered {
+                            v = lanes.permute(order, v);
                         }
                         lanes.store(x.add((2 * b + c) * stride + row.slot as usize * 8), v);
                     }
@@ -401,8 +424,8 @@ struct Sums<'a, 'b, 'c> {
     out: &'b mut [&'c mut [u64]],
     at: usize,
     accumulate: bool,
-    /// Words of a column are backwards.
-    mirrored: bool,
+    /// The position in a column of each word.
+    place: &'a [u64; 8],
 }
 
 /// `xi = sum_p x[2p] x[2p + 1] / R^2` over the pairs of the group, for each column.
@@ -446,14 +469,15 @@ impl Kernel for PairProducts<'_, '_, '_, '_> {
     }
 }
 
-/// Sums of the outputs at positions `first..first + O` of a group; each weight is `W` words, for `8 / W` lanes each.
-struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const W: usize>(&'s mut Sums<'a, 'b, 'c>);
+/// Sums of the outputs at positions `first..first + O` of a group, `C` columns at a time (1, or both components); each weight is `W` words, for
+/// `8 / W` lanes each.
+struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const C: usize, const W: usize>(&'s mut Sums<'a, 'b, 'c>);
 
-impl<const O: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, W> {
+impl<const O: usize, const C: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, C, W> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        if O > 1 && !L::WIDE {
+        if O * C > 1 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
         let s = self.0;
@@ -462,6 +486,7 @@ impl<const O: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, W>
         let stride = shape.column_stride();
         let width = s.group.width;
         assert!(s.group.first <= s.first && s.first + O <= s.group.first + width);
+        assert!(s.columns.start.is_multiple_of(C) && s.columns.end.is_multiple_of(C));
         // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
         // which stand for all outputs; slots are in range and filled; outputs are at least `at + TILE` long.
         unsafe {
@@ -470,60 +495,54 @@ impl<const O: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, W>
             let sparse = unit.add(shape.dense * W);
             let pairs = shape.pairs.get_unchecked(s.group.pairs.clone());
             let constants = s.constants.as_ptr().add(s.first * W);
-            for column in s.columns.clone() {
+            for column in s.columns.clone().step_by(C) {
                 let x = s.x.add(column * stride);
-                let mut acc = [lanes.acc(); O];
+                let mut acc = [[lanes.acc(); C]; O];
                 for p in 0..pairs.len() {
-                    let pair = 16 * *pairs.get_unchecked(p) as usize;
-                    let (x0, x1) = (lanes.load(x.add(pair)), lanes.load(x.add(pair + 8)));
+                    let x = x.add(16 * *pairs.get_unchecked(p) as usize);
+                    let mut x0 = [m.q; C];
+                    let mut x1 = [m.q; C];
+                    for c in 0..C {
+                        x0[c] = lanes.load(x.add(c * stride));
+                        x1[c] = lanes.load(x.add(c * stride + 8));
+                    }
                     let w = [dense.add(2 * p * width * W), dense.add((2 * p + 1) * width * W)];
                     for o in 0..O {
-                        let w0 = weight::<L, W>(lanes, w[0], o);
-                        let w1 = weight::<L, W>(lanes, w[1], o);
-                        acc[o] = lanes.mac(acc[o], lanes.add(x0, w1), lanes.add(x1, w0));
+                        let w0 = lanes.cycle::<W>(w[0].add(W * o));
+                        let w1 = lanes.cycle::<W>(w[1].add(W * o));
+                        for c in 0..C {
+                            acc[o][c] = lanes.mac(acc[o][c], lanes.add(x0[c], w1), lanes.add(x1[c], w0));
+                        }
                     }
                 }
-                let xi = lanes.load(s.xi.as_ptr().add(8 * column));
                 for o in 0..O {
                     let list = *shape.sparse_start.get_unchecked(s.first + o) as usize
                         ..*shape.sparse_start.get_unchecked(s.first + o + 1) as usize;
                     for e in list {
                         let slot = *shape.sparse_slots.get_unchecked(e) as usize;
-                        let w = weight::<L, W>(lanes, sparse, e);
-                        acc[o] = lanes.mac(acc[o], lanes.load(x.add(8 * slot)), w);
+                        let w = lanes.cycle::<W>(sparse.add(W * e));
+                        for c in 0..C {
+                            acc[o][c] = lanes.mac(acc[o][c], lanes.load(x.add(c * stride + 8 * slot)), w);
+                        }
                     }
-                    let v = lanes.sub_mod(lanes.redc2(acc[o], m.q, m.qinv), xi, m.q);
-                    let mut v = lanes.sub_mod(v, weight::<L, W>(lanes, constants, o), m.q);
-                    if W > 1 && s.mirrored {
-                        v = lanes.permute(&REVERSED, v);
-                    }
+                    let constant = lanes.cycle::<W>(constants.add(W * o));
                     let output = *shape.outputs.get_unchecked(s.first + o) as usize;
-                    let row = s.out.get_unchecked_mut(2 * output + column % 2);
-                    let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
-                    if s.accumulate {
-                        v = lanes.add_mod(v, lanes.load(to), m.q);
+                    for c in 0..C {
+                        let xi = lanes.load(s.xi.as_ptr().add(8 * (column + c)));
+                        let v = lanes.sub_mod(lanes.redc2(acc[o][c], m.q, m.qinv), xi, m.q);
+                        let mut v = lanes.sub_mod(v, constant, m.q);
+                        if W > 1 {
+                            v = lanes.permute(s.place, v);
+                        }
+                        let row = s.out.get_unchecked_mut(2 * output + (column + c) % 2);
+                        let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
+                        if s.accumulate {
+                            v = lanes.add_mod(v, lanes.load(to), m.q);
+                        }
+                        lanes.store(to, v);
                     }
-                    lanes.store(to, v);
                 }
             }
-        }
-    }
-}
-
-/// Weight `i` of `W` words, spread over the lanes.
-///
-/// # Safety
-/// `w` must hold that weight.
-#[inline(always)]
-unsafe fn weight<L: Lanes, const W: usize>(lanes: L, w: *const u64, i: usize) -> L::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let w = w.add(W * i);
-        match W {
-            1 => lanes.splat(*w),
-            2 => lanes.repeat::<4>(w),
-            4 => lanes.repeat::<2>(w),
-            _ => lanes.load(w),
         }
     }
 }

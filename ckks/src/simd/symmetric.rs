@@ -41,4 +41,4 @@ impl Kernel for Fold<'_> {
 }
 
 /// The pattern that reverses eight words.
-pub(super) const REVERSED: [u64; 8] = [7, 6, 5, 4, 3, 2, 1, 0];
+const REVERSED: [u64; 8] = [7, 6, 5, 4, 3, 2, 1, 0];
