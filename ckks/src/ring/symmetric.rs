@@ -14,10 +14,10 @@ use crate::simd::{Isa, fold_symmetric};
 #[derive(Debug)]
 pub struct SymmetricTable {
     modulus: Modulus,
-    /// `I R`.
-    imaginary: u64,
-    /// `-psi^(g - j) R`.
-    twist: Vec<u64>,
+    /// `-psi^(g - j) I R`, the factor of `a_j`.
+    near: Vec<u64>,
+    /// `-psi^(g - j) R`, the factor of `a_(g - j)`.
+    far: Vec<u64>,
 }
 
 impl SymmetricTable {
@@ -25,18 +25,19 @@ impl SymmetricTable {
     pub fn new(g: usize, modulus: Modulus, psi: u64) -> Self {
         let m = &modulus;
         let mut power = m.mul(m.q - 1, m.r);
-        let mut twist = vec![0; g];
-        for t in twist.iter_mut().rev() {
+        let mut far = vec![0; g];
+        for t in far.iter_mut().rev() {
             power = m.mul(power, psi);
             *t = power;
         }
-        Self { imaginary: m.mul(m.pow(psi, g as u64), m.r), twist, modulus }
+        let imaginary = m.pow(psi, g as u64);
+        Self { near: far.iter().map(|t| m.mul(*t, imaginary)).collect(), far, modulus }
     }
 
     /// Outputs `0..g` of the transform of the polynomial whose coefficients `0..g` are `from[0..g]`. `from` has a zero behind them; `ntt` is
     /// the transform of degree `g`.
     pub fn forward(&self, isa: Isa, ntt: &NttTable, from: &[u64], to: &mut [u64]) {
-        fold_symmetric(isa, &self.modulus, self.imaginary, &self.twist, from, to);
+        fold_symmetric(isa, &self.modulus, [&self.near, &self.far], from, to);
         ntt.forward(to);
     }
 }

@@ -10,7 +10,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use super::shape::{Group, MOST_COLUMNS, PanelShape, TILE};
+use super::shape::{COLUMNS, Group, PanelShape, TILE};
 use crate::ring::{GaloisTable, Modulus};
 use std::ops::Range;
 
@@ -170,7 +170,7 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     let per_unit = shape.outputs.len() * shape.lanes;
     let mut constants: Vec<u64> = vec![];
     let mut constants_of = usize::MAX;
-    let mut xi = [0; 8 * MOST_COLUMNS];
+    let mut xi = [0; 8 * COLUMNS];
     let orders = [false, true].map(|mirrored| column_order(shape.lanes, mirrored));
     let patterns = orders.map(|order| panel.taps.iter().map(|tap| tap.table.patterns().map(|p| order.map(|i| p[i as usize]))).collect());
     let places = orders.map(|order| {
@@ -178,6 +178,7 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
         order.iter().zip(0..).for_each(|(&word, position)| place[word as usize] = position);
         place
     });
+    let mut ahead: Vec<*const u64> = vec![];
     let mut at = 0;
     while at < len {
         let words = (TILE * shape.tiles()).min(len - at);
@@ -203,44 +204,41 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
                     unit_constants(isa, panel.modulus, shape, panel.unit(number), constants);
                 }
             }
-            let span = TILE.min(shape.unit_span());
-            for step in (0..words).step_by(span) {
-                let number = panel.unit_of(start + step);
-                let mut pairs_of = usize::MAX..usize::MAX;
-                for group in &shape.groups {
-                    let mut sums = Sums {
-                        panel,
-                        unit: panel.unit(number),
-                        constants: &constants[(number - units.start) * per_unit..][..per_unit],
-                        columns: 2 * step / 8..2 * (step + span) / 8,
-                        x: scratch.as_ptr(),
-                        xi: &mut xi,
-                        group,
-                        first: group.first,
-                        out,
-                        at,
-                        accumulate,
-                        place: &places[half],
-                    };
-                    if pairs_of != group.pairs {
-                        pairs_of = group.pairs.clone();
-                        isa.run(PairProducts(&mut sums));
-                    }
-                    let width = if isa.is_wide() { group.width.min(ACCUMULATED) } else { 1 };
-                    for first in (group.first..group.first + group.width).step_by(width) {
-                        sums.first = first;
-                        match shape.lanes {
-                            1 => weigh::<1>(isa, width, &mut sums),
-                            2 => weigh::<2>(isa, width, &mut sums),
-                            4 => weigh::<4>(isa, width, &mut sums),
-                            _ => weigh::<8>(isa, width, &mut sums),
-                        }
-                    }
-                }
+            // Where the columns are that come next.
+            let next = if half == 0 { Some(panel.n - start - words) } else { (at > 0).then(|| panel.n - start) };
+            ahead.clear();
+            for tap in panel.taps.iter().filter(|_| next.is_some()) {
+                let source = piece(tap, next.unwrap_or(0), words);
+                ahead.extend(tap.keys.iter().flatten().map(|k| k[source..].as_ptr()));
+            }
+            let sums = Sums {
+                panel,
+                ahead: &ahead,
+                start,
+                words,
+                units: units.clone(),
+                constants: &constants,
+                x: scratch.as_ptr(),
+                xi: &mut xi,
+                out,
+                at,
+                accumulate,
+                place: &places[half],
+            };
+            match shape.lanes {
+                1 => isa.run(Accumulate::<1>(sums)),
+                2 => isa.run(Accumulate::<2>(sums)),
+                4 => isa.run(Accumulate::<4>(sums)),
+                _ => isa.run(Accumulate::<8>(sums)),
             }
         }
         at += words;
     }
+}
+
+/// Where the words `start..start + words` come from under a rotation: an automorphism takes aligned pieces to aligned pieces.
+fn piece(tap: &TapRows<'_>, start: usize, words: usize) -> usize {
+    tap.table.source_start(start / 8) / words * words
 }
 
 /// Outputs whose sums over both components are taken at a time.
@@ -255,16 +253,6 @@ fn column_order(lanes: usize, mirrored: bool) -> [u64; 8] {
         *word = if mirrored && lanes > 1 { 7 - straight } else { straight } as u64;
     }
     order
-}
-
-/// Sums of `width` outputs with weights of `W` words.
-fn weigh<const W: usize>(isa: Isa, width: usize, sums: &mut Sums<'_, '_, '_>) {
-    match width {
-        _ if !isa.is_wide() => isa.run(Accumulate::<1, 1, W>(sums)),
-        1 => isa.run(Accumulate::<1, 2, W>(sums)),
-        2 => isa.run(Accumulate::<2, 2, W>(sums)),
-        _ => isa.run(Accumulate::<ACCUMULATED, 2, W>(sums)),
-    }
 }
 
 /// A checked panel, tiles inside it that lie in one aligned block of so many words, and column scratch of sufficient size.
@@ -312,15 +300,13 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         // SAFETY: `LimbPanel::check` has seen that limbs, keys and tables have length n, that slots and inputs are in
         // range and that own limbs exist where they are read; `x` has room for all slots of all columns. Prefetching is harmless at any address.
         unsafe {
-            // An automorphism takes aligned blocks to aligned blocks.
-            let source = |tap: &TapRows<'_>| (*tap.table.blocks().get_unchecked(start / 8) & !7) as usize / words * words;
             for (t, tap) in panel.taps.iter().enumerate() {
                 let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + blocks);
                 let patterns = patterns.get_unchecked(t);
                 let keys = tap.keys.as_ptr();
                 let count = if D == 0 { tap.keys.len() } else { D };
-                let ahead = panel.taps.get(t + 1).map(|next| (next, source(next)));
-                let source = source(tap);
+                let ahead = panel.taps.get(t + 1).map(|next| (next, piece(next, start, words)));
+                let source = piece(tap, start, words);
                 for (r, row) in tap.rows.iter().enumerate() {
                     if let Some(next) = tap.rows.get(r + 2) {
                         let input = panel.inputs.get_unchecked(next.input as usize);
@@ -409,18 +395,20 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
     }
 }
 
-/// The sums over filled columns: `columns` of a tile that starts at word `at` of `out`, with the weights of one unit.
+/// The sums over the filled columns of `words` words from word `start` of the limb on, which are those from `at` on in `out`.
 struct Sums<'a, 'b, 'c> {
     panel: &'a LimbPanel<'a>,
-    unit: &'a [u64],
-    /// By position.
+    start: usize,
+    words: usize,
+    /// Units of these words.
+    units: Range<usize>,
+    /// Where the pieces of the keys start that the next columns need, as long as these.
+    ahead: &'a [*const u64],
+    /// By unit and position.
     constants: &'a [u64],
-    columns: Range<usize>,
     x: *const u64,
-    xi: &'a mut [u64; 8 * MOST_COLUMNS],
-    group: &'a Group,
-    /// A position in the group.
-    first: usize,
+    /// Room for the pair sums of a group, for each column of a unit.
+    xi: &'a mut [u64; 8 * COLUMNS],
     out: &'b mut [&'c mut [u64]],
     at: usize,
     accumulate: bool,
@@ -428,119 +416,168 @@ struct Sums<'a, 'b, 'c> {
     place: &'a [u64; 8],
 }
 
-/// `xi = sum_p x[2p] x[2p + 1] / R^2` over the pairs of the group, for each column.
-struct PairProducts<'s, 'a, 'b, 'c>(&'s mut Sums<'a, 'b, 'c>);
+/// All sums; each weight is `W` words, for `8 / W` lanes each.
+struct Accumulate<'a, 'b, 'c, const W: usize>(Sums<'a, 'b, 'c>);
 
-impl Kernel for PairProducts<'_, '_, '_, '_> {
+impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let s = self.0;
-        let m = ModulusLanes::new(lanes, s.panel.modulus);
-        let stride = s.panel.shape.column_stride();
-        for pair in s.columns.clone().step_by(2) {
-            // SAFETY: columns come in pairs (two components); all slots are filled; pairs are pairs of slots.
-            unsafe {
-                let x = [s.x.add(pair * stride), s.x.add((pair + 1) * stride)];
-                let mut acc = [lanes.acc(); 4]; // two chains for each column
-                let pairs = s.panel.shape.pairs.get_unchecked(s.group.pairs.clone());
-                let mut p = 0;
-                while p + 1 < pairs.len() {
-                    let (p0, p1) = (16 * *pairs.get_unchecked(p) as usize, 16 * *pairs.get_unchecked(p + 1) as usize);
-                    for c in 0..2 {
-                        acc[c] = lanes.mac(acc[c], lanes.load(x[c].add(p0)), lanes.load(x[c].add(p0 + 8)));
-                        acc[c + 2] = lanes.mac(acc[c + 2], lanes.load(x[c].add(p1)), lanes.load(x[c].add(p1 + 8)));
-                    }
-                    p += 2;
+        let mut s = self.0;
+        let shape = s.panel.shape;
+        assert_eq!(shape.lanes, W);
+        let span = TILE.min(shape.unit_span());
+        let per_unit = shape.outputs.len() * W;
+        // Keys come from memory, and filling columns waits for them; here there is time to fetch them.
+        let lines = s.words / 8;
+        let per_step = (s.ahead.len() * lines * span).div_ceil(s.words);
+        let mut fetched = 0;
+        for step in (0..s.words).step_by(span) {
+            for line in fetched..(fetched + per_step).min(s.ahead.len() * lines) {
+                lanes.prefetch::<false>(s.ahead[line / lines].wrapping_add(line % lines * 8));
+            }
+            fetched += per_step;
+            let number = s.panel.unit_of(s.start + step);
+            let unit = s.panel.unit(number);
+            let constants = &s.constants[(number - s.units.start) * per_unit..][..per_unit];
+            let columns = 2 * step / 8..2 * (step + span) / 8;
+            let mut pairs = usize::MAX..usize::MAX;
+            for group in &shape.groups {
+                if pairs != group.pairs {
+                    pairs = group.pairs.clone();
+                    pair_products(lanes, &mut s, columns.clone(), group);
                 }
-                if p < pairs.len() {
-                    for c in 0..2 {
-                        let x = x[c].add(16 * *pairs.get_unchecked(p) as usize);
-                        acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
+                let width = if L::WIDE { group.width.min(ACCUMULATED) } else { 1 };
+                for first in (group.first..group.first + group.width).step_by(width) {
+                    let block = Block { group, first, unit, constants };
+                    // SAFETY: all columns have been filled, and the pair sums of this group have just been made; `width` outputs are left.
+                    unsafe {
+                        match width {
+                            _ if !L::WIDE => weigh::<L, 1, 1, W>(lanes, &mut s, columns.clone(), &block),
+                            1 => weigh::<L, 1, 2, W>(lanes, &mut s, columns.clone(), &block),
+                            2 => weigh::<L, 2, 2, W>(lanes, &mut s, columns.clone(), &block),
+                            _ => weigh::<L, ACCUMULATED, 2, W>(lanes, &mut s, columns.clone(), &block),
+                        }
                     }
-                }
-                for c in 0..2 {
-                    let a = lanes.redc2(acc[c], m.q, m.qinv);
-                    let b = lanes.redc2(acc[c + 2], m.q, m.qinv);
-                    lanes.store(s.xi.as_mut_ptr().add(8 * (pair + c)), lanes.add_mod(a, b, m.q));
                 }
             }
         }
     }
 }
 
-/// Sums of the outputs at positions `first..first + O` of a group, `C` columns at a time (1, or both components); each weight is `W` words, for
-/// `8 / W` lanes each.
-struct Accumulate<'s, 'a, 'b, 'c, const O: usize, const C: usize, const W: usize>(&'s mut Sums<'a, 'b, 'c>);
-
-impl<const O: usize, const C: usize, const W: usize> Kernel for Accumulate<'_, '_, '_, '_, O, C, W> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        if O * C > 1 && !L::WIDE {
-            unreachable!("wide kernels run on wide instruction sets");
-        }
-        let s = self.0;
-        let shape = s.panel.shape;
-        let m = ModulusLanes::new(lanes, s.panel.modulus);
-        let stride = shape.column_stride();
-        let width = s.group.width;
-        assert!(s.group.first <= s.first && s.first + O <= s.group.first + width);
-        assert!(s.columns.start.is_multiple_of(C) && s.columns.end.is_multiple_of(C));
-        // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
-        // which stand for all outputs; slots are in range and filled; outputs are at least `at + TILE` long.
+/// `xi = sum_p x[2p] x[2p + 1] / R^2` over the pairs of a group, for each of some columns.
+#[inline(always)]
+fn pair_products<L: Lanes>(lanes: L, s: &mut Sums<'_, '_, '_>, columns: Range<usize>, group: &Group) {
+    let m = ModulusLanes::new(lanes, s.panel.modulus);
+    let stride = s.panel.shape.column_stride();
+    let first = columns.start;
+    for pair in columns.step_by(2) {
+        // SAFETY: columns come in pairs (two components); all slots are filled; pairs are pairs of slots.
         unsafe {
-            let unit = s.unit.as_ptr();
-            let dense = unit.add((s.group.cells + s.first - s.group.first) * W);
-            let sparse = unit.add(shape.dense * W);
-            let pairs = shape.pairs.get_unchecked(s.group.pairs.clone());
-            let constants = s.constants.as_ptr().add(s.first * W);
-            for column in s.columns.clone().step_by(C) {
-                let x = s.x.add(column * stride);
-                let mut acc = [[lanes.acc(); C]; O];
-                for p in 0..pairs.len() {
-                    let x = x.add(16 * *pairs.get_unchecked(p) as usize);
-                    let mut x0 = [m.q; C];
-                    let mut x1 = [m.q; C];
+            let x = [s.x.add(pair * stride), s.x.add((pair + 1) * stride)];
+            let mut acc = [lanes.acc(); 4]; // two chains for each column
+            let pairs = s.panel.shape.pairs.get_unchecked(group.pairs.clone());
+            let mut p = 0;
+            while p + 1 < pairs.len() {
+                let (p0, p1) = (16 * *pairs.get_unchecked(p) as usize, 16 * *pairs.get_unchecked(p + 1) as usize);
+                for c in 0..2 {
+                    acc[c] = lanes.mac(acc[c], lanes.load(x[c].add(p0)), lanes.load(x[c].add(p0 + 8)));
+                    acc[c + 2] = lanes.mac(acc[c + 2], lanes.load(x[c].add(p1)), lanes.load(x[c].add(p1 + 8)));
+                }
+                p += 2;
+            }
+            if p < pairs.len() {
+                for c in 0..2 {
+                    let x = x[c].add(16 * *pairs.get_unchecked(p) as usize);
+                    acc[c] = lanes.mac(acc[c], lanes.load(x), lanes.load(x.add(8)));
+                }
+            }
+            for c in 0..2 {
+                let a = lanes.redc2(acc[c], m.q, m.qinv);
+                let b = lanes.redc2(acc[c + 2], m.q, m.qinv);
+                lanes.store(s.xi.as_mut_ptr().add(8 * (pair - first + c)), lanes.add_mod(a, b, m.q));
+            }
+        }
+    }
+}
+
+/// Outputs that are summed at a time, with the weights and constants of their unit.
+struct Block<'a> {
+    group: &'a Group,
+    /// A position in the group.
+    first: usize,
+    unit: &'a [u64],
+    /// By position.
+    constants: &'a [u64],
+}
+
+/// Sums of the outputs at positions `first..first + O` of a group, `C` columns at a time (1, or both components).
+///
+/// # Safety
+/// The columns and the pair sums of the group must have been filled, the group must have so many outputs from `first` on.
+#[inline(always)]
+unsafe fn weigh<L: Lanes, const O: usize, const C: usize, const W: usize>(
+    lanes: L,
+    s: &mut Sums<'_, '_, '_>,
+    columns: Range<usize>,
+    block: &Block<'_>,
+) {
+    let Block { group, first, unit, constants } = *block;
+    let shape = s.panel.shape;
+    let m = ModulusLanes::new(lanes, s.panel.modulus);
+    let (stride, width) = (shape.column_stride(), group.width);
+    let start = columns.start;
+    // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
+    // which stand for all outputs; slots are in range and filled; outputs are at least `at + words` long.
+    unsafe {
+        let dense = unit.as_ptr().add((group.cells + first - group.first) * W);
+        let sparse = unit.as_ptr().add(shape.dense * W);
+        let pairs = shape.pairs.get_unchecked(group.pairs.clone());
+        let constants = constants.as_ptr().add(first * W);
+        for column in columns.step_by(C) {
+            let x = s.x.add(column * stride);
+            let mut acc = [[lanes.acc(); C]; O];
+            for p in 0..pairs.len() {
+                let x = x.add(16 * *pairs.get_unchecked(p) as usize);
+                let mut x0 = [m.q; C];
+                let mut x1 = [m.q; C];
+                for c in 0..C {
+                    x0[c] = lanes.load(x.add(c * stride));
+                    x1[c] = lanes.load(x.add(c * stride + 8));
+                }
+                let w = [dense.add(2 * p * width * W), dense.add((2 * p + 1) * width * W)];
+                for o in 0..O {
+                    let w0 = lanes.cycle::<W>(w[0].add(W * o));
+                    let w1 = lanes.cycle::<W>(w[1].add(W * o));
                     for c in 0..C {
-                        x0[c] = lanes.load(x.add(c * stride));
-                        x1[c] = lanes.load(x.add(c * stride + 8));
-                    }
-                    let w = [dense.add(2 * p * width * W), dense.add((2 * p + 1) * width * W)];
-                    for o in 0..O {
-                        let w0 = lanes.cycle::<W>(w[0].add(W * o));
-                        let w1 = lanes.cycle::<W>(w[1].add(W * o));
-                        for c in 0..C {
-                            acc[o][c] = lanes.mac(acc[o][c], lanes.add(x0[c], w1), lanes.add(x1[c], w0));
-                        }
+                        acc[o][c] = lanes.mac(acc[o][c], lanes.add(x0[c], w1), lanes.add(x1[c], w0));
                     }
                 }
-                for o in 0..O {
-                    let list = *shape.sparse_start.get_unchecked(s.first + o) as usize
-                        ..*shape.sparse_start.get_unchecked(s.first + o + 1) as usize;
-                    for e in list {
-                        let slot = *shape.sparse_slots.get_unchecked(e) as usize;
-                        let w = lanes.cycle::<W>(sparse.add(W * e));
-                        for c in 0..C {
-                            acc[o][c] = lanes.mac(acc[o][c], lanes.load(x.add(c * stride + 8 * slot)), w);
-                        }
-                    }
-                    let constant = lanes.cycle::<W>(constants.add(W * o));
-                    let output = *shape.outputs.get_unchecked(s.first + o) as usize;
+            }
+            for o in 0..O {
+                let list = *shape.sparse_start.get_unchecked(first + o) as usize..*shape.sparse_start.get_unchecked(first + o + 1) as usize;
+                for e in list {
+                    let slot = *shape.sparse_slots.get_unchecked(e) as usize;
+                    let w = lanes.cycle::<W>(sparse.add(W * e));
                     for c in 0..C {
-                        let xi = lanes.load(s.xi.as_ptr().add(8 * (column + c)));
-                        let v = lanes.sub_mod(lanes.redc2(acc[o][c], m.q, m.qinv), xi, m.q);
-                        let mut v = lanes.sub_mod(v, constant, m.q);
-                        if W > 1 {
-                            v = lanes.permute(s.place, v);
-                        }
-                        let row = s.out.get_unchecked_mut(2 * output + (column + c) % 2);
-                        let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
-                        if s.accumulate {
-                            v = lanes.add_mod(v, lanes.load(to), m.q);
-                        }
-                        lanes.store(to, v);
+                        acc[o][c] = lanes.mac(acc[o][c], lanes.load(x.add(c * stride + 8 * slot)), w);
                     }
+                }
+                let constant = lanes.cycle::<W>(constants.add(W * o));
+                let output = *shape.outputs.get_unchecked(first + o) as usize;
+                for c in 0..C {
+                    let xi = lanes.load(s.xi.as_ptr().add(8 * (column - start + c)));
+                    let v = lanes.sub_mod(lanes.redc2(acc[o][c], m.q, m.qinv), xi, m.q);
+                    let mut v = lanes.sub_mod(v, constant, m.q);
+                    if W > 1 {
+                        v = lanes.permute(s.place, v);
+                    }
+                    let row = s.out.get_unchecked_mut(2 * output + (column + c) % 2);
+                    let to = row.as_mut_ptr().add(s.at + column / 2 * 8);
+                    if s.accumulate {
+                        v = lanes.add_mod(v, lanes.load(to), m.q);
+                    }
+                    lanes.store(to, v);
                 }
             }
         }

@@ -8,11 +8,9 @@ use std::ops::Range;
 /// Words of a limb that are processed at a time.
 pub const TILE: usize = 32;
 /// Columns (eight words of one component) of a tile.
-const COLUMNS: usize = 2 * TILE / 8;
+pub(super) const COLUMNS: usize = 2 * TILE / 8;
 /// Most tiles whose columns are filled together.
 const MOST_TILES: usize = 8;
-/// Most columns that are filled together.
-pub(super) const MOST_COLUMNS: usize = MOST_TILES * COLUMNS;
 /// Words of columns that tiles may fill together: half of a level-2 cache of a quarter of a MiB.
 const TILES_WORDS: usize = 1 << 14;
 /// Outputs whose accumulators fit the registers.
