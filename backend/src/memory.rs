@@ -1,7 +1,7 @@
 //! Memory plan: bytes live at each step.
 
 use crate::predict::{Work, work_of};
-use chiffre_ir::program::{PROCESS_BYTES, Program, ProgramOp, Step, peak};
+use chiffre_ir::program::{PROCESS_BYTES, Program, ProgramOp, Step, peak, with_gaps};
 
 /// Predicted memory of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,5 +39,6 @@ pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> u
     let constants = p.consts.iter().map(|(_, c)| 4 * c.shape.iter().product::<usize>()).sum();
     let inputs = p.nodes.iter().enumerate().filter(|(_, n)| matches!(n.op, ProgramOp::Input {}));
     let input = inputs.map(|(v, n)| unit_bytes(v) / 2 * n.ty.layout.units_for(images)).sum();
-    MemoryPlan { working, keys: p.key_bytes(), constants, input }
+    let [working, keys] = [working, p.key_bytes()].map(|bytes| with_gaps(bytes, p.header.log_n));
+    MemoryPlan { working, keys, constants, input }
 }

@@ -102,7 +102,6 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
         map[v.index()] = value;
     }
     p.outputs = g.outputs.iter().filter_map(|o| map[o.index()]).collect();
-    p.prune(|op| matches!(op, ProgramOp::Input {}));
     Ok(p)
 }
 
@@ -118,5 +117,6 @@ fn giant_steps(g: &HeGraph, partials: ValueId, sum: ValueId) -> Option<(Vec<i64>
     let steps = giants::steps(&table)?;
     let same_units = g.ty(partials).layout.unit_bits() == ty.unit_bits();
     let all = giants::partial_sums(ty.unit_cts(), Some(steps.len())) <= g.ty(partials).layout.unit_cts();
-    (same_units && all && *scales == [Scale::pow2(0)]).then(|| (steps.to_vec(), *bias))
+    let distinct = giants::distinct(steps, ty.slot_count());
+    (same_units && all && distinct && *scales == [Scale::pow2(0)]).then(|| (steps.to_vec(), *bias))
 }

@@ -30,8 +30,15 @@ pub fn table(steps: &[i64], outputs: usize) -> DiagTable {
 /// The steps of a table that [`table`] makes; none of any other.
 pub fn steps(t: &DiagTable) -> Option<&[i64]> {
     let count = t.taps.len().checked_mul(t.outputs)?;
-    let plausible = count == t.rows.len() && count == t.entries.len() && t.masks.is_empty();
+    let plausible = count > 0 && count == t.rows.len() && count == t.entries.len() && t.masks.is_empty();
     (plausible && *t == table(&t.taps, t.outputs)).then_some(&t.taps)
+}
+
+/// True if steps are different rotations of so many slots.
+pub fn distinct(steps: &[i64], slots: usize) -> bool {
+    let mut seen: Vec<i64> = steps.iter().map(|s| s.rem_euclid(slots as i64)).collect();
+    seen.sort_unstable();
+    seen.windows(2).all(|w| w[0] != w[1])
 }
 
 /// What the second map makes of partial sums.
@@ -59,7 +66,9 @@ mod tests {
                 assert_eq!(steps(&other), None);
             }
         }
+        assert_eq!(steps(&DiagTable { outputs: 1, ..DiagTable::default() }), None);
         assert_eq!(partial_sums(5, None), 5);
+        assert!(distinct(&[0, 16, -8], 32) && !distinct(&[16, 0, -16], 32));
     }
 
     #[test]

@@ -227,4 +227,16 @@ fn programs() {
         ("drop=1, gadget=[3, 2]", "drop=1, gadget=[2, 2]", "%1", "gadget [2, 2] for 3 limbs"),
     ];
     table::<Prog, _>(&program_text(), program::verify, &cases);
+    let giants = program_text().replace("drop=1, gadget=[3, 2]", "drop=1, gadget=[3, 2], giants=[0, -2], giant_gadget=[2, 1]");
+    let cases: [Case; 8] = [
+        ("giants=[0, -2]", "giants=[2, -2]", "%1 (node \"conv\")", "giant steps are none or not distinct"),
+        ("giants=[0, -2]", "giants=[]", "%1", "giant steps are none or not distinct"),
+        ("giants=[0, -2]", "giants=[0, 5]", "%1", "a giant step is outside the 4 slots"),
+        (", giant_gadget=[2, 1]", "", "%1", "giant steps without a gadget"),
+        ("giants=[0, -2], ", "", "%1", "gadget [2, 1] for giant steps"),
+        ("giant_gadget=[2, 1]", "giant_gadget=[1, 1]", "%1", "gadget [1, 1] for giant steps"),
+        ("giant_gadget=[2, 1]", "giant_gadget=[2, 3]", "%1", "gadget [2, 3] for giant steps, a chain of 3 and 2 special primes"),
+        ("giant_gadget=[2, 1]", "giant_gadget=[4, 1]", "%1", "gadget [4, 1] for giant steps"),
+    ];
+    table::<Prog, _>(&giants, program::verify, &cases);
 }

@@ -147,6 +147,14 @@ pub fn key_bytes(of: KeyUse, [limbs, alpha]: [usize; 2], log_n: usize) -> usize 
     (digits * 2 * (limbs + alpha)) << (log_n + 3)
 }
 
+/// Bytes between neighbouring rows of polynomials in the runtime's memory, which keep equal columns of different rows apart in the caches.
+const ROW_GAP: usize = 137 * 64;
+
+/// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without their gaps.
+pub fn with_gaps(bytes: usize, log_n: usize) -> usize {
+    bytes + (bytes >> (log_n + 3)) * ROW_GAP
+}
+
 /// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
 pub const PROCESS_BYTES: usize = 128 << 20;
 

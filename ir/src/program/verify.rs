@@ -135,10 +135,8 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             } else if taps.iter().any(|&t| t != 0) {
                 e.push("rotations without a gadget".into());
             }
-            let slots = ty.layout.slot_count() as i64;
-            let mut seen: Vec<i64> = steps.iter().flatten().map(|s| s.rem_euclid(slots)).collect();
-            seen.sort_unstable();
-            if steps.as_ref().is_some_and(Vec::is_empty) || seen.windows(2).any(|w| w[0] == w[1]) {
+            let slots = ty.layout.slot_count();
+            if steps.as_ref().is_some_and(|s| s.is_empty() || !giants::distinct(s, slots)) {
                 e.push("giant steps are none or not distinct".into());
             }
             if steps.iter().flatten().any(|t| t.unsigned_abs() >= slots as u64) {
@@ -148,7 +146,7 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
                 Some(g) if steps.is_none() || g[0] < limbs - (*drop).min(limbs) || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() => {
                     e.push(format!("gadget {g:?} for giant steps, a chain of {} and {} special primes", h.q.len(), h.p.len()));
                 }
-                None if seen.iter().any(|&t| t != 0) => e.push("giant steps without a gadget".into()),
+                None if steps.iter().flatten().any(|t| *t != 0) => e.push("giant steps without a gadget".into()),
                 _ => {}
             }
             if scales.len() != args.len() || *drop >= limbs {

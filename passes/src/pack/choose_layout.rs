@@ -148,11 +148,15 @@ fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptio
     String::new()
 }
 
-/// The faster of two that keep the budget; else the one that keeps it, or the leaner.
+/// The faster of two that keep the budget, where memory counts too; else the one that keeps it, or the leaner.
 fn better(a: &Price, b: &Price, budget: usize) -> bool {
+    let worth = |p: &Price| p.seconds * (1.0 + BUDGET_WORTH * p.bytes as f64 / budget as f64);
     match (a.bytes <= budget, b.bytes <= budget) {
-        (true, true) => a.seconds < b.seconds,
+        (true, true) => worth(a) < worth(b),
         (false, false) => a.bytes < b.bytes,
         (fits, _) => fits,
     }
 }
+
+/// Share of the time that saving the whole budget would be worth: of plans that take nearly as long the leaner one is chosen.
+const BUDGET_WORTH: f64 = 0.1;

@@ -14,7 +14,7 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak};
+use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak, with_gaps};
 use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -284,7 +284,7 @@ impl<'a> Pricer<'a> {
             let extra = |s: &Step, freed| ops[s.node].extra(n, s.units.len(), freed, unit_bytes(s.node));
             let working = peak(&order(&flow, &outputs), unit_bytes, extra);
             let input: usize = (0..ops.len()).filter(|&v| matches!(ops[v], Op::Input)).map(|v| unit_bytes(v) / 2 * flow[v].units).sum();
-            let bytes = working + key_bytes + constants + input + PROCESS_BYTES;
+            let bytes = with_gaps(working + key_bytes, packing.log_n) + constants + input + PROCESS_BYTES;
             Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile, moduli: moduli.clone() }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
