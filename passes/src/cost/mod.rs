@@ -198,7 +198,7 @@ impl LinearShape {
 }
 
 /// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
-const KEY_READ: f64 = 2.5;
+const KEY_READ: f64 = 3.0;
 /// Rows of each digit that a decomposition of many polynomials extends at a time.
 const EXTENDED_ROWS: usize = 6;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
@@ -269,7 +269,7 @@ impl Default for CostModel {
     /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs; but `expand` is set by hand to what a run of one
     /// image takes, since calibrations of it scatter by a factor of four.
     fn default() -> Self {
-        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 3.0e-9, threads: 1.9 }
+        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 4.0e-9, threads: 1.9 }
     }
 }
 
