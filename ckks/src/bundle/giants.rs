@@ -63,9 +63,6 @@ impl<'a> Giants<'a> {
         let keys: Vec<Option<&PreparedKey>> = galois.iter().map(find).collect::<Result<_, _>>()?;
         if keys.iter().any(Option::is_some) {
             check_gadget(ring, gadget, limbs[1])?;
-            if gadget.digits_at(limbs[1]) > MOST_DIGITS {
-                return Err(BundleError::Gadget { gadget, limbs: limbs[1], specials: ring.p_count() });
-            }
         }
         Ok(Self { ring, isa, outputs, partials, gadget, limbs, keys })
     }
@@ -84,18 +81,22 @@ impl<'a> Giants<'a> {
     pub fn gather(&self, row: usize, sums: &mut [RnsPoly], totals: &mut [RnsPoly]) {
         let (ring, span) = (self.ring, span_of(self.ring.n));
         let m = &ring.moduli[ring.modulus_index(row, self.limbs[0])];
-        let mut tasks = vec![];
-        for (i, total) in totals.iter_mut().enumerate() {
+        let of_sum = |i: usize| -> Vec<RotatedRow<'_>> {
             let of = &sums[i / self.outputs * 2 * self.partials..];
             let term = |(step, key): (usize, &Option<&'a PreparedKey>)| RotatedRow {
                 table: key.and_then(PreparedKey::table),
                 row: of[2 * self.partial(step, i % self.outputs)].row(row),
             };
-            let terms: Vec<RotatedRow<'_>> = self.keys.iter().enumerate().map(term).collect();
+            self.keys.iter().enumerate().map(term).collect()
+        };
+        let terms: Vec<Vec<RotatedRow<'_>>> = (0..totals.len()).map(of_sum).collect();
+        let mut tasks = vec![];
+        for (terms, total) in terms.iter().zip(totals) {
             total.push_unspecified();
-            tasks.extend(total.row_mut(row).chunks_exact_mut(span).enumerate().map(|(s, out)| (terms.clone(), s * span, out)));
+            tasks.extend(total.row_mut(row).chunks_exact_mut(span).enumerate().map(|(s, out)| (terms, s * span, out)));
         }
-        tasks.into_par_iter().for_each(|(terms, start, out)| rotated_row_sum(self.isa, m, &terms, start, out));
+        tasks.into_par_iter().for_each(|(terms, start, out)| rotated_row_sum(self.isa, m, terms, start, out));
+        drop(terms);
         sums.iter_mut().step_by(2).for_each(|c0| c0.free_row(row));
     }
 
@@ -150,24 +151,27 @@ impl<'a> Giants<'a> {
         up.for_each(&digits, |rows, extended| {
             for row in rows {
                 let m = &ring.moduli[ring.modulus_index(row, limbs)];
-                let mut tasks = vec![];
-                for (i, pair) in out.chunks_exact_mut(2).enumerate() {
-                    let term = |(step, key): (usize, &&'a PreparedKey)| {
+                let of_sum = |i: usize| -> Vec<RotatedProduct<'_>> {
+                    let mut terms = vec![];
+                    for (step, key) in keys.iter().enumerate() {
+                        let Some(table) = key.table() else { continue };
                         let at = step * count + i;
-                        Some(RotatedProduct {
-                            table: key.table()?,
-                            digits: extended.row(at, &slopes[at], row),
-                            keys: key.rows(up.count(), row, limbs),
-                        })
-                    };
-                    let terms: std::sync::Arc<Vec<RotatedProduct<'_>>> =
-                        std::sync::Arc::new(keys.iter().enumerate().filter_map(term).collect());
+                        let (digits, keys) = (extended.row(at, &slopes[at], row), key.rows(up.count(), row, limbs));
+                        let parts = digits.chunks(MOST_DIGITS).zip(keys.chunks(MOST_DIGITS));
+                        terms.extend(parts.map(|(digits, keys)| RotatedProduct { table, digits: digits.to_vec(), keys: keys.to_vec() }));
+                    }
+                    terms
+                };
+                let terms: Vec<Vec<RotatedProduct<'_>>> = (0..count).map(of_sum).collect();
+                let mut tasks = vec![];
+                for (terms, pair) in terms.iter().zip(out.chunks_exact_mut(2)) {
                     pair.iter_mut().for_each(RnsPoly::push_unspecified);
                     let [b, a] = pair else { continue };
                     let spans = b.row_mut(row).chunks_exact_mut(span).zip(a.row_mut(row).chunks_exact_mut(span));
-                    tasks.extend(spans.enumerate().map(|(s, (b, a))| (terms.clone(), s * span, [b, a])));
+                    tasks.extend(spans.enumerate().map(|(s, (b, a))| (terms, s * span, [b, a])));
                 }
-                tasks.into_par_iter().for_each(|(terms, start, out)| rotated_product_sum(self.isa, m, &terms, start, out));
+                tasks.into_par_iter().for_each(|(terms, start, out)| rotated_product_sum(self.isa, m, terms, start, out));
+                drop(terms);
                 slopes.iter_mut().for_each(|s| s.free_row(row));
             }
         });

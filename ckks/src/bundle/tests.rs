@@ -207,10 +207,15 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
 
 /// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all instruction sets and for one thread.
 fn giant_case(steps: &[isize], outputs: usize, taps: &[isize], alpha: [usize; 2], drop: usize) {
-    let (limbs, all) = (4, taps.iter().chain(steps).copied().collect::<Vec<_>>());
-    let babies = Gadget { limbs: 5, alpha: alpha[0] };
-    let giants = Gadget { limbs: 4, alpha: alpha[1] };
-    let mut bench = Bench::new(8, 5, Gadget { limbs: 5, alpha: alpha[0].max(alpha[1]) }, &all, 2, 40);
+    deep_giant_case(4, steps, outputs, taps, alpha, drop);
+}
+
+/// As [`giant_case`], with operands of so many limbs.
+fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize], alpha: [usize; 2], drop: usize) {
+    let all = taps.iter().chain(steps).copied().collect::<Vec<_>>();
+    let babies = Gadget { limbs: limbs + 1, alpha: alpha[0] };
+    let giants = Gadget { limbs, alpha: alpha[1] };
+    let mut bench = Bench::new(8, limbs + 1, Gadget { limbs: limbs + 1, alpha: alpha[0].max(alpha[1]) }, &all, 2, 40);
     let ring = bench.context.ring();
     let targets = all.iter().flat_map(|&t| [babies, giants].map(|g| (Galois::rotation(t, 8).into(), g))).collect::<Vec<_>>();
     let keys = KeyGenerator::new(&bench.context, &bench.secret, rng(2)).switching_keys(&targets).expect("keys");
@@ -268,6 +273,8 @@ fn giant_steps_rotate_and_add_partial_sums() {
     giant_case(&[0, 5, 10], 1, &[0], [2, 3], 1);
     giant_case(&[0, 5], 1, &[0, 1], [2, 2], 0);
     giant_case(&[0], 2, &[0, 1], [2, 2], 1);
+    // More digits than one reduction takes.
+    deep_giant_case(9, &[3, 0, 6], 1, &[0, 1], [3, 1], 1);
 }
 
 #[test]
