@@ -18,6 +18,7 @@ mod giants;
 mod keys;
 mod linear;
 mod panels;
+mod part;
 mod product;
 mod sums;
 mod switch;

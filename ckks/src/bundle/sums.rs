@@ -8,6 +8,7 @@
 //! all stages, a few rows at a time: digits in the extended basis, tensors and undivided sums exist for those rows only.
 //! First come the rows that the division removes, then the others, which are divided at once.
 
+use super::part::Part;
 use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Modulus, Ring, RnsPoly};
 use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbProducts, LimbSum, Row, key_sum, product_sum};
@@ -114,14 +115,6 @@ fn parts(rows: Range<usize>, most: usize) -> Vec<Range<usize>> {
     rows.clone().step_by(size).map(|start| start..(start + size).min(rows.end)).collect()
 }
 
-/// Rows that are in work at the same time.
-struct Part {
-    rows: Range<usize>,
-    /// For each digit the rows outside it.
-    targets: Vec<Vec<usize>>,
-    up: Vec<BaseConversion>,
-}
-
 /// Relinearised and rescaled sums: operands have at least `limbs` limbs, results `limbs - 1`. The key is a
 /// relinearisation key that serves `limbs` limbs; there are at least two.
 pub(crate) fn relinearised_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usize, key: &PreparedKey) -> Vec<[RnsPoly; 2]> {
@@ -153,19 +146,8 @@ struct Relinearisation<'a> {
 impl<'a> Relinearisation<'a> {
     fn new(ring: &'a Ring, isa: Isa, limbs: usize, key: &'a PreparedKey) -> Self {
         let gadget = key.gadget();
-        let digits = gadget.digits_at(limbs);
         let index = |row: usize| ring.modulus_index(row, limbs);
-        let part = |rows: Range<usize>| {
-            let outside = |d: usize| rows.clone().filter(|row| !gadget.digit(d, limbs).contains(row)).collect();
-            let targets: Vec<Vec<usize>> = (0..digits).map(outside).collect();
-            let conversion = |(d, rows): (usize, &Vec<usize>)| {
-                let source: Vec<usize> = gadget.digit(d, limbs).collect();
-                let target: Vec<usize> = rows.iter().map(|&row| index(row)).collect();
-                BaseConversion::new(ring, &source, &target, Carried::Nothing)
-            };
-            let up = targets.iter().enumerate().map(conversion).collect();
-            Part { rows, targets, up }
-        };
+        let part = |rows: Range<usize>| Part::new(ring, gadget, limbs, rows);
         let kept: Vec<Part> = parts(0..limbs - 1, KEPT_ROWS).into_iter().map(part).collect();
         let removed: Vec<Part> = parts(limbs - 1..limbs + gadget.alpha, REMOVED_ROWS).into_iter().map(part).collect();
         let source: Vec<usize> = (limbs - 1..limbs + gadget.alpha).map(index).collect();
@@ -233,7 +215,7 @@ impl<'a> Relinearisation<'a> {
     fn undivided(&self, sums: &[Sum<'_>], digits: &[Vec<Vec<Row>>], part: &Part) -> Vec<[Vec<Row>; 2]> {
         let (ring, limbs, gadget) = (self.ring, self.limbs, self.key.gadget());
         let flat: Vec<(usize, &Vec<Row>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();
-        let mut extended: Vec<Vec<Row>> = flat.into_par_iter().with_max_len(1).map(|(d, y)| self.extend(part, d, y)).collect();
+        let mut extended: Vec<Vec<Row>> = flat.into_par_iter().with_max_len(1).map(|(d, y)| part.extend(ring, self.isa, d, y)).collect();
         let count = gadget.digits_at(limbs);
         let mut out: Vec<[Vec<Row>; 2]> = sums.iter().map(|_| Default::default()).collect();
         let span = SPAN.min(ring.n / 2);
@@ -282,21 +264,6 @@ impl<'a> Relinearisation<'a> {
                 out[1].push(a);
             }
         }
-        out
-    }
-
-    /// One digit at the rows of a part that are outside it.
-    fn extend(&self, part: &Part, digit: usize, y: &[Row]) -> Vec<Row> {
-        let targets = &part.targets[digit];
-        let mut out: Vec<Row> = targets.iter().map(|_| Row::unspecified(self.ring.n)).collect();
-        if out.is_empty() {
-            return out;
-        }
-        let y: Vec<&[u64]> = y.iter().map(|r| &**r).collect();
-        part.up[digit].group(self.isa, 0, &y, &mut out.iter_mut().map(|r| &mut **r).collect::<Vec<_>>());
-        out.par_iter_mut().zip(targets).with_max_len(1).for_each(|(out, &row)| {
-            self.ring.ntt[self.ring.modulus_index(row, self.limbs)].forward(out);
-        });
         out
     }
 

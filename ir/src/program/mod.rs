@@ -152,7 +152,7 @@ const ROW_GAP: usize = 137 * 64;
 
 /// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without their gaps.
 pub fn with_gaps(bytes: usize, log_n: usize) -> usize {
-    bytes + (bytes >> (log_n + 3)) * ROW_GAP
+    bytes.saturating_add((bytes >> (log_n + 3)).saturating_mul(ROW_GAP))
 }
 
 /// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.

@@ -16,6 +16,9 @@ use crate::graph::Verified;
 use crate::he::{HeType, Scale, product_scale, series_depth};
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
 
+/// Most partial sums of an instruction.
+const MAX_PARTIAL_SUMS: usize = 1 << 16;
+
 /// Checks all invariants; the program is given back wrapped, or all findings.
 pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
     let mut f: Vec<Finding> = vec![];
@@ -141,6 +144,9 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             }
             if steps.iter().flatten().any(|t| t.unsigned_abs() >= slots as u64) {
                 e.push(format!("a giant step is outside the {slots} slots"));
+            }
+            if steps.is_some() && giants::partial_sums(ty.layout.unit_cts(), steps.as_ref().map(Vec::len)) > MAX_PARTIAL_SUMS {
+                e.push(format!("more than {MAX_PARTIAL_SUMS} partial sums"));
             }
             match giant_gadget {
                 Some(g) if steps.is_none() || g[0] < limbs - (*drop).min(limbs) || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() => {
