@@ -39,7 +39,7 @@ fn dependencies_point_one_way() {
         ("ir", &[][..]),
         ("ckks", &[][..]),
         ("frontend", &["chiffre-ir"][..]),
-        ("passes", &["chiffre-ir"][..]),
+        ("passes", &["chiffre-ir", "chiffre-backend"][..]),
         ("backend", &["chiffre-ir"][..]),
         ("runtime", &["chiffre-ir", "chiffre-ckks"][..]),
     ]);

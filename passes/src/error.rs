@@ -34,6 +34,10 @@ impl PassError {
     pub fn at(pass: &str, node: &str, message: String) -> PassError {
         PassError::User { pass: pass.into(), node: node.into(), message }
     }
+    /// A bug of a pass.
+    pub fn bug(pass: &str, node: &str, message: String) -> PassError {
+        PassError::at(pass, node, format!("{message} (please report this)"))
+    }
     /// A capacity error at a node.
     pub fn capacity(pass: &str, node: &str, message: String) -> PassError {
         PassError::Capacity { pass: pass.into(), node: node.into(), message }

@@ -1,7 +1,8 @@
 //! What a pipeline shows of itself while it runs: dumps, times, statistics, and checks after every pass.
 
 use crate::error::PassError;
-use crate::pipeline::{State, Step};
+use crate::pass::Step;
+use crate::state::State;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::level::AnyGraph;
 use std::collections::BTreeMap;
@@ -189,7 +190,7 @@ impl Observer for Recorder {
         if self.images.is_none() {
             return Ok(());
         }
-        let bug = |m: String| PassError::at(pass, "", format!("{m} (please report this)"));
+        let bug = |m: String| PassError::bug(pass, "", m);
         let text = g.print(0);
         let again = AnyGraph::parse(&text).map_err(|e| bug(format!("the result's text does not parse: {}", e.with_caret(&text))))?.0;
         if again.print(0) != text {

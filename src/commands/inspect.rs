@@ -2,10 +2,10 @@
 
 use crate::Error;
 use crate::cli::{Format, InspectArgs, Stage};
-use crate::pipeline::{linear_shape, memory_plan};
+use crate::pipeline::memory_plan;
 use crate::report::human_bytes;
 use crate::view::View;
-use chiffre_backend::predict::{Work, work_of};
+use chiffre_backend::ckks::work_of;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::packed::Packed;
@@ -151,14 +151,12 @@ struct WorkPerImage {
 
 fn work(p: &Program) -> WorkPerImage {
     let per = 1.0 / p.header.batch as f64;
-    let total: chiffre_passes::cost::Counts = crate::pipeline::counts(p, p.header.batch).into_iter().sum();
+    let total: chiffre_backend::cost::Counts = crate::pipeline::counts(p, p.header.batch).into_iter().sum();
     let (mut rotations, mut switches) = (0, 0);
     for (n, f) in p.nodes.iter().zip(p.flow(p.header.batch)) {
-        match work_of(p, n) {
-            Some(w @ Work::Linear { .. }) => rotations += f.units * linear_shape(&w).map_or(0, |s| s.rotations()),
-            Some(Work::Product { cts, complex, .. }) => switches += f.units * cts * if complex { 2 } else { 1 },
-            Some(Work::Series { .. }) | None => {}
-        }
+        let Some(w) = work_of(p, n) else { continue };
+        rotations += f.units * w.rotations();
+        switches += f.units * w.product_switches();
     }
     WorkPerImage { rotations: rotations as f64 * per, switches: switches as f64 * per, transforms: total.ntt * per, macs: total.mac * per }
 }

@@ -117,7 +117,7 @@ fn request(args: &crate::cli::CompilerArgs, model: &chiffre_frontend::Model) -> 
     };
     Ok(crate::pipeline::Request {
         options,
-        cost: args.machine.as_deref().map_or(Ok(chiffre_passes::cost::CostModel::default()), crate::calibrate::load)?,
+        cost: args.machine.as_deref().map_or(Ok(chiffre_backend::cost::CostModel::default()), crate::calibrate::load)?,
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
