@@ -1,18 +1,10 @@
 //! Predicted precision of a refresh.
 
-use super::error::BootstrapError;
-use super::refresh::{Bootstrapper, Scales};
-use super::spec::BootstrapSpec;
+use super::scales::Scales;
+use super::spec::{BootstrapSpec, SpecError};
+use crate::chain::Chain;
 use crate::noise::NoiseModel;
-use crate::ring::Ring;
 use std::f64::consts::TAU;
-
-impl Bootstrapper {
-    /// See [`BootstrapSpec::predicted_noise`].
-    pub fn predicted_noise(&self, ring: &Ring, radians: f64) -> f64 {
-        predicted(ring, self.spec(), self.scales(), radians)
-    }
-}
 
 impl BootstrapSpec {
     /// Standard deviation of the error of the sines (of one real value) for messages within `radians`, by the rounding of
@@ -23,17 +15,19 @@ impl BootstrapSpec {
     /// This is for cosines by a plan; a composition (degree 16) has about two bits less.
     ///
     /// Rounding the matrices of the slot transforms is not in it: it is smaller by bits for the scales that
-    /// [`Transforms`](super::Transforms) takes.
+    /// are taken.
     ///
     /// # Errors
-    /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
-    pub fn predicted_noise(&self, ring: &Ring, radians: f64) -> Result<f64, BootstrapError> {
-        Ok(predicted(ring, self, &Scales::new(ring, self)?, radians))
+    /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
+    pub fn predicted_noise(&self, chain: &Chain, radians: f64) -> Result<f64, SpecError> {
+        Ok(Scales::new(chain, self)?.predicted_noise(chain, self, radians))
     }
 }
 
-fn predicted(ring: &Ring, spec: &BootstrapSpec, scales: &Scales, radians: f64) -> f64 {
-    let (reduction, model) = (&scales.reduction, NoiseModel::new(ring));
+impl Scales {
+    /// See [`BootstrapSpec::predicted_noise`], for a spec whose scales these are.
+    pub fn predicted_noise(&self, chain: &Chain, spec: &BootstrapSpec, radians: f64) -> f64 {
+    let (scales, reduction, model) = (self, &self.reduction, NoiseModel::new(chain));
     let rounding = model.rounding();
     // Each earlier factor's error shrinks with its message.
     let share = scales.factor_share;
@@ -72,4 +66,5 @@ fn predicted(ring: &Ring, spec: &BootstrapSpec, scales: &Scales, radians: f64) -
         }
     }
     argument.hypot((sum / weight).sqrt())
+}
 }
