@@ -11,6 +11,7 @@ use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
+use chiffre_params::Chain;
 use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
@@ -18,7 +19,6 @@ use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
 use chiffre_passes::tensor::minimise_products::Explained;
 use chiffre_runtime::bootstrap::{keys_of, spec_of};
-use chiffre_params::Chain;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -5,7 +5,8 @@ use super::stages::Transforms;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate, evaluate_halves, split,
+    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
+    evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;

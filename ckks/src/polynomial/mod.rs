@@ -19,7 +19,8 @@ mod run;
 mod tests;
 
 pub use chiffre_params::polynomial::{
-    Basis, Cost, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear, series_depth,
+    Basis, Cost, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear,
+    series_depth,
 };
 pub use error::PolynomialError;
 pub use evalmod::{EvalModOp, eval_mod};

@@ -15,9 +15,9 @@ mod poly;
 mod ring;
 mod symmetric;
 
-pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
 pub use chiffre_params::chain::RingError;
 pub use chiffre_params::{Gadget, Galois, primes};
+pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
 pub use galois::GaloisTable;
 pub use modulus::Modulus;
 pub use ntt::NttTable;

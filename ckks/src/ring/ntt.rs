@@ -130,9 +130,9 @@ impl NttTable {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use chiffre_params::galois::bit_reverse;
     use chiffre_params::primes::ntt_primes_below;
-    use super::*;
     use proptest::prelude::*;
 
     #[test]
