@@ -7,13 +7,13 @@ use chiffre_backend::cost::{CostModel, Counts};
 use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
 use chiffre_backend::target::Origin;
 use chiffre_ckks::bootstrap::BootstrapSpec;
-use chiffre_ckks::ring::Ring;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
+use chiffre_params::Chain;
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pass::Context;
@@ -39,8 +39,8 @@ impl ParameterFacts for CkksFacts {
         find_bootstrap(wish)
     }
     fn bootstrap_noise(&self, b: &Bootstrap, log_n: usize, q: &[u64], p: &[u64], radians: f64) -> Result<f64, String> {
-        let ring = Ring::new(log_n as u32, q, p).map_err(|e| e.to_string())?;
-        spec_of(b, log_n).predicted_noise(&ring, radians).map_err(|e| e.to_string())
+        let chain = Chain { log_n: log_n as u32, q: q.to_vec(), p: p.to_vec() };
+        spec_of(b, log_n).predicted_noise(&chain, radians).map_err(|e| e.to_string())
     }
     fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
         let slots: usize = b.s2c.iter().map(|[k, _]| k).sum();

@@ -68,7 +68,7 @@ impl Property {
             Property::Calibrated => "activations measured on this very graph",
             Property::Approximated => "no activations but polynomials",
             Property::Squared => "no polynomials but squares and Chebyshev series",
-            Property::Layouts => "layouts of this very graph's values",
+            Property::Layouts => "a layout for every value",
             Property::Packed => "packed IR",
             Property::He => "HE IR",
             Property::Relinearised => "products relinearised before anything reads them",

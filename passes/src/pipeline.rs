@@ -104,11 +104,13 @@ impl Pipeline {
     /// The caller's options with what passes say for the whole program, which then counts for every pass.
     ///
     /// # Errors
-    /// A value that is none, or two that differ.
+    /// A value that is none, of any option, or two for the whole program that differ.
     fn options_of_program(&self, options: &CompileOptions) -> Result<CompileOptions, PassError> {
         let mut all = options.clone();
         let mut said: Vec<(&str, String, &str)> = options.log_n.map(|n| ("log-n", n.to_string(), "the caller")).into_iter().collect();
         for step in &self.steps {
+            let mut own = options.clone();
+            step.options.iter().try_for_each(|(k, v)| own.set(k, v)).map_err(|m| PassError::at(step.pass.name, "", m))?;
             let of_program = |k: &str| step.pass.option(k).is_some_and(|o| o.scope == Scope::Program);
             for (k, v) in step.options.iter().filter(|(k, _)| of_program(k)) {
                 let at = |m: String| PassError::at(step.pass.name, "", m);
