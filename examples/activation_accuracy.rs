@@ -55,7 +55,7 @@ fn main() -> Result<(), Failure> {
         let mut state = state.clone();
         // `quadratics=N`: a bootstrap of that degree before every polynomial too.
         let (own, row): (Vec<&str>, Vec<&str>) = row.split(',').partition(|o| o.starts_with("quadratics="));
-        let g = state.tensor().ok_or("no tensor IR")?;
+        let g = state.tensor().cloned().ok_or("no tensor IR")?;
         for degree in own.iter().filter_map(|o| o.strip_prefix("quadratics=")?.parse().ok()) {
             for n in &g.nodes {
                 if Function::of(&n.op, &g.consts)?.is_some() {

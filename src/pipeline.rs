@@ -136,8 +136,8 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     }
     let cost = request.cost;
     let cx = Context { options: &request.options, target: &CKKS, machine: &cost };
-    let mut state = State::from(graph.clone());
-    state.origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let state = State::from(graph.clone()).with_origin(origin);
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
     let state = pipeline.observe(state, &cx, &mut recorder).map_err(Error::input)?;
     let (dumps, times) = (recorder.dumps, recorder.times);

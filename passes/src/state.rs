@@ -66,6 +66,10 @@ impl State {
             AnyGraph::Program(_) => Err(PassError::at("pipeline", "", "there are no passes on programs".into())),
         }
     }
+    /// The same state of a network that comes from somewhere else.
+    pub fn with_origin(self, origin: Origin) -> State {
+        State { origin, ..self }
+    }
     /// Tensor IR, until the end.
     pub fn tensor(&self) -> Option<&TensorGraph> {
         self.tensor.as_ref()

@@ -5,6 +5,8 @@ use crate::ir_file::{self, IrFile};
 use crate::pipeline::CKKS;
 use crate::{Error, data, report};
 use chiffre_backend::cost::CostModel;
+use chiffre_backend::target::Origin;
+use chiffre_ir::level::AnyGraph;
 use chiffre_passes::observe::Recorder;
 use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_passes::pass::Context;
@@ -70,7 +72,7 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     };
     let mut recorder = Recorder { wanted: args.dump_ir.clone(), images, ..Recorder::default() };
     let name = file.graph.name().to_string();
-    let start = State::from_graph(file.graph.clone()).map(|s| State { origin: Origin { model: name, normalisation: None }, ..s });
+    let start = State::from_graph(file.graph.clone()).map(|s| s.with_origin(Origin { model: name, normalisation: None }));
     let end = start.and_then(|s| pipeline.observe(s, &cx, &mut recorder));
     for (title, g) in &recorder.dumps {
         eprintln!("# {title}\n{}", g.print(args.values));
