@@ -112,6 +112,19 @@ fn files_are_small_and_finished() {
     }
 }
 
+/// Tests that return early say so through `chiffre-testing`, so that `.ci/run` lists them.
+#[test]
+fn tests_are_skipped_in_one_place() {
+    for (path, text) in sources() {
+        if path.starts_with("tests/support") || path.ends_with("tests/structure.rs") {
+            continue;
+        }
+        for own in ["\"../shared", "\"../../shared", "\"skipped:", "CHIFFRE_SLOW\"", "#[ignore"] {
+            assert!(!text.contains(own), "{} has {own}: chiffre_testing::{{shared, slow, skip}} record what is skipped", path.display());
+        }
+    }
+}
+
 /// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.
 #[test]
 fn the_manifest_lists_exactly_the_shipped_files() {

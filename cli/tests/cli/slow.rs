@@ -1,19 +1,15 @@
 //! Encrypted runs at full size, with `CHIFFRE_SLOW=1` only: each takes minutes in a debug build and about 6 GiB.
 
 use crate::common::{ok, root};
+use chiffre_testing::{shared, slow};
 use std::path::Path;
 
-fn slow() -> bool {
-    let on = std::env::var("CHIFFRE_SLOW").is_ok_and(|v| v == "1");
-    if !on {
-        println!("skipped: a 128-bit secure ResNet-20 run takes minutes and 6 GiB; set CHIFFRE_SLOW=1");
-    }
-    on
-}
+/// What a run at full size takes.
+const COST: &str = "minutes and 6 GiB, at 128-bit security";
 
 #[test]
 fn demo_agrees() {
-    if !slow() {
+    if !slow(COST) {
         return;
     }
     ok(Path::new("."), &["demo", "--progress", "none"]);
@@ -21,15 +17,11 @@ fn demo_agrees() {
 
 #[test]
 fn real_resnet20_agrees() {
-    let shared = root().join("../shared");
-    if !shared.exists() {
-        println!("skipped: there is no folder ../shared with real models and images");
+    let (model, data) = (shared("models/resnet20_cifar10_quad_aespa.onnx"), shared("data/cifar10_test_evalA1000.bin"));
+    let (Some(model), Some(data)) = (model, data) else { return };
+    if !slow(COST) {
         return;
     }
-    if !slow() {
-        return;
-    }
-    let (model, data) = (shared.join("models/resnet20_cifar10_quad_aespa.onnx"), shared.join("data/cifar10_test_evalA1000.bin"));
     let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
     let said = ok(root(), &["bench", model, "--data", data, "--batch", "64", "--count", "64", "--json", "--progress", "none"]);
     let report: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();

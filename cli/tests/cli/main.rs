@@ -1,6 +1,6 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
-mod cli;
+mod arguments;
 mod common;
 mod damaged;
 mod end_to_end;
