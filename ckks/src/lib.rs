@@ -4,7 +4,6 @@
 pub mod bootstrap;
 pub mod bundle;
 pub mod ciphertext;
-pub mod client;
 pub mod context;
 pub mod encode;
 pub mod evaluator;
@@ -15,7 +14,7 @@ pub mod params;
 pub mod plaintext;
 pub mod polynomial;
 pub mod ring;
-pub mod sample;
 pub mod scale;
 pub mod security;
+pub mod seed;
 pub mod simd;

@@ -8,7 +8,9 @@
 //! Encryption" (SAC 2023) for the canonical-embedding heuristics; the key-switch term follows this crate's `ModUp`.
 
 use crate::ring::{Gadget, Ring};
-use crate::sample::SIGMA;
+
+/// Standard deviation of the noise of keys and encryptions.
+pub const SIGMA: f64 = 3.2;
 
 /// Message and error of a value, in slot units (already divided by the scale): root mean squares over slots.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -125,10 +127,4 @@ impl NoiseModel {
     pub fn switch_and_round(&self, gadget: Gadget, limbs: usize) -> f64 {
         self.key_switch(gadget, limbs).hypot(self.rounding())
     }
-}
-
-/// Root mean square over slots of `got − want`: the measured counterpart of [`Estimate::error`].
-pub fn measured_error(got: &[num_complex::Complex64], want: &[num_complex::Complex64]) -> f64 {
-    let sum: f64 = got.iter().zip(want).map(|(g, w)| (g - w).norm_sqr()).sum();
-    (sum / got.len().max(1) as f64).sqrt()
 }

@@ -27,8 +27,6 @@ mod raise;
 mod refresh;
 mod spec;
 mod stages;
-#[cfg(test)]
-mod tests;
 mod transform;
 
 pub use counts::{Counts, StageCounts};

@@ -19,8 +19,6 @@ mod plan;
 mod run;
 mod scales;
 mod search;
-#[cfg(test)]
-mod tests;
 
 pub use error::PolynomialError;
 pub use evalmod::{EvalMod, EvalModOp, EvalModParams, eval_mod};
