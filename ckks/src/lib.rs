@@ -9,12 +9,10 @@ pub mod encode;
 pub mod evaluator;
 pub mod keys;
 pub mod keyswitch_reference;
-pub mod noise;
-pub mod params;
 pub mod plaintext;
 pub mod polynomial;
 pub mod ring;
-pub mod scale;
-pub mod security;
 pub mod seed;
 pub mod simd;
+
+pub use chiffre_params::{noise, parameters as params, scale, security};

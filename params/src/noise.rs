@@ -5,11 +5,12 @@
 //! slot products multiply exactly. Under uniform ternary secrets, s has slots of mean square h = 2N/3.
 //!
 //! Sources: Costache, Curtis, Hales, Murphy, Ogilvie and Player, "On the Precision Loss in Approximate Homomorphic
-//! Encryption" (SAC 2023) for the canonical-embedding heuristics; the key-switch term follows this crate's `ModUp`.
+//! Encryption" (SAC 2023) for the canonical-embedding heuristics; the key-switch term follows the `ModUp` of the library that runs programs.
 
-use crate::ring::{Gadget, Ring};
+use crate::chain::Chain;
+use crate::gadget::Gadget;
 
-/// Standard deviation of the noise of keys and encryptions.
+/// Standard deviation of the discrete Gaussian errors of encryptions and keys.
 pub const SIGMA: f64 = 3.2;
 
 /// Message and error of a value, in slot units (already divided by the scale): root mean squares over slots.
@@ -73,10 +74,9 @@ pub struct NoiseModel {
 
 impl NoiseModel {
     /// The model of a ring with uniform ternary secrets.
-    pub fn new(ring: &Ring) -> Self {
-        let bits: Vec<f64> = ring.moduli.iter().map(|m| (m.q as f64).log2()).collect();
-        let (q, p) = bits.split_at(ring.q_count);
-        Self { n: ring.n as f64, q_bits: q.to_vec(), p_bits: p.to_vec() }
+    pub fn new(chain: &Chain) -> Self {
+        let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).collect();
+        Self { n: (1u64 << chain.log_n) as f64, q_bits: bits(&chain.q), p_bits: bits(&chain.p) }
     }
 
     /// Expected mean square of the secret's slots, 2N/3.
