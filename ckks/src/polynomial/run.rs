@@ -373,7 +373,7 @@ mod tests {
         let plain = EvalMod::new(EvalModParams { range: 12.5, degree: 14, doublings: 4 }).expect("parameters");
         for reduction in [plain, EvalMod::composite(12.5, 4).expect("parameters")] {
             let limbs = reduction.depth() + 2;
-            let scale = reduction.input_scale(&ring, limbs, &cosine);
+            let scale = reduction.input_scale(&ring.chain.q, limbs, &cosine);
             let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift: true, cosine_scale: &cosine, gadget: GADGET };
             let got = counted(&ring, limbs, |cts| _ = eval_mod(&ring, Isa::detect(), cts, &op, &keys).expect("reduced"));
             assert_eq!(got, 2 * reduction.cost(limbs, GADGET).relinearisations);

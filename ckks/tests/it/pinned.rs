@@ -216,7 +216,25 @@ fn refreshes() {
     }
 }
 
-const KEYS: [&str; 6] = ["", "", "", "", "", ""];
-const BUNDLES: [&str; 10] = [""; 10];
-const SERIES: [&str; 2] = [""; 2];
-const REFRESHES: [&str; 2] = ["", ""];
+const KEYS: [&str; 6] = [
+    "keys 5a85052c84db9e2e",
+    "public key 0e0e538943164582",
+    "encoding e9b254388ee122ad",
+    "encryption 368c78e0afb66356",
+    "seeded encryption f0f29b9bcb918ee2",
+    "decryption 835c4d633472752b",
+];
+const BUNDLES: [&str; 10] = [
+    "keys 36f98fb80c0da6e9",
+    "linear map fdbf5ae772262e30",
+    "linear map at five limbs b62749afd2fd60e9",
+    "linear map with giant steps 1acf9cfe2d06dd4f",
+    "pair square a164b86b87eb95f5",
+    "pair product 6ed6f8f6fe20e3a0",
+    "square fe76192dc312a0e9",
+    "product 025f19db8512db82",
+    "rotation dca69054ad0358b8",
+    "conjugation db9ceeb4307f250b",
+];
+const SERIES: [&str; 2] = ["series a61fe1043800853c", "packed series 5eaed28c685c6ce9"];
+const REFRESHES: [&str; 2] = ["keys 81e384f73379a7cf", "refresh bd9bdd59c323d172"];
