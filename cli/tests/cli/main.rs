@@ -7,6 +7,8 @@ mod end_to_end;
 mod exit_codes;
 mod hostile_files;
 mod interrupted;
+mod pages;
 mod relu;
+mod resealed_files;
 mod slow;
 mod tools;
