@@ -11,7 +11,6 @@ fn main() -> Result<(), chiffre::Error> {
     // The server has the program and the evaluation keys, and learns nothing of images and answers.
     let server = Server::new(&program, client.evaluation_keys()?)?;
     let result = server.run(encrypted)?;
-    // The data owner decrypts. An image without an answer has no best class.
     let answers = client.decrypt(&result)?;
     println!("classes of the images: {:?}", answers.best());
     Ok(())
