@@ -127,7 +127,7 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Result<Compiled, Error> {
-    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT)).map_err(Error::input)?;
+    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT))?;
     if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
@@ -139,18 +139,18 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
     let state = State::from(graph.clone()).with_origin(origin);
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
-    let state = pipeline.observe(state, &cx, &mut recorder).map_err(Error::input)?;
+    let state = pipeline.observe(state, &cx, &mut recorder)?;
     let (dumps, times) = (recorder.dumps, recorder.times);
     let program = state.program().and_then(|p| p.downcast::<VerifiedProgram>());
-    let program = (**program.ok_or_else(|| Error::failed("the pipeline left no program of this target"))?).clone();
+    let program = (**program.ok_or_else(|| Error::bug("the pipeline left no program of this target"))?).clone();
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {
         let need = crate::memory::human_bytes(program.header.predicted_bytes as u64);
-        return Err(Error::input(format!(
-            "the leanest plan found needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
-            crate::memory::human_bytes(budget as u64)
-        )));
+        return Err(Error::budget(
+            format!("the leanest plan found needs {need}, the budget is {}", crate::memory::human_bytes(budget as u64)),
+            format!("give --memory {need} or more, or a smaller --batch"),
+        ));
     }
     let mut stages = BTreeMap::new();
     stages.extend(state.he().map(|g| ("he".to_string(), text::print(g))));

@@ -173,7 +173,7 @@ fn run_pass(pass: &PassInfo, state: &mut State, cx: &Context) -> Result<(), Pass
     }
     let relinearised = state.holds(Property::Relinearised) || pass.establishes.contains(&Property::Relinearised);
     pass.apply(state, cx)?;
-    state.verify(relinearised).map_err(|e| PassError::at(pass.name, "", format!("the pass broke the graph (please report this): {e}")))?;
+    state.verify(relinearised).map_err(|e| PassError::bug(pass.name, "", format!("the pass broke the graph: {e}")))?;
     for p in pass.establishes {
         if let Some(node) = state.lacks(*p) {
             return Err(PassError::bug(pass.name, &node, format!("the pass does not establish what its record says: {p}")));
@@ -189,6 +189,6 @@ fn lacking(pass: &PassInfo, p: Property, node: &str) -> PassError {
 }
 
 fn unknown_pass(name: &str) -> String {
-    let near = PASSES.iter().min_by_key(|p| chiffre_ir::ops::edit_distance(p.name, name)).map_or("", |p| p.name);
+    let near = PASSES.iter().min_by_key(|p| strsim::levenshtein(p.name, name)).map_or("", |p| p.name);
     format!("unknown pass `{name}`; did you mean `{near}`? (`chiffre passes` lists them)")
 }
