@@ -2,8 +2,8 @@
 
 use crate::common::{fails, ok, root, shipped};
 use chiffre::{Class, Error};
-use chiffre_cli::exit::code;
 use chiffre_backend::cost::CostModel;
+use chiffre_cli::exit::code;
 use chiffre_ir::level::AnyGraph;
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pass::{Context, PassInfo};
