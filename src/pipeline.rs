@@ -3,9 +3,11 @@
 use crate::Error;
 use chiffre_backend::ckks::{Ckks, outline};
 pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
+use chiffre_backend::clear::Clear;
 use chiffre_backend::cost::{CostModel, Counts};
 use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
-use chiffre_backend::target::Origin;
+use chiffre_backend::property::Property;
+use chiffre_backend::target::{Executable, Origin, Target};
 use chiffre_ckks::bootstrap::BootstrapSpec;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
@@ -17,11 +19,12 @@ use chiffre_params::Chain;
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pass::Context;
-use chiffre_passes::pipeline::{DEFAULT, Pipeline};
+use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::Explained;
 use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Parameter facts from the CKKS library.
@@ -50,6 +53,21 @@ impl ParameterFacts for CkksFacts {
 
 /// The target of encrypted programs.
 pub static CKKS: Ckks = Ckks::new(&CkksFacts);
+
+/// The targets that the compiler ships with, the default one first.
+pub fn targets() -> [&'static dyn Target; 2] {
+    [&CKKS, &Clear]
+}
+
+/// The shipped target of a name.
+///
+/// # Errors
+/// There is none; the error lists those that there are.
+pub fn target(name: &str) -> Result<&'static dyn Target, Error> {
+    let names: Vec<&str> = targets().iter().map(|t| t.name()).collect();
+    let none = || Error::input(format!("there is no target `{name}`; there are {}", names.join(", ")));
+    targets().into_iter().find(|t| t.name() == name).ok_or_else(none)
+}
 
 /// Hamming weight of the ephemeral secrets of bootstraps.
 const EPHEMERAL_WEIGHT: usize = 32;
@@ -114,6 +132,40 @@ pub struct Compiled {
     pub times: Vec<(&'static str, Duration)>,
 }
 
+/// A network that was compiled for any target.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The program in the form of its target.
+    pub program: Arc<dyn Executable>,
+    /// The network on all levels that the pipeline reached.
+    pub state: State,
+    /// IR where it was asked for, by title (`after fold-affine`).
+    pub dumps: Vec<(String, AnyGraph)>,
+    /// Time of each pass.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Compiles a verified tensor graph for a target, by its own pipeline unless the request names another; `digest` names where the graph comes from.
+///
+/// # Errors
+/// Unsupported networks, specs and parameters as input errors that name node and pass.
+pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, request: &Request) -> Result<Lowered, Error> {
+    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(target.lower()))?;
+    if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
+        return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
+    }
+    if !pipeline.steps.last().is_some_and(|s| s.pass.establishes.contains(&Property::Program)) {
+        return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
+    }
+    let cx = Context { options: &request.options, target, machine: &request.cost };
+    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let state = State::from(graph.clone()).with_origin(origin);
+    let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
+    let state = pipeline.observe(state, &cx, &mut recorder)?;
+    let program = state.program().ok_or_else(|| Error::bug("the pipeline left no program"))?.clone();
+    Ok(Lowered { program, state, dumps: recorder.dumps, times: recorder.times })
+}
+
 /// Compiles an imported model.
 ///
 /// # Errors
@@ -127,22 +179,8 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Result<Compiled, Error> {
-    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT))?;
-    if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
-        return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
-    }
-    if pipeline.steps.last().map(|s| s.pass.name) != Some("schedule") {
-        return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
-    }
-    let cost = request.cost;
-    let cx = Context { options: &request.options, target: &CKKS, machine: &cost };
-    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
-    let state = State::from(graph.clone()).with_origin(origin);
-    let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
-    let state = pipeline.observe(state, &cx, &mut recorder)?;
-    let (dumps, times) = (recorder.dumps, recorder.times);
-    let program = state.program().and_then(|p| p.downcast::<VerifiedProgram>());
-    let program = (**program.ok_or_else(|| Error::bug("the pipeline left no program of this target"))?).clone();
+    let Lowered { program, state, dumps, times } = compile_for(&CKKS, graph, digest, request)?;
+    let program = (**program.downcast::<VerifiedProgram>().ok_or_else(|| Error::bug("not a program of this target"))?).clone();
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {

@@ -3,6 +3,7 @@
 use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
 use chiffre_passes::observe::Dump;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -90,8 +91,8 @@ pub struct CompilerArgs {
     #[arg(long)]
     pub accurate: bool,
     /// What the program runs on
-    #[arg(long, value_enum, default_value_t)]
-    pub target: Target,
+    #[arg(long, value_parser = targets(), default_value = "ckks")]
+    pub target: String,
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
@@ -423,16 +424,9 @@ pub struct PassesArgs {
     pub pass: Option<String>,
 }
 
-/// What a program runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Target {
-    /// Encrypted, RNS-CKKS
-    #[default]
-    Ckks,
-    /// In the clear
-    Clear,
-    /// Encrypted, TFHE
-    Tfhe,
+/// The names of the targets, each with what it is.
+fn targets() -> PossibleValuesParser {
+    PossibleValuesParser::new(chiffre::pipeline::targets().map(|t| PossibleValue::new(t.name()).help(t.summary())))
 }
 
 /// Levels of the IR.

@@ -6,6 +6,7 @@ use crate::report::{self, BenchReport};
 use chiffre::Error;
 use chiffre::pipeline::{self, Request};
 use chiffre::{data, logits};
+use chiffre_backend::target::Target;
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
@@ -39,6 +40,9 @@ pub(super) struct Outcome {
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
     super::set_threads(&args.compiler.threads)?;
     let model = chiffre_frontend::load(&args.model)?;
+    if args.compiler.target != chiffre::pipeline::CKKS.name() {
+        return Err(Error::input(format!("bench measures encrypted runs, and the {} target has none", args.compiler.target)));
+    }
     let request = super::request(&args.compiler, &model)?;
     let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
     let reference = Reference::load(&args.model)?;

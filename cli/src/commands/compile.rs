@@ -1,38 +1,65 @@
 //! `chiffre compile`.
 
-use crate::args::{CompileArgs, Target};
+use crate::args::CompileArgs;
 use chiffre::Error;
+use chiffre::memory::human_bytes;
 use chiffre::overview::Overview;
 use chiffre::pipeline;
+use chiffre_backend::cost::CostModel;
+use chiffre_backend::target::{Executable, Target};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file;
 use std::path::Path;
+use std::time::Duration;
 
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     super::set_threads(&args.compiler.threads)?;
     let model = chiffre_frontend::load(&args.model)?;
     let request = super::request(&args.compiler, &model)?;
+    let target = pipeline::target(&args.compiler.target)?;
+    if target.name() != pipeline::CKKS.name() {
+        let lowered = pipeline::compile_for(target, &model.graph, &model.digest.to_string(), &request)?;
+        show(args, &lowered.dumps, &lowered.times)?;
+        return save(args, target, &*lowered.program);
+    }
     let compiled = pipeline::compile(&model, &request)?;
-    match &args.compiler.dump_to {
-        Some(folder) => write_dumps(folder, &compiled.dumps)?,
-        None => compiled.dumps.iter().for_each(|(title, g)| eprintln!("# {title}\n{}", g.print(0))),
-    }
-    if args.compiler.time_passes {
-        for (pass, time) in &compiled.times {
-            eprintln!("{pass:<22} {:9.1} ms", time.as_secs_f64() * 1e3);
-        }
-    }
+    show(args, &compiled.dumps, &compiled.times)?;
     if args.compiler.explain {
         super::explain(&compiled.explained);
     }
-    let digest = file::save(&args.output, &compiled.program, &compiled.stages)?;
-    let note = if args.compiler.target == Target::Clear { " (clear target: `simulate` runs it)" } else { "" };
+    let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(Error::input)?;
+    super::print(format!("{}\nwrote {} ({}…)", Overview::of_program(&compiled.program).summary(), args.output.display(), &digest[..16]))
+}
+
+/// Dumps and times of passes.
+fn show(args: &CompileArgs, dumps: &[(String, AnyGraph)], times: &[(&'static str, Duration)]) -> Result<(), Error> {
+    match &args.compiler.dump_to {
+        Some(folder) => write_dumps(folder, dumps)?,
+        None => dumps.iter().for_each(|(title, g)| eprintln!("# {title}\n{}", g.print(0))),
+    }
+    if args.compiler.time_passes {
+        for (pass, time) in times {
+            eprintln!("{pass:<22} {:9.1} ms", time.as_secs_f64() * 1e3);
+        }
+    }
+    Ok(())
+}
+
+/// Writes the program of a target whose programs are IR: text, with its constants beside it.
+fn save(args: &CompileArgs, target: &dyn Target, program: &dyn Executable) -> Result<(), Error> {
+    let g = program.graph().ok_or_else(|| Error::input(format!("programs of the {} target have no file form", target.name())))?;
+    chiffre::ir_file::save(&args.output, &g, 0)?;
+    let batch = args.compiler.batch.map_or(64, std::num::NonZeroUsize::get);
+    let seconds = target.cost(program, &CostModel::default(), batch);
     super::print(format!(
-        "{}\nwrote {} ({}…){note}",
-        Overview::of_program(&compiled.program).summary(),
-        args.output.display(),
-        &digest[..16]
+        "network      {}\ntarget       {}: {}\nmemory       {} predicted for {batch} images\ntime         {seconds:.3} s predicted for {batch} images\n\
+         wrote {}: `chiffre interp` runs it",
+        g.name(),
+        target.name(),
+        target.summary(),
+        human_bytes(target.memory(program, batch).peak() as u64),
+        args.output.display()
     ))
 }
 

@@ -97,10 +97,6 @@ fn set_threads(args: &crate::args::ThreadArgs) -> Result<(), Error> {
 
 /// The compiler's request from the command line.
 fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<chiffre::pipeline::Request, Error> {
-    use crate::args::Target;
-    if args.target == Target::Tfhe {
-        return Err(Error::input("the tfhe target is not there yet"));
-    }
     let options = CompileOptions {
         batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
         log_n: args.log_n.map(|n| n as usize),

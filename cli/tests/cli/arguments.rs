@@ -2,7 +2,7 @@
 
 use chiffre::Class;
 use chiffre::logits::write_logits;
-use chiffre_cli::args::{Cli, Command, Format, Target};
+use chiffre_cli::args::{Cli, Command, Format};
 use chiffre_cli::progress::ProgressMode;
 use chiffre_cli::report::BenchReport;
 use clap::Parser;
@@ -89,7 +89,7 @@ fn options_of_the_contract_are_understood() {
         panic!("not compile")
     };
     let compiler = compile.compiler;
-    assert_eq!((compiler.memory, compiler.activation_degree, compiler.target), (Some(16 << 30), Some(2), Target::Clear));
+    assert_eq!((compiler.memory, compiler.activation_degree, compiler.target.as_str()), (Some(16 << 30), Some(2), "clear"));
     assert_eq!(compiler.dump_ir.iter().map(ToString::to_string).collect::<Vec<_>>(), ["after:pack", "after:fold"]);
     assert_eq!(compiler.machine.as_deref(), Some(Path::new("machine.json")));
     assert_eq!((compiler.accuracy_loss, compiler.accurate, compiler.failure_bits), (1.0, false, 40));

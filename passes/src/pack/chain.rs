@@ -1,7 +1,7 @@
 //! Ways to compute a linear map, and the keys that maps share.
 
-use chiffre_backend::cost::LinearShape;
-use chiffre_ir::program::{KeyUse, key_bytes};
+use chiffre_backend::cost::{GiantShape, LinearShape};
+use chiffre_ir::program::{Bootstrap, KeyUse, key_bytes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A linear op, and its rotations at the limbs at which it switches keys.
@@ -20,24 +20,61 @@ pub(super) struct Chain {
     pub seconds: f64,
 }
 
-/// How many ops use each key, by key shape and automorphism (`None`: relinearisation, `Some(0)`: conjugation).
+impl Link {
+    /// The same op where keys have other shapes.
+    fn with_keys(&self, keys: &Keys) -> Link {
+        Link { shape: keys.shape(self.shape), turns: self.turns.clone() }
+    }
+}
+
+impl Chain {
+    /// The same ops where keys have other shapes.
+    pub fn with_keys(&self, keys: &Keys) -> Chain {
+        Chain { links: self.links.iter().map(|l| l.with_keys(keys)).collect(), ..*self }
+    }
+}
+
+/// A key: what for, and its shape.
+type Key = (KeyUse, [usize; 2]);
+
+/// How many ops use each key.
 pub(super) struct Keys {
     pub log_n: usize,
     /// Key shape by limbs.
     pub gadgets: BTreeMap<usize, [usize; 2]>,
-    pub uses: HashMap<([usize; 2], Option<i64>), usize>,
+    uses: HashMap<Key, usize>,
 }
 
 impl Keys {
+    /// No key yet.
+    pub fn new(log_n: usize, gadgets: BTreeMap<usize, [usize; 2]>) -> Keys {
+        Keys { log_n, gadgets, uses: HashMap::new() }
+    }
     pub fn gadget(&self, limbs: usize) -> [usize; 2] {
         self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
     }
-    pub fn add(&mut self, limbs: usize, of: Option<i64>) {
-        *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
+    /// A linear op with the special primes of its keys.
+    pub fn shape(&self, s: LinearShape) -> LinearShape {
+        let alpha = |rotated: usize, limbs: usize| if rotated > 0 { self.gadget(limbs)[1] } else { 0 };
+        let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), s.limbs - s.drop), ..g });
+        LinearShape { alpha: alpha(s.rotated, s.limbs), giants, ..s }
     }
-    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
+    /// A key for ops at so many limbs.
+    pub fn add(&mut self, limbs: usize, of: KeyUse) {
+        *self.uses.entry((of, self.gadget(limbs))).or_default() += 1;
+    }
+    /// All keys of a bootstrap.
+    pub fn add_bootstrap(&mut self, b: &Bootstrap) {
+        b.keys.iter().for_each(|key| *self.uses.entry(*key).or_default() += 1);
+    }
+    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = Key> + 'c {
+        let slots = 1i64 << (self.log_n - 1);
         let turns = chain.links.iter().flat_map(|l| &l.turns);
-        turns.flat_map(|(limbs, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(*limbs), Some(*t))))
+        let rotation = move |t: &i64| t.rem_euclid(slots) as usize;
+        turns.flat_map(move |(limbs, taps)| {
+            let rotations = taps.iter().map(rotation).filter(|t| *t != 0);
+            rotations.map(|t| (KeyUse::Rotate(t), self.gadget(*limbs)))
+        })
     }
     pub fn add_chain(&mut self, chain: &Chain) {
         for key in self.of(chain).collect::<Vec<_>>() {
@@ -53,10 +90,10 @@ impl Keys {
     /// Bytes of the keys that a chain needs and nobody else does.
     fn more(&self, chain: &Chain) -> usize {
         let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
-        new.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+        new.iter().map(|(of, gadget)| key_bytes(*of, *gadget, self.log_n)).sum()
     }
     pub fn bytes(&self) -> usize {
-        self.uses.keys().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+        self.uses.keys().map(|(of, gadget)| key_bytes(*of, *gadget, self.log_n)).sum()
     }
 }
 

@@ -54,11 +54,12 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             };
             bootstrap = Some(b);
         }
-        let raised = steps.iter().zip(&limbs).map(|(s, l)| match (s, &bootstrap) {
+        let raise = |(s, l): (&Step, &usize)| match (s, &bootstrap) {
             (Step::Refresh(d), Some(b)) => b.raised(*l, *d),
-            _ => *l,
-        });
-        let primes = raised.max().unwrap_or(1);
+            _ => 0,
+        };
+        let raised = steps.iter().zip(&limbs).map(raise).max().unwrap_or(0);
+        let primes = limbs.iter().copied().max().unwrap_or(1).max(raised);
         let longest = longest_chain(room, &sizes);
         if primes > longest {
             (too_deep, deepest) = (true, primes);
@@ -70,7 +71,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
         if let Some(b) = &mut bootstrap {
-            shape_keys(b, primes, most, facts);
+            shape_keys(b, raised, most, facts);
         }
         let ring = Ring { limbs: &limbs, most, bootstrap };
         deepest = primes;
@@ -92,12 +93,14 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
                 }
             };
             // What cannot fit is given up early, once something fits.
-            let fits = best.as_ref().is_some_and(|(b, _)| b.bytes <= budget);
+            let fits = best.as_ref().is_some_and(|(b, _)| b.bytes() <= budget);
             let limit = if fits { budget } else { usize::MAX };
             for price in pricer.prices(&packing, &values, &ring, limit) {
-                tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes >> 20, tile = price.tile, "candidate");
+                tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes() >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
-                    best = Some((price.clone(), Layouts { log_n, tile: price.tile, values: values.clone(), moduli: price.moduli.clone() }));
+                    let Price { seconds, memory, tile, ref moduli } = price;
+                    let layouts = Layouts { log_n, tile, values: values.clone(), moduli: moduli.clone(), seconds, memory };
+                    best = Some((price, layouts));
                 }
             }
             seen.push(values);
@@ -138,10 +141,10 @@ fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptio
 
 /// The faster of two that keep the budget, where memory counts too; else the one that keeps it, or the leaner.
 fn better(a: &Price, b: &Price, budget: usize) -> bool {
-    let worth = |p: &Price| p.seconds * (1.0 + BUDGET_WORTH * p.bytes as f64 / budget as f64);
-    match (a.bytes <= budget, b.bytes <= budget) {
+    let worth = |p: &Price| p.seconds * (1.0 + BUDGET_WORTH * p.bytes() as f64 / budget as f64);
+    match (a.bytes() <= budget, b.bytes() <= budget) {
         (true, true) => worth(a) < worth(b),
-        (false, false) => a.bytes < b.bytes,
+        (false, false) => a.bytes() < b.bytes(),
         (fits, _) => fits,
     }
 }

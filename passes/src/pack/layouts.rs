@@ -1,5 +1,6 @@
 //! A choice of layouts: what the search ends with and lowering starts from.
 
+use chiffre_backend::memory::MemoryPlan;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
@@ -15,6 +16,10 @@ pub struct Layouts {
     pub values: Vec<Layout>,
     /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
     pub moduli: Vec<Option<i64>>,
+    /// Predicted time of a run on the whole batch, seconds; the program predicts the same.
+    pub seconds: f64,
+    /// Predicted memory of that run; the program predicts the same, but for the constants, which are estimated.
+    pub memory: MemoryPlan,
 }
 
 /// True for a value that is only an output.

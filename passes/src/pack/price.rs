@@ -9,12 +9,13 @@ use super::split::{self, Shapes};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
-use chiffre_backend::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
+use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape, Work};
+use chiffre_backend::memory::{MemoryPlan, Outline, Value};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak, with_gaps};
+use chiffre_ir::program::{Bootstrap, Flow, KeyUse};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,12 +26,19 @@ use std::rc::Rc;
 pub struct Price {
     /// Predicted time of a run on the whole batch, seconds.
     pub seconds: f64,
-    /// Predicted peak memory, bytes.
-    pub bytes: usize,
+    /// Predicted memory of that run: what the program itself predicts, but for the constants, which are estimated.
+    pub memory: MemoryPlan,
     /// Images that pass an instruction together.
     pub tile: usize,
     /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
     pub moduli: Vec<Option<i64>>,
+}
+
+impl Price {
+    /// Predicted peak memory, bytes.
+    pub fn bytes(&self) -> usize {
+        self.memory.peak()
+    }
 }
 
 /// What a ring and its chain offer to a network.
@@ -116,11 +124,7 @@ impl<'a> Pricer<'a> {
         let log_n = keys.log_n;
         let pooling = self.pooling(v, layouts);
         let table = self.table(v, layouts, pooling.as_ref());
-        let at = |s: LinearShape, limbs: usize, drop: usize| {
-            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs)[1] } else { 0 };
-            let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), limbs - drop), ..g });
-            LinearShape { limbs, drop, alpha: alpha(s.rotated, limbs), giants, ..s }
-        };
+        let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         let mut sums = vec![];
         for taps in pooling.iter().flat_map(Pooling::sums) {
             let outputs = table.shape.outputs;
@@ -165,10 +169,10 @@ impl<'a> Pricer<'a> {
     ) -> Option<BTreeMap<usize, Chain>> {
         for (v, node) in self.g.iter() {
             let v = v.index();
-            if matches!(&node.op, TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Chebyshev { sine: false, .. }) {
-                keys.add(limbs[v], None);
+            if switches(node) {
+                keys.add(limbs[v], KeyUse::Relin);
                 if layouts[v].complex.is_some() {
-                    keys.add(limbs[v], Some(0));
+                    keys.add(limbs[v], KeyUse::Conjugate);
                 }
             }
         }
@@ -205,14 +209,14 @@ impl<'a> Pricer<'a> {
 
     /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
     pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, limit: usize) -> Vec<Price> {
-        let (n, most, level) = (1usize << packing.log_n, ring.most.max(1), ring.limbs);
+        let (most, level) = (ring.most.max(1), ring.limbs);
         let limbs_of = |v: usize| self.g.nodes[v].args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
         let limbs: Vec<usize> = (0..self.g.nodes.len()).map(limbs_of).collect();
         // Where keys have one digit depends on how many there are, and that on what the keys cost.
         let mut used: Rotations = limbs.iter().zip(level).flat_map(|(a, b)| [*a, *b]).map(|l| (l, BTreeSet::new())).collect();
         let mut chosen = None;
         for _ in 0..2 {
-            let mut keys = Keys { log_n: packing.log_n, gadgets: key_ranges(&used, most), uses: HashMap::new() };
+            let mut keys = Keys::new(packing.log_n, key_ranges(&used, most));
             if chosen.as_ref().is_some_and(|(_, k): &(_, Keys)| k.gadgets == keys.gadgets) {
                 break;
             }
@@ -222,54 +226,120 @@ impl<'a> Pricer<'a> {
             }
             chosen = Some((chains, keys));
         }
-        let Some((chains, keys)) = chosen else { return vec![] };
-        let alpha = |limbs: usize| keys.gadget(limbs)[1];
-        let mut boot_keys = None;
-        let mut ops: Vec<Op> = vec![];
-        for (v, node) in self.g.iter() {
-            let v = v.index();
-            let (limbs, complex) = (limbs[v], layouts[v].complex.is_some());
-            ops.push(match &node.op {
-                TensorOp::LinearMap { .. } => Op::Linear(chains[&v].links.iter().map(|l| l.shape).collect()),
-                TensorOp::Chebyshev { coeffs, sine, .. } => {
-                    let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
-                    let cts = layouts[v].unit_cts();
-                    let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
-                    let (limbs, alpha) = match &bootstrap {
-                        Some(b) => {
-                            boot_keys.get_or_insert_with(|| b.keys.clone());
-                            (level[v] + series_depth(coefficients), b.gadget[1])
-                        }
-                        None => (limbs, alpha(limbs)),
-                    };
-                    Op::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap })
-                }
-                TensorOp::Mul {} | TensorOp::Square {} => {
-                    Op::Product(ProductShape { cts: layouts[v].unit_cts(), limbs, alpha: alpha(limbs), complex })
-                }
-                _ => Op::Input,
-            });
-        }
-        let moduli: Vec<Option<i64>> = (0..ops.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
-        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(of, gadget)| key_bytes(*of, *gadget, packing.log_n)).sum();
-        let key_bytes = keys.bytes() + of_bootstrap;
-        let constants: usize = ops.iter().map(Op::constants).sum();
-        let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
-        let outputs: Vec<usize> = self.g.outputs.iter().map(|o| o.index()).collect();
-        let price = |tile: usize| {
-            let flow: Vec<Flow> =
-                self.g.nodes.iter().zip(layouts).map(|(node, l)| Flow::new(&node.args, l, self.opts.batch, tile)).collect();
-            let counts: Counts = ops.iter().zip(&flow).map(|(op, f)| op.counts(n, f)).sum();
-            let extra = |s: &Step, freed| ops[s.node].extra(n, s.units.len(), freed, unit_bytes(s.node));
-            let working = peak(&order(&flow, &outputs), unit_bytes, extra);
-            let input: usize = (0..ops.len()).filter(|&v| matches!(ops[v], Op::Input)).map(|v| unit_bytes(v) / 2 * flow[v].units).sum();
-            let bytes = with_gaps(working + key_bytes, packing.log_n) + constants + input + PROCESS_BYTES;
-            Price { seconds: self.cost.time(counts, packing.log_n), bytes, tile, moduli: moduli.clone() }
+        let Some((chains, _)) = chosen else { return vec![] };
+        let (chains, keys) = self.settled(chains, layouts, &limbs, packing.log_n, ring);
+        let (mut outline, places) = self.outline(&chains, layouts, &limbs, &keys, ring);
+        let moduli: Vec<Option<i64>> = (0..limbs.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
+        let mut price = |tile: usize| {
+            let flow = |p: &Place| Flow { args: p.args.clone(), ..Flow::new(&[], p.layout, self.opts.batch, tile) };
+            outline.flow = places.iter().map(flow).collect();
+            Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, moduli: moduli.clone() }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
-        self.opts.packing.tile.map_or(tiles.take(MOST_TILES).collect(), |t| vec![t]).into_iter().map(price).collect()
+        self.opts.packing.tile.map_or(tiles.take(MOST_TILES).collect(), |t| vec![t]).into_iter().map(&mut price).collect()
     }
+
+    /// The chosen ways with the key shapes that `select-params` gives to exactly the rotations that they make, and all keys.
+    fn settled(
+        &self,
+        chains: BTreeMap<usize, Chain>,
+        layouts: &[Layout],
+        limbs: &[usize],
+        log_n: usize,
+        ring: &Ring,
+    ) -> (BTreeMap<usize, Chain>, Keys) {
+        let products = self.g.iter().filter(|(_, n)| switches(n)).map(|(v, _)| limbs[v.index()]);
+        let mut used: Rotations = products.map(|l| (l, BTreeSet::new())).collect();
+        for (limbs, taps) in chains.values().flat_map(|c| &c.links).flat_map(|l| &l.turns) {
+            if taps.iter().any(|t| *t != 0) {
+                used.entry(*limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
+            }
+        }
+        let mut keys = Keys::new(log_n, key_ranges(&used, ring.most.max(1)));
+        let chains: BTreeMap<usize, Chain> = chains.iter().map(|(v, c)| (*v, c.with_keys(&keys))).collect();
+        chains.values().for_each(|c| keys.add_chain(c));
+        for (v, node) in self.g.iter() {
+            let v = v.index();
+            if switches(node) {
+                keys.add(limbs[v], KeyUse::Relin);
+                if layouts[v].complex.is_some() {
+                    keys.add(limbs[v], KeyUse::Conjugate);
+                }
+            }
+            if let (TensorOp::Chebyshev { sine: true, .. }, Some(b)) = (&node.op, &ring.bootstrap) {
+                keys.add_bootstrap(b);
+            }
+        }
+        (chains, keys)
+    }
+
+    /// The run of the program that these choices lead to, without its flow, and where each of its instructions stands.
+    fn outline<'l>(
+        &self,
+        chains: &BTreeMap<usize, Chain>,
+        layouts: &'l [Layout],
+        limbs: &[usize],
+        keys: &Keys,
+        ring: &Ring,
+    ) -> (Outline, Vec<Place<'l>>) {
+        let unit_bytes = |cts: usize, limbs: usize| (16 << keys.log_n) * cts * limbs;
+        let mut run = Outline { ring: Some(keys.log_n), keys: keys.bytes(), ..Outline::default() };
+        let mut places = vec![];
+        // The last instruction of each node.
+        let mut last: Vec<usize> = vec![];
+        for (v, node) in self.g.iter() {
+            let v = v.index();
+            let (complex, cts, layout) = (layouts[v].complex.is_some(), layouts[v].unit_cts(), &layouts[v]);
+            let mut args: Vec<usize> = node.args.iter().map(|a| last[a.index()]).collect();
+            let work = match &node.op {
+                TensorOp::LinearMap { .. } => {
+                    for s in chains[&v].links.iter().map(|l| l.shape) {
+                        run.constants += constants(&s);
+                        run.values.push(Value { unit_bytes: unit_bytes(s.results(), s.limbs - s.drop), work: Some(Work::Linear(s)) });
+                        // What one instruction makes, the next one reads.
+                        places.push(Place { args: std::mem::replace(&mut args, vec![places.len()]), layout });
+                    }
+                    last.push(places.len() - 1);
+                    continue;
+                }
+                TensorOp::Chebyshev { coeffs, sine, .. } => {
+                    let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+                    let bootstrap = ring.bootstrap.clone().filter(|_| *sine).map(Box::new);
+                    let (limbs, alpha) = match &bootstrap {
+                        Some(b) => (ring.limbs[v] + series_depth(coefficients), b.gadget[1]),
+                        None => (limbs[v], keys.gadget(limbs[v])[1]),
+                    };
+                    Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }))
+                }
+                TensorOp::Mul {} | TensorOp::Square {} => {
+                    Some(Work::Product(ProductShape { cts, limbs: limbs[v], alpha: keys.gadget(limbs[v])[1], complex }))
+                }
+                _ => None,
+            };
+            run.values.push(Value { unit_bytes: unit_bytes(cts, ring.limbs[v]), work });
+            last.push(places.len());
+            places.push(Place { args, layout });
+        }
+        run.outputs = self.g.outputs.iter().map(|o| last[o.index()]).collect();
+        (run, places)
+    }
+}
+
+/// An instruction of a planned run: what it reads, and the layout that tells its units.
+struct Place<'l> {
+    args: Vec<usize>,
+    layout: &'l Layout,
+}
+
+/// True for ops that relinearise with a key for their limbs.
+fn switches(n: &Node<Tensor>) -> bool {
+    matches!(n.op, TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Chebyshev { sine: false, .. })
+}
+
+/// Bytes of rows, entries, masks and bias in the program, estimated: how many masks there are is known when the table is built.
+fn constants(s: &LinearShape) -> usize {
+    4 * (4 * s.cells + 3 * (s.rows + s.inputs) + 3 * s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1))
 }
 
 /// Rotations from which it is tried to cut them into baby steps and giant steps.
@@ -278,47 +348,3 @@ const MANY_ROTATIONS: usize = 16;
 const ROUNDS: usize = 2;
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
 const MOST_TILES: usize = 4;
-
-enum Op {
-    Input,
-    /// One table behind the other.
-    Linear(Vec<LinearShape>),
-    Product(ProductShape),
-    Series(SeriesShape),
-}
-
-impl Op {
-    fn counts(&self, n: usize, f: &Flow) -> Counts {
-        match self {
-            Op::Input => Counts::default(),
-            Op::Linear(links) => links.iter().map(|s| s.counts(n as f64, f.units, f.together)).sum(),
-            Op::Product(s) => s.counts(n as f64) * f.units as f64,
-            Op::Series(s) => s.counts(n as f64) * f.units as f64,
-        }
-    }
-    /// Bytes of rows, entries, masks and bias in the program, at most.
-    fn constants(&self) -> usize {
-        match self {
-            Op::Linear(links) => {
-                let of = |s: &LinearShape| {
-                    4 * (4 * s.cells + 3 * (s.rows + s.inputs) + 3 * s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1))
-                };
-                links.iter().map(of).sum()
-            }
-            _ => 0,
-        }
-    }
-    fn extra(&self, n: usize, units: usize, freed: usize, unit_bytes: usize) -> usize {
-        match self {
-            Op::Input => units * unit_bytes,
-            Op::Linear(links) => {
-                // What one link makes is there until the next one has turned it into its own results.
-                let made = |s: &LinearShape| 16 * n * units * s.results() * (s.limbs - s.drop);
-                let first = links.first().map_or(0, |s| s.extra(n, units, freed));
-                links.windows(2).map(|w| made(&w[0]) + w[1].extra(n, units, made(&w[0]))).fold(first, usize::max)
-            }
-            Op::Product(s) => s.extra(n, units, freed),
-            Op::Series(s) => s.extra(n, units, freed),
-        }
-    }
-}
