@@ -1,6 +1,7 @@
 //! RNS-CKKS homomorphic encryption on tfhe-ntt, with kernels for batched convolutions.
 #![deny(unsafe_code)] // allowed in `simd` alone
 
+mod arithmetic;
 pub mod bootstrap;
 pub mod bundle;
 pub mod ciphertext;

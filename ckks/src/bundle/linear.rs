@@ -3,19 +3,12 @@
 use super::expand::Expander;
 use super::giants::{GiantSteps, Giants};
 use super::panels::{Panel, Plan};
+use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
 use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
 use rayon::prelude::*;
-
-/// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
-const SPAN: usize = 1024;
-
-/// Words of a limb of degree `n` in one task; all of one half of the limb.
-pub(crate) fn span_of(n: usize) -> usize {
-    SPAN.min(n / 2)
-}
 
 /// A linear map at a level.
 #[derive(Clone, Copy, Debug)]
@@ -233,23 +226,6 @@ impl<'a> Hoisted<'a> {
         let Some(up) = &self.up else { return Vec::new() };
         self.digits[input].iter().enumerate().map(|(d, e)| up.row(c1, e, d, row)).collect()
     }
-}
-
-/// The order in which spans of a limb are computed: along the orbits of one automorphism, so that the source words of
-/// rotations by small multiples of it are still in cache.
-pub(crate) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
-    let span = span_of(n);
-    let Some(table) = table else { return (0..n / span).collect() };
-    let mut seen = vec![false; n / span];
-    let mut order = Vec::with_capacity(n / span);
-    for first in 0..n / span {
-        let mut s = first;
-        while !std::mem::replace(&mut seen[s], true) {
-            order.push(s);
-            s = table.source_start(s * span / 8) / span;
-        }
-    }
-    order
 }
 
 /// What the computation of one limb reads.

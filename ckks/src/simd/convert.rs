@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// Up to eight target moduli of a base conversion, with their constants.
 #[derive(Clone, Debug)]

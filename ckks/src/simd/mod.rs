@@ -12,6 +12,7 @@
 // Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see `lanes`).
 #![allow(clippy::needless_range_loop)]
 
+mod block;
 mod columns;
 mod convert;
 mod elementwise;

@@ -7,7 +7,7 @@
 //! * Rows of a slab are an odd number of cache lines apart: equal columns of different rows do not share cache sets.
 //! * Contents of a reused row are stale but initialised words; secrets must be zeroized by their owner.
 
-use super::mem::{Block, LINE};
+use super::block::{Block, LINE};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};

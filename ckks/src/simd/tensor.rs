@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 
 /// `(d0, d1, d2) = (a0 b0, a0 b1 + a1 b0, a1 b1)` for one limb.
 pub fn product_tensor(isa: Isa, m: &Modulus, a: [&[u64]; 2], b: [&[u64]; 2], out: [&mut [u64]; 3]) {
