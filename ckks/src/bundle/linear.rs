@@ -5,7 +5,7 @@ use super::giants::{GiantSteps, Giants};
 use super::panels::{Panel, Plan};
 use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
-use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
+use super::{BiasPoly, BundleError, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
 use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
 use rayon::prelude::*;
@@ -36,64 +36,21 @@ impl LinearOp<'_> {
     }
 }
 
-/// Applies a linear map: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
+/// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
 /// `limbs_in - drop_limbs` limbs.
 ///
 /// With giant steps, what would be outputs is rotated and added before that division ([`GiantSteps`]).
 ///
 /// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The divisions by the
-/// special modulus and by the dropped primes are one rounding.
+/// special modulus and by the dropped primes are one rounding. Row by row, the memory of owned operands becomes the outputs'.
+///
+/// Weights are expanded once for all bundles. That saves up to a quarter of the time with periodic weights, and needs the
+/// temporaries of every bundle at the same time: at first for each input its digits in the extended basis, and at last for
+/// each output two polynomials in the extended basis.
 ///
 /// # Errors
-/// Any [`BundleError`]; nothing is computed then.
+/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
 pub fn apply_linear(
-    ring: &Ring,
-    isa: Isa,
-    inputs: &[CtRef<'_>],
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    let mut out = apply_linear_many(ring, isa, &[inputs], op, keys)?;
-    Ok(out.pop().unwrap_or_default())
-}
-
-/// As [`apply_linear`], with operands that may be given away: row by row, the memory of owned ones becomes the outputs'.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
-pub fn apply_linear_consuming(
-    ring: &Ring,
-    isa: Isa,
-    inputs: Vec<Input<'_>>,
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    let mut out = apply_linear_many_consuming(ring, isa, vec![inputs], op, keys)?;
-    Ok(out.pop().unwrap_or_default())
-}
-
-/// As [`apply_linear`] for several bundles at once, with one expansion of the weights for all of them. That saves up to
-/// a quarter of the time with periodic weights, and needs the temporaries of every bundle at the same time: at first
-/// for each input its digits in the extended basis, and at last for each output two polynomials in the extended basis.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then.
-pub fn apply_linear_many(
-    ring: &Ring,
-    isa: Isa,
-    bundles: &[&[CtRef<'_>]],
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<Vec<[RnsPoly; 2]>>, BundleError> {
-    let bundles = bundles.iter().map(|inputs| Input::borrowed(inputs)).collect();
-    apply_linear_many_consuming(ring, isa, bundles, op, keys)
-}
-
-/// As [`apply_linear_many`], with operands that may be given away.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
-pub fn apply_linear_many_consuming(
     ring: &Ring,
     isa: Isa,
     bundles: Vec<Vec<Input<'_>>>,

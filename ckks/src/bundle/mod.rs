@@ -29,12 +29,9 @@ pub(crate) use digits::Decomposition;
 pub use error::BundleError;
 pub use giants::GiantSteps;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
-pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
+pub use linear::{LinearOp, apply_linear};
 pub use panels::prepare_weights;
-pub use product::{
-    PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
-    square_relin_consuming,
-};
+pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
 pub(crate) use span::{span_of, span_order};
 #[cfg(test)]
 pub(crate) use sums::RELINEARISED;
@@ -107,7 +104,7 @@ impl Input<'_> {
     }
 
     /// All of them borrowed.
-    fn borrowed<'a>(inputs: &[CtRef<'a>]) -> Vec<Input<'a>> {
+    pub fn borrowed<'a>(inputs: &[CtRef<'a>]) -> Vec<Input<'a>> {
         inputs.iter().map(|&ct| Input::Borrowed(ct)).collect()
     }
 }

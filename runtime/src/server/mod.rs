@@ -8,10 +8,11 @@ mod series;
 pub use checkpoint::{Checkpoints, open_journal};
 
 use crate::{Batch, KeyId, ResultBatch, RuntimeError, Session};
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::PreparedKeys;
 use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::memory::reserve_rows;
 use chiffre_ckks::ring::RnsPoly;
-use chiffre_ckks::simd::{Isa, reserve_rows};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
