@@ -31,11 +31,6 @@ impl TargetGroup {
     pub fn len(&self) -> usize {
         self.moduli.len()
     }
-
-    /// Whether there are no targets; never, by construction.
-    pub fn is_empty(&self) -> bool {
-        self.moduli.is_empty()
-    }
 }
 
 /// `out[t] = sum_s sources[s] constant(s, t) mod q_t`. Sources are words below 2^50; all rows are equally long.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard};
 /// Words from which on buffers are recycled: the system allocator would return and clear them each time.
 const RECYCLED: usize = 1 << 13;
 
-/// Owned words with zero or unspecified initial contents; a slice of `u64`.
+/// Owned words with unspecified initial contents; a slice of `u64`.
 pub struct Buffer {
     block: Option<Block>,
     len: usize,
@@ -27,21 +27,21 @@ fn free_blocks() -> MutexGuard<'static, Vec<Block>> {
     FREE.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// A zeroed or (`true`) recycled block of at least `words` words.
-fn obtain(words: usize) -> (Block, bool) {
+/// A fresh or recycled block of at least `words` words.
+fn obtain(words: usize) -> Block {
     if words < RECYCLED {
-        return (Block::allocate(words), false);
+        return Block::allocate(words);
     }
     let small = {
         let mut free = free_blocks();
         let fits = free.partition_point(|b| b.words() < words);
         if fits < free.len() {
-            return (free.remove(fits), true);
+            return free.remove(fits);
         }
         std::mem::take(&mut *free)
     };
     small.into_iter().for_each(Block::free);
-    (Block::allocate(words), false)
+    Block::allocate(words)
 }
 
 /// Keeps a large block for reuse, and frees a small one.
@@ -55,20 +55,9 @@ fn release(block: Block) {
 }
 
 impl Buffer {
-    /// `len` zero words.
-    pub fn zeroed(len: usize) -> Self {
-        let (block, stale) = obtain(len);
-        let mut buffer = Self { block: Some(block), len };
-        if stale {
-            buffer.fill(0);
-        }
-        buffer
-    }
-
     /// `len` initialised words of unspecified value.
     pub fn unspecified(len: usize) -> Self {
-        let (block, _) = obtain(len);
-        Self { block: Some(block), len }
+        Self { block: Some(obtain(len)), len }
     }
 }
 
@@ -113,15 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_are_zero_aligned_and_recycled() {
+    fn buffers_are_aligned_and_hold_what_they_are_given() {
         for len in [0, 1, 100, 1 << 17, 300_000] {
-            let mut b = Buffer::zeroed(len);
-            assert_eq!(b.as_ptr() as usize % LINE, 0);
-            assert!(b.iter().all(|&w| w == 0));
+            let mut b = Buffer::unspecified(len);
+            assert_eq!((b.as_ptr() as usize % LINE, b.len()), (0, len));
             b.fill(7);
-            drop(b);
-            assert!(Buffer::zeroed(len).iter().all(|&w| w == 0));
-            assert_eq!(Buffer::unspecified(len).len(), len);
+            assert!(b.iter().all(|&w| w == 7));
         }
     }
 }

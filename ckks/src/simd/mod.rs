@@ -31,13 +31,13 @@ mod switch;
 mod symmetric;
 mod tensor;
 
-pub use columns::{ColumnsMut, interleave_into, split_columns, transpose_into};
+pub use columns::{interleave_into, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
-pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
+pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
 pub use mem::{Buffer, release_recycled};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
@@ -47,7 +47,7 @@ pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use symmetric::fold_symmetric;
-pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
+pub use tensor::{pair_product_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};
 use std::sync::OnceLock;

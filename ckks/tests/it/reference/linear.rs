@@ -58,11 +58,6 @@ impl LinearTransform {
             .collect::<Result<_, EncodeError>>()?;
         Ok(Self { limbs, alpha, scale: scale.clone(), diagonals })
     }
-
-    /// The rotations that need keys.
-    pub fn rotations(&self) -> impl Iterator<Item = isize> + '_ {
-        self.diagonals.iter().map(|(offset, _)| *offset)
-    }
 }
 
 impl Reference<'_> {

@@ -86,11 +86,6 @@ impl<'a> Reference<'a> {
         Self { context, keys }
     }
 
-    /// The context.
-    pub fn context(&self) -> &'a Context {
-        self.context
-    }
-
     fn ring(&self) -> &'a Ring {
         self.context.ring()
     }
