@@ -1,5 +1,6 @@
 //! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit arithmetic.
 
+use super::hoist::HOIST_TILE;
 use super::*;
 use crate::arithmetic::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
 
