@@ -13,7 +13,9 @@ use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::{Event, Server};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A machine's unit times as a file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,15 +116,15 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let compiled = pipeline::compile_graph(&graph, "", &Request { options, ..Request::default() })?;
         let fail = crate::commands::runtime_error;
         let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::failed)?;
-        let session = Session::new(file, false).map_err(fail)?;
+        let session = Arc::new(Session::new(file, false).map_err(fail)?);
         let client = ClientKey::generate(&session).map_err(fail)?;
         let keys = client.evaluation_keys(&session).map_err(fail)?.prepare(&session);
         let (batch, p) = (64, session.program());
         let pixels: Vec<f32> = (0..batch * 4096).map(|i| (i * 29 % 97) as f32 / 97.0).collect();
-        let encrypted = client.encrypt(&session, &pixels, batch).map_err(fail)?;
+        let encrypted = Arc::new(client.encrypt(&session, &pixels, batch).map_err(fail)?);
         let counts = pipeline::counts(p, batch);
         let steps = |node: usize| p.steps(batch).iter().filter(|s| s.node == node).count().max(1) as f64;
-        let server = Server::new(&session, client.id(), &keys, 0).map_err(fail)?;
+        let server = Server::new(session.clone(), keys, 0).map_err(fail)?;
         // The first run touches all memory; the second counts.
         for round in 0..2 {
             let sample = |e: &Event| {
@@ -130,8 +132,9 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
                 if round == 1 && c.ntt > 0.0 {
                     samples.push(Sample { counts: c, log_n: p.header.log_n, seconds: e.time.as_secs_f64() });
                 }
+                ControlFlow::Continue(())
             };
-            server.run(&encrypted, None, sample).map_err(fail)?;
+            let _ = server.start(encrypted.clone()).and_then(|mut run| run.drive(sample)).map_err(fail)?;
         }
     }
     Ok(fit(&samples, &prior))

@@ -28,6 +28,17 @@ pub enum RuntimeError {
         /// What failed.
         message: String,
     },
+    /// The result of a run was asked for before its end.
+    #[error("{left} of {steps} steps of the run are left")]
+    Unfinished {
+        /// Steps that are left.
+        left: usize,
+        /// All steps.
+        steps: usize,
+    },
+    /// A run was asked to go on after one of its steps had failed.
+    #[error("a step of this run has failed: it cannot go on")]
+    Failed,
     /// The system's random generator failed.
     #[error(transparent)]
     Randomness(#[from] chiffre_ckks::sample::RandomnessError),
@@ -42,7 +53,7 @@ impl RuntimeError {
             | RuntimeError::Mismatch(_)
             | RuntimeError::Input(_)
             | RuntimeError::Params(_) => true,
-            RuntimeError::Execution { .. } | RuntimeError::Randomness(_) => false,
+            RuntimeError::Execution { .. } | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => false,
         }
     }
 }

@@ -120,19 +120,41 @@ impl EvalKeySet {
         Ok(())
     }
     /// Expands the keys for execution, giving up the seeded form key by key.
-    pub fn prepare(self, s: &Session) -> PreparedKeys {
+    pub fn prepare(self, s: &Session) -> ServerKeys {
         let ring = s.context.ring();
-        self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect()
+        ServerKeys { id: self.id, keys: self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect() }
     }
-    /// Reads the keys that the program uses and prepares them one by one; returns the key id.
+}
+
+/// The evaluation keys of one client for one program, expanded: what a server runs with.
+#[derive(Debug)]
+pub struct ServerKeys {
+    id: KeyId,
+    keys: PreparedKeys,
+}
+
+impl ServerKeys {
+    /// Name of the secret key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+    /// Bytes of the expanded keys.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
+    }
+    /// The keys themselves.
+    pub(crate) fn keys(&self) -> &PreparedKeys {
+        &self.keys
+    }
+    /// Reads the keys that the program uses from a file of seeded keys, and expands them one by one.
     ///
     /// # Errors
     /// I/O errors, damaged files, keys of another program, missing keys, residues out of range.
-    pub fn load_prepared(s: &Session, path: &Path) -> Result<(KeyId, PreparedKeys), RuntimeError> {
+    pub fn load(s: &Session, path: &Path) -> Result<ServerKeys, RuntimeError> {
         let mut r = Reader::open(path, KIND)?;
         let id = check_binding(&r, s)?;
         let ring = s.context.ring();
-        let mut out = PreparedKeys::new();
+        let mut keys = PreparedKeys::new();
         for (target, gadget) in s.key_targets() {
             let (name, rows) = (name(target, gadget), gadget.rows());
             let digits = target.digits(gadget);
@@ -143,8 +165,8 @@ impl EvalKeySet {
             let b = polys_from_bytes(&bytes, ring.n, rows, digits);
             drop(bytes);
             let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b).map_err(|e| r.error(format!("key {name}: {e}")))?;
-            out.insert(PreparedKey::new(ring, key.expand(ring)));
+            keys.insert(PreparedKey::new(ring, key.expand(ring)));
         }
-        Ok((id, out))
+        Ok(ServerKeys { id, keys })
     }
 }

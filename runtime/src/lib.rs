@@ -15,5 +15,5 @@ pub mod server;
 
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;
-pub use eval_keys::{EvalKeySet, KeyId};
+pub use eval_keys::{EvalKeySet, KeyId, ServerKeys};
 pub use params::Session;

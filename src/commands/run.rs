@@ -8,14 +8,16 @@ use crate::report::human_bytes;
 use crate::trace::Trace;
 use chiffre_passes::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
-use chiffre_runtime::server::{Checkpoints, Server};
-use chiffre_runtime::{Batch, EvalKeySet, server};
+use chiffre_runtime::server::{Checkpoints, Finished, Server};
+use chiffre_runtime::{Batch, ServerKeys};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs a program on encrypted images.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
     let need = session.program().header.predicted_bytes as u64;
     if let Some(budget) = args.memory
         && need > budget
@@ -26,39 +28,39 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
             human_bytes(budget)
         )));
     }
-    let batch = Batch::load(&session, &args.input).map_err(super::runtime_error)?;
-    let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval).map_err(super::runtime_error)?;
+    let batch = Arc::new(Batch::load(&session, &args.input).map_err(super::runtime_error)?);
+    let keys = ServerKeys::load(&session, &args.eval).map_err(super::runtime_error)?;
     let buffers = crate::pipeline::memory_plan(session.program(), batch.images).working;
-    let server = Server::new(&session, id, &keys, buffers).map_err(super::runtime_error)?;
+    let server = Server::new(session.clone(), keys, buffers).map_err(super::runtime_error)?;
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
-    let mut opened = server::open_journal(&session, &batch, &Journal::directory(&args.output)).map_err(super::runtime_error)?;
-    if let Some(warning) = &opened.warning {
-        tracing::warn!("{warning}");
-    }
-    if let Some(r) = &opened.resume {
-        eprintln!("going on with step {} of an interrupted run", r.step + 1);
-    }
-    let done = opened.resume.as_ref().map_or(0, |r| r.step);
     let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
     if args.checkpoint_every == 0 {
         policy.cost_factor = 0;
     }
-    opened.journal = opened.journal.with_policy(policy);
-    let checkpoints = Checkpoints::new(&session, batch.images, &mut opened.journal, opened.resume.take());
-    let mut steps = 0;
+    let checkpoints = Checkpoints::open(&session, &batch, &Journal::directory(&args.output)).map_err(super::runtime_error)?;
+    if let Some(warning) = checkpoints.warning() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(step) = checkpoints.resumed() {
+        eprintln!("going on with step {} of an interrupted run", step + 1);
+    }
+    let mut run = server.start_with(batch.clone(), checkpoints.with_policy(policy)).map_err(super::runtime_error)?;
+    let (steps, done) = (run.steps().len(), run.done());
+    bar.skip(&run.steps()[..done]);
     let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
     let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), crate::calibrate::load)?.on_threads(args.threads.get());
     let mut profile = args.profile.then(|| Profile::new(session.program(), batch.images, &cost));
-    let result = server.run(&batch, Some(checkpoints), |event| {
-        steps = event.steps;
+    let ended = run.drive(|event| {
         trace.iter_mut().for_each(|t| t.step(event));
         profile.iter_mut().for_each(|p| p.step(event));
         bar.step(event);
+        ControlFlow::Continue(())
     });
-    let result = result.map_err(super::runtime_error)?;
+    let _ = ended.map_err(super::runtime_error)?;
     bar.finish();
+    let Finished { result, journal } = run.finish().map_err(super::runtime_error)?;
     result.save(&session, &args.output).map_err(super::runtime_error)?;
-    opened.journal.finish().map_err(super::runtime_error)?;
+    journal.map_or(Ok(()), Journal::finish).map_err(super::runtime_error)?;
     if let (Some(path), Some(t)) = (&args.trace, &trace) {
         std::fs::write(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;
     }

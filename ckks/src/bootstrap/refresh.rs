@@ -117,6 +117,11 @@ impl Bootstrapper {
         self
     }
 
+    /// Encodes what depends on the operands' scale, which otherwise the first refresh at that scale does; a few scales are kept.
+    pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: &Scale, radians: f64) {
+        self.transforms.prepare(ring, isa, input_scale.to_f64() / radians);
+    }
+
     /// The plan.
     pub fn spec(&self) -> &BootstrapSpec {
         self.transforms.spec()

@@ -112,6 +112,11 @@ impl Transforms {
         (total / periods).powf(1.0 / self.low.len() as f64)
     }
 
+    /// Encodes the first factor of SlotsToCoeffs for an input scale, as [`Self::slots_to_coeffs`] takes it.
+    pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: f64) {
+        let _ = self.first(ring, isa, input_scale);
+    }
+
     /// The first factor for an input scale.
     fn first(&self, ring: &Ring, isa: Isa, input_scale: f64) -> Arc<Diagonals> {
         let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner());

@@ -2,11 +2,11 @@
 
 use super::expand::Expander;
 use super::giants::{GiantSteps, Giants};
-use super::panels::{Panel, Plan};
+use super::panels::{LinearPlan, Panel, Plan};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, largest, linear_tiles};
 use rayon::prelude::*;
 
 /// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
@@ -22,6 +22,8 @@ pub(crate) fn span_of(n: usize) -> usize {
 pub struct LinearOp<'a> {
     /// The map.
     pub table: &'a LinearTable,
+    /// Its plan for this ring and number of inputs, where one was made before; else it is planned for this operation alone.
+    pub plan: Option<&'a LinearPlan>,
     /// For each input the factor by which its weights are multiplied before they are rounded.
     pub input_scales: &'a [f64],
     /// Q limbs to use; inputs may have more.
@@ -111,7 +113,15 @@ pub fn apply_linear_many_consuming(
     for inputs in &bundles {
         check(ring, inputs, op)?;
     }
-    let plan = Plan::new(table, ring.log_n, op.input_scales.len());
+    let made;
+    let plan = match op.plan.and_then(|p| p.of(table, ring.log_n, op.input_scales.len())) {
+        Some(plan) => plan,
+        None => {
+            made = Plan::new(table, ring.log_n, op.input_scales.len());
+            &made
+        }
+    };
+    let peaks: Vec<f64> = table.patterns.par_iter().map(|p| largest(p)).collect();
     let rotated = !plan.galois.is_empty();
     if rotated {
         check_gadget(ring, gadget, limbs)?;
@@ -127,10 +137,10 @@ pub fn apply_linear_many_consuming(
 
     let polys = 2 * table.outputs * bundles.len();
     let mut totals = giants.as_ref().map_or(vec![], |g| g.totals(bundles.len()));
-    let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, &plan, gadget, limbs)).collect();
+    let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, plan, gadget, limbs)).collect();
     let mut sums: Vec<RnsPoly> = (0..polys).map(|_| RnsPoly::new_zero(ring.n, 0)).collect();
     let order = span_order(ring.n, tables.first().copied());
-    let limb = Limb { ring, isa, op, plan: &plan, keys: &keys, tables: &tables, order: &order };
+    let limb = Limb { ring, isa, op, plan, peaks: &peaks, keys: &keys, tables: &tables, order: &order };
     for row in 0..limbs + alpha {
         sums.iter_mut().for_each(RnsPoly::push_unspecified);
         limb.run(row, &hoisted, sums.iter_mut().map(|s| s.row_mut(row)).collect());
@@ -258,6 +268,8 @@ struct Limb<'a> {
     isa: Isa,
     op: &'a LinearOp<'a>,
     plan: &'a Plan,
+    /// Largest coefficients of patterns.
+    peaks: &'a [f64],
     keys: &'a [&'a PreparedKey],
     tables: &'a [&'a GaloisTable],
     order: &'a [usize],
@@ -273,7 +285,7 @@ impl Limb<'_> {
             return;
         }
         let index = self.ring.modulus_index(row, limbs);
-        let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan);
+        let expander = Expander::new(self.ring, self.isa, index, self.op, self.plan, self.peaks);
         for (i, panel) in panels.iter().enumerate() {
             let weights = expander.expand(panel, self.ring.n);
             for (bundle, outs) in hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {

@@ -32,7 +32,7 @@ pub use giants::GiantSteps;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
 pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
 pub(crate) use linear::{span_of, span_order};
-pub use panels::prepare_weights;
+pub use panels::{LinearPlan, prepare_weights};
 pub use product::{
     PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
     square_relin_consuming,

@@ -1,7 +1,8 @@
-//! Tables of the program in the form that the kernels take.
+//! Instructions of the program in the form that the kernels take.
 
+use super::series::Series;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR, prepare_weights};
+use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearPlan, LinearTable, SCALAR, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::giants::partial_sums;
@@ -16,9 +17,19 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+/// What an instruction needs beside its operands and keys.
+pub(super) enum Instruction {
+    /// Nothing.
+    Plain,
+    Linear(Linear),
+    Series(Series),
+}
+
 /// A linear op ready to run.
 pub(super) struct Linear {
     weights: Weights,
+    /// How the table's rows are computed together.
+    pub plan: LinearPlan,
     pub input_scales: Vec<f64>,
     pub bias: Option<Vec<BiasPoly>>,
     /// Giant steps under which the table's outputs are rotated and added.
@@ -115,18 +126,22 @@ impl Linear {
     }
 }
 
-/// Prepares every `linear` of the program.
-pub(super) fn linears(s: &Session) -> Result<Vec<Option<Linear>>, RuntimeError> {
-    let all: Vec<Option<Linear>> = s
-        .program()
-        .nodes
-        .par_iter()
-        .map(|n| match &n.op {
-            ProgramOp::Linear { .. } => linear(s, n).map(Some),
-            _ => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    let periods: BTreeSet<usize> = all.iter().flatten().map(|l| l.period()).filter(|p| *p > 0).collect();
+/// Prepares every instruction of the program.
+pub(super) fn instructions(s: &Session) -> Result<Vec<Instruction>, RuntimeError> {
+    let one = |n: &Node<Prog>| match &n.op {
+        ProgramOp::Linear { .. } => linear(s, n).map(Instruction::Linear),
+        ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
+            let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+            Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
+        }
+        ProgramOp::Input {} | ProgramOp::Square { .. } | ProgramOp::Mul { .. } => Ok(Instruction::Plain),
+    };
+    let all: Vec<Instruction> = s.program().nodes.par_iter().map(one).collect::<Result<_, _>>()?;
+    let period = |i: &Instruction| match i {
+        Instruction::Linear(l) => l.period(),
+        Instruction::Plain | Instruction::Series(_) => 0,
+    };
+    let periods: BTreeSet<usize> = all.iter().map(period).filter(|p| *p > 0).collect();
     periods.into_iter().for_each(|p| prepare_weights(s.context.ring(), p));
     Ok(all)
 }
@@ -162,16 +177,17 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
         patterns: vec![],
         entries: list,
     };
+    let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
+    let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
     let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
         Weights::Cells(Cells::new(&t, table))
     } else {
         table.patterns = t.masks.iter().map(mask).collect::<Result<_, _>>()?;
         Weights::Masks(table)
     };
-    let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
     let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
-    Ok(Linear { weights, input_scales, bias, giants })
+    Ok(Linear { weights, plan, input_scales, bias, giants })
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {
