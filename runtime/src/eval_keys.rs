@@ -4,8 +4,9 @@ use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::ring::{Gadget, RnsPoly};
-use chiffre_ir::container::{Dtype, Reader, Writer};
+use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// Kind of evaluation-key files.
@@ -39,7 +40,7 @@ pub(crate) fn parse_id(s: &str) -> Option<KeyId> {
 }
 
 /// Checks that a file belongs to the session's program and reads the key id it carries.
-pub(crate) fn check_binding(r: &Reader, s: &Session) -> Result<KeyId, RuntimeError> {
+pub(crate) fn check_binding<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<KeyId, RuntimeError> {
     if r.meta("program")? != s.file.digest {
         return Err(RuntimeError::Mismatch(format!(
             "{} was made for another program (digest {}…, this one is {}…)",
@@ -98,26 +99,39 @@ impl EvalKeySet {
     pub fn bytes(&self) -> usize {
         self.keys.iter().flat_map(|k| k.b()).map(|p| p.rows() * p.n() * 8).sum()
     }
-    /// Writes the keys.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+    fn by_name(&self) -> BTreeMap<String, &SeededSwitchingKey> {
+        self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect()
+    }
+    fn contents(&self, s: &Session) -> Contents {
         let n = s.context.ring().n;
-        let by_name: BTreeMap<String, &SeededSwitchingKey> = self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect();
         let mut list = vec![];
-        for (name, k) in &by_name {
+        for (name, k) in self.by_name() {
             let rows = k.b().first().map_or(0, RnsPoly::rows);
             list.push((format!("{name}.b"), Dtype::U64, vec![k.b().len(), rows, n]));
             list.push((format!("{name}.seed"), Dtype::U8, vec![32]));
         }
-        let mut w = Writer::create(path, KIND, binding(s, &self.id), &list)?;
-        for (name, k) in &by_name {
-            w.tensor(&format!("{name}.b"), &poly_bytes(k.b()))?;
+        Contents::new(KIND, binding(s, &self.id), &list)
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
+        for (name, k) in self.by_name() {
+            w.tensor_parts(&format!("{name}.b"), k.b().iter().map(|p| poly_bytes([p])))?;
             w.tensor(&format!("{name}.seed"), k.seed())?;
         }
-        w.finish()?;
         Ok(())
+    }
+    /// Writes the keys to a file.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::save`], to any sink, which errors call `name`.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s).write(sink, name, |w| self.fill(w)).map(|_| ())
     }
     /// Expands the keys for execution, giving up the seeded form key by key.
     pub fn prepare(self, s: &Session) -> ServerKeys {
@@ -151,7 +165,16 @@ impl ServerKeys {
     /// # Errors
     /// I/O errors, damaged files, keys of another program, missing keys, residues out of range.
     pub fn load(s: &Session, path: &Path) -> Result<ServerKeys, RuntimeError> {
-        let mut r = Reader::open(path, KIND)?;
+        ServerKeys::from_container(s, Reader::open(path, KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ServerKeys, RuntimeError> {
+        ServerKeys::from_container(s, Reader::new(source, name, KIND)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<ServerKeys, RuntimeError> {
         let id = check_binding(&r, s)?;
         let ring = s.context.ring();
         let mut keys = PreparedKeys::new();

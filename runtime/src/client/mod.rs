@@ -10,8 +10,9 @@ use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
 use crate::{Batch, ResultBatch, RuntimeError, Session};
 use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::sample::Csprng;
-use chiffre_ir::container::{Dtype, Reader, Writer};
+use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -108,27 +109,46 @@ impl ClientKey {
         }
         Ok(out)
     }
-    /// Writes the secret key, readable by its owner only.
+    fn contents(&self, s: &Session) -> Contents {
+        let n = s.context.ring().n;
+        let meta = BTreeMap::from([("params".to_string(), hex(&s.context.params().digest())), ("key-id".to_string(), hex(&self.id))]);
+        Contents::new(KIND, meta, &[("secret".to_string(), Dtype::I8, vec![n])])
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
+        let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
+        Ok(w.tensor("secret", &bytes)?)
+    }
+    /// Writes the secret key to a file that only its owner can read.
     ///
     /// # Errors
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
-        let n = s.context.ring().n;
-        let meta = BTreeMap::from([("params".to_string(), hex(&s.context.params().digest())), ("key-id".to_string(), hex(&self.id))]);
-        let mut w = Writer::create(path, KIND, meta, &[("secret".to_string(), Dtype::I8, vec![n])])?;
-        let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
-        w.tensor("secret", &bytes)?;
-        w.finish()?;
-        Ok(())
+        self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
-    /// Reads a secret key for the session's parameters.
+    /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's care.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s).write(sink, name, |w| self.fill(w)).map(|_| ())
+    }
+    /// Reads a secret key for the session's parameters from a file.
     ///
     /// # Errors
     /// I/O errors, damaged files, keys for other parameters.
     pub fn load(s: &Session, path: &Path) -> Result<ClientKey, RuntimeError> {
-        let mut r = Reader::open(path, KIND)?;
+        ClientKey::from_container(s, Reader::open(path, KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ClientKey, RuntimeError> {
+        ClientKey::from_container(s, Reader::new(source, name, KIND)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<ClientKey, RuntimeError> {
         if r.meta("params")? != hex(&s.context.params().digest()) {
-            return Err(RuntimeError::Mismatch(format!("{} is a key for other parameters than this program's", path.display())));
+            return Err(RuntimeError::Mismatch(format!("{} is a key for other parameters than this program's", r.path().display())));
         }
         let id = parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id"))?;
         let bytes = Zeroizing::new(r.read("secret", Dtype::I8, &[s.context.ring().n])?);
