@@ -88,3 +88,8 @@ fn bits(r: &ResultBatch) -> String {
     let rows = r.cts.iter().flatten().flat_map(|c| &c.polys).flat_map(|p| p.iter());
     digest(&rows.flat_map(|row| row.iter().flat_map(|w| w.to_le_bytes())).collect::<Vec<u8>>())
 }
+
+/// The answer of [`Case::squares`], from the first version that had this test.
+const SQUARES: &str = "cbf7a7470065e6627faeb2121dc334682b25a47a308f3680ae07222bd6060875";
+/// The answer of [`Case::series`], from the first version that had this test.
+const SERIES: &str = "0bb8a00019ef4f7bfd066970931107026908953be07b8655cfd2a1424642d724";
