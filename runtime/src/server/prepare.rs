@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) enum Instruction {
     /// Nothing.
     Plain,
-    Linear(Linear),
+    Linear(Box<Linear>),
     Series(Series),
 }
 
@@ -129,7 +129,7 @@ impl Linear {
 /// Prepares every instruction of the program.
 pub(super) fn instructions(s: &Session) -> Result<Vec<Instruction>, RuntimeError> {
     let one = |n: &Node<Prog>| match &n.op {
-        ProgramOp::Linear { .. } => linear(s, n).map(Instruction::Linear),
+        ProgramOp::Linear { .. } => linear(s, n).map(|l| Instruction::Linear(Box::new(l))),
         ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
             let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
             Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
