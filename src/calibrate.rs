@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::pipeline::{self, Request};
+use chiffre_ckks::engine::Engine;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::program::file::ProgramFile;
@@ -13,6 +14,7 @@ use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::{Event, Server};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -102,7 +104,7 @@ fn network() -> TensorGraph {
     g
 }
 
-/// Measures this machine with the current number of threads; `threads` is what the figures are to be divided among.
+/// Measures this machine with so many threads.
 ///
 /// # Errors
 /// Bugs only: the network is fixed.
@@ -116,7 +118,8 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let compiled = pipeline::compile_graph(&graph, "", &Request { options, ..Request::default() })?;
         let fail = crate::commands::runtime_error;
         let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::failed)?;
-        let session = Arc::new(Session::new(file, false).map_err(fail)?);
+        let engine = Engine::builder().threads(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)).build().map_err(Error::failed)?;
+        let session = Arc::new(Session::on(engine, file, false).map_err(fail)?);
         let client = ClientKey::generate(&session).map_err(fail)?;
         let keys = client.evaluation_keys(&session).map_err(fail)?.prepare(&session);
         let (batch, p) = (64, session.program());

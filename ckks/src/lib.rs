@@ -7,6 +7,7 @@ pub mod ciphertext;
 pub mod client;
 pub mod context;
 pub mod encode;
+pub mod engine;
 pub mod evaluator;
 pub mod keys;
 pub mod keyswitch_reference;

@@ -111,13 +111,13 @@ impl Batch {
         for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}.c0"), Dtype::U64, &[count, ty.limbs, ring.n])?;
             let seeds = r.read(&format!("m{m:05}.seed"), Dtype::U8, &[count, 32])?;
-            let polys = polys_from_bytes(&bytes, ring.n, ty.limbs, count);
             let one = |(c0, seed): (RnsPoly, &[u8])| {
                 let mut fixed = [0; 32];
                 fixed.copy_from_slice(seed);
                 SeededCiphertext::from_parts(ring, fixed, c0, scale.clone())
             };
-            let list: Result<Vec<_>, _> = polys.into_iter().zip(seeds.chunks_exact(32)).map(one).collect();
+            let polys = || polys_from_bytes(&bytes, ring.n, ty.limbs, count);
+            let list = s.engine().install(|| polys().into_iter().zip(seeds.chunks_exact(32)).map(one).collect::<Result<Vec<_>, _>>());
             cts.push(list.map_err(|e| r.error(format!("unit {m}: {e}")))?);
         }
         Ok(Batch { id, digest: Some(r.digest().to_string()), images, cts })
@@ -182,7 +182,7 @@ impl ResultBatch {
         let mut cts = vec![];
         for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}"), Dtype::U64, &[count, 2, ty.limbs, ring.n])?;
-            let mut polys = polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count).into_iter();
+            let mut polys = s.engine().install(|| polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count)).into_iter();
             let mut list = vec![];
             while let (Some(c0), Some(c1)) = (polys.next(), polys.next()) {
                 let c = Ciphertext::new([c0, c1], scale.clone());

@@ -11,6 +11,9 @@ pub enum RuntimeError {
     /// The parameters of the program are not acceptable.
     #[error("parameters of the program: {0}")]
     Params(#[from] chiffre_ckks::params::ParamsError),
+    /// There are no threads to compute on.
+    #[error(transparent)]
+    Engine(#[from] chiffre_ckks::engine::EngineError),
     /// The program is outside the security table and that was not allowed.
     #[error("this program's parameters are below 128-bit security; it is for tests only (give --allow-insecure to use it)")]
     Insecure,
@@ -53,7 +56,11 @@ impl RuntimeError {
             | RuntimeError::Mismatch(_)
             | RuntimeError::Input(_)
             | RuntimeError::Params(_) => true,
-            RuntimeError::Execution { .. } | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => false,
+            RuntimeError::Engine(_)
+            | RuntimeError::Execution { .. }
+            | RuntimeError::Unfinished { .. }
+            | RuntimeError::Failed
+            | RuntimeError::Randomness(_) => false,
         }
     }
 }

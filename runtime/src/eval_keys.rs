@@ -2,6 +2,7 @@
 
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
+use chiffre_ckks::ciphertext::ShapeError;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
@@ -136,7 +137,8 @@ impl EvalKeySet {
     /// Expands the keys for execution, giving up the seeded form key by key.
     pub fn prepare(self, s: &Session) -> ServerKeys {
         let ring = s.context.ring();
-        ServerKeys { id: self.id, keys: self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect() }
+        let expand = || self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
+        ServerKeys { id: self.id, keys: s.engine().install(expand) }
     }
 }
 
@@ -185,10 +187,13 @@ impl ServerKeys {
             let seed = r.read(&format!("{name}.seed"), Dtype::U8, &[32])?;
             let mut fixed = [0; 32];
             fixed.copy_from_slice(&seed);
-            let b = polys_from_bytes(&bytes, ring.n, rows, digits);
-            drop(bytes);
-            let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b).map_err(|e| r.error(format!("key {name}: {e}")))?;
-            keys.insert(PreparedKey::new(ring, key.expand(ring)));
+            let key = s.engine().install(|| {
+                let b = polys_from_bytes(&bytes, ring.n, rows, digits);
+                drop(bytes);
+                let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b)?;
+                Ok::<_, ShapeError>(PreparedKey::new(ring, key.expand(ring)))
+            });
+            keys.insert(key.map_err(|e| r.error(format!("key {name}: {e}")))?);
         }
         Ok(ServerKeys { id, keys })
     }

@@ -94,7 +94,7 @@ pub(super) fn encrypted_run(
     let simulation = simulated(compiled.tensor.as_ref(), images)?;
     let program = compiled.program;
     let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
-    let session = Arc::new(Session::new(file, request.options.allow_insecure).map_err(super::runtime_error)?);
+    let session = Arc::new(Session::on(super::engine()?, file, request.options.allow_insecure).map_err(super::runtime_error)?);
     let p = session.program();
 
     let at = Instant::now();

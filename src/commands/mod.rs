@@ -74,7 +74,13 @@ fn calibrate(args: &crate::cli::CalibrateArgs) -> Result<(), Error> {
 /// Loads a program file and builds its context.
 fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
     let file = chiffre_ir::program::file::load(path).map_err(container_error)?;
-    chiffre_runtime::Session::new(file, allow_insecure).map_err(runtime_error)
+    chiffre_runtime::Session::on(engine()?, file, allow_insecure).map_err(runtime_error)
+}
+
+/// An engine with the number of threads that [`set_threads`] set.
+fn engine() -> Result<chiffre_ckks::engine::Engine, Error> {
+    let threads = std::num::NonZeroUsize::new(rayon::current_num_threads()).unwrap_or(std::num::NonZeroUsize::MIN);
+    chiffre_ckks::engine::Engine::builder().threads(threads).build().map_err(Error::failed)
 }
 
 /// How to read DATA for a program.

@@ -25,7 +25,7 @@ impl PreparedKey {
     pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
         let SwitchingKey { gadget, target, mut digits } = key;
         assert_eq!(digits.len(), target.digits(gadget));
-        let isa = Isa::detect();
+        let isa = Isa::current();
         let inverse = target.galois().map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
         for poly in digits.iter_mut().flatten() {
             assert!(poly.n() == ring.n && poly.rows() == gadget.rows());

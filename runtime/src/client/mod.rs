@@ -34,7 +34,7 @@ impl ClientKey {
         let mut rng = Csprng::from_os()?;
         let mut id = [0; 16];
         id.copy_from_slice(&rng.seed()[..16]);
-        Ok(ClientKey { id, secret: SecretKey::generate(&s.context, &mut rng) })
+        Ok(ClientKey { id, secret: s.engine().install(|| SecretKey::generate(&s.context, &mut rng)) })
     }
     /// Name of the key; not secret.
     pub fn id(&self) -> KeyId {
@@ -49,7 +49,7 @@ impl ClientKey {
         if let Some(b) = &s.program().header.bootstrap {
             generator = generator.with_sparse_weight(b.weight);
         }
-        Ok(EvalKeySet { id: self.id, keys: generator.switching_keys(&s.key_targets())? })
+        Ok(EvalKeySet { id: self.id, keys: s.engine().install(|| generator.switching_keys(&s.key_targets()))? })
     }
     /// Encrypts normalised images `[n, C, H, W]`.
     ///
@@ -74,13 +74,13 @@ impl ClientKey {
         }
         let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, Csprng::from_os()?);
         let scale = s.scale(&ty.scale);
-        let mut cts = vec![];
         let unit = ty.layout.unit();
-        for chunk in images.chunks(per * unit.batch) {
+        let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
+        let mut encrypt = |chunk: &[f32]| {
             let slots = unit.pack(chunk, chunk.len() / per);
-            let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
-            cts.push(slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()?);
-        }
+            slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()
+        };
+        let cts = s.engine().install(|| images.chunks(per * unit.batch).map(&mut encrypt).collect::<Result<Vec<_>, _>>())?;
         Ok(Batch { id: self.id, digest: None, images: n, cts })
     }
     /// Decrypts a result, and says which of its images have no answer.
@@ -103,7 +103,7 @@ impl ClientKey {
                 let coefficients = encoder.coefficients(ring, &plaintext);
                 Ok((Spread::of(&coefficients, q), encoder.slots_of(&coefficients, &plaintext.scale)))
             };
-            let plain: Result<Vec<_>, RuntimeError> = cts.iter().map(one).collect();
+            let plain: Result<Vec<_>, RuntimeError> = s.engine().install(|| cts.iter().map(one).collect());
             let images = result.images.saturating_sub(out.report.images).min(layout.batch);
             out.push(&limits, &layout, m, plain?, images);
         }
@@ -153,7 +153,7 @@ impl ClientKey {
         let id = parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id"))?;
         let bytes = Zeroizing::new(r.read("secret", Dtype::I8, &[s.context.ring().n])?);
         let coefficients: Zeroizing<Vec<i8>> = Zeroizing::new(bytes.iter().map(|&b| b as i8).collect());
-        let secret = SecretKey::from_coefficients(&s.context, &coefficients).map_err(|e| r.error(e.to_string()))?;
+        let secret = s.engine().install(|| SecretKey::from_coefficients(&s.context, &coefficients)).map_err(|e| r.error(e.to_string()))?;
         Ok(ClientKey { id, secret })
     }
 }

@@ -54,7 +54,7 @@ impl Checkpoints {
             let shape = |v: usize| [p.nodes[v].ty.layout.unit_cts(), p.nodes[v].ty.limbs];
             Some(states.get(step)?.iter().map(|&(v, u)| ((v, u), shape(v))).collect())
         };
-        let Opened { journal, resume, warning } = Journal::open(dir, s.context.ring(), bound, shapes)?;
+        let Opened { journal, resume, warning } = s.engine().install(|| Journal::open(dir, s.context.ring(), bound, shapes))?;
         let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
         let bytes = states.iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
         Ok(Checkpoints { journal, resume, warning, bytes, waited: 0 })

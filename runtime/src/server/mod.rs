@@ -14,7 +14,7 @@ pub use run::{Event, Finished, Run};
 
 use crate::{Batch, ResultBatch, RuntimeError, ServerKeys, Session};
 use chiffre_ckks::ring::RnsPoly;
-use chiffre_ckks::simd::{Isa, reserve_rows};
+use chiffre_ckks::simd::Isa;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -48,16 +48,18 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Brings tables, series and bootstraps of the program into the form that kernels take, and takes `buffers` bytes of memory for
+    /// Brings tables, series and bootstraps of the program into the form that kernels take, and lets the engine take `buffers` bytes of memory for
     /// ciphertexts from the system: what runs need beyond them they take when they need it.
     ///
     /// # Errors
     /// Tables that do not fit the program's ring; names the ONNX node.
     pub fn new(session: impl Into<Arc<Session>>, keys: impl Into<Arc<ServerKeys>>, buffers: usize) -> Result<Server, RuntimeError> {
         let (session, keys) = (session.into(), keys.into());
-        let isa = Isa::detect();
-        let (instructions, bootstrappers) = (prepare::instructions(&session)?, series::Bootstrappers::new(&session, isa)?);
-        reserve_rows(session.context.ring().n, buffers);
+        let engine = session.engine().clone();
+        let isa = engine.isa();
+        let prepare = || Ok::<_, RuntimeError>((prepare::instructions(&session)?, series::Bootstrappers::new(&session, isa)?));
+        let (instructions, bootstrappers) = engine.install(prepare)?;
+        engine.reserve(session.context.ring().n, buffers);
         let prepared = Prepared { session, isa, keys, instructions, bootstrappers, spare: prepare::Spare::default() };
         Ok(Server { prepared: Arc::new(prepared) })
     }

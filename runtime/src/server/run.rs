@@ -103,7 +103,8 @@ impl Run {
         let (index, start) = (self.next, Instant::now());
         let prepared = &*self.server.prepared;
         let machine = Machine { prepared, input: &self.batch.cts, images: self.batch.images };
-        if let Err(e) = machine.execute(step, &mut self.values) {
+        let values = &mut self.values;
+        if let Err(e) = prepared.session.engine().install(|| machine.execute(step, values)) {
             self.failed = true;
             return Err(e);
         }
