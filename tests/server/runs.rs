@@ -1,6 +1,6 @@
 //! Runs: step by step, stopped, gone on with elsewhere, failed.
 
-use super::{Case, SQUARES, bits};
+use super::case::{Case, SQUARES, bits};
 use chiffre_runtime::journal::Journal;
 use chiffre_runtime::server::{Checkpoints, Finished, Run, Server};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, RuntimeError, ServerKeys, Session};
