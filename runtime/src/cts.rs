@@ -1,6 +1,7 @@
 //! Encrypted batches: inputs in seeded form, results, in memory, on disk and in any other source and sink. A batch has the units of its layout that hold its images.
 
-use crate::eval_keys::{KeyId, binding, check_binding, poly_bytes, polys_from_bytes};
+use crate::eval_keys::{KeyId, binding, check_binding};
+use crate::words::{poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::{Ciphertext, SeededCiphertext};
 use chiffre_ckks::ring::RnsPoly;

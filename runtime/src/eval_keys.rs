@@ -1,5 +1,6 @@
 //! Evaluation keys: in memory in seeded form, on disk, and prepared for execution.
 
+use crate::words::{poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::ShapeError;
@@ -57,7 +58,7 @@ pub(crate) fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
     BTreeMap::from([("program".to_string(), s.file.digest.clone()), ("key-id".to_string(), hex(id))])
 }
 
-fn name(target: KeyTarget, g: Gadget) -> String {
+pub(crate) fn name(target: KeyTarget, g: Gadget) -> String {
     let t = match target {
         KeyTarget::Relinearization => "relin".to_string(),
         KeyTarget::Galois(g) => format!("g{:06}", g.0),
@@ -65,34 +66,6 @@ fn name(target: KeyTarget, g: Gadget) -> String {
         KeyTarget::SparseToDense(g) => format!("from-sparse-g{:06}", g.0),
     };
     format!("{t}.{:03}.{:03}", g.limbs, g.alpha)
-}
-
-/// Rows of polynomials as little-endian bytes.
-pub(crate) fn poly_bytes<'a>(polys: impl IntoIterator<Item = &'a RnsPoly>) -> Vec<u8> {
-    let mut out = vec![];
-    for p in polys {
-        out.reserve(p.rows() * p.n() * 8);
-        for row in p.iter() {
-            out.extend(row.iter().flat_map(|w| w.to_le_bytes()));
-        }
-    }
-    out
-}
-
-/// The inverse of [`poly_bytes`] for `count` polynomials of `rows` rows.
-pub(crate) fn polys_from_bytes(bytes: &[u8], n: usize, rows: usize, count: usize) -> Vec<RnsPoly> {
-    let mut rest = bytes.chunks_exact(8);
-    (0..count)
-        .map(|_| {
-            let mut p = RnsPoly::new_unspecified(n, rows);
-            for row in 0..rows {
-                for (w, b) in p.row_mut(row).iter_mut().zip(rest.by_ref().take(n)) {
-                    *w = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-                }
-            }
-            p
-        })
-        .collect()
 }
 
 impl EvalKeySet {
@@ -157,6 +130,10 @@ impl ServerKeys {
     /// Bytes of the expanded keys.
     pub fn bytes(&self) -> usize {
         self.keys.bytes()
+    }
+    /// Keys that were expanded before.
+    pub(crate) fn from_parts(id: KeyId, keys: PreparedKeys) -> ServerKeys {
+        ServerKeys { id, keys }
     }
     /// The keys themselves.
     pub(crate) fn keys(&self) -> &PreparedKeys {

@@ -12,6 +12,7 @@ mod eval_keys;
 pub mod journal;
 mod params;
 pub mod server;
+mod words;
 
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;

@@ -1,5 +1,6 @@
-//! The server half as a library: bits, steps, stops.
+//! The server half as a library: bits, steps, stops, prepared state.
 
 mod bits;
 mod case;
 mod runs;
+mod stored;

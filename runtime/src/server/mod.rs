@@ -8,6 +8,7 @@ mod execute;
 mod prepare;
 mod run;
 mod series;
+mod stored;
 
 pub use checkpoint::Checkpoints;
 pub use run::{Event, Finished, Run};
@@ -57,11 +58,18 @@ impl Server {
         let (session, keys) = (session.into(), keys.into());
         let engine = session.engine().clone();
         let isa = engine.isa();
-        let prepare = || Ok::<_, RuntimeError>((prepare::instructions(&session)?, series::Bootstrappers::new(&session, isa)?));
+        let prepare = || {
+            let instructions = prepare::instructions(&session, vec![])?;
+            Ok::<_, RuntimeError>((instructions, series::Bootstrappers::new(&session, isa, None)?))
+        };
         let (instructions, bootstrappers) = engine.install(prepare)?;
-        engine.reserve(session.context.ring().n, buffers);
         let prepared = Prepared { session, isa, keys, instructions, bootstrappers, spare: prepare::Spare::default() };
-        Ok(Server { prepared: Arc::new(prepared) })
+        Ok(Server::from_prepared(prepared, buffers))
+    }
+
+    fn from_prepared(prepared: Prepared, buffers: usize) -> Server {
+        prepared.session.engine().reserve(prepared.session.context.ring().n, buffers);
+        Server { prepared: Arc::new(prepared) }
     }
 
     /// The program and its context.

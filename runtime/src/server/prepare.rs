@@ -126,17 +126,47 @@ impl Linear {
     }
 }
 
-/// Prepares every instruction of the program.
-pub(super) fn instructions(s: &Session) -> Result<Vec<Instruction>, RuntimeError> {
-    let one = |n: &Node<Prog>| match &n.op {
-        ProgramOp::Linear { .. } => linear(s, n).map(|l| Instruction::Linear(Box::new(l))),
+/// What is encoded of a linear map, and may be stored.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded<'a> {
+    /// Patterns that are there as long as the server.
+    pub patterns: &'a [Vec<f64>],
+    pub bias: Option<&'a [BiasPoly]>,
+}
+
+/// The same, read from a store: `patterns` are none for maps whose patterns are made when they run.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub patterns: Vec<Vec<f64>>,
+    pub bias: Option<Vec<BiasPoly>>,
+}
+
+impl Instruction {
+    /// What a store is to hold.
+    pub fn encoded(&self) -> Option<Encoded<'_>> {
+        let Instruction::Linear(l) = self else { return None };
+        let patterns: &[Vec<f64>] = match &l.weights {
+            Weights::Masks(t) => &t.patterns,
+            Weights::Cells(_) => &[],
+        };
+        Some(Encoded { patterns, bias: l.bias.as_deref() })
+    }
+}
+
+/// Prepares every instruction of the program, with what is stored of each node instead of encoding it.
+pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<Vec<Instruction>, RuntimeError> {
+    let one = |(n, stored): (&Node<Prog>, Option<Stored>)| match &n.op {
+        ProgramOp::Linear { .. } => linear(s, n, stored).map(|l| Instruction::Linear(Box::new(l))),
         ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
             let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
             Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
         }
         ProgramOp::Input {} | ProgramOp::Square { .. } | ProgramOp::Mul { .. } => Ok(Instruction::Plain),
     };
-    let all: Vec<Instruction> = s.program().nodes.par_iter().map(one).collect::<Result<_, _>>()?;
+    let nodes = &s.program().nodes;
+    let mut stored = stored;
+    stored.resize_with(nodes.len(), || None);
+    let all: Vec<Instruction> = nodes.par_iter().zip(stored).map(one).collect::<Result<_, _>>()?;
     let period = |i: &Instruction| match i {
         Instruction::Linear(l) => l.period(),
         Instruction::Plain | Instruction::Series(_) => 0,
@@ -146,11 +176,12 @@ pub(super) fn instructions(s: &Session) -> Result<Vec<Instruction>, RuntimeError
     Ok(all)
 }
 
-fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
+fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear, RuntimeError> {
     let ProgramOp::Linear { taps, rows, entries, masks, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
+    let mut stored = stored;
     let p = s.program();
     let outputs = partial_sums(n.ty.layout.unit_cts(), giants.as_ref().map(Vec::len));
     let t = table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).map_err(|e| fail(e.to_string()))?;
@@ -182,10 +213,18 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
         Weights::Cells(Cells::new(&t, table))
     } else {
-        table.patterns = t.masks.iter().map(mask).collect::<Result<_, _>>()?;
+        table.patterns = match &mut stored {
+            Some(known) => std::mem::take(&mut known.patterns),
+            None => t.masks.iter().map(mask).collect::<Result<_, _>>()?,
+        };
+        table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
         Weights::Masks(table)
     };
-    let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
+    let bias = match stored {
+        Some(known) if known.bias.is_some() != bias.is_some() => return Err(fail("a constant is missing, or one too many".into())),
+        Some(known) => known.bias,
+        None => bias.map(|b| bias_polys(s, n, b)).transpose()?,
+    };
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
     Ok(Linear { weights, plan, input_scales, bias, giants })
 }

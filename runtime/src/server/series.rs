@@ -4,7 +4,7 @@ use super::Bundle;
 use super::execute::Machine;
 use crate::bootstrap::spec_of;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp};
+use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::Gadget;
@@ -110,25 +110,57 @@ pub(super) struct Bootstrappers {
     real: Option<Bootstrapper>,
 }
 
+/// Fills rows with the words that are stored under a name, and says if there are some of this shape.
+pub(super) type Fill<'a> = dyn FnMut(&str, &mut [&mut [u64]]) -> bool + 'a;
+
+/// The stored diagonals of one of the two bootstraps.
+struct Named<'a, 'b> {
+    complex: bool,
+    fill: &'a mut Fill<'b>,
+}
+
+impl StoredDiagonals for Named<'_, '_> {
+    fn fill(&mut self, name: &str, rows: &mut [&mut [u64]]) -> bool {
+        (self.fill)(&stored_name(self.complex, name), rows)
+    }
+}
+
+fn stored_name(complex: bool, name: &str) -> String {
+    format!("bootstrap.{}.{name}", if complex { "complex" } else { "real" })
+}
+
 impl Bootstrappers {
-    /// Encodes the matrices that the program needs.
-    pub fn new(s: &Session, isa: Isa) -> Result<Bootstrappers, RuntimeError> {
+    /// Encodes the matrices that the program needs, or takes them from a store.
+    pub fn new(s: &Session, isa: Isa, mut stored: Option<&mut Fill<'_>>) -> Result<Bootstrappers, RuntimeError> {
         let mut out = Bootstrappers::default();
-        let p = s.program();
+        let (p, ring) = (s.program(), s.context.ring());
         let Some(b) = &p.header.bootstrap else { return Ok(out) };
         for n in p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })) {
             let complex = n.ty.layout.complex.is_some();
+            let mut named = stored.as_deref_mut().map(|fill| Named { complex, fill });
             let slot = if complex { &mut out.complex } else { &mut out.real };
             if slot.is_none() {
                 let spec = BootstrapSpec { real_only: !complex, ..spec_of(b, p.header.log_n) };
                 let fail = |e: BootstrapError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-                let prepared = Bootstrapper::new(s.context.ring(), isa, s.context.encoder(), &spec).map_err(fail)?;
+                let prepared =
+                    Bootstrapper::with_stored(ring, isa, s.context.encoder(), &spec, named.as_mut().map(|n| n as &mut dyn StoredDiagonals))
+                        .map_err(fail)?;
                 *slot = Some(prepared.with_group(GROUP));
             }
             if let Some(b) = slot {
-                b.prepare(s.context.ring(), isa, &s.scale(&p.ty(n.args[0]).scale), RADIANS);
+                b.prepare(ring, isa, &s.scale(&p.ty(n.args[0]).scale), RADIANS, named.as_mut().map(|n| n as &mut dyn StoredDiagonals));
             }
         }
         Ok(out)
+    }
+
+    /// Shows all diagonals with the names under which they are stored, in the order of the names.
+    pub fn visit<E>(&self, mut visit: impl FnMut(&str, &[&[u64]]) -> Result<(), E>) -> Result<(), E> {
+        for (complex, b) in [(true, &self.complex), (false, &self.real)] {
+            if let Some(b) = b {
+                b.transforms().visit_diagonals(|name, rows| visit(&stored_name(complex, name), rows))?;
+            }
+        }
+        Ok(())
     }
 }
