@@ -9,8 +9,10 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut out = vec![];
-    let mut todo: Vec<PathBuf> =
-        ["src", "tests", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"].iter().map(|d| root().join(d)).collect();
+    let mut todo: Vec<PathBuf> = ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"]
+        .iter()
+        .map(|d| root().join(d))
+        .collect();
     while let Some(d) = todo.pop() {
         for e in std::fs::read_dir(&d).unwrap().flatten() {
             let p = e.path();
@@ -52,6 +54,12 @@ fn dependencies_point_one_way() {
         assert_eq!(deps.contains(&"tract-onnx".into()), krate == "frontend", "tract belongs to the frontend");
         assert_eq!(deps.contains(&"egg".into()), krate == "passes", "egg belongs to the passes");
         assert_eq!(deps.contains(&"tfhe-ntt".into()), krate == "ckks", "tfhe-ntt belongs to ckks");
+    }
+    // Who embeds the library gets no command line with it.
+    for krate in [".", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"] {
+        for d in ["chiffre-cli", "clap", "indicatif", "tracing-subscriber"] {
+            assert!(!dependencies(krate).contains(&d.into()), "{krate} depends on {d}");
+        }
     }
 }
 
@@ -100,6 +108,19 @@ fn files_are_small_and_finished() {
         }
         for left in ["todo!(", "unimplemented!(", "dbg!("] {
             assert!(!text.contains(left), "{}: {left}", path.display());
+        }
+    }
+}
+
+/// Tests that return early say so through `chiffre-testing`, so that `.ci/run` lists them.
+#[test]
+fn tests_are_skipped_in_one_place() {
+    for (path, text) in sources() {
+        if path.starts_with("tests/support") || path.ends_with("tests/structure.rs") {
+            continue;
+        }
+        for own in ["\"../shared", "\"../../shared", "\"skipped:", "CHIFFRE_SLOW\"", "#[ignore"] {
+            assert!(!text.contains(own), "{} has {own}: chiffre_testing::{{shared, slow, skip}} record what is skipped", path.display());
         }
     }
 }

@@ -14,6 +14,7 @@ mod params;
 pub mod server;
 mod words;
 
+pub use chiffre_ckks::engine::{Engine, EngineError};
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;
 pub use eval_keys::{EvalKeySet, KeyId, ServerKeys};
