@@ -1,7 +1,7 @@
 //! Encrypted answers under fixed keys and fixed randomness: their bits do not change.
 
 use super::case::{Case, SERIES, SQUARES, bits};
-use chiffre_ckks::engine::Engine;
+use super::{series, squares};
 use chiffre_runtime::server::Server;
 
 fn answer(case: &Case) -> String {
@@ -10,10 +10,10 @@ fn answer(case: &Case) -> String {
 
 #[test]
 fn linear_maps_products_and_merges_keep_their_bits() {
-    assert_eq!(answer(&Case::squares()), SQUARES);
+    assert_eq!(answer(&squares()), SQUARES);
 }
 
 #[test]
 fn series_and_bootstraps_keep_their_bits() {
-    assert_eq!(answer(&Case::series_on(Engine::new().unwrap())), SERIES);
+    assert_eq!(answer(&series()), SERIES);
 }

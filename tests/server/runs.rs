@@ -1,6 +1,7 @@
 //! Runs: step by step, stopped, gone on with elsewhere, failed.
 
-use super::case::{Case, SQUARES, bits};
+use super::case::{SQUARES, bits};
+use super::squares;
 use chiffre_runtime::journal::Journal;
 use chiffre_runtime::server::{Checkpoints, Finished, Run, Server};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, RuntimeError, ServerKeys, Session};
@@ -21,7 +22,7 @@ fn what_runs_share_may_go_to_any_thread() {
 
 #[test]
 fn a_run_goes_step_by_step() {
-    let case = Case::squares();
+    let case = squares();
     let server = Server::new(case.session.clone(), case.keys(), 0).unwrap();
     let mut run = server.start(case.batch.clone()).unwrap();
     let steps = run.steps().to_vec();
@@ -44,7 +45,7 @@ fn a_run_goes_step_by_step() {
 
 #[test]
 fn a_run_that_is_stopped_goes_on_in_another_server() {
-    let case = Case::squares();
+    let case = squares();
     let tmp = tempfile::tempdir().unwrap();
     let dir = Journal::directory(&tmp.path().join("out.ct"));
     let steps = case.session.program().steps(40).len();
@@ -83,7 +84,7 @@ fn a_run_that_is_stopped_goes_on_in_another_server() {
 
 #[test]
 fn a_run_whose_step_fails_does_not_go_on() {
-    let case = Case::squares();
+    let case = squares();
     let EvalKeySet { id, mut keys } = case.key_set();
     keys.clear();
     let server = Server::new(case.session.clone(), EvalKeySet { id, keys }.prepare(&case.session), 0).unwrap();

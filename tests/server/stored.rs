@@ -1,7 +1,7 @@
 //! Prepared state: a server that is written and read again gives the same bits; what does not belong together is refused.
 
 use super::case::{Case, SERIES, SQUARES, bits};
-use chiffre_ckks::engine::Engine;
+use super::{series, squares};
 use chiffre_ir::container::ContainerError;
 use chiffre_runtime::server::Server;
 use chiffre_runtime::{RuntimeError, ServerKeys};
@@ -19,10 +19,7 @@ fn read(case: &Case, bytes: &[u8]) -> Result<Server, RuntimeError> {
 
 #[test]
 fn a_stored_server_gives_the_same_bits() {
-    for (case, again, answer) in [
-        (Case::squares(), Case::squares(), SQUARES),
-        (Case::series_on(Engine::new().unwrap()), Case::series_on(Engine::new().unwrap()), SERIES),
-    ] {
+    for (case, again, answer) in [(squares(), squares(), SQUARES), (series(), series(), SERIES)] {
         let bytes = stored(&Server::new(case.session.clone(), case.keys(), 0).unwrap());
         let server = read(&again, &bytes).unwrap();
         assert_eq!(bits(&server.run(again.batch.clone()).unwrap()), answer);
@@ -39,7 +36,7 @@ fn a_stored_server_gives_the_same_bits() {
 
 #[test]
 fn keys_go_over_streams_too() {
-    let case = Case::squares();
+    let case = squares();
     let mut bytes = vec![];
     case.key_set().write(&case.session, &mut bytes, "memory").unwrap();
     let keys = ServerKeys::read(&case.session, Cursor::new(&bytes), "memory").unwrap();
@@ -58,9 +55,9 @@ fn keys_go_over_streams_too() {
 
 #[test]
 fn what_does_not_belong_together_is_refused() {
-    let case = Case::squares();
+    let case = squares();
     let bytes = stored(&Server::new(case.session.clone(), case.keys(), 0).unwrap());
-    let other = Case::series_on(Engine::new().unwrap());
+    let other = series();
     assert!(matches!(read(&other, &bytes), Err(RuntimeError::Mismatch(_))));
     for at in [0, 100, bytes.len() / 2, bytes.len() - 1] {
         let mut damaged = bytes.clone();

@@ -203,7 +203,7 @@ fn read_linears<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<Vec<Op
         let mut stored = Stored { patterns: list, bias: None };
         if let (Some([total]), Some([count])) = (shape(r, &bias).as_deref(), shape(r, &lengths).as_deref()) {
             let words = read_words(r, &bias, &[*total])?;
-            let mut at = 0;
+            let mut at = 0usize;
             let mut polys = vec![];
             for length in read_words(r, &lengths, &[*count])? {
                 let end = usize::try_from(length).ok().and_then(|n| at.checked_add(n)).filter(|end| *end <= words.len());
