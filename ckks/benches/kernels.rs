@@ -105,7 +105,8 @@ fn convolution(bencher: Bencher<'_, '_>, period: usize) {
 fn linear(bencher: Bencher<'_, '_>, s: &Setup, table: &chiffre_ckks::bundle::LinearTable, items: usize) {
     let refs = s.refs();
     let scales = [2f64.powi(20); CHANNELS];
-    let op = LinearOp { table, input_scales: &scales, limbs_in: LIMBS, bias: None, gadget: GADGET, drop_limbs: 1, giants: None };
+    let op =
+        LinearOp { table, plan: None, input_scales: &scales, limbs_in: LIMBS, bias: None, gadget: GADGET, drop_limbs: 1, giants: None };
     bencher
         .counter(ItemsCount::new(items))
         .bench_local(|| apply_linear(&s.ring, Isa::detect(), vec![Input::borrowed(&refs)], &op, &s.keys));

@@ -27,7 +27,8 @@ fn main() {
     let (count, share) = if phases { (4 * channels, 4.0) } else { (channels, 1.0) };
     let mut inputs = common::ciphertexts(&ring, limbs, count);
     let scales = vec![2f64.powi(20); count];
-    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1, giants: None };
+    let op =
+        LinearOp { table: &table, plan: None, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1, giants: None };
     let isa = Isa::detect();
     println!("N=2^{log_n} L={limbs} alpha={alpha} C={channels} period={period} threads={threads} {}", isa.name());
     for _ in 0..3 {

@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod ciphertext;
 pub mod context;
 pub mod encode;
+pub mod engine;
 pub mod evaluator;
 pub mod keys;
 pub mod plaintext;
@@ -36,8 +37,3 @@ pub use params::{CkksParams, CkksParamsLiteral};
 pub use ring::{Gadget, Galois};
 pub use scale::Scale;
 pub use simd::Isa;
-
-/// The pool from which rows of polynomials come.
-pub mod memory {
-    pub use crate::simd::{RowMemory, release_recycled, reserve_rows, row_memory};
-}

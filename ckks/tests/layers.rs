@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Top modules from the bottom up.
-const LAYERS: [&str; 13] = [
-    // numbers, kernels on limbs, polynomials
+const LAYERS: [&str; 14] = [
+    // numbers, kernels on limbs, polynomials, and what they run on
     "arithmetic",
     "simd",
     "ring",
+    "engine",
     // what is stored and sent
     "seed",
     "plaintext",

@@ -69,13 +69,13 @@ impl LinearTable {
     /// # Errors
     /// [`BundleError::Table`] with the first contradiction found.
     pub fn check(&self, n: usize, inputs: usize) -> Result<(), BundleError> {
+        self.check_structure(n, inputs)?;
+        self.check_patterns()
+    }
+
+    /// Checks the patterns, and that entries name no others.
+    pub(super) fn check_patterns(&self) -> Result<(), BundleError> {
         let fail = |message: String| Err(BundleError::Table(message));
-        if self.outputs == 0 || self.outputs > 1 << 16 {
-            return fail(format!("{} outputs", self.outputs));
-        }
-        if self.period != 0 && !(self.period.is_power_of_two() && 2 * self.period <= n) {
-            return fail(format!("a period of {} is not a power of two up to {}", self.period, n / 2));
-        }
         for (i, p) in self.patterns.iter().enumerate() {
             if p.len() != self.period {
                 return fail(format!("pattern {i} has {} coefficients, not {}", p.len(), self.period));
@@ -83,6 +83,21 @@ impl LinearTable {
             if p.iter().any(|c| !c.is_finite()) {
                 return fail(format!("pattern {i} is not finite"));
             }
+        }
+        match self.entries.iter().position(|e| e.pattern != SCALAR && e.pattern as usize >= self.patterns.len()) {
+            Some(i) => fail(format!("entry {i} has pattern {}", self.entries[i].pattern)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks everything but the patterns.
+    pub(super) fn check_structure(&self, n: usize, inputs: usize) -> Result<(), BundleError> {
+        let fail = |message: String| Err(BundleError::Table(message));
+        if self.outputs == 0 || self.outputs > 1 << 16 {
+            return fail(format!("{} outputs", self.outputs));
+        }
+        if self.period != 0 && !(self.period.is_power_of_two() && 2 * self.period <= n) {
+            return fail(format!("a period of {} is not a power of two up to {}", self.period, n / 2));
         }
         for (i, &(input, tap)) in self.rows.iter().enumerate() {
             if input as usize >= inputs || tap as usize >= self.taps.len() {
@@ -92,9 +107,6 @@ impl LinearTable {
         for (i, e) in self.entries.iter().enumerate() {
             if e.row as usize >= self.rows.len() || e.output as usize >= self.outputs {
                 return fail(format!("entry {i} is at row {}, output {}", e.row, e.output));
-            }
-            if e.pattern != SCALAR && e.pattern as usize >= self.patterns.len() {
-                return fail(format!("entry {i} has pattern {}", e.pattern));
             }
             if !e.weight.is_finite() {
                 return fail(format!("entry {i} has weight {}", e.weight));

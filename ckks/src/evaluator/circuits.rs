@@ -53,6 +53,7 @@ impl Evaluator<'_> {
         };
         let op = LinearOp {
             table: map.table,
+            plan: None,
             input_scales: &input_scales,
             limbs_in: limbs,
             bias: map.bias,

@@ -33,10 +33,10 @@ pub struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// An evaluator; `keys` may be empty if no rotation, conjugation or product of ciphertexts is asked for.
     pub fn new(context: &'a Context, keys: &'a dyn KeyProvider) -> Self {
-        Self { context, keys, isa: Isa::detect() }
+        Self { context, keys, isa: Isa::current() }
     }
 
-    /// The same with another instruction set than the detected one. Results have equal bits.
+    /// The same with another instruction set than the thread's. Results have equal bits.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }

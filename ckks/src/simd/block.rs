@@ -1,11 +1,10 @@
-//! Blocks: single allocations of words, cache-line aligned, in 2-MiB pages when large.
+//! Single allocations: cache-line aligned words, in huge pages when large.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of a cache line.
-pub const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 const HUGE: usize = 2 << 20;
 /// Mappings start at different offsets into their first huge page, so that equal positions in different ones fall into
 /// different cache sets.
@@ -13,7 +12,7 @@ const COLOURS: usize = 32;
 const COLOUR_BYTES: usize = 17 * 8 * LINE;
 
 /// One allocation: `words` words from `start`. It is not freed when dropped.
-pub struct Block {
+pub(super) struct Block {
     start: NonNull<u64>,
     words: usize,
     origin: Origin,
@@ -26,19 +25,17 @@ enum Origin {
     Mapping { base: NonNull<u8>, bytes: usize },
 }
 
-// SAFETY: a block is plain owned memory; access goes through `&Buffer` and `&mut Buffer`.
+// SAFETY: a block is plain owned memory; access goes through the owner's `&` and `&mut`.
 unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
 
-static NEXT_COLOUR: AtomicUsize = AtomicUsize::new(0);
-
 impl Block {
-    /// A zeroed block of at least `words` words.
-    pub fn allocate(words: usize) -> Self {
+    /// A zeroed block of at least `words` words. Large blocks of different `number`s start at different cache sets.
+    pub fn allocate(words: usize, number: usize) -> Self {
         let bytes = words.checked_mul(8).expect("buffer size overflows");
         if bytes >= HUGE / 2
-            && let Some(block) = Self::map(bytes)
+            && let Some(block) = Self::map(bytes, number % COLOURS * COLOUR_BYTES)
         {
             return block;
         }
@@ -51,8 +48,7 @@ impl Block {
 
     /// A fresh mapping (zero by definition) in huge pages, or `None` when the system refuses.
     #[cfg(target_os = "linux")]
-    fn map(bytes: usize) -> Option<Self> {
-        let colour = NEXT_COLOUR.fetch_add(1, Ordering::Relaxed) % COLOURS * COLOUR_BYTES;
+    fn map(bytes: usize, colour: usize) -> Option<Self> {
         let usable = (bytes + colour).next_multiple_of(HUGE);
         let total = usable + HUGE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -72,12 +68,11 @@ impl Block {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn map(_bytes: usize) -> Option<Self> {
+    fn map(_bytes: usize, _colour: usize) -> Option<Self> {
         None
     }
 
     /// The first word.
-    #[inline]
     pub fn start(&self) -> NonNull<u64> {
         self.start
     }

@@ -13,6 +13,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod block;
+mod buffer;
 mod columns;
 mod convert;
 mod elementwise;
@@ -20,7 +21,7 @@ mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod lanes;
-mod mem;
+mod memory;
 pub mod ntt;
 mod panel;
 mod rotated;
@@ -31,6 +32,7 @@ mod switch;
 mod symmetric;
 mod tensor;
 
+pub use buffer::Buffer;
 pub use columns::{interleave_into, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
@@ -38,11 +40,12 @@ pub use elementwise::{
     sub_assign,
 };
 pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
-pub use mem::{Buffer, release_recycled};
+pub use memory::MemoryUse;
+pub(crate) use memory::{Memory, enter};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
-pub use rows::{Row, RowMemory, reserve_rows, row_memory};
+pub use rows::Row;
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
@@ -76,6 +79,11 @@ impl Isa {
                 .find(|isa| asked.is_empty() || asked.eq_ignore_ascii_case(isa.name()))
                 .unwrap_or(Self::Scalar)
         })
+    }
+
+    /// The instruction set of the [engine](crate::engine) whose thread this is, or [`Self::detect`].
+    pub fn current() -> Self {
+        memory::current_isa().unwrap_or_else(Self::detect)
     }
 
     /// All instruction sets of this machine, slowest first.

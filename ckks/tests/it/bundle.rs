@@ -188,7 +188,16 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
             };
         }
     }
-    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: drop, giants: None };
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &scales,
+        limbs_in: limbs,
+        bias: Some(&bias),
+        gadget,
+        drop_limbs: drop,
+        giants: None,
+    };
     let mut first: Option<Vec<[RnsPoly; 2]>> = None;
     for isa in Isa::available() {
         let got = linear(ring, isa, &bench.refs(), &op, &bench.keys).expect("linear");
@@ -206,7 +215,15 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
     }
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
     let again = one.install(|| linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
-    assert!(first == Some(again), "one thread differs");
+    assert!(first.as_ref() == Some(&again), "one thread differs");
+    // A plan made before the patterns are known, and one for another ring, which is not used.
+    let bare = LinearTable { patterns: vec![], ..table.clone() };
+    for degree in [ring.log_n, ring.log_n + 1] {
+        let plan = LinearPlan::new(&bare, degree, scales.len()).expect("planned");
+        let op = LinearOp { plan: Some(&plan), ..op };
+        let got = linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+        assert!(first.as_ref() == Some(&got), "planned for degree 2^{degree}: differs");
+    }
 }
 
 /// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all instruction sets and for one thread.
@@ -240,6 +257,7 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
     let bias: Vec<BiasPoly> = (0..outputs).map(|o| BiasPoly(vec![(o as f64 * scale.to_f64()).round() as i64])).collect();
     let op = LinearOp {
         table: &table,
+        plan: None,
         input_scales: &[2f64.powi(weight_bits); 2],
         limbs_in: limbs,
         bias: Some(&bias),
@@ -287,7 +305,16 @@ fn contradictory_giant_steps_are_refused() {
     let (table, _) = bench.table(&[1, 0], 3, 4);
     let run = |steps: &[isize], outputs: usize, gadget: Gadget| {
         let giants = Some(GiantSteps { steps, outputs, gadget });
-        let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants };
+        let op = LinearOp {
+            table: &table,
+            plan: None,
+            input_scales: &[1e6; 2],
+            limbs_in: 2,
+            bias: None,
+            gadget: bench.gadget,
+            drop_limbs: 1,
+            giants,
+        };
         linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
     assert!(run(&[0, 1, 4], 1, bench.gadget).is_ok());
@@ -308,7 +335,16 @@ fn several_bundles_give_the_results_of_each() {
     let small = Bench::new(7, 3, gadget, &[1, 0], 2, 40);
     let (table, _) = small.table(&[1, 0], 5, 4);
     let bias: Vec<BiasPoly> = (0..5).map(|o| BiasPoly(vec![o; 1 << o])).collect();
-    let op = LinearOp { table: &table, input_scales: &[1e12; 2], limbs_in: 3, bias: Some(&bias), gadget, drop_limbs: 1, giants: None };
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &[1e12; 2],
+        limbs_in: 3,
+        bias: Some(&bias),
+        gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
     let together =
         apply_linear(ring, Isa::detect(), bundles.iter().map(|b| Input::borrowed(b)).collect(), &op, &bench.keys).expect("linear");
     for (bundle, got) in bundles.iter().zip(together) {
@@ -328,7 +364,7 @@ fn operands_given_away_change_nothing() {
         range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
     };
     let (table, _) = bench.table(&[1, 0], 3, 4);
-    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
+    let op = LinearOp { table: &table, plan: None, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
     let want = linear(ring, isa, &refs, &op, keys).expect("linear");
     assert!(apply_linear(ring, isa, vec![mixed(0..5)], &op, keys).expect("linear") == [want]);
     let want = pair_square(ring, isa, Input::borrowed(&refs), 3, keys, gadget).expect("square");
@@ -391,8 +427,16 @@ fn identity_taps_need_no_keys() {
     linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (4, 1), 0, 0);
     let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
     let (table, _) = bench.table(&[0], 2, 0);
-    let op =
-        LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants: None };
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &[1e6; 2],
+        limbs_in: 2,
+        bias: None,
+        gadget: bench.gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
     assert!(linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
     let op = LinearOp { table: &table, ..op };
@@ -419,7 +463,7 @@ fn pooling_keeps_its_scale() {
             table.rows.push((input, tap as u16));
         }
     }
-    let op = LinearOp { table: &table, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
+    let op = LinearOp { table: &table, plan: None, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
     let got = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
     let slots = bench.context.slots();
     for (got, message) in got.iter().zip(&bench.messages) {
@@ -433,7 +477,8 @@ fn contradictory_tables_are_refused() {
     let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1], 2, 30);
     let (good, _) = bench.table(&[1, 0], 3, 4);
     let run = |table: &LinearTable, limbs_in: usize, drop_limbs: usize| {
-        let op = LinearOp { table, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
+        let op =
+            LinearOp { table, plan: None, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
         linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
     assert!(run(&good, 2, 1).is_ok());

@@ -109,6 +109,7 @@ fn linear_maps_with_merged_rescale() {
         for isa in Isa::available() {
             let op = LinearOp {
                 table: &table,
+                plan: None,
                 input_scales: &[scale.to_f64()],
                 limbs_in: limbs,
                 bias: None,

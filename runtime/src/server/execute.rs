@@ -1,6 +1,7 @@
 //! Execution of one step: an instruction on some of its units.
 
-use super::{Bundle, Server, Values, series};
+use super::prepare::Instruction;
+use super::{Bundle, Prepared, Values, series};
 use crate::RuntimeError;
 use chiffre_ckks::bundle::{BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear, mul_relin, pair_mul, pair_square, square_relin};
 use chiffre_ckks::ciphertext::SeededCiphertext;
@@ -11,7 +12,7 @@ use std::ops::Range;
 
 /// What all steps of a run read.
 pub(super) struct Machine<'a> {
-    pub server: &'a Server<'a>,
+    pub prepared: &'a Prepared,
     /// `[unit][ciphertext]`.
     pub input: &'a [Vec<SeededCiphertext>],
     /// Images of the batch.
@@ -37,7 +38,7 @@ impl<'v> Sources<'v> {
 impl Machine<'_> {
     /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
-        let n = &self.server.session.program().nodes[step.node];
+        let n = &self.prepared.session.program().nodes[step.node];
         // What is read twice in this step is given to neither reader.
         let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
         let given = step.free.iter().filter(|at| once(at.0) && !self.stands_in(n, **at));
@@ -52,7 +53,9 @@ impl Machine<'_> {
 
     fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, RuntimeError> {
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let Server { session, isa, keys, ref linears, ref spare, .. } = *self.server;
+        let Prepared { session, isa, keys, instructions, spare, .. } = self.prepared;
+        let (isa, keys) = (*isa, keys.keys());
+        let unprepared = || fail(BundleError::Table("not prepared".into()));
         let ring = session.context.ring();
         let p = session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
@@ -61,7 +64,7 @@ impl Machine<'_> {
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, giant_gadget, .. } => {
-                let Some(l) = &linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
+                let Instruction::Linear(l) = &instructions[step.node] else { return Err(unprepared()) };
                 let or_none = |g: &Option<[usize; 2]>, limbs: usize| g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
                 let giants = l.giants.as_ref().map(|steps| GiantSteps {
                     steps,
@@ -72,6 +75,7 @@ impl Machine<'_> {
                 let table = l.table(session, spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
                 let op = LinearOp {
                     table: &table,
+                    plan: Some(&l.plan),
                     input_scales: &l.input_scales,
                     limbs_in: limbs,
                     bias,
@@ -84,13 +88,15 @@ impl Machine<'_> {
                 spare.give_back(table);
                 out
             }
-            ProgramOp::Chebyshev { coeffs, gadget: g } => {
+            ProgramOp::Chebyshev { gadget: g, .. } => {
+                let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::levelled(self, n, *coeffs, gadget(g), p.ty(n.args[0]), units)
+                series::levelled(self, n, series, gadget(g), p.ty(n.args[0]), units)
             }
-            ProgramOp::Refresh { coeffs } => {
+            ProgramOp::Refresh { .. } => {
+                let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::refreshed(self, n, *coeffs, p.ty(n.args[0]), units)
+                series::refreshed(self, n, series, p.ty(n.args[0]), units)
             }
             ProgramOp::Square { gadget: g } => step
                 .units
@@ -116,7 +122,7 @@ impl Machine<'_> {
 
     /// A unit of the input, expanded from its seeds.
     fn fresh(&self, unit: usize, limbs: usize) -> Bundle {
-        let ring = self.server.session.context.ring();
+        let ring = self.prepared.session.context.ring();
         let expand = |c: &SeededCiphertext| {
             let mut polys = c.expand(ring, limbs).polys.into_iter();
             let mut next = || polys.next().unwrap_or_else(|| RnsPoly::new_zero(ring.n, 0));
@@ -142,14 +148,14 @@ impl Machine<'_> {
 
     /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand hold images.
     fn merge(&self, n: &Node<Prog>, value: usize, unit: usize) -> (Range<usize>, usize) {
-        let layout = &self.server.session.program().nodes[value].ty.layout;
+        let layout = &self.prepared.session.program().nodes[value].ty.layout;
         let shift = layout.unit_bits() - n.ty.layout.unit_bits();
         (unit << shift..(unit + 1) << shift, layout.units_for(self.images))
     }
 
     /// True if a unit of an operand is read in the place of others too.
     fn stands_in(&self, n: &Node<Prog>, (value, unit): (usize, usize)) -> bool {
-        let shift = self.server.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
+        let shift = self.prepared.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
         let (merged, units) = self.merge(n, value, unit >> shift);
         unit == merged.start && merged.end > units
     }
