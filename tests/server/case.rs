@@ -4,10 +4,9 @@
 mod common;
 
 use chiffre::pipeline::{Compiled, Request, compile, compile_graph};
-use chiffre_ckks::client::{KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::engine::Engine;
-use chiffre_ckks::sample::Csprng;
 use chiffre_ckks::scale::Scale;
+use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::consts::digest;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_passes::options::{CompileOptions, PackingWish};
