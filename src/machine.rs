@@ -9,10 +9,9 @@ use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 use chiffre_passes::calibrate::{Sample, fit};
 use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{CompileOptions, PackingWish};
-use chiffre_runtime::Engine;
-use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::{Event, Server};
+use chiffre_runtime::{Engine, RuntimeError, Session};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -116,7 +115,8 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let options = CompileOptions { batch: 64, packing, ..CompileOptions::default() };
         let compiled = pipeline::compile_graph(&graph, "", &Request { options, ..Request::default() })?;
         let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?;
-        let engine = Engine::builder().threads(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)).build().map_err(Error::failed)?;
+        let engine =
+            Engine::builder().threads(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)).build().map_err(RuntimeError::from)?;
         let session = Arc::new(Session::on(engine, file, false)?);
         let client = ClientKey::generate(&session)?;
         let keys = client.evaluation_keys(&session)?.prepare(&session);

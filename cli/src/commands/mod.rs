@@ -81,7 +81,7 @@ fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runti
 /// An engine with the number of threads that [`set_threads`] set.
 fn engine() -> Result<chiffre_runtime::Engine, Error> {
     let threads = std::num::NonZeroUsize::new(rayon::current_num_threads()).unwrap_or(std::num::NonZeroUsize::MIN);
-    chiffre_runtime::Engine::builder().threads(threads).build().map_err(Error::failed)
+    chiffre_runtime::Engine::builder().threads(threads).build().map_err(|e| Error::from(chiffre_runtime::RuntimeError::from(e)))
 }
 
 /// How to read DATA for a program.
