@@ -4,77 +4,22 @@ use crate::Error;
 use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
-use chiffre_ckks::bootstrap::BootstrapSpec;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
-use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
+use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
-use chiffre_params::Chain;
+use chiffre_params::polynomial::coefficients_depth;
 use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
-use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
+pub use chiffre_passes::options::CkksFacts;
+use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pack::price::table_shape;
 use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
 use chiffre_passes::tensor::minimise_products::Explained;
-use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// Parameter facts from the CKKS library.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CkksFacts;
-
-impl ParameterFacts for CkksFacts {
-    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
-        chiffre_ckks::security::max_log_qp(log_n as u32)
-    }
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
-        chiffre_ckks::ring::primes::ntt_primes_below(bits, log_n as u32, count, skip)
-    }
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
-        find_bootstrap(wish)
-    }
-    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
-        let slots: usize = b.s2c.iter().map(|[k, _]| k).sum();
-        keys_of(b, slots + 1)
-    }
-}
-
-/// Hamming weight of the ephemeral secrets of bootstraps.
-const EPHEMERAL_WEIGHT: usize = 32;
-/// Bits of the sine that the cosine's series must have: fewer than the noise at primes of 36 bits leaves.
-const SINE_BITS: f64 = 12.0;
-
-/// Angles for which the noise of a program's bootstraps is predicted: those of a calibrated range with its margin of 1.2.
-const SIMULATED_RADIANS: f64 = 1.06;
-
-/// A bootstrap for a wish: the smallest range for its failure probability, and the reduction that goes with it.
-fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
-    let slots = w.log_n.checked_sub(1).filter(|s| (8..=16).contains(s))?;
-    // Radices: SlotsToCoeffs in as many factors as the base has primes to drop, CoeffsToSlots in four, the first of which costs no level.
-    let split = |bits: usize, parts: usize| (0..parts).map(move |i| bits / parts + usize::from(i < bits % parts));
-    let first = 5.min(slots - 3);
-    let s2c = split(slots, w.base - 1).map(|k| [k, 32.min(2 << k)]).collect();
-    let c2s = std::iter::once([first, 1 << first]).chain(split(slots - first, 3).map(|k| [k, 8.min(2 << k)])).collect();
-    // Key shapes are chosen later; these only have to be large enough.
-    let open =
-        Bootstrap { base: w.base, weight: EPHEMERAL_WEIGHT, s2c, c2s, low_gadget: [w.base, 1], gadget: [64, 2], ..Bootstrap::default() };
-    let spec = BootstrapSpec { range: 1, degree: 14, ..spec_of(&open, w.log_n) };
-    let spec = spec.with_failure_bound(w.ciphertexts as f64, w.log2_failure, SINE_BITS).ok()?;
-    Some(Bootstrap {
-        levels: spec.coeffs_to_slots.len() - 1 + spec.reduction_depth(),
-        bound: spec.range,
-        degree: spec.degree,
-        doublings: spec.doublings,
-        log2_failure: spec.log2_failure_of_run(1.0),
-        noise: 0.0,
-        low_gadget: [0; 2],
-        gadget: [0; 2],
-        ..open
-    })
-}
 
 /// What to compile and what to show on the way.
 #[derive(Clone, Debug, Default)]
@@ -176,7 +121,7 @@ pub fn program(
     let (Some(he), Some(params)) = (&state.he, &state.params) else {
         return Err(Error::input("the pipeline has no assign-levels and select-params"));
     };
-    let mut header = ProgramHeader {
+    let header = ProgramHeader {
         log_n: params.log_n,
         q: params.q.clone(),
         p: params.p.clone(),
@@ -189,19 +134,10 @@ pub fn program(
         predicted_bytes: 0,
         predicted_us: 0,
     };
-    if let Some(b) = &header.bootstrap {
-        let noise = spec_of(b, header.log_n).predicted_noise(&chain(&header), SIMULATED_RADIANS).map_err(Error::failed)?;
-        header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
-    }
     let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
     program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
     program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
     chiffre_ir::program::verify(program).map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))
-}
-
-/// Degree and primes of a program.
-fn chain(h: &ProgramHeader) -> Chain {
-    Chain { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone() }
 }
 
 /// Predicted errors of the operands of approximated activations.
@@ -210,13 +146,11 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
         return Ok(());
     }
     let model = Noise::of(h, 0);
-    let bootstrap = h.bootstrap.as_ref().map(|b| (chain(h), spec_of(b, h.log_n)));
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
-        n.noise = match (&bootstrap, operand(&n.node)) {
-            (_, Some(x)) => model.rescale_std(&he.ty(x).scale),
-            (Some((chain, spec)), None) => spec.predicted_noise(chain, n.certificate.limit).map_err(Error::failed)?,
-            (None, None) => 0.0,
+        n.noise = match operand(&n.node) {
+            Some(x) => model.rescale_std(&he.ty(x).scale),
+            None => h.refresh_noise(n.certificate.limit).map_err(Error::failed)?,
         } / n.certificate.limit;
     }
     Ok(())
@@ -258,7 +192,7 @@ pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
         Work::Linear { .. } => linear_shape(w).map_or(0, |s| s.extra(n, units, freed)),
         &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
         &Work::Series { cts, limbs, coefficients, alpha, complex, ref bootstrap } => {
-            let result = limbs - chiffre_ir::he::series_depth(coefficients);
+            let result = limbs - coefficients_depth(coefficients);
             SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: bootstrap.clone() }.extra(n, units, freed, result)
         }
     })

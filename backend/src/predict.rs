@@ -2,9 +2,11 @@
 
 use chiffre_ir::giants::partial_sums;
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
-use chiffre_ir::program::{Bootstrap, Prog, Program, ProgramOp};
+use chiffre_ir::program::{Prog, Program, ProgramOp};
 use chiffre_ir::table::DiagTable;
+use chiffre_params::Gadget;
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::polynomial::coefficients_depth;
 
 /// Giant steps of a linear map.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +48,7 @@ pub enum Work {
         /// Complex-packed: two series, and a conjugation that parts them.
         complex: bool,
         /// The bootstrap.
-        bootstrap: Option<Box<Bootstrap>>,
+        bootstrap: Option<Box<BootstrapSpec>>,
     },
     /// Products of a unit's ciphertexts.
     Product {
@@ -70,7 +72,7 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, giants, giant_gadget, .. } => {
             let outputs = partial_sums(cts, giants.as_ref().map(Vec::len));
             let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).ok()?;
-            let alpha = |g: &Option<[usize; 2]>| g.map_or(0, |g| g[1]);
+            let alpha = |g: &Option<Gadget>| g.map_or(0, |g| g.alpha);
             let giants = giants.clone().map(|steps| Giants { steps, outputs: cts, alpha: alpha(giant_gadget) });
             Some(Work::Linear { table, limbs, drop: *drop, alpha: alpha(gadget), giants })
         }
@@ -78,7 +80,7 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
             cts,
             limbs,
             coefficients: p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1),
-            alpha: gadget[1],
+            alpha: gadget.alpha,
             complex: n.ty.layout.complex.is_some(),
             bootstrap: None,
         }),
@@ -87,15 +89,15 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
             let coefficients = p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
             Some(Work::Series {
                 cts,
-                limbs: n.ty.limbs + series_depth(coefficients),
+                limbs: n.ty.limbs + coefficients_depth(coefficients),
                 coefficients,
-                alpha: b.gadget[1],
+                alpha: b.alpha,
                 complex: n.ty.layout.complex.is_some(),
                 bootstrap: Some(Box::new(b)),
             })
         }
         ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } => {
-            Some(Work::Product { cts, limbs, alpha: gadget[1], complex: n.ty.layout.complex.is_some() })
+            Some(Work::Product { cts, limbs, alpha: gadget.alpha, complex: n.ty.layout.complex.is_some() })
         }
     }
 }

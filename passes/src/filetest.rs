@@ -20,6 +20,7 @@ use crate::options::{AccuracyTarget, ActivationPlan, CalibrationSet, CompileOpti
 use crate::pipeline::{Context, Pipeline, State};
 use crate::registry::PassInfo;
 use chiffre_ir::level::AnyGraph;
+use chiffre_params::bootstrap::BootstrapSpec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +65,9 @@ impl ParameterFacts for NoFacts {
         None
     }
     fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
+        None
+    }
+    fn bootstrap(&self, _: usize, _: usize, _: f64) -> Option<BootstrapSpec> {
         None
     }
 }
@@ -170,7 +174,8 @@ fn show(s: &State) -> String {
 
 fn parameters(p: &Params) -> String {
     let Params { log_n, insecure, q, p: special, gadgets, .. } = p;
-    format!("log_n {log_n}, insecure {insecure}\nq {q:?}\np {special:?}\ngadgets {gadgets:?}\nlog2 QP {:.1}\n", p.log_qp())
+    let gadgets: Vec<String> = gadgets.iter().map(|(limbs, g)| format!("{limbs}: {g}")).collect();
+    format!("log_n {log_n}, insecure {insecure}\nq {q:?}\np {special:?}\ngadgets {{{}}}\nlog2 QP {:.1}\n", gadgets.join(", "), p.log_qp())
 }
 
 /// The cases of a folder, by name: everything but snapshots and hidden files.

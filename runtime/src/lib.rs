@@ -4,7 +4,6 @@
 //! `chiffre_ckks::client`; a test reads the sources and checks it.
 #![forbid(unsafe_code)]
 
-pub mod bootstrap;
 pub mod client;
 mod cts;
 mod error;

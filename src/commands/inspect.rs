@@ -10,7 +10,7 @@ use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::program::{KeyUse, Prog, Program, ProgramOp};
+use chiffre_ir::program::{Prog, Program, ProgramOp};
 use chiffre_ir::tensor::{CertifiedNode, Tensor};
 use chiffre_ir::text;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ fn facts(p: &Program) -> Facts {
         units: unit_batches.iter().map(usize::to_string).collect::<Vec<_>>().join(" → "),
         linears: count(|o| matches!(o, ProgramOp::Linear { .. })),
         products: count(|o| matches!(o, ProgramOp::Mul { .. } | ProgramOp::Square { .. })),
-        rotations: keys.iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count(),
+        rotations: keys.iter().filter(|(u, _)| u.rotation_offset(p.header.log_n as u32).is_some()).count(),
         switching: keys.len(),
         layout: p.nodes.first().map(|n| n.ty.layout.to_string()).unwrap_or_default(),
     }
@@ -171,7 +171,7 @@ fn bootstraps(p: &Program) -> String {
         "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, at most 2^{:.0} that one of them fails",
         count as f64 / p.header.batch as f64,
         b.weight,
-        b.log2_failure + (count.max(1) as f64).log2()
+        b.log2_failure_of_run(count.max(1) as f64)
     )
 }
 

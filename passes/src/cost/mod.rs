@@ -8,6 +8,7 @@ mod series;
 pub use series::{SeriesShape, relinearisations};
 
 use chiffre_ir::table::DiagTable;
+use chiffre_params::work::{EXTENDED_ROWS, PANEL_WEIGHT_BYTES, product_group};
 use std::iter::Sum;
 use std::ops::{Add, Mul};
 
@@ -192,19 +193,15 @@ impl LinearShape {
             Some(g) => (self.outputs * (ext + 1) + g.outputs * ext).max(g.rows(self.limbs - self.drop)),
         };
         let all = self.cells.saturating_mul(self.weight_words);
-        let weights = all.min(MOST_WEIGHT_WORDS) + if self.is_dense() { all } else { 0 };
+        let weights = all.min(PANEL_WEIGHT_BYTES / 8) + if self.is_dense() { all } else { 0 };
         (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
     }
 }
 
 /// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 3.0;
-/// Rows of each digit that a decomposition of many polynomials extends at a time.
-const EXTENDED_ROWS: usize = 6;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
 const SUM_LIMBS: f64 = 8.0;
-/// Words of weights that exist at a time: a panel of the fused kernel has at most so many.
-const MOST_WEIGHT_WORDS: usize = 32 << 20;
 
 /// Products of the ciphertexts of one unit, with relinearisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -218,9 +215,6 @@ pub struct ProductShape {
     /// Complex-packed: a second key switch.
     pub complex: bool,
 }
-
-/// Ciphertexts of a product that are in work at a time.
-const PRODUCT_CHUNK: usize = 4;
 
 impl ProductShape {
     /// Counts for one unit in a ring of degree n.
@@ -242,7 +236,7 @@ impl ProductShape {
         let (l, ext) = (self.limbs, self.limbs + self.alpha);
         let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);
         let results = 16 * n * l * self.cts * units;
-        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
+        8 * n * product_group(1).min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
     }
 }
 
