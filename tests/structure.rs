@@ -197,6 +197,12 @@ fn tests_are_skipped_in_one_place() {
     }
 }
 
+#[test]
+fn the_readme_is_short() {
+    let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= 120, "README.md has {lines} lines: what only some readers need goes into docs/");
+}
+
 /// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.
 #[test]
 fn the_manifest_lists_exactly_the_shipped_files() {

@@ -1,6 +1,7 @@
 //! Damaged and hostile files: a clear error and exit code 2, never a panic, never an allocation beyond the file's size.
 
 use crate::common::shipped;
+use chiffre_testing::Rng;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -8,14 +9,6 @@ fn chiffre(dir: &Path, args: &[&str]) -> Output {
     // 4 GiB of address space: a huge allocation would fail loudly.
     let line = format!("ulimit -v 4194304; exec \"$0\" {}", args.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(" "));
     Command::new("sh").current_dir(dir).args(["-c", &line, env!("CARGO_BIN_EXE_chiffre")]).output().expect("chiffre starts")
-}
-
-struct Rng(u64);
-impl Rng {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % n
-    }
 }
 
 /// One mutation of a file: a flipped bit, a cut, a longer file, or a changed header.
@@ -67,7 +60,7 @@ fn mutated_containers_are_refused() {
         let out = chiffre(dir, args);
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     }
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let uses: [(&str, &[&str]); 5] = [
         ("p.chf", &["inspect", "bad"]),
         ("secret.key", &["decrypt", "p.chf", "--secret", "bad", "--input", "out.ct", "-o", "x.npy", insecure]),
@@ -95,7 +88,7 @@ fn mutated_containers_are_refused() {
 fn mutated_models_never_crash() {
     let tmp = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(shipped("tiny_resnet.onnx")).unwrap();
-    let mut rng = Rng(2);
+    let mut rng = Rng::new(2);
     for i in 0..100 {
         let mut b = bytes.clone();
         if i % 2 == 0 {

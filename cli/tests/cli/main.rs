@@ -6,6 +6,8 @@ mod damaged;
 mod end_to_end;
 mod hostile_files;
 mod interrupted;
+mod pages;
 mod relu;
+mod resealed_files;
 mod slow;
 mod tools;

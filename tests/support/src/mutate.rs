@@ -92,7 +92,8 @@ fn mutate_lines(text: &str, rng: &mut Rng) -> (String, String) {
     (lines.concat(), what)
 }
 
-fn size(dtype: Dtype) -> usize {
+/// Bytes of an element.
+pub fn size(dtype: Dtype) -> usize {
     match dtype {
         Dtype::U8 | Dtype::I8 => 1,
         Dtype::F32 => 4,
