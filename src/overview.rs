@@ -291,7 +291,7 @@ impl Overview {
         format!(
             "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, at most 2^{:.0} that one of them fails",
             count as f64 / self.batch as f64,
-            b.ephemeral_weight,
+            b.weight,
             b.log2_failure_of_run(count.max(1) as f64)
         )
     }
