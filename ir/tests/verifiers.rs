@@ -244,7 +244,8 @@ fn programs() {
 /// A program that refreshes, and the start of its bootstrap's record.
 fn refresh_text() -> String {
     let layout = "slots[b7..b0] cts[] shape=1x1x1 batch=256";
-    let factors = |list: &[[u32; 2]]| list.iter().map(|[k, babies]| format!("{{log_radix={k}, babies={babies}}}")).collect::<Vec<_>>().join(", ");
+    let factors =
+        |list: &[[u32; 2]]| list.iter().map(|[k, babies]| format!("{{log_radix={k}, babies={babies}}}")).collect::<Vec<_>>().join(", ");
     format!(
         "program @p (log_n=9, q=[3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53], p=[59, 61], batch=256, tile=256, model=\"\",
             bootstrap={{limbs=14, alpha=2, low_alpha=1, slots_to_coeffs=[{}], coeffs_to_slots=[{}], range=14, degree=14, doublings=4, weight=32}},
@@ -263,8 +264,18 @@ fn bootstraps() {
     let text = refresh_text();
     let cases: [Case; 15] = [
         ("limbs=14", "limbs=11", "", "11 limbs are too few"),
-        ("limbs=14", "limbs=16", "", "a bootstrap of 16 limbs and 2 special primes at a degree of 2^9 in a ring of degree 2^9 with 15 and 2 primes"),
-        ("limbs=14", "limbs=13", "%1 (node \"relu\")", "1 limbs behind a series of depth 2 and a bootstrap of 11 levels are more than its keys have, 13"),
+        (
+            "limbs=14",
+            "limbs=16",
+            "",
+            "a bootstrap of 16 limbs and 2 special primes at a degree of 2^9 in a ring of degree 2^9 with 15 and 2 primes",
+        ),
+        (
+            "limbs=14",
+            "limbs=13",
+            "%1 (node \"relu\")",
+            "1 limbs behind a series of depth 2 and a bootstrap of 11 levels are more than its keys have, 13",
+        ),
         ("alpha=2", "alpha=3", "", "14 limbs and 3 special primes"),
         ("low_alpha=1", "low_alpha=3", "", "2 and 3 special primes"),
         ("babies=8}]", "babies=6}]", "", "hoisted rotations that is not a power of two"),
@@ -290,5 +301,8 @@ fn bootstraps() {
         assert!(error.message.contains(message), "{from} → {to}: {}", error.message);
     }
     let printed = chiffre_ir::text::print(&parse::<Prog>(&text).unwrap());
-    assert!(printed.contains("bootstrap={limbs=14, alpha=2, low_alpha=1, slots_to_coeffs=[{log_radix=4, babies=8}, {log_radix=4, babies=8}]"), "{printed}");
+    assert!(
+        printed.contains("bootstrap={limbs=14, alpha=2, low_alpha=1, slots_to_coeffs=[{log_radix=4, babies=8}, {log_radix=4, babies=8}]"),
+        "{printed}"
+    );
 }
