@@ -443,10 +443,11 @@ mod tests {
     fn plans_for_a_failure_probability() {
         let spec = BootstrapSpec::for_failure(15, 3, 4096.0, -40.0).expect("a plan");
         let relu = BootstrapSpec::relu_15();
-        assert_eq!(spec, BootstrapSpec { limbs: 12, alpha: RAISE_SPECIALS, low_alpha: 1, ..relu.clone() });
+        let want = BootstrapSpec { degree: 20, doublings: 3, ..relu.clone() };
+        assert_eq!(spec, BootstrapSpec { limbs: 12, alpha: RAISE_SPECIALS, low_alpha: 1, ..want.clone() });
         assert!(spec.check().is_ok() && BootstrapSpec { limbs: 11, ..spec.clone() }.check().is_err());
         assert_eq!((spec.levels(), spec.raised(3, 3)), (11, 17));
-        assert_eq!(spec.with_keys(17, 7, 2), relu);
+        assert_eq!(spec.with_keys(17, 7, 2), want);
         assert!(BootstrapSpec::for_failure(15, 3, 4096.0, -100.0).expect("a plan").range > relu.range);
         for (log_n, limbs_in) in [(8, 3), (18, 3), (15, 1), (15, 16)] {
             assert!(BootstrapSpec::for_failure(log_n, limbs_in, 1.0, -40.0).is_err());
