@@ -1,25 +1,28 @@
 //! The compiler as one call: model → passes → program.
 
 use crate::Error;
-use chiffre_backend::memory::MemoryPlan;
-use chiffre_backend::predict::{Work, work_of};
-use chiffre_backend::{memory, schedule};
+use chiffre_backend::ckks::{Ckks, outline};
+pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
+use chiffre_backend::cost::{CostModel, Counts};
+pub use chiffre_backend::facts::CkksFacts;
+use chiffre_backend::target::Origin;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
-use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, VerifiedProgram};
+use chiffre_ir::program::{Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
-use chiffre_params::polynomial::coefficients_depth;
-use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
-pub use chiffre_passes::options::CkksFacts;
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::pack::price::table_shape;
-use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::{DEFAULT, Pipeline};
+use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::Explained;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// The target of encrypted programs.
+pub static CKKS: Ckks = Ckks::new(&CkksFacts);
 
 /// What to compile and what to show on the way.
 #[derive(Clone, Debug, Default)]
@@ -74,16 +77,14 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
     }
     let cost = request.cost;
-    let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
-    let state = State { tensor: Some(graph.clone()), ..State::default() };
+    let cx = Context { options: &request.options, target: &CKKS, machine: &cost };
+    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let state = State::from(graph.clone()).with_origin(origin);
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
     let state = pipeline.observe(state, &cx, &mut recorder)?;
-    let (dumps, mut times) = (recorder.dumps, recorder.times);
-    let start = std::time::Instant::now();
-    let program = program(&state, &request.options, &cost, request.normalisation.clone(), digest)?.into_inner();
-    if let Some((_, t)) = times.last_mut() {
-        *t += start.elapsed();
-    }
+    let (dumps, times) = (recorder.dumps, recorder.times);
+    let program = state.program().and_then(|p| p.downcast::<VerifiedProgram>());
+    let program = (**program.ok_or_else(|| Error::bug("the pipeline left no program of this target"))?).clone();
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {
@@ -94,50 +95,17 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         ));
     }
     let mut stages = BTreeMap::new();
-    stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
-    stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
-    stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    let mut certified = state.tensor.as_ref().map(certified).unwrap_or_default();
-    if let Some(he) = &state.he {
+    stages.extend(state.he().map(|g| ("he".to_string(), text::print(g))));
+    stages.extend(state.tensor().map(|g| ("tensor".to_string(), text::print(g))));
+    stages.extend(state.packed().map(|g| ("packed".to_string(), text::print(g))));
+    let mut certified = state.tensor().map(certified).unwrap_or_default();
+    if let Some(he) = state.he() {
         predict_noise(&mut certified, he, &program.header)?;
     }
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
-    Ok(Compiled { program, stages, tensor: state.tensor, dumps, explained: state.explained, times })
-}
-
-/// The scheduled program of a state that has passed `select-params`; `digest` names where the network comes from.
-///
-/// # Errors
-/// A state without HE IR or parameters, or HE IR that cannot be scheduled.
-pub fn program(
-    state: &State,
-    options: &CompileOptions,
-    cost: &CostModel,
-    normalisation: Option<String>,
-    digest: &str,
-) -> Result<VerifiedProgram, Error> {
-    let (Some(he), Some(params)) = (&state.he, &state.params) else {
-        return Err(Error::input("the pipeline has no assign-levels and select-params"));
-    };
-    let header = ProgramHeader {
-        log_n: params.log_n,
-        q: params.q.clone(),
-        p: params.p.clone(),
-        insecure: params.insecure,
-        batch: options.batch,
-        tile: state.layouts.as_ref().map_or(options.batch, |l| l.tile),
-        normalisation,
-        model: digest.to_string(),
-        bootstrap: params.bootstrap.clone(),
-        predicted_bytes: 0,
-        predicted_us: 0,
-    };
-    let mut program = schedule::schedule(he, header, &params.gadgets)?;
-    program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
-    program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
-    chiffre_ir::program::verify(program).map_err(|e| Error::bug(format!("schedule broke the program: {e}")))
+    Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
 }
 
 /// Predicted errors of the operands of approximated activations.
@@ -158,47 +126,5 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
 
 /// Counted work of each instruction for a run on `images` images.
 pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
-    let n = (1u64 << p.header.log_n) as f64;
-    let flow = p.flow(images);
-    let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
-        None => Counts::default(),
-        Some(w @ Work::Linear { .. }) => linear_shape(&w).map_or(Counts::default(), |s| s.counts(n, f.units, f.together)),
-        Some(Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap }) => {
-            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }.counts(n) * f.units as f64
-        }
-        Some(Work::Product { cts, limbs, alpha, complex }) => ProductShape { cts, limbs, alpha, complex }.counts(n) * f.units as f64,
-    };
-    p.nodes.iter().zip(&flow).map(one).collect()
-}
-
-/// Shape of a linear map; none of other work.
-pub fn linear_shape(w: &Work) -> Option<LinearShape> {
-    let Work::Linear { table, limbs, drop, alpha, giants } = w else { return None };
-    let giants =
-        giants.as_ref().map(|g| GiantShape { taps: g.steps.iter().filter(|s| **s != 0).count(), outputs: g.outputs, alpha: g.alpha });
-    Some(LinearShape { limbs: *limbs, drop: *drop, alpha: *alpha, giants, ..table_shape(table) })
-}
-
-/// Ciphertexts that are bootstrapped in a run on `images` images.
-pub fn bootstraps(p: &Program, images: usize) -> usize {
-    let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. }));
-    refreshed.map(|n| n.ty.layout.unit_cts() * n.ty.layout.units_for(images)).sum()
-}
-
-/// Predicted memory of a run on `images` images.
-pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
-    let n = 1usize << p.header.log_n;
-    memory::plan(p, images, |w, units, freed| match w {
-        Work::Linear { .. } => linear_shape(w).map_or(0, |s| s.extra(n, units, freed)),
-        &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
-        &Work::Series { cts, limbs, coefficients, alpha, complex, ref bootstrap } => {
-            let result = limbs - coefficients_depth(coefficients);
-            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: bootstrap.clone() }.extra(n, units, freed, result)
-        }
-    })
-}
-
-/// Predicted time of a run on `images` images.
-pub fn predicted_seconds(p: &Program, cost: &CostModel, images: usize) -> f64 {
-    cost.time(counts(p, images).into_iter().sum(), p.header.log_n)
+    outline(p, images).counts()
 }

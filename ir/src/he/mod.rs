@@ -7,7 +7,7 @@ mod verify;
 
 pub use interp::{Noise, interp, run};
 pub use simulate::simulate;
-pub use verify::verify;
+pub use verify::{verify, verify_products_open};
 
 pub use chiffre_params::scale::{IndexedScale as Scale, PrimeIndex};
 
