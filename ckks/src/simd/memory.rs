@@ -13,7 +13,7 @@
 //! threads of the process share. Rows and blocks go back where they came from, whatever thread ends them.
 
 use super::Isa;
-use super::block::{Block, LINE};
+use super::block::Block;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
