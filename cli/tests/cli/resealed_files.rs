@@ -156,7 +156,13 @@ impl Files {
 #[test]
 fn resealed_programs_are_survived() {
     for (seed, network) in [PLAIN, GIANTS, BOOTSTRAPPED].iter().enumerate() {
-        let heard = Files::program(network).feed("p.chf", cases(60), seed as u64, &[&["inspect", "bad"]]);
+        let files = Files::program(network);
+        let commands: [&[&str]; 3] = [
+            &["inspect", "bad"],
+            &["inspect", "bad", "--stage", "he", "--format", "dot"],
+            &["simulate", "bad", "--input", &files.data, "--count", "1"],
+        ];
+        let heard = files.feed("p.chf", cases(40), seed as u64, &commands);
         assert!(heard.messages.len() > 15 && heard.codes.contains_key(&0), "{:?}", heard.messages);
     }
 }
@@ -164,7 +170,7 @@ fn resealed_programs_are_survived() {
 /// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files that are made for them.
 #[test]
 fn resealed_programs_that_verify_run_or_say_why_not() {
-    for (seed, (network, ordinary)) in [(PLAIN, 80), (GIANTS, 30), (BOOTSTRAPPED, 15)].iter().enumerate() {
+    for (seed, (network, ordinary)) in [(PLAIN, 80), (GIANTS, 30), (BOOTSTRAPPED, 6)].iter().enumerate() {
         let (cases, files) = (cases(*ordinary), Files::program(network));
         let good = Sealed::read(&files.path().join("p.chf"));
         let (mut rng, mut heard, mut ran) = (Rng::new(100 + seed as u64), Heard::default(), 0);
