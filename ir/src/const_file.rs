@@ -51,7 +51,7 @@ pub fn save_store(path: &Path, store: &Store) -> Result<(), ContainerError> {
 /// I/O errors; files of another kind or damaged ones; an array that does not match its name.
 pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let mut r = match Reader::open(path, KIND) {
-        Err(e) if e.to_string().contains("`program`") => Reader::open(path, crate::program::file::KIND)?,
+        Err(ContainerError::Kind { found, .. }) if found == crate::program::file::KIND => Reader::open(path, crate::program::file::KIND)?,
         other => other?,
     };
     let held: Vec<(Hash, String, Vec<usize>)> = r

@@ -4,8 +4,8 @@
 //! id is in range, the number of arguments fits the op's arity, constants exist.
 
 use crate::consts::{ConstId, Consts};
-use crate::error::{Finding, VerifyError};
-use crate::ops::{Attr, OpInfo};
+use crate::error::{Finding, Part, VerifyError};
+use crate::ops::{Attr, BuildError, OpInfo};
 
 /// A value: the result of the node with the same index. Printed as `%3`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -27,7 +27,10 @@ pub trait Op: Clone + PartialEq + std::fmt::Debug {
     /// Attributes in declaration order; absent optional ones are left out.
     fn attrs(&self) -> Vec<(&'static str, Attr)>;
     /// Builds the op from its mnemonic and attributes.
-    fn build(mnemonic: &str, attrs: &mut Vec<(String, Attr)>) -> Result<Self, String>;
+    ///
+    /// # Errors
+    /// An unknown mnemonic; an attribute that is missing or of another kind, by name.
+    fn build(mnemonic: &str, attrs: &mut Vec<(String, Attr)>) -> Result<Self, BuildError>;
     /// Constants that the op refers to.
     fn consts(&self) -> Vec<ConstId> {
         fn visit(a: &Attr, out: &mut Vec<ConstId>) {
@@ -167,16 +170,16 @@ impl<D: Dialect> Graph<D> {
         }
         for o in &self.outputs {
             if o.index() >= self.nodes.len() {
-                findings.push(Finding { value: String::new(), source: String::new(), message: format!("output %{} does not exist", o.0) });
+                findings.push(Finding::of_outputs(format!("output %{} does not exist", o.0)));
             }
         }
         if self.outputs.is_empty() {
-            findings.push(Finding { value: String::new(), source: String::new(), message: "the graph has no output".into() });
+            findings.push(Finding::of_outputs("the graph has no output".into()));
         }
     }
     /// A finding at a node.
     pub fn finding(&self, v: ValueId, message: String) -> Finding {
-        Finding { value: format!("%{}", v.0), source: self.nodes[v.index()].source.clone(), message }
+        Finding { at: Part::Node(v), source: self.nodes[v.index()].source.clone(), message }
     }
     /// Keeps only nodes that an output needs (and the ops `keep` names), renumbering values and dropping unused constants.
     pub fn prune(&mut self, keep: impl Fn(&D::Op) -> bool)

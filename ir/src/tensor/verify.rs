@@ -39,7 +39,7 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         } else {
             continue;
         };
-        findings.push(Finding { value: String::new(), source: String::new(), message });
+        findings.push(Finding::of_graph(message));
     }
     let mut inputs = 0;
     for (v, n) in g.iter() {
@@ -67,7 +67,7 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         }
     }
     if inputs != 1 {
-        findings.push(Finding { value: String::new(), source: String::new(), message: format!("the graph has {inputs} inputs, not one") });
+        findings.push(Finding::of_graph(format!("the graph has {inputs} inputs, not one")));
     }
 }
 

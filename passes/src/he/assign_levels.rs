@@ -37,7 +37,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
     for (v, n) in g.iter() {
         if let PackedOp::Linear { taps, rows, entries, masks, .. } = &n.op {
             let t = chiffre_ir::packed::table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), n.args.len());
-            let t = t.map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
+            let t = t.map_err(|e| PassError::clear(PASS, &n.source, e))?;
             // Operands must all have scale Δ already: results of linear maps.
             let plain = |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && !read_by(*a, true) && !read_by(*a, false);
             unit[v.index()] = is_unit(&t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
