@@ -17,6 +17,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let source = super::inspect::stage_text(&session.file, "he", &args.program)?;
     let mut g = text::parse::<He>(&source).map_err(|e| unusable(&e))?;
     g.consts.resolve(&session.file.store);
+    if let Some((_, c)) = g.consts.iter().find(|(_, c)| c.data.is_none()) {
+        return Err(unusable(&format!("constant @{} is missing", c.name)));
+    }
     let g = chiffre_ir::he::verify(g).map_err(|e| unusable(&e))?;
     let limits: BTreeMap<String, f64> =
         super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();

@@ -170,7 +170,7 @@ fn resealed_programs_are_survived() {
 /// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files that are made for them.
 #[test]
 fn resealed_programs_that_verify_run_or_say_why_not() {
-    for (seed, (network, ordinary)) in [(PLAIN, 80), (GIANTS, 30), (BOOTSTRAPPED, 6)].iter().enumerate() {
+    for (seed, (network, ordinary)) in [(PLAIN, 60), (GIANTS, 20), (BOOTSTRAPPED, 4)].iter().enumerate() {
         let (cases, files) = (cases(*ordinary), Files::program(network));
         let good = Sealed::read(&files.path().join("p.chf"));
         let (mut rng, mut heard, mut ran) = (Rng::new(100 + seed as u64), Heard::default(), 0);
