@@ -7,7 +7,7 @@
 //! * Rows of a slab are an odd number of cache lines apart: equal columns of different rows do not share cache sets.
 //! * Contents of a reused row are stale but initialised words; secrets must be zeroized by their owner.
 
-use super::mem::{Block, LINE};
+use super::mem::Block;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -24,7 +24,7 @@ const SLAB_ROWS: usize = 8;
 const PAGE_WORDS: usize = 512;
 /// Words between the ends and the starts of neighbouring rows: an odd number of cache lines, and not a multiple of a
 /// page, since the length is a multiple of 64 lines.
-const GAP: usize = 137 * LINE / 8;
+const GAP: usize = chiffre_params::work::ROW_GAP / 8;
 
 /// Owned words of a fixed number; a slice of `u64`.
 pub struct Row {
@@ -239,6 +239,7 @@ pub(super) fn release_rows() {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mem::LINE;
     use super::*;
 
     /// Rows of a length that no other test uses: the pool is shared by the process.

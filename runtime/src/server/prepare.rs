@@ -168,7 +168,7 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
         table.patterns = t.masks.iter().map(mask).collect::<Result<_, _>>()?;
         Weights::Masks(table)
     };
-    let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
+    let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
     let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
     Ok(Linear { weights, input_scales, bias, giants })
@@ -178,7 +178,7 @@ fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let a = s.program().consts.array(bias).map_err(|e| fail(e.to_string()))?;
     let period = a.shape.get(1).copied().unwrap_or(1);
-    let scale = s.value(&n.ty.scale);
+    let scale = s.scale(&n.ty.scale).to_f64();
     let imag = if n.ty.layout.complex.is_some() { 1.0 } else { 0.0 };
     a.data
         .chunks(period)

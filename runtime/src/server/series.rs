@@ -2,7 +2,6 @@
 
 use super::Bundle;
 use super::execute::Machine;
-use crate::bootstrap::spec_of;
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp};
 use chiffre_ckks::bundle::Input;
@@ -15,9 +14,7 @@ use chiffre_ir::he::HeType;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::interp::series_rows;
 use chiffre_ir::program::{Prog, ProgramOp};
-
-/// Ciphertexts that are bootstrapped together: keys and matrices are read once for so many.
-const GROUP: usize = 8;
+use chiffre_params::work::SERIES_GROUP;
 
 /// The rows of a series: one, or one for each channel; and the row of each ciphertext of a unit.
 pub(super) struct Rows {
@@ -117,10 +114,10 @@ impl Bootstrappers {
             let complex = n.ty.layout.complex.is_some();
             let slot = if complex { &mut out.complex } else { &mut out.real };
             if slot.is_none() {
-                let spec = BootstrapSpec { real_only: !complex, ..spec_of(b, p.header.log_n) };
+                let spec = BootstrapSpec { real_only: !complex, ..b.clone() };
                 let fail = |e: BootstrapError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
                 let prepared = Bootstrapper::new(s.context.ring(), isa, s.context.encoder(), &spec).map_err(fail)?;
-                *slot = Some(prepared.with_group(GROUP));
+                *slot = Some(prepared.with_group(SERIES_GROUP));
             }
         }
         Ok(out)
