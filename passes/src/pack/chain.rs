@@ -1,7 +1,8 @@
 //! Ways to compute a linear map, and the keys that maps share.
 
 use chiffre_backend::cost::{GiantShape, LinearShape};
-use chiffre_ir::program::{Bootstrap, KeyUse, key_bytes};
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::{Gadget, KeyTarget};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A linear op, and its rotations at the limbs at which it switches keys.
@@ -35,37 +36,37 @@ impl Chain {
 }
 
 /// A key: what for, and its shape.
-type Key = (KeyUse, [usize; 2]);
+type Key = (KeyTarget, Gadget);
 
 /// How many ops use each key.
 pub(super) struct Keys {
     pub log_n: usize,
     /// Key shape by limbs.
-    pub gadgets: BTreeMap<usize, [usize; 2]>,
+    pub gadgets: BTreeMap<usize, Gadget>,
     uses: HashMap<Key, usize>,
 }
 
 impl Keys {
     /// No key yet.
-    pub fn new(log_n: usize, gadgets: BTreeMap<usize, [usize; 2]>) -> Keys {
+    pub fn new(log_n: usize, gadgets: BTreeMap<usize, Gadget>) -> Keys {
         Keys { log_n, gadgets, uses: HashMap::new() }
     }
-    pub fn gadget(&self, limbs: usize) -> [usize; 2] {
-        self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
+    pub fn gadget(&self, limbs: usize) -> Gadget {
+        self.gadgets.get(&limbs).copied().unwrap_or(Gadget { limbs, alpha: limbs })
     }
     /// A linear op with the special primes of its keys.
     pub fn shape(&self, s: LinearShape) -> LinearShape {
-        let alpha = |rotated: usize, limbs: usize| if rotated > 0 { self.gadget(limbs)[1] } else { 0 };
+        let alpha = |rotated: usize, limbs: usize| if rotated > 0 { self.gadget(limbs).alpha } else { 0 };
         let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), s.limbs - s.drop), ..g });
         LinearShape { alpha: alpha(s.rotated, s.limbs), giants, ..s }
     }
     /// A key for ops at so many limbs.
-    pub fn add(&mut self, limbs: usize, of: KeyUse) {
+    pub fn add(&mut self, limbs: usize, of: KeyTarget) {
         *self.uses.entry((of, self.gadget(limbs))).or_default() += 1;
     }
     /// All keys of a bootstrap.
-    pub fn add_bootstrap(&mut self, b: &Bootstrap) {
-        b.keys.iter().for_each(|key| *self.uses.entry(*key).or_default() += 1);
+    pub fn add_bootstrap(&mut self, b: &BootstrapSpec) {
+        b.keys().into_iter().for_each(|key| *self.uses.entry(key).or_default() += 1);
     }
     fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = Key> + 'c {
         let slots = 1i64 << (self.log_n - 1);
@@ -73,7 +74,7 @@ impl Keys {
         let rotation = move |t: &i64| t.rem_euclid(slots) as usize;
         turns.flat_map(move |(limbs, taps)| {
             let rotations = taps.iter().map(rotation).filter(|t| *t != 0);
-            rotations.map(|t| (KeyUse::Rotate(t), self.gadget(*limbs)))
+            rotations.map(|t| (KeyTarget::rotation(t as isize, self.log_n as u32), self.gadget(*limbs)))
         })
     }
     pub fn add_chain(&mut self, chain: &Chain) {
@@ -90,10 +91,10 @@ impl Keys {
     /// Bytes of the keys that a chain needs and nobody else does.
     fn more(&self, chain: &Chain) -> usize {
         let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
-        new.iter().map(|(of, gadget)| key_bytes(*of, *gadget, self.log_n)).sum()
+        new.iter().map(|(of, gadget)| of.key_bytes(*gadget, 1 << self.log_n)).sum()
     }
     pub fn bytes(&self) -> usize {
-        self.uses.keys().map(|(of, gadget)| key_bytes(*of, *gadget, self.log_n)).sum()
+        self.uses.keys().map(|(of, gadget)| of.key_bytes(*gadget, 1 << self.log_n)).sum()
     }
 }
 

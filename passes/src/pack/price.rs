@@ -13,10 +13,12 @@ use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, Series
 use chiffre_backend::memory::{MemoryPlan, Outline, Value};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, KeyUse};
+use chiffre_ir::program::Flow;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use chiffre_params::KeyTarget;
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::polynomial::coefficients_depth;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -49,7 +51,7 @@ pub struct Ring<'a> {
     /// Special primes that fit.
     pub most: usize,
     /// The bootstrap of all refreshes.
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<BootstrapSpec>,
 }
 
 /// Counts of a table that do not depend on the level, its inputs under their rotations, and what it may be cut into.
@@ -170,9 +172,9 @@ impl<'a> Pricer<'a> {
         for (v, node) in self.g.iter() {
             let v = v.index();
             if switches(node) {
-                keys.add(limbs[v], KeyUse::Relin);
+                keys.add(limbs[v], KeyTarget::Relinearization);
                 if layouts[v].complex.is_some() {
-                    keys.add(limbs[v], KeyUse::Conjugate);
+                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n as u32));
                 }
             }
         }
@@ -262,9 +264,9 @@ impl<'a> Pricer<'a> {
         for (v, node) in self.g.iter() {
             let v = v.index();
             if switches(node) {
-                keys.add(limbs[v], KeyUse::Relin);
+                keys.add(limbs[v], KeyTarget::Relinearization);
                 if layouts[v].complex.is_some() {
-                    keys.add(limbs[v], KeyUse::Conjugate);
+                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n as u32));
                 }
             }
             if let (TensorOp::Chebyshev { sine: true, .. }, Some(b)) = (&node.op, &ring.bootstrap) {
@@ -307,13 +309,13 @@ impl<'a> Pricer<'a> {
                     let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
                     let bootstrap = ring.bootstrap.clone().filter(|_| *sine).map(Box::new);
                     let (limbs, alpha) = match &bootstrap {
-                        Some(b) => (ring.limbs[v] + series_depth(coefficients), b.gadget[1]),
-                        None => (limbs[v], keys.gadget(limbs[v])[1]),
+                        Some(b) => (ring.limbs[v] + coefficients_depth(coefficients), b.alpha),
+                        None => (limbs[v], keys.gadget(limbs[v]).alpha),
                     };
                     Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }))
                 }
                 TensorOp::Mul {} | TensorOp::Square {} => {
-                    Some(Work::Product(ProductShape { cts, limbs: limbs[v], alpha: keys.gadget(limbs[v])[1], complex }))
+                    Some(Work::Product(ProductShape { cts, limbs: limbs[v], alpha: keys.gadget(limbs[v]).alpha, complex }))
                 }
                 _ => None,
             };
