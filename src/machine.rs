@@ -153,10 +153,7 @@ mod tests {
             assert!(good.contains(from));
             std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
             let e = load(&path).unwrap_err();
-            assert!(
-                e.to_string().contains("machine.json") && e.class() == Class::Input && e.file() == Some(path.as_path()),
-                "{from} → {to}: {e}"
-            );
+            assert_eq!((e.class(), e.file()), (Class::Input, Some(path.as_path())), "{from} → {to}: {e}");
         }
         assert!(load(&dir.path().join("none.json")).is_err());
     }

@@ -208,6 +208,22 @@ fn the_readme_is_short() {
     assert!(lines <= 120, "README.md has {lines} lines: what only some readers need goes into docs/");
 }
 
+/// What code decides by is in the type of an error, not in its text.
+#[test]
+fn no_code_reads_the_text_of_an_error() {
+    for (path, text) in sources() {
+        if path.components().any(|c| c.as_os_str() == "tests") || path.ends_with("tests.rs") {
+            continue;
+        }
+        for line in text.lines().filter(|l| !l.contains("assert")) {
+            for read in ["contains(", "starts_with(", "ends_with(", "strip_prefix("] {
+                let reads = line.contains(&format!("to_string().{read}")) || line.contains(&format!("message.{read}"));
+                assert!(!reads, "{}: {}", path.display(), line.trim());
+            }
+        }
+    }
+}
+
 /// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.
 #[test]
 fn the_manifest_lists_exactly_the_shipped_files() {

@@ -80,11 +80,13 @@ fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runti
 /// How to read DATA for a program.
 fn program_data_options(
     s: &chiffre_runtime::Session,
+    path: &std::path::Path,
     args: &crate::args::NormalisationArgs,
     count: Option<std::num::NonZeroUsize>,
 ) -> Result<chiffre::data::DataOptions, Error> {
     let shape = s.input_layout()?.shape;
-    let normalisation = args.or(s.program().header.normalisation.as_deref())?;
+    let named = s.program().header.normalisation.as_deref();
+    let normalisation = args.or(named).map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
 }
 
