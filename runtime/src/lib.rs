@@ -4,7 +4,6 @@
 //! `chiffre_ckks_client`.
 #![forbid(unsafe_code)]
 
-pub mod bootstrap;
 pub mod client;
 mod cts;
 mod error;

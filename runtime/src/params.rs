@@ -1,7 +1,6 @@
 //! A program together with the CKKS context it runs in.
 
 use crate::RuntimeError;
-use crate::bootstrap::target_of;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::engine::Engine;
 use chiffre_ckks::keys::KeyTarget;
@@ -77,20 +76,16 @@ impl Session {
             _ => Err(RuntimeError::Input("the program does not have exactly one output".into())),
         }
     }
-    /// A scale of the IR as a number.
-    pub(crate) fn value(&self, s: &he::Scale) -> f64 {
-        let q = &self.program().header.q;
-        s.value(|i| q.get(i as usize).copied().unwrap_or(1))
-    }
-    /// A scale of the IR as an exact scale of the library.
+    /// A scale of the program over the primes of its chain.
+    ///
+    /// # Panics
+    /// If it names a prime that the chain does not have; the scales of verified programs do not.
     pub(crate) fn scale(&self, s: &he::Scale) -> Scale {
-        let q = &self.program().header.q;
-        s.primes.iter().fold(Scale::pow2(s.log2), |acc, (&i, &k)| acc.mul(&Scale::prime(q.get(i as usize).copied().unwrap_or(1)).pow(k)))
+        s.over(&self.program().header.q).expect("the verifier has checked that scales name primes of the chain")
     }
     /// Target and shape of every key that the program uses.
     pub fn key_targets(&self) -> Vec<(KeyTarget, Gadget)> {
-        let log_n = self.program().header.log_n as u32;
-        self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target_of(u, log_n), Gadget { limbs, alpha })).collect()
+        self.program().keys().into_iter().collect()
     }
     /// The input's layout.
     pub fn input_layout(&self) -> Result<&Layout, RuntimeError> {

@@ -4,10 +4,9 @@ use super::classes::{Class, classify};
 use super::{BundleError, LinearTable};
 use crate::ring::{Galois, NttTable, Ring};
 use crate::simd::{OutputClass, PanelRow, PanelShape};
+use chiffre_params::work::PANEL_WEIGHT_BYTES;
 use std::ops::Range;
 
-/// Bytes of expanded weights of one panel at one limb. More rows than fit make several panels, whose results add up.
-const WEIGHT_BYTES: usize = 256 << 20;
 /// Rows of a panel when that would leave fewer.
 const MIN_SLOTS: usize = 16;
 /// How a linear map is computed in a ring: its rows cut into panels, for the Q limbs and for the special limbs. It follows from the rows
@@ -136,11 +135,11 @@ fn rows_before(table: &LinearTable, group: &[super::LinearEntry]) -> usize {
 /// Cuts rows, in order, into as few panels of equal size as the limits allow.
 fn panels(rows: &[Row], outputs: usize, words: usize, run: usize) -> Vec<Panel> {
     let uses: usize = rows.iter().map(|r| r.weights.len()).sum();
-    let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / WEIGHT_BYTES).max(1);
+    let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / PANEL_WEIGHT_BYTES).max(1);
     loop {
         let size = rows.len().div_ceil(count).max(MIN_SLOTS - 1);
         let panels: Vec<Panel> = rows.chunks(size).map(|rows| Panel::new(rows, outputs, run)).collect();
-        let fits = |p: &Panel| 8 * words * p.shape.cells() <= WEIGHT_BYTES;
+        let fits = |p: &Panel| 8 * words * p.shape.cells() <= PANEL_WEIGHT_BYTES;
         if size < MIN_SLOTS || panels.iter().all(fits) {
             return panels;
         }

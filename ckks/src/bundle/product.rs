@@ -13,7 +13,7 @@ pub const PAIR_FACTOR: f64 = 4.0;
 
 /// Ciphertexts that are in work at a time: key limbs are shared by so many, temporaries exist for so many.
 fn batch() -> usize {
-    rayon::current_num_threads().clamp(4, 16)
+    chiffre_params::work::product_group(rayon::current_num_threads())
 }
 
 /// Squares of the real and of the imaginary part: for slots `a + ib` the slots `4 (a^2 + i b^2)`, see [`PAIR_FACTOR`].

@@ -13,7 +13,7 @@
 //! threads of the process share. Rows and blocks go back where they came from, whatever thread ends them.
 
 use super::Isa;
-use super::block::{Block, LINE};
+use super::block::Block;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ const SLAB_ROWS: usize = 8;
 const PAGE_WORDS: usize = 512;
 /// Words between the ends and the starts of neighbouring rows: an odd number of cache lines, and not a multiple of a
 /// page, since the length is a multiple of 64 lines.
-const GAP: usize = 137 * LINE / 8;
+const GAP: usize = chiffre_params::work::ROW_GAP / 8;
 
 /// Rows and blocks that are used again and again.
 #[derive(Default)]

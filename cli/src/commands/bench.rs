@@ -7,7 +7,6 @@ use chiffre::Error;
 use chiffre::pipeline::{self, Request};
 use chiffre::{data, logits};
 use chiffre_frontend::{Model, Reference};
-use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{Simulation, TensorGraph, certified, simulate};
 use chiffre_runtime::client::ClientKey;
@@ -145,7 +144,7 @@ pub(super) fn encrypted_run(
     problems.iter().for_each(|line| eprintln!("{line}"));
     let comparison = logits::compare(&answers, &clear, classes, &affected)?;
     let as_simulated = simulation.as_ref().map(|s| logits::compare(&answers, &s.outputs[0], classes, &affected)).transpose()?;
-    let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
+    let rotations = p.keys().iter().filter(|(u, _)| u.rotation_offset(p.header.log_n as u32).is_some()).count();
     let report = BenchReport {
         model: name.into(),
         batch,

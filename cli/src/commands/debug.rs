@@ -62,7 +62,7 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
     let p = session.program();
     let key = ClientKey::load(&session, &args.secret)?;
-    let options = super::program_data_options(&session, &args.normalisation, args.count)?;
+    let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let mut images = data::load(&args.input, &options)?;
     images.n = images.n.min(p.header.batch);
     images.pixels.truncate(images.n * options.shape.iter().product::<usize>());

@@ -87,11 +87,13 @@ fn engine() -> Result<chiffre_runtime::Engine, Error> {
 /// How to read DATA for a program.
 fn program_data_options(
     s: &chiffre_runtime::Session,
+    path: &std::path::Path,
     args: &crate::args::NormalisationArgs,
     count: Option<std::num::NonZeroUsize>,
 ) -> Result<chiffre::data::DataOptions, Error> {
     let shape = s.input_layout()?.shape;
-    let normalisation = args.or(s.program().header.normalisation.as_deref())?;
+    let named = s.program().header.normalisation.as_deref();
+    let normalisation = args.or(named).map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
 }
 
@@ -119,7 +121,7 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
     };
     Ok(chiffre::pipeline::Request {
         options,
-        cost: args.machine.as_deref().map_or(Ok(chiffre_passes::cost::CostModel::default()), chiffre::machine::load)?,
+        cost: args.machine.as_deref().map_or(Ok(chiffre_backend::cost::CostModel::default()), chiffre::machine::load)?,
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),

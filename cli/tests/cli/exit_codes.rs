@@ -2,12 +2,13 @@
 
 use crate::common::{fails, ok, root, shipped};
 use chiffre::{Class, Error};
+use chiffre_backend::cost::CostModel;
 use chiffre_cli::exit::code;
 use chiffre_ir::level::AnyGraph;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::pipeline::{Context, Pipeline, State};
-use chiffre_passes::registry::PassInfo;
+use chiffre_passes::pass::{Context, PassInfo};
+use chiffre_passes::pipeline::Pipeline;
+use chiffre_passes::state::State;
 
 const INSECURE: [&str; 5] = ["--batch", "4", "--log-n", "10", "--allow-insecure"];
 
@@ -35,6 +36,9 @@ fn what_was_given_is_at_fault() {
     std::fs::write(dir.join("text.onnx"), "no model").unwrap();
     assert!(fails(dir, 2, &["compile", "text.onnx", "-o", "x.chf"]).contains("text.onnx"));
     assert!(fails(dir, 2, &run).contains("below 128-bit security"));
+    let case = root().join("passes/tests/filetests/place-relin/wrong_scale.hir");
+    let opt = ["opt", case.to_str().unwrap(), "--passes=place-relin"];
+    assert!(fails(dir, 2, &opt).contains("scale should be 2^62"), "IR that is wrong before a pass is no bug of the pass");
     // Mismatch: keys of another program, and a file of another kind.
     let run_other = ["run", "other.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure"];
     assert!(fails(dir, 2, &run_other).contains("another program"));
@@ -65,9 +69,10 @@ fn failed_computations_exit_with_one() {
 }
 
 /// A pass with a bug.
-static LOSE_OUTPUTS: PassInfo = PassInfo::new("lose-outputs", "tensor", "what no pass may do", |mut state, _| {
-    state.tensor.iter_mut().for_each(|g| g.outputs.clear());
-    Ok(state)
+static LOSE_OUTPUTS: PassInfo = PassInfo::tensor("lose-outputs", "what no pass may do", |g, _| {
+    let mut g = g.clone();
+    g.outputs.clear();
+    Ok(g)
 });
 
 #[test]
@@ -75,7 +80,7 @@ fn what_a_verifier_finds_behind_a_pass_is_a_bug() {
     let model = chiffre_frontend::load(&shipped("tiny_mlp.onnx")).unwrap();
     let pipeline = Pipeline::parse_with("fold-affine,lose-outputs", &[&LOSE_OUTPUTS]).unwrap();
     let options = CompileOptions::default();
-    let cx = Context { options: &options, facts: &chiffre::pipeline::CkksFacts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &chiffre::pipeline::CKKS, machine: &CostModel::default() };
     let state = State::from_graph(AnyGraph::Tensor(model.graph.into_inner())).unwrap();
     let e = Error::from(pipeline.run(state, &cx, |_, _, _| {}).unwrap_err());
     assert_eq!((e.class(), code(e.class())), (Class::Bug, 70), "{e}");

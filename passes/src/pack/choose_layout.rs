@@ -3,29 +3,17 @@
 //! The candidates are the [`Packing`]s of every ring degree that the depth allows, each with several tiles (images that pass a layer
 //! together). The fastest that keeps the memory budget is taken, or, if none does, the leanest.
 
+use super::layouts::Layouts;
 use super::packing::Packing;
 use super::price::{Price, Pricer, Ring};
-use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::levels::Step;
-use crate::options::{BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes};
 use crate::tensor::{level_steps, levels};
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
-
-/// The chosen ring and layouts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layouts {
-    /// log2 of the ring degree.
-    pub log_n: usize,
-    /// Images that pass an instruction together.
-    pub tile: usize,
-    /// Layout of each value of the tensor graph.
-    pub values: Vec<Layout>,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
-    pub moduli: Vec<Option<i64>>,
-}
 
 const PASS: &str = "choose-layout";
 /// Memory that a plan should keep when the caller names no budget.
@@ -59,8 +47,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let mut bootstrap = None;
         if refreshes {
-            let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
-            let Some(b) = facts.bootstrap(&wish) else {
+            let Some(b) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;
             };
@@ -81,9 +68,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             break;
         }
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
-        if let Some(b) = &mut bootstrap {
-            shape_keys(b, primes, most, facts);
-        }
+        let bootstrap = bootstrap.map(|b| shape_keys(b, primes, most));
         let ring = Ring { limbs: &limbs, most, bootstrap };
         deepest = primes;
         let packings = match Packing::candidates(g, log_n, opts.batch, &opts.packing) {

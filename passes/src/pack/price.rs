@@ -1,22 +1,22 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
 use super::chain::{Chain, Keys, Link, cheapest};
-use super::lower_linear::is_last;
+use super::layouts::is_last;
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
 use super::shape::{Support, shape};
 use super::split::{self, Shapes};
-use crate::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
+use chiffre_backend::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak, with_gaps};
-use chiffre_ir::table::DiagTable;
+use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, order, peak, with_gaps};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::polynomial::coefficients_depth;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -42,7 +42,7 @@ pub struct Ring<'a> {
     /// Special primes that fit.
     pub most: usize,
     /// The bootstrap of all refreshes.
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<BootstrapSpec>,
 }
 
 /// Counts of a table that do not depend on the level, its inputs under their rotations, and what it may be cut into.
@@ -51,26 +51,6 @@ struct TableShape {
     taps: Vec<i64>,
     /// By the modulus of the cut.
     splits: Vec<(i64, Shapes)>,
-}
-
-/// Shape of a table, with no limbs yet.
-pub fn table_shape(t: &DiagTable) -> LinearShape {
-    let turned: Vec<_> = t.rows.iter().filter(|r| t.taps[r.tap as usize] != 0).collect();
-    let distinct = |rows: &mut dyn Iterator<Item = (u32, u32)>| rows.collect::<BTreeSet<_>>().len();
-    LinearShape {
-        inputs: distinct(&mut t.rows.iter().map(|r| (r.operand, r.ct))),
-        rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
-        taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
-        rows: turned.len(),
-        cells: t.cells().count(),
-        entries: t.entries.len(),
-        weight_words: if t.masks.is_empty() { 1 } else { t.period() },
-        outputs: t.outputs,
-        limbs: 0,
-        drop: 0,
-        alpha: 0,
-        giants: None,
-    }
 }
 
 /// Prices packings of one network; tables of equal support are counted once.
@@ -138,7 +118,7 @@ impl<'a> Pricer<'a> {
         let pooling = self.pooling(v, layouts);
         let table = self.table(v, layouts, pooling.as_ref());
         let at = |s: LinearShape, limbs: usize, drop: usize| {
-            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs)[1] } else { 0 };
+            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs).alpha } else { 0 };
             let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), limbs - drop), ..g });
             LinearShape { limbs, drop, alpha: alpha(s.rotated, limbs), giants, ..s }
         };
@@ -244,8 +224,8 @@ impl<'a> Pricer<'a> {
             chosen = Some((chains, keys));
         }
         let Some((chains, keys)) = chosen else { return vec![] };
-        let alpha = |limbs: usize| keys.gadget(limbs)[1];
-        let mut boot_keys = None;
+        let alpha = |limbs: usize| keys.gadget(limbs).alpha;
+        let mut of_bootstrap = 0;
         let mut ops: Vec<Op> = vec![];
         for (v, node) in self.g.iter() {
             let v = v.index();
@@ -258,8 +238,8 @@ impl<'a> Pricer<'a> {
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => {
-                            boot_keys.get_or_insert_with(|| b.keys.clone());
-                            (level[v] + series_depth(coefficients), b.gadget[1])
+                            of_bootstrap = b.key_bytes();
+                            (level[v] + coefficients_depth(coefficients), b.alpha)
                         }
                         None => (limbs, alpha(limbs)),
                     };
@@ -272,7 +252,6 @@ impl<'a> Pricer<'a> {
             });
         }
         let moduli: Vec<Option<i64>> = (0..ops.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
-        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(of, gadget)| key_bytes(*of, *gadget, packing.log_n)).sum();
         let key_bytes = keys.bytes() + of_bootstrap;
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];
@@ -339,7 +318,7 @@ impl Op {
                 links.windows(2).map(|w| made(&w[0]) + w[1].extra(n, units, made(&w[0]))).fold(first, usize::max)
             }
             Op::Product(s) => s.extra(n, units, freed),
-            Op::Series(s) => s.extra(n, units, freed, s.limbs - series_depth(s.coefficients)),
+            Op::Series(s) => s.extra(n, units, freed),
         }
     }
 }

@@ -93,7 +93,7 @@ impl ClientKey {
         let decryptor = Decryptor::new(&s.context, &self.secret);
         let (encoder, ring, ty) = (s.context.encoder(), s.context.ring(), s.output()?);
         let q = ring.moduli.iter().take(ty.limbs.min(3)).map(|m| m.q as f64).product();
-        let limits = Limits { q, scale: s.value(&ty.scale) };
+        let limits = Limits { q, scale: s.scale(&ty.scale).to_f64() };
         let layout = ty.layout.unit();
         let mut out = Decrypted { logits: vec![], report: Report::default() };
         for (m, cts) in result.cts.iter().enumerate() {

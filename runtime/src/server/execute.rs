@@ -62,13 +62,12 @@ impl Machine<'_> {
         let ring = session.context.ring();
         let p = session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
-        let gadget = |g: &[usize; 2]| Gadget { limbs: g[0], alpha: g[1] };
         let complex = n.ty.layout.complex.is_some();
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, giant_gadget, .. } => {
                 let Instruction::Linear(l) = &instructions[step.node] else { return Err(unprepared()) };
-                let or_none = |g: &Option<[usize; 2]>, limbs: usize| g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
+                let or_none = |g: &Option<Gadget>, limbs: usize| g.unwrap_or(Gadget { limbs, alpha: 1 });
                 let giants = l.giants.as_ref().map(|steps| GiantSteps {
                     steps,
                     outputs: n.ty.layout.unit_cts(),
@@ -94,7 +93,7 @@ impl Machine<'_> {
             ProgramOp::Chebyshev { gadget: g, .. } => {
                 let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::levelled(self, n, series, gadget(g), p.ty(n.args[0]), units)
+                series::levelled(self, n, series, *g, p.ty(n.args[0]), units)
             }
             ProgramOp::Refresh { .. } => {
                 let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
@@ -107,7 +106,7 @@ impl Machine<'_> {
                 .map(|u| {
                     let x = from.take((n.args[0].index(), u));
                     let square = if complex { pair_square_consuming } else { square_relin_consuming };
-                    square(ring, isa, x, limbs, keys, gadget(g)).map_err(fail)
+                    square(ring, isa, x, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
@@ -117,7 +116,7 @@ impl Machine<'_> {
                     let mut take = |arg: usize| from.take((n.args[arg].index(), u));
                     let (x, y) = (take(0), take(1));
                     let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
-                    product(ring, isa, x, y, limbs, keys, gadget(g)).map_err(fail)
+                    product(ring, isa, x, y, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),
         }

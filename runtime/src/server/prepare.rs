@@ -208,7 +208,7 @@ fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear,
         patterns: vec![],
         entries: list,
     };
-    let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
+    let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
     let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
     let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
         Weights::Cells(Cells::new(&t, table))
@@ -233,7 +233,7 @@ fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let a = s.program().consts.array(bias).map_err(|e| fail(e.to_string()))?;
     let period = a.shape.get(1).copied().unwrap_or(1);
-    let scale = s.value(&n.ty.scale);
+    let scale = s.scale(&n.ty.scale).to_f64();
     let imag = if n.ty.layout.complex.is_some() { 1.0 } else { 0.0 };
     a.data
         .chunks(period)

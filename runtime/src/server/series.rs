@@ -2,7 +2,6 @@
 
 use super::Bundle;
 use super::execute::Machine;
-use crate::bootstrap::spec_of;
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
 use chiffre_ckks::bundle::Input;
@@ -15,9 +14,8 @@ use chiffre_ir::he::HeType;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::interp::series_rows;
 use chiffre_ir::program::{Prog, ProgramOp};
+use chiffre_params::work::SERIES_GROUP;
 
-/// Ciphertexts that are bootstrapped together: keys and matrices are read once for so many.
-const GROUP: usize = 8;
 /// Operands of refreshes are angles.
 const RADIANS: f64 = 1.0;
 
@@ -140,12 +138,12 @@ impl Bootstrappers {
             let mut named = stored.as_deref_mut().map(|fill| Named { complex, fill });
             let slot = if complex { &mut out.complex } else { &mut out.real };
             if slot.is_none() {
-                let spec = BootstrapSpec { real_only: !complex, ..spec_of(b, p.header.log_n) };
+                let spec = BootstrapSpec { real_only: !complex, ..b.clone() };
                 let fail = |e: BootstrapError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
                 let prepared =
                     Bootstrapper::with_stored(ring, isa, s.context.encoder(), &spec, named.as_mut().map(|n| n as &mut dyn StoredDiagonals))
                         .map_err(fail)?;
-                *slot = Some(prepared.with_group(GROUP));
+                *slot = Some(prepared.with_group(SERIES_GROUP));
             }
             if let Some(b) = slot {
                 b.prepare(ring, isa, &s.scale(&p.ty(n.args[0]).scale), RADIANS, named.as_mut().map(|n| n as &mut dyn StoredDiagonals));

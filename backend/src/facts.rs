@@ -1,0 +1,51 @@
+//! What passes may know of parameters.
+
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::primes::ntt_primes_below;
+use chiffre_params::security;
+
+/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of SlotsToCoeffs.
+pub const REFRESH_BASE: usize = 3;
+
+/// Facts about the parameters of a target's scheme. Those of CKKS are [`CkksFacts`]; tests may have other tables.
+pub trait ParameterFacts: Sync {
+    /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
+    fn max_log_qp(&self, log_n: usize) -> Option<f64>;
+    /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
+    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
+    /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail with probability `2^log2_failure`, with the fewest limbs
+    /// and special primes; `None` if there is none for this ring.
+    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+        let _ = (log_n, ciphertexts, log2_failure);
+        None
+    }
+}
+
+/// The facts of RNS-CKKS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CkksFacts;
+
+impl ParameterFacts for CkksFacts {
+    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
+        security::max_log_qp(log_n as u32)
+    }
+    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+        ntt_primes_below(bits, log_n as u32, count, skip)
+    }
+    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+        BootstrapSpec::for_failure(log_n as u32, REFRESH_BASE, ciphertexts as f64, log2_failure).ok()
+    }
+}
+
+/// No parameters: for targets that have none, and for pipelines that choose none.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFacts;
+
+impl ParameterFacts for NoFacts {
+    fn max_log_qp(&self, _: usize) -> Option<f64> {
+        None
+    }
+    fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
+        None
+    }
+}
