@@ -140,8 +140,16 @@ fn bundle_operations() {
     let bias = [BiasPoly(vec![12345]), BiasPoly::default(), BiasPoly(vec![1, -2, 3, -4])];
     for isa in Isa::available() {
         let linear = |table: &LinearTable, limbs: usize, gadget: Gadget, giants: Option<GiantSteps<'_>>| {
-            let op =
-                LinearOp { table, input_scales: &[2f64.powi(45); 2], limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: 1, giants };
+            let op = LinearOp {
+                table,
+                plan: None,
+                input_scales: &[2f64.powi(45); 2],
+                limbs_in: limbs,
+                bias: Some(&bias),
+                gadget,
+                drop_limbs: 1,
+                giants,
+            };
             let out = apply_linear_many_consuming(ring, isa, vec![borrowed(0..2), borrowed(2..4)], &op, keys).expect("linear");
             digest(out.iter().flatten().flatten())
         };
