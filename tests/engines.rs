@@ -5,8 +5,8 @@
 mod case;
 
 use case::{Case, SERIES, SQUARES, bits};
+use chiffre_ckks::Isa;
 use chiffre_ckks::engine::MemoryUse;
-use chiffre_ckks::simd::Isa;
 use chiffre_runtime::Engine;
 use chiffre_runtime::server::Server;
 use std::num::NonZeroUsize;

@@ -7,9 +7,9 @@
 
 mod common;
 
-use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear_consuming, pair_square_consuming};
+use chiffre_ckks::Isa;
+use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear, pair_square};
 use chiffre_ckks::ring::Gadget;
-use chiffre_ckks::simd::Isa;
 use std::time::Instant;
 
 fn main() {
@@ -40,11 +40,11 @@ fn main() {
             false => inputs.iter().map(|i| Input::Borrowed(i.into())).collect(),
         };
         let start = Clock::start();
-        let out = apply_linear_consuming(&ring, isa, given, &op, &keys).expect("linear");
+        let out = apply_linear(&ring, isa, vec![given], &op, &keys).expect("linear").swap_remove(0);
         let linear = start.stop();
         let out = out.into_iter().map(Input::Owned).collect();
         let start = Clock::start();
-        pair_square_consuming(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
+        pair_square(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
         let square = start.stop();
         let layer = std::array::from_fn(|i| linear[i] + square[i]);
         let show = |[wall, user, system]: [f64; 3]| format!("{wall:.3} s (user {user:.2}, system {system:.2})");

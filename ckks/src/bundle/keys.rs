@@ -2,7 +2,7 @@
 
 use super::BundleError;
 use crate::ciphertext::{ShapeError, check_poly};
-use crate::keys::{KeyTarget, SwitchingKey};
+use crate::keys::{KeyTarget, SeededSwitchingKey, SwitchingKey};
 use crate::ring::{Gadget, GaloisTable, Ring, RnsPoly};
 use crate::simd::{Isa, automorphism_into, mul_constant_assign};
 use rayon::prelude::*;
@@ -94,6 +94,9 @@ pub trait KeyProvider: Sync {
     /// The key of exactly this target and shape.
     fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey>;
 
+    /// The smallest key of the target that serves polynomials of `limbs` limbs.
+    fn find(&self, target: KeyTarget, limbs: usize) -> Option<&PreparedKey>;
+
     /// As [`Self::key`], with an error that names what is missing.
     ///
     /// # Errors
@@ -116,6 +119,11 @@ impl PreparedKeys {
         Self::default()
     }
 
+    /// Keys as they are sent, expanded and prepared one by one.
+    pub fn expand<'k>(ring: &Ring, keys: impl IntoIterator<Item = &'k SeededSwitchingKey>) -> Self {
+        keys.into_iter().map(|key| PreparedKey::new(ring, key.expand(ring))).collect()
+    }
+
     /// Adds a key, replacing one of the same target and shape.
     pub fn insert(&mut self, key: PreparedKey) {
         self.keys.insert((key.target, key.gadget), key);
@@ -135,6 +143,11 @@ impl PreparedKeys {
 impl KeyProvider for PreparedKeys {
     fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey> {
         self.keys.get(&(target, gadget))
+    }
+
+    fn find(&self, target: KeyTarget, limbs: usize) -> Option<&PreparedKey> {
+        let from = Gadget { limbs, alpha: 0 };
+        self.keys.range((target, from)..).next().filter(|((t, _), _)| *t == target).map(|(_, key)| key)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table of a linear map on bundles, and its checks.
 
 use super::BundleError;
+use crate::encode::{EncodeError, Encoder};
 
 /// Pattern number of an entry that multiplies all slots by its weight alone.
 pub const SCALAR: u32 = u32::MAX;
@@ -42,6 +43,27 @@ pub struct LinearEntry {
 pub struct BiasPoly(pub Vec<i64>);
 
 impl LinearTable {
+    /// The map `out = Σ_t diagonal_t ⊙ rot_t(in)` of one ciphertext: rotation offsets with real diagonals, whose lengths are
+    /// powers of two up to the number of slots, and which are repeated to fill them.
+    ///
+    /// # Errors
+    /// [`EncodeError::Length`], [`EncodeError::NotFinite`].
+    pub fn from_diagonals(encoder: &Encoder, diagonals: &[(isize, Vec<f64>)]) -> Result<Self, EncodeError> {
+        let period = diagonals.iter().map(|(_, d)| d.len()).max().unwrap_or(0);
+        let mut out = Self { outputs: 1, period, ..Self::default() };
+        for ((offset, diagonal), index) in diagonals.iter().zip(0u16..) {
+            if !diagonal.len().is_power_of_two() {
+                return Err(EncodeError::Length { len: diagonal.len(), slots: encoder.slots() });
+            }
+            let repeated: Vec<f64> = diagonal.iter().cycle().take(period).copied().collect();
+            out.patterns.push(encoder.encode_symmetric(&repeated)?);
+            out.taps.push(*offset);
+            out.rows.push((0, index));
+            out.entries.push(LinearEntry { row: u32::from(index), output: 0, pattern: u32::from(index), weight: 1.0 });
+        }
+        Ok(out)
+    }
+
     /// Checks all indices, shapes and numbers against each other, a degree and a number of inputs.
     ///
     /// # Errors

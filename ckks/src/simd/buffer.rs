@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Words from which on buffers are recycled: the system allocator would return and clear them each time.
 const RECYCLED: usize = 1 << 13;
 
-/// Owned words with zero or unspecified initial contents; a slice of `u64`.
+/// Owned words with unspecified initial contents; a slice of `u64`.
 pub struct Buffer {
     block: Option<Block>,
     len: usize,
@@ -21,28 +21,14 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zero words.
-    pub fn zeroed(len: usize) -> Self {
-        let (mut buffer, stale) = Self::obtain(len);
-        if stale {
-            buffer.fill(0);
-        }
-        buffer
-    }
-
     /// `len` initialised words of unspecified value.
     pub fn unspecified(len: usize) -> Self {
-        Self::obtain(len).0
-    }
-
-    /// A buffer with zero or (`true`) stale words.
-    fn obtain(len: usize) -> (Self, bool) {
         if len < RECYCLED {
-            return (Self { block: Some(Block::allocate(len, 0)), len, home: None }, false);
+            return Self { block: Some(Block::allocate(len, 0)), len, home: None };
         }
         let home = Memory::current();
-        let (block, stale) = home.block(len);
-        (Self { block: Some(block), len, home: Some(home) }, stale)
+        let (block, _) = home.block(len);
+        Self { block: Some(block), len, home: Some(home) }
     }
 }
 
@@ -82,15 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_are_zero_aligned_and_recycled() {
+    fn buffers_are_aligned_and_hold_what_they_are_given() {
         for len in [0, 1, 100, 1 << 17, 300_000] {
-            let mut b = Buffer::zeroed(len);
-            assert_eq!(b.as_ptr() as usize % LINE, 0);
-            assert!(b.iter().all(|&w| w == 0));
+            let mut b = Buffer::unspecified(len);
+            assert_eq!((b.as_ptr() as usize % LINE, b.len()), (0, len));
             b.fill(7);
-            drop(b);
-            assert!(Buffer::zeroed(len).iter().all(|&w| w == 0));
-            assert_eq!(Buffer::unspecified(len).len(), len);
+            assert!(b.iter().all(|&w| w == 7));
         }
     }
 }

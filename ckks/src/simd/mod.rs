@@ -33,13 +33,13 @@ mod symmetric;
 mod tensor;
 
 pub use buffer::Buffer;
-pub use columns::{ColumnsMut, interleave_into, split_columns, transpose_into};
+pub use columns::{interleave_into, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
-pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
+pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
 pub use memory::MemoryUse;
 pub(crate) use memory::{Memory, enter};
 pub use ntt::NttPlan;
@@ -50,7 +50,7 @@ pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use symmetric::fold_symmetric;
-pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
+pub use tensor::{pair_product_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};
 use std::sync::OnceLock;

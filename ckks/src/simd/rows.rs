@@ -42,13 +42,6 @@ impl Row {
         row
     }
 
-    /// A copy of some words.
-    pub fn copy_of(words: &[u64]) -> Self {
-        let mut row = Self::unspecified(words.len());
-        row.copy_from_slice(words);
-        row
-    }
-
     /// `len` initialised words of unspecified value.
     pub fn unspecified(len: usize) -> Self {
         if len == 0 {

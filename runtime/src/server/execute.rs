@@ -3,10 +3,7 @@
 use super::prepare::Instruction;
 use super::{Bundle, Prepared, Values, series};
 use crate::RuntimeError;
-use chiffre_ckks::bundle::{
-    BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
-    pair_square_consuming, square_relin_consuming,
-};
+use chiffre_ckks::bundle::{BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear, mul_relin, pair_mul, pair_square, square_relin};
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::graph::Node;
@@ -86,7 +83,7 @@ impl Machine<'_> {
                     giants,
                 };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
-                let out = apply_linear_many_consuming(ring, isa, units, &op, keys).map_err(fail);
+                let out = apply_linear(ring, isa, units, &op, keys).map_err(fail);
                 spare.give_back(table);
                 out
             }
@@ -105,7 +102,7 @@ impl Machine<'_> {
                 .clone()
                 .map(|u| {
                     let x = from.take((n.args[0].index(), u));
-                    let square = if complex { pair_square_consuming } else { square_relin_consuming };
+                    let square = if complex { pair_square } else { square_relin };
                     square(ring, isa, x, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),
@@ -115,7 +112,7 @@ impl Machine<'_> {
                 .map(|u| {
                     let mut take = |arg: usize| from.take((n.args[arg].index(), u));
                     let (x, y) = (take(0), take(1));
-                    let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
+                    let product = if complex { pair_mul } else { mul_relin };
                     product(ring, isa, x, y, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),

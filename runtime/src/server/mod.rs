@@ -14,8 +14,8 @@ pub use checkpoint::Checkpoints;
 pub use run::{Event, Finished, Run};
 
 use crate::{Batch, ResultBatch, RuntimeError, ServerKeys, Session};
+use chiffre_ckks::Isa;
 use chiffre_ckks::ring::RnsPoly;
-use chiffre_ckks::simd::Isa;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 use super::Bundle;
 use super::execute::Machine;
 use crate::{RuntimeError, Session};
+use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::Gadget;
-use chiffre_ckks::simd::Isa;
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::HeType;
