@@ -2,9 +2,10 @@
 
 use super::{Prog, Program, VerifiedProgram, verify};
 use crate::consts::{Array, Consts, Hash};
-use crate::container::{ContainerError, Dtype, Reader, Writer};
+use crate::container::{ContainerError, Contents, Dtype, Reader, Writer};
 use crate::text;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,9 +42,24 @@ impl ProgramFile {
 /// # Errors
 /// I/O errors; a constant without data.
 pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let mut meta: BTreeMap<String, String> = stages.iter().map(|(k, v)| (format!("stage.{k}"), v.clone())).collect();
-    meta.insert("program".into(), text::print(program));
-    let mut arrays: BTreeMap<String, Arc<Array>> = BTreeMap::new();
+    let arrays = arrays(program, path)?;
+    contents(program, stages, &arrays).save(path, |w| fill(w, &arrays))
+}
+
+/// As [`save`], to any sink, which errors call `name`.
+///
+/// # Errors
+/// As [`save`].
+pub fn write(sink: impl Write, name: &str, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
+    let arrays = arrays(program, Path::new(name))?;
+    contents(program, stages, &arrays).write(sink, name, |w| fill(w, &arrays))
+}
+
+/// Constants by the text of their hash.
+type Arrays = BTreeMap<String, Arc<Array>>;
+
+fn arrays(program: &Program, path: &Path) -> Result<Arrays, ContainerError> {
+    let mut arrays = Arrays::new();
     for (_, c) in program.consts.iter() {
         let data = c
             .data
@@ -51,13 +67,22 @@ pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -
             .ok_or_else(|| ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) })?;
         arrays.insert(c.hash.to_string(), data);
     }
+    Ok(arrays)
+}
+
+fn contents(program: &Program, stages: &BTreeMap<String, String>, arrays: &Arrays) -> Contents {
+    let mut meta: BTreeMap<String, String> = stages.iter().map(|(k, v)| (format!("stage.{k}"), v.clone())).collect();
+    meta.insert("program".into(), text::print(program));
     let list: Vec<_> = arrays.iter().map(|(n, a)| (n.clone(), Dtype::F32, a.shape.clone())).collect();
-    let mut w = Writer::create(path, KIND, meta, &list)?;
-    for (n, a) in &arrays {
+    Contents::new(KIND, meta, &list)
+}
+
+fn fill(w: &mut Writer<'_>, arrays: &Arrays) -> Result<(), ContainerError> {
+    for (n, a) in arrays {
         let bytes: Vec<u8> = a.data.iter().flat_map(|v| v.to_le_bytes()).collect();
         w.tensor(n, &bytes)?;
     }
-    w.finish()
+    Ok(())
 }
 
 /// Reads and verifies a program file.
@@ -65,7 +90,18 @@ pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -
 /// # Errors
 /// I/O errors, and content errors for damaged, foreign or inconsistent files.
 pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
-    let mut r = Reader::open(path, KIND)?;
+    from_container(Reader::open(path, KIND)?)
+}
+
+/// As [`load`], from any source, which errors call `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(source: impl Read + Seek, name: &str) -> Result<ProgramFile, ContainerError> {
+    from_container(Reader::new(source, name, KIND)?)
+}
+
+fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, ContainerError> {
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
     let stages = ["tensor", "packed", "he", "certificate"]
@@ -82,7 +118,7 @@ pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
     Ok(ProgramFile { program, digest, stages, store })
 }
 
-fn read_consts(r: &mut Reader, consts: &Consts) -> Result<HashMap<Hash, Arc<Array>>, ContainerError> {
+fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<HashMap<Hash, Arc<Array>>, ContainerError> {
     let mut store = HashMap::new();
     for (_, c) in consts.iter() {
         if store.contains_key(&c.hash) {

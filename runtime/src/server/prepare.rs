@@ -1,7 +1,8 @@
-//! Tables of the program in the form that the kernels take.
+//! Instructions of the program in the form that the kernels take.
 
+use super::series::Series;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR, prepare_weights};
+use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearPlan, LinearTable, SCALAR, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::giants::partial_sums;
@@ -16,9 +17,19 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+/// What an instruction needs beside its operands and keys.
+pub(super) enum Instruction {
+    /// Nothing.
+    Plain,
+    Linear(Box<Linear>),
+    Series(Series),
+}
+
 /// A linear op ready to run.
 pub(super) struct Linear {
     weights: Weights,
+    /// How the table's rows are computed together.
+    pub plan: LinearPlan,
     pub input_scales: Vec<f64>,
     pub bias: Option<Vec<BiasPoly>>,
     /// Giant steps under which the table's outputs are rotated and added.
@@ -115,27 +126,62 @@ impl Linear {
     }
 }
 
-/// Prepares every `linear` of the program.
-pub(super) fn linears(s: &Session) -> Result<Vec<Option<Linear>>, RuntimeError> {
-    let all: Vec<Option<Linear>> = s
-        .program()
-        .nodes
-        .par_iter()
-        .map(|n| match &n.op {
-            ProgramOp::Linear { .. } => linear(s, n).map(Some),
-            _ => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    let periods: BTreeSet<usize> = all.iter().flatten().map(|l| l.period()).filter(|p| *p > 0).collect();
+/// What is encoded of a linear map, and may be stored.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded<'a> {
+    /// Patterns that are there as long as the server.
+    pub patterns: &'a [Vec<f64>],
+    pub bias: Option<&'a [BiasPoly]>,
+}
+
+/// The same, read from a store: `patterns` are none for maps whose patterns are made when they run.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub patterns: Vec<Vec<f64>>,
+    pub bias: Option<Vec<BiasPoly>>,
+}
+
+impl Instruction {
+    /// What a store is to hold.
+    pub fn encoded(&self) -> Option<Encoded<'_>> {
+        let Instruction::Linear(l) = self else { return None };
+        let patterns: &[Vec<f64>] = match &l.weights {
+            Weights::Masks(t) => &t.patterns,
+            Weights::Cells(_) => &[],
+        };
+        Some(Encoded { patterns, bias: l.bias.as_deref() })
+    }
+}
+
+/// Prepares every instruction of the program, with what is stored of each node instead of encoding it.
+pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<Vec<Instruction>, RuntimeError> {
+    let one = |(n, stored): (&Node<Prog>, Option<Stored>)| match &n.op {
+        ProgramOp::Linear { .. } => linear(s, n, stored).map(|l| Instruction::Linear(Box::new(l))),
+        ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
+            let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+            Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
+        }
+        ProgramOp::Input {} | ProgramOp::Square { .. } | ProgramOp::Mul { .. } => Ok(Instruction::Plain),
+    };
+    let nodes = &s.program().nodes;
+    let mut stored = stored;
+    stored.resize_with(nodes.len(), || None);
+    let all: Vec<Instruction> = nodes.par_iter().zip(stored).map(one).collect::<Result<_, _>>()?;
+    let period = |i: &Instruction| match i {
+        Instruction::Linear(l) => l.period(),
+        Instruction::Plain | Instruction::Series(_) => 0,
+    };
+    let periods: BTreeSet<usize> = all.iter().map(period).filter(|p| *p > 0).collect();
     periods.into_iter().for_each(|p| prepare_weights(s.context.ring(), p));
     Ok(all)
 }
 
-fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
+fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear, RuntimeError> {
     let ProgramOp::Linear { taps, rows, entries, masks, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
+    let mut stored = stored;
     let p = s.program();
     let outputs = partial_sums(n.ty.layout.unit_cts(), giants.as_ref().map(Vec::len));
     let t = table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).map_err(|e| fail(e.to_string()))?;
@@ -162,16 +208,25 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
         patterns: vec![],
         entries: list,
     };
+    let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
+    let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
     let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
         Weights::Cells(Cells::new(&t, table))
     } else {
-        table.patterns = t.masks.iter().map(mask).collect::<Result<_, _>>()?;
+        table.patterns = match &mut stored {
+            Some(known) => std::mem::take(&mut known.patterns),
+            None => t.masks.iter().map(mask).collect::<Result<_, _>>()?,
+        };
+        table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
         Weights::Masks(table)
     };
-    let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
-    let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
+    let bias = match stored {
+        Some(known) if known.bias.is_some() != bias.is_some() => return Err(fail("a constant is missing, or one too many".into())),
+        Some(known) => known.bias,
+        None => bias.map(|b| bias_polys(s, n, b)).transpose()?,
+    };
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
-    Ok(Linear { weights, input_scales, bias, giants })
+    Ok(Linear { weights, plan, input_scales, bias, giants })
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {
