@@ -5,7 +5,6 @@ mod common;
 
 use chiffre::pipeline::{Compiled, Request, compile, compile_graph};
 use chiffre_ckks::engine::Engine;
-use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::consts::digest;
 use chiffre_ir::program::file::ProgramFile;
@@ -74,8 +73,7 @@ fn encrypt(s: &Session, seed: u8, pixels: &[f32], n: usize) -> Batch {
     let mut encryptor = SecretKeyEncryptor::new(&s.context, &secret, Case::rng(seed, 2));
     let ty = s.input().unwrap();
     let (unit, per) = (ty.layout.unit(), ty.layout.shape.iter().product::<usize>());
-    // The scale of an input is a power of two.
-    let scale = Scale::pow2(ty.scale.log2);
+    let scale = ty.scale.over(&s.program().header.q).unwrap();
     let mut one = |v: &Vec<_>| encryptor.encrypt(&s.context.encode(v, &scale, ty.limbs).unwrap());
     let cts = pixels.chunks(per * unit.batch).map(|c| unit.pack(c, c.len() / per).iter().map(&mut one).collect()).collect();
     Batch { id: [seed; 16], digest: None, images: n, cts }
