@@ -7,7 +7,6 @@ use chiffre_ir::level::AnyGraph;
 use chiffre_ir::text::SourceMap;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A graph and the text it came from, for errors that point at it.
 #[derive(Debug)]
@@ -113,10 +112,10 @@ fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
     for name in reader.names().map_err(bad)? {
         // Arrays of other types are no constants.
         let Ok(a) = reader.by_name::<ndarray::OwnedRepr<f32>, ndarray::IxDyn>(&name) else { continue };
-        let array = Array::new(a.shape().to_vec(), a.iter().copied().collect());
+        let array: Array = Array::new(a.shape().to_vec(), a.iter().copied().collect());
         let hash = array.hash();
         if wanted.contains(&hash) {
-            store.insert(hash, Arc::new(array));
+            store.insert(hash, array.into());
         }
     }
     Ok(store)

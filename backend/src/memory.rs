@@ -1,6 +1,7 @@
 //! Memory plan: bytes live at each step.
 
 use crate::predict::{Work, work_of};
+use chiffre_ir::consts::{ConstKind, ConstType};
 use chiffre_ir::program::{PROCESS_BYTES, Program, ProgramOp, Step, peak, with_gaps};
 
 /// Predicted memory of a run.
@@ -36,9 +37,18 @@ pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> u
         Some(w) => extra(w, s.units.len(), freed),
     };
     let working = peak(&p.steps(images), unit_bytes, of_step);
-    let constants = p.consts.iter().map(|(_, c)| 4 * c.shape.iter().product::<usize>()).sum();
+    let constants = p.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).sum();
     let inputs = p.nodes.iter().enumerate().filter(|(_, n)| matches!(n.op, ProgramOp::Input {}));
     let input = inputs.map(|(v, n)| unit_bytes(v) / 2 * n.ty.layout.units_for(images)).sum();
     let [working, keys] = [working, p.key_bytes()].map(|bytes| with_gaps(bytes, p.header.log_n));
     MemoryPlan { working, keys, constants, input }
+}
+
+/// Bytes of a constant while it is in use. A table is with its prepared form then, in which every slot of a mask is a number.
+fn constant_bytes(ty: &ConstType) -> usize {
+    let each = match ty.kind() {
+        ConstKind::F32 | ConstKind::Table => 4,
+        ConstKind::F64 | ConstKind::I64 => 8,
+    };
+    each * ty.len()
 }

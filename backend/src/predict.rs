@@ -1,10 +1,10 @@
 //! Shapes of a program's instructions, for a cost model.
 
-use chiffre_ir::giants::partial_sums;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::program::{Bootstrap, Prog, Program, ProgramOp};
 use chiffre_ir::table::DiagTable;
+use std::sync::Arc;
 
 /// Giant steps of a linear map.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Work {
     /// A linear map by a table, on operands of so many limbs.
     Linear {
         /// The table, for one unit of the result.
-        table: DiagTable,
+        table: Arc<DiagTable>,
         /// Limbs of the operands.
         limbs: usize,
         /// Limbs dropped.
@@ -67,9 +67,8 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
     let cts = n.ty.layout.unit_cts();
     match &n.op {
         ProgramOp::Input {} => None,
-        ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, giants, giant_gadget, .. } => {
-            let outputs = partial_sums(cts, giants.as_ref().map(Vec::len));
-            let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).ok()?;
+        ProgramOp::Linear { table, drop, gadget, giants, giant_gadget, .. } => {
+            let table = p.consts.table(*table).ok()?.clone();
             let alpha = |g: &Option<[usize; 2]>| g.map_or(0, |g| g[1]);
             let giants = giants.clone().map(|steps| Giants { steps, outputs: cts, alpha: alpha(giant_gadget) });
             Some(Work::Linear { table, limbs, drop: *drop, alpha: alpha(gadget), giants })
@@ -77,14 +76,14 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         ProgramOp::Chebyshev { coeffs, gadget } => Some(Work::Series {
             cts,
             limbs,
-            coefficients: p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1),
+            coefficients: p.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1),
             alpha: gadget[1],
             complex: n.ty.layout.complex.is_some(),
             bootstrap: None,
         }),
         ProgramOp::Refresh { coeffs } => {
             let b = p.header.bootstrap.clone()?;
-            let coefficients = p.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+            let coefficients = p.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1);
             Some(Work::Series {
                 cts,
                 limbs: n.ty.limbs + series_depth(coefficients),

@@ -1,12 +1,11 @@
-//! Program files: the text of every level in the metadata, the constants as tensors named by their hash.
+//! Program files: the text of every level in the metadata, the constants as tensors named by their hashes.
 
 use super::{Prog, Program, VerifiedProgram, verify};
-use crate::consts::{Array, Consts, Hash};
-use crate::container::{ContainerError, Dtype, Reader, Writer};
+use crate::consts::{Consts, Store, tensors};
+use crate::container::{ContainerError, Reader, Writer};
 use crate::text;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Kind of program files.
 pub const KIND: &str = "program";
@@ -21,7 +20,7 @@ pub struct ProgramFile {
     /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated activations as JSON, if there are any.
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
-    pub store: HashMap<Hash, Arc<Array>>,
+    pub store: Store,
 }
 
 impl ProgramFile {
@@ -43,20 +42,12 @@ impl ProgramFile {
 pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
     let mut meta: BTreeMap<String, String> = stages.iter().map(|(k, v)| (format!("stage.{k}"), v.clone())).collect();
     meta.insert("program".into(), text::print(program));
-    let mut arrays: BTreeMap<String, Arc<Array>> = BTreeMap::new();
-    for (_, c) in program.consts.iter() {
-        let data = c
-            .data
-            .clone()
-            .ok_or_else(|| ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) })?;
-        arrays.insert(c.hash.to_string(), data);
+    if let Some((_, c)) = program.consts.iter().find(|(_, c)| c.data.is_none()) {
+        return Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) });
     }
-    let list: Vec<_> = arrays.iter().map(|(n, a)| (n.clone(), Dtype::F32, a.shape.clone())).collect();
-    let mut w = Writer::create(path, KIND, meta, &list)?;
-    for (n, a) in &arrays {
-        let bytes: Vec<u8> = a.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        w.tensor(n, &bytes)?;
-    }
+    let store = program.consts.store();
+    let mut w = Writer::create(path, KIND, meta, &tensors::declare(&store))?;
+    tensors::write(&mut w, &store)?;
     w.finish()
 }
 
@@ -82,19 +73,14 @@ pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
     Ok(ProgramFile { program, digest, stages, store })
 }
 
-fn read_consts(r: &mut Reader, consts: &Consts) -> Result<HashMap<Hash, Arc<Array>>, ContainerError> {
-    let mut store = HashMap::new();
+fn read_consts(r: &mut Reader, consts: &Consts) -> Result<Store, ContainerError> {
+    let mut store = Store::new();
     for (_, c) in consts.iter() {
-        if store.contains_key(&c.hash) {
-            continue;
+        if !store.contains_key(&c.hash)
+            && let Some(data) = tensors::read(r, c.hash)?
+        {
+            store.insert(c.hash, data);
         }
-        let bytes = r.read(&c.hash.to_string(), Dtype::F32, &c.shape)?;
-        let data = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let a = Array::new(c.shape.clone(), data);
-        if a.hash() != c.hash {
-            return Err(r.error(format!("constant @{} does not match its hash", c.name)));
-        }
-        store.insert(c.hash, Arc::new(a));
     }
     Ok(store)
 }

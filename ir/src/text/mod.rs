@@ -9,12 +9,14 @@
 //! }
 //! ```
 //! `#` starts a comment. A constant of hand-written IR may give its values, `const @w : f32[2] = [1, 2.5]`,
-//! instead of a hash; [`print()`] never does, [`print_with_values`] does for small ones.
+//! instead of a hash; [`print()`] never does, [`print_with_values`] does for small ones. So may a table:
+//! `const @t : table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2.5]], masks=["10"]}`.
 
 mod lexer;
 mod parse;
 mod print;
 mod source_map;
+mod values;
 
 pub use parse::{keyword, parse, parse_mapped};
 pub use print::{print, print_with_values};

@@ -115,7 +115,9 @@ fn find_bootstrap(g: &HeGraph, log_n: usize, opts: &CompileOptions, facts: &dyn 
 /// Limbs of the highest raised modulus.
 fn raised_limbs(g: &HeGraph, b: Option<&Bootstrap>) -> usize {
     let raised = |n: &Node<He>| match (&n.op, b) {
-        (HeOp::Refresh { coeffs }, Some(b)) => b.raised(n.ty.limbs, series_depth(g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1))),
+        (HeOp::Refresh { coeffs }, Some(b)) => {
+            b.raised(n.ty.limbs, series_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)))
+        }
         _ => 0,
     };
     g.nodes.iter().map(raised).max().unwrap_or(0)

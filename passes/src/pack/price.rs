@@ -62,7 +62,7 @@ pub fn table_shape(t: &DiagTable) -> LinearShape {
         rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
         taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
         rows: turned.len(),
-        cells: t.cells().count(),
+        cells: t.cell_count(),
         entries: t.entries.len(),
         weight_words: if t.masks.is_empty() { 1 } else { t.period() },
         outputs: t.outputs,
@@ -253,7 +253,7 @@ impl<'a> Pricer<'a> {
             ops.push(match &node.op {
                 TensorOp::LinearMap { .. } => Op::Linear(chains[&v].links.iter().map(|l| l.shape).collect()),
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
-                    let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+                    let coefficients = self.g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1);
                     let cts = layouts[v].unit_cts();
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
                     let (limbs, alpha) = match &bootstrap {

@@ -151,7 +151,7 @@ mod tests {
             for batch in [1, 20, 100] {
                 for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {
                     let Ok(layouts) = packing.assign(&g, batch) else { continue };
-                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]);
+                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]).unwrap();
                     let counted = shape(&support, &[&layouts[0]], &layouts[1]);
                     let mut turns: Vec<Turn> =
                         table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();
