@@ -5,13 +5,13 @@ use chiffre_backend::memory::MemoryPlan;
 use chiffre_backend::predict::{Work, work_of};
 use chiffre_backend::{memory, schedule};
 use chiffre_ckks::bootstrap::BootstrapSpec;
-use chiffre_ckks::ring::Ring;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
+use chiffre_params::Chain;
 use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
@@ -190,7 +190,7 @@ pub fn program(
         predicted_us: 0,
     };
     if let Some(b) = &header.bootstrap {
-        let noise = spec_of(b, header.log_n).predicted_noise(&ring(&header)?, SIMULATED_RADIANS).map_err(Error::failed)?;
+        let noise = spec_of(b, header.log_n).predicted_noise(&chain(&header), SIMULATED_RADIANS).map_err(Error::failed)?;
         header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
     }
     let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
@@ -199,9 +199,9 @@ pub fn program(
     chiffre_ir::program::verify(program).map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))
 }
 
-/// The ring of a program's parameters.
-fn ring(h: &ProgramHeader) -> Result<Ring, Error> {
-    Ring::new(h.log_n as u32, &h.q, &h.p).map_err(Error::failed)
+/// Degree and primes of a program.
+fn chain(h: &ProgramHeader) -> Chain {
+    Chain { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone() }
 }
 
 /// Predicted errors of the operands of approximated activations.
@@ -210,12 +210,12 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
         return Ok(());
     }
     let model = Noise::of(h, 0);
-    let bootstrap = h.bootstrap.as_ref().map(|b| Ok::<_, Error>((ring(h)?, spec_of(b, h.log_n)))).transpose()?;
+    let bootstrap = h.bootstrap.as_ref().map(|b| (chain(h), spec_of(b, h.log_n)));
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
         n.noise = match (&bootstrap, operand(&n.node)) {
             (_, Some(x)) => model.rescale_std(&he.ty(x).scale),
-            (Some((ring, spec)), None) => spec.predicted_noise(ring, n.certificate.limit).map_err(Error::failed)?,
+            (Some((chain, spec)), None) => spec.predicted_noise(chain, n.certificate.limit).map_err(Error::failed)?,
             (None, None) => 0.0,
         } / n.certificate.limit;
     }

@@ -183,12 +183,7 @@ fn logits_are_written_as_an_array() {
 /// Activations that are not polynomials need calibration data, and calibration data must be fit for it.
 #[test]
 fn what_calibration_needs_is_said() {
-    let shared = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    if !shared.join("models").is_dir() {
-        println!("skipped: no ../shared beside the repository");
-        return;
-    }
-    let model = shared.join("models/resnet20_cifar10_relu_fheon_folded.onnx");
+    let Some(model) = chiffre_testing::shared("models/resnet20_cifar10_relu_fheon_folded.onnx") else { return };
     let dir = tempfile::tempdir().unwrap();
     let bad = dir.path().join("bad.npy");
     let mut images = ndarray::Array4::<f32>::zeros((2, 3, 32, 32));

@@ -1,19 +1,14 @@
 //! Encrypted runs at full size, with `CHIFFRE_SLOW=1` only: each takes minutes in a debug build and about 6 GiB.
 
-use std::path::{Path, PathBuf};
+use chiffre_testing::{shared, slow};
 use std::process::Command;
 
-fn slow() -> bool {
-    let on = std::env::var("CHIFFRE_SLOW").is_ok_and(|v| v == "1");
-    if !on {
-        println!("skipped: a 128-bit secure ResNet-20 run takes minutes and 6 GiB; set CHIFFRE_SLOW=1");
-    }
-    on
-}
+/// What a run at full size takes.
+const COST: &str = "minutes and 6 GiB, at 128-bit security";
 
 #[test]
 fn demo_agrees() {
-    if !slow() {
+    if !slow(COST) {
         return;
     }
     let out = Command::new(env!("CARGO_BIN_EXE_chiffre")).args(["demo", "--progress", "none"]).output().unwrap();
@@ -22,15 +17,11 @@ fn demo_agrees() {
 
 #[test]
 fn real_resnet20_agrees() {
-    let shared: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    if !shared.exists() {
-        println!("skipped: there is no folder ../shared with real models and images");
+    let (model, data) = (shared("models/resnet20_cifar10_quad_aespa.onnx"), shared("data/cifar10_test_evalA1000.bin"));
+    let (Some(model), Some(data)) = (model, data) else { return };
+    if !slow(COST) {
         return;
     }
-    if !slow() {
-        return;
-    }
-    let (model, data) = (shared.join("models/resnet20_cifar10_quad_aespa.onnx"), shared.join("data/cifar10_test_evalA1000.bin"));
     let mut c = Command::new(env!("CARGO_BIN_EXE_chiffre"));
     let out = c
         .arg("bench")

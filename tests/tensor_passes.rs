@@ -9,8 +9,9 @@ use chiffre_passes::options::{CalibrationSet, CompileOptions};
 use chiffre_passes::pipeline::{Context, Pipeline, State};
 use chiffre_passes::tensor::{compose_linear::compose_linear, remove_dead_channels::remove_dead_channels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
+use chiffre_testing::shared;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 fn root() -> &'static Path {
@@ -62,12 +63,8 @@ fn shipped_networks() {
 
 #[test]
 fn public_networks() {
-    let shared: PathBuf = root().join("../shared");
-    if !shared.join("models").is_dir() {
-        println!("skipped: no ../shared beside the repository");
-        return;
-    }
-    let run = |m: &str, d: &str| census(&simplified(&shared.join("models").join(m), &shared.join("data").join(d)));
+    let (Some(models), Some(data)) = (shared("models"), shared("data")) else { return };
+    let run = |m: &str, d: &str| census(&simplified(&models.join(m), &data.join(d)));
     let ops = run("resnet20_cifar10_quad_aespa.onnx", "cifar10_test_evalA1000.bin");
     assert_eq!((ops["poly"], ops["conv2d"], ops["add"], ops.get("affine")), (19, 19, 9, None), "{ops:?}");
     let ops = run("resnet32_cifar100_quad_aespa_bn.onnx", "cifar100_test_evalA1000.bin");
@@ -81,18 +78,14 @@ fn public_networks() {
 /// ResNet-20 with ReLU: filters that training has zeroed, and polynomials of degree 7 behind bootstraps.
 #[test]
 fn a_public_relu_network() {
-    let shared: PathBuf = root().join("../shared");
-    if !shared.join("models").is_dir() {
-        println!("skipped: no ../shared beside the repository");
-        return;
-    }
-    let model = load(&shared.join("models/resnet20_cifar10_relu_fheon_folded.onnx")).unwrap();
+    let (Some(models), Some(data)) = (shared("models"), shared("data")) else { return };
+    let model = load(&models.join("resnet20_cifar10_relu_fheon_folded.onnx")).unwrap();
     let composed = compose_linear(&fold_affine(&model.graph)).unwrap();
     let (_, removed) = remove_dead_channels(&composed).unwrap();
     println!("{removed:?}");
     // Channels of the 19 activations' operands and of the logits; where a sum of branches lives, its channel lives.
     assert_eq!((removed.channels, removed.of), (130, 698));
-    let (sample, n) = images(&model, &shared.join("data/cifar10_train_calib500.bin"), 100);
+    let (sample, n) = images(&model, &data.join("cifar10_train_calib500.bin"), 100);
     let mut options = CompileOptions::default();
     options.activations.calibration = Some(Arc::new(CalibrationSet { images: sample, n, labels: None }));
     options.activations.degree = Some(7);
@@ -105,7 +98,7 @@ fn a_public_relu_network() {
     for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Chebyshev { .. })) {
         assert!(matches!(g.node(n.args[0]).op, TensorOp::LinearMap { .. }));
     }
-    let (x, n) = images(&model, &shared.join("data/cifar10_test_evalA1000.bin"), 100);
+    let (x, n) = images(&model, &data.join("cifar10_test_evalA1000.bin"), 100);
     let found = simulate(&g, &x, n, Some(NOISE)).unwrap();
     let agreement = compare(&interp(&model.graph, &x, n).unwrap()[0], &found.outputs[0], n, None).agreement;
     println!("agreement {agreement}, {} images leave a range", found.outside.len());

@@ -11,11 +11,10 @@ pub mod evaluator;
 pub mod keys;
 pub mod keyswitch_reference;
 pub mod noise;
-pub mod params;
 pub mod plaintext;
 pub mod polynomial;
 pub mod ring;
 pub mod sample;
-pub mod scale;
-pub mod security;
 pub mod simd;
+
+pub use chiffre_params::{parameters as params, scale, security};

@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 pub type Seed = [u8; 32];
 
 /// Standard deviation of the noise.
-pub const SIGMA: f64 = 3.2;
+pub use chiffre_params::noise::SIGMA;
 
 /// Bound of the noise: six standard deviations, rounded down.
 pub const NOISE_BOUND: i8 = 19;

@@ -2,19 +2,11 @@
 
 use chiffre_frontend::{Model, Normalisation, Reference, load};
 use chiffre_ir::tensor::interp;
-use std::path::{Path, PathBuf};
-
-fn shared() -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    if dir.join("models").is_dir() {
-        return Some(dir);
-    }
-    println!("skipped: no ../shared beside the workspace");
-    None
-}
+use chiffre_testing::shared;
+use std::path::Path;
 
 /// The first `n` images of a CIFAR file with `labels` label bytes per image, or ramps where the model is not for CIFAR.
-fn images(dir: &Path, model: &Model, n: usize) -> Vec<f32> {
+fn images(data: &Path, model: &Model, n: usize) -> Vec<f32> {
     let plain = Normalisation { mean: vec![0.0], std: vec![1.0] };
     let norm = model.normalisation.as_ref().unwrap_or(&plain);
     let len: usize = model.input_shape.iter().product();
@@ -24,20 +16,20 @@ fn images(dir: &Path, model: &Model, n: usize) -> Vec<f32> {
         return (0..n * len).map(|i| norm.apply((i * 37 % 251) as u8, i / plane % model.input_shape[0])).collect();
     }
     let (file, labels) = if classes == 100 { ("cifar100_test_evalA1000.bin", 2) } else { ("cifar10_test_evalA1000.bin", 1) };
-    let bytes = std::fs::read(dir.join("data").join(file)).expect("the data file is readable");
+    let bytes = std::fs::read(data.join(file)).expect("the data file is readable");
     let pixels = bytes.chunks_exact(labels + 3072).take(n).flat_map(|r| r[labels..].iter().enumerate());
     pixels.map(|(i, &p)| norm.apply(p, i / 1024)).collect()
 }
 
 #[test]
 fn imported_graphs_agree_with_the_reference() {
-    let Some(dir) = shared() else { return };
-    let mut models: Vec<_> = std::fs::read_dir(dir.join("models")).unwrap().map(|e| e.unwrap().path()).collect();
+    let (Some(models), Some(data)) = (shared("models"), shared("data")) else { return };
+    let mut models: Vec<_> = std::fs::read_dir(models).unwrap().map(|e| e.unwrap().path()).collect();
     models.sort();
     for path in models.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx")) {
         let model = load(path).unwrap_or_else(|e| panic!("{e}"));
         let n = 8;
-        let x = images(&dir, &model, n);
+        let x = images(&data, &model, n);
         let t = std::time::Instant::now();
         let ours = interp(&model.graph, &x, n).unwrap().remove(0);
         let t_ours = t.elapsed();

@@ -1,6 +1,6 @@
 //! The page of `inspect --html`: its structure as text, and as a browser lays it out and paints it.
 //!
-//! The second needs a Chromium: on the path, or named by `CHIFFRE_BROWSER`. Without one, its test says so and does nothing.
+//! The second needs a Chromium: on the path, or named by `CHIFFRE_BROWSER`. Without one, its test is recorded as skipped.
 //! `KEEP_PAGES=FOLDER` keeps the pages, and their screenshots, for looking at.
 
 mod browser;
@@ -16,7 +16,6 @@ use chiffre_passes::options::{CompileOptions, PackingWish};
 use common::{residual_net, with_series};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 fn page(program: Result<chiffre::pipeline::Compiled, chiffre::Error>) -> String {
@@ -188,9 +187,7 @@ fn check_picture(picture: &Path, found: &Value) {
 #[test]
 fn a_browser_lays_pages_out() {
     let Some(chromium) = browser::find() else {
-        // Past the capture of the test runner, so that it is seen.
-        let _ = writeln!(std::io::stderr(), "a_browser_lays_pages_out: skipped, no Chromium is on the path and CHIFFRE_BROWSER names none");
-        return;
+        return chiffre_testing::skip("no Chromium is on the path and CHIFFRE_BROWSER names none");
     };
     let tmp = tempfile::tempdir().unwrap();
     for (name, text, bootstraps) in [("plain", plain(), false), ("bootstrapped", bootstrapped(), true)] {

@@ -1,8 +1,8 @@
 //! What can be wrong with a refresh.
 
-use super::spec::SpecError;
 use crate::bundle::BundleError;
 use crate::polynomial::PolynomialError;
+use chiffre_params::bootstrap::SpecError;
 
 /// Why a refresh is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

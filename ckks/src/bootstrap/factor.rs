@@ -8,19 +8,11 @@
 //! magnitude one: from every input of a block there is one path to every output. The inverse is taken without its factor
 //! `1/2` for each stage.
 
+use chiffre_params::bootstrap::Direction;
 use num_complex::Complex64;
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::ops::Range;
-
-/// A direction of the slot transform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Values in slots become coefficients: the transform itself, small blocks first.
-    SlotsToCoeffs,
-    /// Coefficients become values in slots: the inverse, large blocks first, times the number of slots.
-    CoeffsToSlots,
-}
 
 /// A matrix by its nonzero diagonals: `out[j] = sum_d diagonal_d[j] in[j + d]`, indices modulo the number of slots and, in
 /// a diagonal, modulo its length, the period.

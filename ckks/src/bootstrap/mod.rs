@@ -18,25 +18,22 @@
 //! * Scales are exact: matrices absorb what is not a product of primes.
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 
-mod counts;
 mod error;
 mod factor;
-mod failure;
-mod noise;
 mod raise;
 mod refresh;
-mod spec;
 mod stages;
 #[cfg(test)]
 mod tests;
 mod transform;
 
-pub use counts::{Counts, StageCounts};
+pub use chiffre_params::bootstrap::{
+    BootstrapSpec, Counts, DENSE_TO_SPARSE, Direction, FactorPlan, FactorSpec, RAISE_SPECIALS, SpecError, StageCounts, choose_reduction,
+    log2_any, log2_tail, smallest_range,
+};
 pub use error::BootstrapError;
-pub use factor::{DiagonalMatrix, Direction, matrix};
-pub use failure::{log2_any, log2_tail, smallest_range};
-pub use raise::{DENSE_TO_SPARSE, RAISE_SPECIALS, raise};
+pub use factor::{DiagonalMatrix, matrix};
+pub use raise::raise;
 pub use refresh::{Activation, Arcsine, BootstrapOp, Bootstrapper, DEFAULT_GROUP, RefreshOp};
-pub use spec::{BootstrapSpec, FactorSpec, SpecError, choose_reduction};
 pub use stages::Transforms;
-pub use transform::{Diagonals, EncodedFactor, FactorPlan, apply};
+pub use transform::{Diagonals, EncodedFactor, apply};

@@ -9,19 +9,14 @@
 //! of its diagonals, are the way back. Its rescale is by a special prime, which nothing else uses at this point: the
 //! factor costs no level. (Applying the first factor on the raise: as in poulpy-ckks, there without the last step.)
 
-use super::transform::{Diagonals, FactorPlan, divide_pairs, empty_pairs, row_tasks, run_limb};
+use super::transform::{Diagonals, divide_pairs, empty_pairs, row_tasks, run_limb};
 use crate::bundle::{BundleError, Input, KeyProvider, PreparedKey, check_inputs, span_order, switch_bundle};
 use crate::keys::KeyTarget;
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
 use crate::simd::{HoistedLimb, HoistedLimbs, HoistedTap, Isa};
+use chiffre_params::bootstrap::{DENSE_TO_SPARSE, FactorPlan, RAISE_SPECIALS};
 use rayon::prelude::*;
 use std::borrow::Cow;
-
-/// Shape of the key to the sparse secret: one limb, one special prime.
-pub const DENSE_TO_SPARSE: Gadget = Gadget { limbs: 1, alpha: 1 };
-
-/// Special primes of the keys back: one against their noise, one for the rescale of the first factor.
-pub const RAISE_SPECIALS: usize = 2;
 
 /// Raises ciphertexts of one limb to `plan.limbs` limbs and applies the plan's factor, whose scale is divided by the second
 /// special prime.

@@ -1,16 +1,17 @@
 //! The whole refresh.
 
 use super::error::BootstrapError;
-use super::spec::{BootstrapSpec, SpecError};
-use super::stages::{Transforms, factor_share};
+use super::stages::Transforms;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate, evaluate_halves, split,
+    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
+    evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
+use chiffre_params::bootstrap::{BootstrapSpec, Scales};
 use std::f64::consts::TAU;
 
 /// Ciphertexts in work at a time, unless [`Bootstrapper::with_group`] says otherwise.
@@ -52,40 +53,6 @@ pub struct BootstrapOp<'a> {
     pub output_scale: &'a Scale,
 }
 
-/// The modular reduction of a spec, and the scales on the way to its sine.
-#[derive(Debug)]
-pub(super) struct Scales {
-    pub reduction: EvalMod,
-    /// Of the reduction's input.
-    pub input: Scale,
-    /// Of the cosine before its doublings.
-    pub cosine: Scale,
-    /// Of the sine.
-    pub sine: Scale,
-    /// Of the result of CoeffsToSlots: splitting doubles it.
-    pub transforms: Scale,
-    /// Scale of a factor of CoeffsToSlots over the prime that it is divided by.
-    pub factor_share: f64,
-}
-
-impl Scales {
-    pub fn new(ring: &Ring, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
-        spec.check()?;
-        let reduction = spec.reduction()?;
-        let limbs = spec.limbs_reduction();
-        if limbs > ring.q_count {
-            return Err(SpecError(format!("{limbs} limbs of a chain of {}", ring.q_count)).into());
-        }
-        let last = ring.moduli[limbs - spec.reduction_depth()].q;
-        let cosine = Scale::pow2((last as f64).log2().round() as i32);
-        let input = reduction.input_scale(ring, limbs, &cosine);
-        let transforms = input.div(&Scale::pow2(1));
-        let sine = reduction.output_scale(ring, limbs, &cosine);
-        let factor_share = factor_share(ring, spec, reduction.params().range, &transforms);
-        Ok(Self { reduction, input, cosine, sine, transforms, factor_share })
-    }
-}
-
 /// A spec prepared for a ring: encoded diagonals and the polynomial of the modular reduction.
 #[derive(Debug)]
 pub struct Bootstrapper {
@@ -100,7 +67,7 @@ impl Bootstrapper {
     /// # Errors
     /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
     pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
-        let scales = Scales::new(ring, spec)?;
+        let scales = Scales::new(&ring.chain, spec)?;
         let transforms = Transforms::new(ring, isa, encoder, spec, scales.reduction.params().range, scales.transforms.clone())?;
         Ok(Self { transforms, scales, group: DEFAULT_GROUP })
     }
@@ -132,9 +99,9 @@ impl Bootstrapper {
         &self.scales.reduction
     }
 
-    /// All scales.
-    pub(super) fn scales(&self) -> &Scales {
-        &self.scales
+    /// Of the spec over this ring's chain: see [`Scales::predicted_noise`].
+    pub fn predicted_noise(&self, ring: &Ring, radians: f64) -> f64 {
+        self.scales.predicted_noise(&ring.chain, self.spec(), radians)
     }
 
     /// Scale of the sines: of results without a polynomial, and of its argument.
@@ -292,7 +259,7 @@ impl Arcsine {
     /// # Errors
     /// [`BootstrapError::Polynomial`] for an even degree.
     pub fn new(degree: usize) -> Result<Self, BootstrapError> {
-        Ok(Self { plan: Plan::new(degree, Parity::Odd, Basis::Monomial)? })
+        Ok(Self { plan: Plan::new(degree, Parity::Odd, Basis::Monomial).map_err(PolynomialError::from)? })
     }
 
     /// Levels that it takes.

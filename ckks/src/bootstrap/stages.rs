@@ -1,13 +1,13 @@
 //! The slot transforms of a refresh with their scales, prepared for a ring.
 
 use super::raise::raise;
-use super::spec::{BootstrapSpec, SpecError};
 use super::transform::{Diagonals, EncodedFactor, apply};
 use crate::bundle::{BundleError, Input, KeyProvider};
 use crate::encode::Encoder;
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
+use chiffre_params::bootstrap::{BootstrapSpec, SpecError, factor_share};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex};
 
@@ -24,13 +24,6 @@ pub struct Transforms {
     first: Mutex<Vec<(f64, Arc<Diagonals>)>>,
     high: Vec<(EncodedFactor, Diagonals)>,
     output_scale: Scale,
-}
-
-/// Scale of a factor of CoeffsToSlots over the prime that it is divided by, for results over `range` at `output_scale`.
-pub(super) fn factor_share(ring: &Ring, spec: &BootstrapSpec, range: f64, output_scale: &Scale) -> f64 {
-    let slots = ring.n as f64 / 2.0;
-    let total = output_scale.to_f64() / (range * slots * ring.moduli[0].q as f64);
-    total.powf(1.0 / spec.coeffs_to_slots.len() as f64)
 }
 
 impl Transforms {
@@ -61,7 +54,7 @@ impl Transforms {
             })
             .collect();
         let plans = spec.coeffs_to_slots_plans();
-        let each = factor_share(ring, spec, range, &out.output_scale);
+        let each = factor_share(&ring.chain, spec, range, &out.output_scale);
         out.high = plans
             .into_iter()
             .enumerate()

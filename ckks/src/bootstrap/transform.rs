@@ -7,100 +7,16 @@
 //! with the rescale. Work goes limb by limb, a group of ciphertexts at a time: key and diagonal words are read once for
 //! the group.
 
-use super::factor::{DiagonalMatrix, Direction, matrix};
+use super::factor::{DiagonalMatrix, matrix};
 use crate::bundle::{BundleError, CtRef, Decomposition, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, span_of, span_order};
 use crate::encode::Encoder;
-use crate::ring::{Carried, Gadget, Galois, ModDown, NttTable, Ring, RnsPoly};
+use crate::ring::{Carried, Galois, ModDown, Ring, RnsPoly};
 use crate::simd::{
     Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, largest, mul_constant_assign,
     rotated_product_add,
 };
+use chiffre_params::bootstrap::FactorPlan;
 use rayon::prelude::*;
-use std::ops::Range;
-
-/// How a factor of a slot transform is evaluated; needs no ring.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FactorPlan {
-    /// The transform.
-    pub direction: Direction,
-    /// Its stages in this factor: `F_(2^(s+1))` for `s` in `stages`.
-    pub stages: Range<u32>,
-    /// Binary logarithm of the number of slots.
-    pub log_slots: u32,
-    /// Rotations of the input, 0 among them.
-    pub babies: Vec<isize>,
-    /// Rotations of sums of rotated inputs, 0 first.
-    pub giants: Vec<isize>,
-    /// Q limbs of the input.
-    pub limbs: usize,
-    /// Shape of the keys.
-    pub gadget: Gadget,
-}
-
-impl FactorPlan {
-    /// A plan with up to `babies` hoisted rotations. The offsets of the diagonals are multiples of `2^stages.start`, from
-    /// 0 up if the factor has the last stage and symmetric otherwise; more babies than there are offsets make all
-    /// rotations hoisted.
-    pub fn new(direction: Direction, stages: Range<u32>, log_slots: u32, babies: usize, limbs: usize, gadget: Gadget) -> Self {
-        let (radix, step) = (1isize << (stages.end - stages.start), 1isize << stages.start);
-        let offsets = if stages.end == log_slots { 0..radix } else { -radix..radix };
-        let babies = babies.next_power_of_two() as isize;
-        let (babies, giants) = if babies >= offsets.end - offsets.start {
-            let used = offsets.filter(|&d| d > -radix).map(|d| d * step).collect();
-            (used, vec![0])
-        } else {
-            let mut giants: Vec<isize> = offsets.step_by(babies as usize).map(|g| g * step).collect();
-            giants.sort_by_key(|g| (*g != 0, *g));
-            ((0..babies).map(|b| b * step).collect(), giants)
-        };
-        Self { direction, stages, log_slots, babies, giants, limbs, gadget }
-    }
-
-    /// Rotations that need keys.
-    pub fn rotations(&self) -> impl Iterator<Item = isize> + '_ {
-        self.babies.iter().chain(&self.giants).copied().filter(|r| *r != 0)
-    }
-
-    /// Length of the diagonals.
-    pub fn period(&self) -> usize {
-        1 << self.stages.end
-    }
-
-    /// Different weights along a limb of degree `2^(log_slots + 1)`.
-    pub fn blocks(&self) -> usize {
-        (2 * self.period()).max(NttTable::MIN_N)
-    }
-
-    /// Bytes of the encoded diagonals at `rows` moduli.
-    pub fn diagonal_bytes(&self, rows: usize) -> usize {
-        rows * 8 * self.babies.len() * self.giants.len() * self.blocks()
-    }
-
-    /// Consecutive words with equal weights, 1 if fewer than eight.
-    fn run(&self) -> usize {
-        match (2 << self.log_slots) / self.blocks() {
-            run if run < 8 => 1,
-            run => run,
-        }
-    }
-
-    /// The matrix, and for each giant and baby the coefficients (at scale 1) of the polynomial that encodes its diagonal.
-    fn encode(&self, encoder: &Encoder) -> Vec<Vec<f64>> {
-        let DiagonalMatrix { diagonals } = matrix(self.direction, self.stages.clone(), self.log_slots);
-        let whole = self.stages.end == self.log_slots;
-        let period = self.period() as isize;
-        let cells: Vec<(isize, isize)> = self.giants.iter().flat_map(|&g| self.babies.iter().map(move |&b| (g, b))).collect();
-        cells
-            .par_iter()
-            .map(|&(giant, baby)| {
-                let offset = if whole { (giant + baby).rem_euclid(period) } else { giant + baby };
-                let Some(diagonal) = diagonals.get(&offset) else { return Vec::new() };
-                let rotated: Vec<_> = (0..period).map(|j| diagonal[(j - giant).rem_euclid(period) as usize]).collect();
-                encoder.encode_periodic(&rotated).expect("a power of two of finite values")
-            })
-            .collect()
-    }
-}
 
 /// A factor with its diagonals as coefficients, to be made residues at any scale.
 #[derive(Debug)]
@@ -113,7 +29,7 @@ pub struct EncodedFactor {
 impl EncodedFactor {
     /// Encodes the diagonals of a plan.
     pub fn new(encoder: &Encoder, plan: FactorPlan) -> Self {
-        let coefficients = plan.encode(encoder);
+        let coefficients = encode(&plan, encoder);
         Self { plan, coefficients }
     }
 
@@ -161,6 +77,23 @@ impl EncodedFactor {
     pub fn plan(&self) -> &FactorPlan {
         &self.plan
     }
+}
+
+/// The matrix, and for each giant and baby the coefficients (at scale 1) of the polynomial that encodes its diagonal.
+fn encode(plan: &FactorPlan, encoder: &Encoder) -> Vec<Vec<f64>> {
+    let DiagonalMatrix { diagonals } = matrix(plan.direction, plan.stages.clone(), plan.log_slots);
+    let whole = plan.stages.end == plan.log_slots;
+    let period = plan.period() as isize;
+    let cells: Vec<(isize, isize)> = plan.giants.iter().flat_map(|&g| plan.babies.iter().map(move |&b| (g, b))).collect();
+    cells
+        .par_iter()
+        .map(|&(giant, baby)| {
+            let offset = if whole { (giant + baby).rem_euclid(period) } else { giant + baby };
+            let Some(diagonal) = diagonals.get(&offset) else { return Vec::new() };
+            let rotated: Vec<_> = (0..period).map(|j| diagonal[(j - giant).rem_euclid(period) as usize]).collect();
+            encoder.encode_periodic(&rotated).expect("a power of two of finite values")
+        })
+        .collect()
 }
 
 /// Moves the first `count` coefficients apart: a polynomial in a smaller power of X.

@@ -254,7 +254,7 @@ fn precision_of_a_chain_is_as_predicted() {
     for log_n in [10, 12] {
         let mut lab = Lab::new(log_n, 2);
         lab.scale = Scale::pow2(30);
-        let model = NoiseModel::new(lab.context.ring());
+        let model = NoiseModel::new(&lab.context.ring().chain);
         let eval = lab.evaluator();
         let unit = |seed| -> Vec<Complex64> { lab.values(seed).iter().map(|z| z / z.norm()).collect() };
         let (mut want, factor) = (unit(20), unit(21));
@@ -293,7 +293,7 @@ fn each_noise_source_is_as_predicted() {
     // Special primes as large as the others, so that the keys' noise shows, and larger, so that rounding does.
     for p_bits in [&[45][..], &[45; 2], &[45; 4], &[50; 2]] {
         let lab = Lab::with_specials(11, p_bits);
-        let model = NoiseModel::new(lab.context.ring());
+        let model = NoiseModel::new(&lab.context.ring().chain);
         let (eval, x) = (lab.evaluator(), lab.values(22));
         let a = lab.encrypt(&x, 6);
         let reference = lab.decrypt(&a);

@@ -1,221 +1,16 @@
-//! The scaled sine of bootstrapping: reduction modulo one of `u = m + I` for integers `I` and small `m`.
+//! The scaled sine of bootstrapping on ciphertexts: see [`EvalMod`].
 //!
-//! `sin(2 pi u)` is a shifted cosine of a fraction of the angle, an even Chebyshev polynomial, and then `r` times
-//! `cos 2x = 2 cos^2 x - 1` (Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020,
-//! section 4). Doublings are products like others here: one relinearisation merged with the rescale, the factor 2 within
-//! the product.
+//! Doublings are products like others here: one relinearisation merged with the rescale, the factor 2 within the product.
 
-use super::composite::{self, Composite};
-use super::plan::{Basis, Cost, Parity, Plan};
+use super::PolynomialError;
+use super::composite::Composite;
 use super::run::{GROUP, PolynomialOp, Prepared};
-use super::{PolynomialError, chebyshev_interpolation, evaluate_clear};
 use crate::bundle::{self, Input, KeyProvider, Product, Sum};
 use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
-use std::f64::consts::TAU;
-
-/// Parameters of the reduction.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EvalModParams {
-    /// `K`: arguments `u - 1/4` are in `[-K, K]`. With integers `|I| <= B` and `|m| <= e`: at least `B + e + 1/4`.
-    pub range: f64,
-    /// Degree of the cosine, even.
-    pub degree: usize,
-    /// `r`: how often the angle is doubled.
-    pub doublings: usize,
-}
-
-/// The polynomial of the reduction, with its plan.
-#[derive(Clone, Debug)]
-pub struct EvalMod {
-    params: EvalModParams,
-    coefficients: Vec<f64>,
-    method: Method,
-}
-
-#[derive(Clone, Debug)]
-enum Method {
-    Plan(Plan),
-    Composite,
-}
-
-impl EvalMod {
-    /// Interpolates `cos(2 pi K t / 2^r)` for `t` in [-1, 1].
-    ///
-    /// # Errors
-    /// [`PolynomialError::EvalMod`] for parameters out of range, and those of [`Plan::new`].
-    pub fn new(params: EvalModParams) -> Result<Self, PolynomialError> {
-        let EvalModParams { range, degree, doublings } = params;
-        if !(range.is_finite() && range > 0.0 && doublings <= 16) {
-            return Err(PolynomialError::EvalMod(format!("a range of {range} with {doublings} doublings")));
-        }
-        let method = Method::Plan(Plan::new(degree, Parity::Even, Basis::Chebyshev)?);
-        Ok(Self::with_method(params, method))
-    }
-
-    /// As [`Self::new`] for a cosine of degree 16 that is evaluated as a composition: one relinearisation at each of four
-    /// levels, where a plan of degree 14 needs five. Its interpolation error is far smaller, but its noise is two to three
-    /// bits higher: the leading coefficient is small and tied to the scales, so that powers are small integers where errors
-    /// are amplified most. Inputs must be at [`Self::input_scale`].
-    ///
-    /// # Errors
-    /// As [`Self::new`], and for a largest angle `2 pi K / 2^r` outside 3..9: with a smaller one the leading coefficient
-    /// vanishes, with a larger one degree 16 is too low.
-    pub fn composite(range: f64, doublings: usize) -> Result<Self, PolynomialError> {
-        let params = EvalModParams { range, degree: composite::DEGREE, doublings };
-        Self::new(params)?;
-        if !(3.0..9.0).contains(&params.angle()) {
-            return Err(PolynomialError::EvalMod(format!("an angle of {:.2} for a composition", params.angle())));
-        }
-        Ok(Self::with_method(params, Method::Composite))
-    }
-
-    fn with_method(params: EvalModParams, method: Method) -> Self {
-        let degree = params.degree;
-        let angle = params.angle();
-        let mut coefficients = chebyshev_interpolation(degree, |t| (angle * t).cos());
-        coefficients.iter_mut().skip(1).step_by(2).for_each(|c| *c = 0.0);
-        Self { params, coefficients, method }
-    }
-
-    /// The parameters.
-    pub fn params(&self) -> EvalModParams {
-        self.params
-    }
-
-    /// Chebyshev coefficients of the cosine; those of odd index are 0.
-    pub fn coefficients(&self) -> &[f64] {
-        &self.coefficients
-    }
-
-    /// The plan of the cosine, unless it is a composition.
-    pub fn plan(&self) -> Option<&Plan> {
-        match &self.method {
-            Method::Plan(plan) => Some(plan),
-            Method::Composite => None,
-        }
-    }
-
-    /// Rescales in the cosine.
-    fn cosine_depth(&self) -> usize {
-        match &self.method {
-            Method::Plan(plan) => plan.depth(),
-            Method::Composite => composite::DEPTH,
-        }
-    }
-
-    /// The scale at which inputs should be (for a composition: to about one percent). Plans take any; the cosine's is a
-    /// good one.
-    pub fn input_scale(&self, ring: &Ring, limbs: usize, cosine_scale: &Scale) -> Scale {
-        match &self.method {
-            Method::Plan(_) => cosine_scale.clone(),
-            Method::Composite => composite::input_scale(ring, limbs, &self.half_coefficients(), cosine_scale),
-        }
-    }
-
-    /// Chebyshev coefficients as a polynomial of `T_2`.
-    fn half_coefficients(&self) -> Vec<f64> {
-        self.coefficients.iter().copied().step_by(2).collect()
-    }
-
-    /// Rescales from the input to the result: `ceil(log2(degree + 1)) + doublings`.
-    pub fn depth(&self) -> usize {
-        self.cosine_depth() + self.params.doublings
-    }
-
-    /// Counted work for one ciphertext of which `limbs` limbs are used.
-    pub fn cost(&self, limbs: usize, gadget: Gadget) -> Cost {
-        let mut cost = match &self.method {
-            Method::Plan(plan) => plan.cost(limbs, gadget),
-            Method::Composite => {
-                let mut cost = Cost::default();
-                for (depth, (products, terms)) in [(1, 0), (1, 0), (1, 2), (2, 3)].into_iter().enumerate() {
-                    cost.add_relinearisation(limbs - depth, gadget, products, terms);
-                }
-                cost.add_rescale(limbs - 2, 2);
-                cost
-            }
-        };
-        for depth in self.cosine_depth()..self.depth() {
-            cost.add_relinearisation(limbs - depth, gadget, 1, 0);
-        }
-        cost
-    }
-
-    /// What the evaluation computes in exact arithmetic: close to `sin(2 pi u)`.
-    pub fn evaluate_clear(&self, u: f64) -> f64 {
-        let t = (u - 0.25) / self.params.range;
-        (0..self.params.doublings).fold(evaluate_clear(Basis::Chebyshev, &self.coefficients, t), |c, _| 2.0 * c * c - 1.0)
-    }
-
-    /// A bound of the interpolation's error against the cosine, over all of [-1, 1]: twice the sum of the magnitudes of
-    /// the Chebyshev coefficients that it leaves out (Trefethen, "Approximation Theory and Approximation Practice",
-    /// theorem 4.2).
-    pub fn cosine_error_bound(&self) -> f64 {
-        let angle = self.params.angle();
-        let many = chebyshev_interpolation(2 * self.params.degree + 64 + angle as usize, |t| (angle * t).cos());
-        2.0 * many[self.params.degree + 1..].iter().map(|c| c.abs()).sum::<f64>()
-    }
-
-    /// A bound of the error against `sin(2 pi u)` for every `|u - 1/4| <= K`: an error `e` of a cosine becomes at most
-    /// `4 e + 2 e^2` by a doubling. Near integers the error is mostly far smaller, see [`Self::error_near_integers`].
-    pub fn error_bound(&self) -> f64 {
-        (0..self.params.doublings).fold(self.cosine_error_bound(), |e, _| 4.0 * e + 2.0 * e * e)
-    }
-
-    /// The largest error against `sin(2 pi u)` on a grid of the numbers within `radius` of integers in the range.
-    pub fn error_near_integers(&self, radius: f64) -> f64 {
-        let top = (self.params.range - radius - 0.25).max(0.0).floor() as i64;
-        let points = (-top..=top).flat_map(|i| (-64..=64).map(move |j| i as f64 + radius * f64::from(j) / 64.0));
-        points.map(|u| (self.evaluate_clear(u) - (TAU * u).sin()).abs()).fold(0.0, f64::max)
-    }
-
-    /// How much an error reaches the result amplified, by the number of doublings before it happens: first that of the
-    /// cosine polynomial's result, `2^r sin(2^r x) / sin x` for the angle `x = 2 pi (u - 1/4) / 2^r`, at last 1.
-    pub fn amplification(&self, u: f64) -> Vec<f64> {
-        let r = self.params.doublings as i32;
-        let angle = TAU * (u - 0.25) / 2f64.powi(r);
-        let mut out = vec![1.0];
-        for doubling in (0..r).rev() {
-            let last = out.last().copied().unwrap_or(1.0);
-            out.push(last * 4.0 * (2f64.powi(doubling) * angle).cos());
-        }
-        out.reverse();
-        out
-    }
-
-    /// Root mean square of the result's error over messages within `radius` of 0 and integers with the given
-    /// probabilities (of 0, of each of 1 and -1, and so on), when the cosine has the error `cosine` and each doubling adds
-    /// `doubling`, both as root mean squares in slot units.
-    pub fn predicted_noise(&self, radius: f64, probabilities: &[f64], cosine: f64, doubling: f64) -> f64 {
-        let mut sum = 0.0;
-        let mut weight = 0.0;
-        for (i, &p) in probabilities.iter().enumerate() {
-            for u in (-32..=32).flat_map(|j| [i as f64, -(i as f64)].map(|i| i + radius * f64::from(j) / 32.0)) {
-                let factors = self.amplification(u);
-                let added = factors[1..].iter().map(|f| (f * doubling).powi(2)).sum::<f64>();
-                sum += p * ((factors[0] * cosine).powi(2) + added);
-                weight += p;
-            }
-        }
-        (sum / weight).sqrt()
-    }
-
-    /// Scale of the result of [`eval_mod`] with these arguments.
-    pub fn output_scale(&self, ring: &Ring, limbs: usize, cosine_scale: &Scale) -> Scale {
-        let depths = self.cosine_depth()..self.depth();
-        depths.fold(cosine_scale.clone(), |s, depth| s.mul(&s).div_prime(ring.moduli[limbs - depth - 1].q))
-    }
-}
-
-impl EvalModParams {
-    /// The largest angle of the cosine.
-    fn angle(&self) -> f64 {
-        TAU * self.range / 2f64.powi(self.doublings as i32)
-    }
-}
+use chiffre_params::polynomial::{CompositeIntegers, EvalMod};
 
 /// A reduction at a level.
 #[derive(Clone, Copy, Debug)]
@@ -252,7 +47,7 @@ pub fn eval_mod(
     if limbs <= eval_mod.depth() || limbs > ring.q_count {
         return Err(PolynomialError::Limbs { limbs, depth: eval_mod.depth() });
     }
-    let shift = if op.shift { -0.25 / eval_mod.params.range } else { 0.0 };
+    let shift = if op.shift { -0.25 / eval_mod.params().range } else { 0.0 };
     let key = keys.require(KeyTarget::Relinearization, gadget)?;
     let mut out = Vec::with_capacity(inputs.len());
     let mut finish = |mut group: Vec<[RnsPoly; 2]>| {
@@ -262,13 +57,13 @@ pub fn eval_mod(
             let square = -product.to_f64().round();
             let sums: Vec<Sum<'_>> = group.iter().map(|ct| doubled(ct, square)).collect();
             group = bundle::relinearised_sums(ring, isa, &sums, limbs - depth, key);
-            scale = product.div_prime(ring.moduli[limbs - depth - 1].q);
+            scale = product.div_prime(ring.chain.q[limbs - depth - 1]);
         }
         out.extend(group);
     };
-    match &eval_mod.method {
-        Method::Plan(plan) => {
-            let coefficients = vec![&eval_mod.coefficients[..]; inputs.len()];
+    match eval_mod.plan() {
+        Some(plan) => {
+            let coefficients = vec![eval_mod.coefficients(); inputs.len()];
             let (input_scale, output_scale) = (op.input_scale, cosine_scale);
             let cosine = PolynomialOp { plan, coefficients: &coefficients, limbs, input_scale, output_scale, gadget };
             let mut prepared = Prepared::new(ring, &cosine, keys, [&inputs, &[]])?;
@@ -277,11 +72,12 @@ pub fn eval_mod(
             }
             prepared.run_all(ring, isa, inputs, finish);
         }
-        Method::Composite => {
+        None => {
             bundle::check_gadget(ring, gadget, limbs)?;
             bundle::check_inputs(ring.n, &inputs, limbs)?;
             let scales = [op.input_scale, cosine_scale];
-            let cosine = Composite::new(ring, isa, limbs, key, &eval_mod.half_coefficients(), scales, shift)?;
+            let integers = CompositeIntegers::new(&ring.chain.q, limbs, &eval_mod.half_coefficients(), scales, shift)?;
+            let cosine = Composite { ring, isa, limbs, key, integers };
             let mut inputs = inputs.into_iter();
             loop {
                 let group: Vec<Input<'_>> = inputs.by_ref().take(GROUP).collect();
@@ -292,7 +88,7 @@ pub fn eval_mod(
             }
         }
     }
-    Ok((out, eval_mod.output_scale(ring, limbs, cosine_scale)))
+    Ok((out, eval_mod.output_scale(&ring.chain.q, limbs, cosine_scale)))
 }
 
 /// `2 x^2 - 1`, where `minus_one` is minus the squared scale.

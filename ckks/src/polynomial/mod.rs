@@ -7,23 +7,21 @@
 //!
 //! **Invariants**
 //! * Scales are exact. Coefficients are rounded once, to integers at the scale at which their sum meets.
-//! * The depth is `ceil(log2(degree + 1))`: adjusting scales costs no level.
+//! * The depth is [`series_depth`] of the degree: adjusting scales costs no level.
 //! * Every sum of products is relinearised once, and rescaled in the same division.
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 
 mod composite;
 mod error;
 mod evalmod;
-mod fit;
-mod plan;
 mod run;
-mod scales;
-mod search;
 #[cfg(test)]
 mod tests;
 
+pub use chiffre_params::polynomial::{
+    Basis, Cost, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear,
+    series_depth,
+};
 pub use error::PolynomialError;
-pub use evalmod::{EvalMod, EvalModOp, EvalModParams, eval_mod};
-pub use fit::{chebyshev_interpolation, evaluate_clear};
-pub use plan::{Basis, Cost, MAX_DEGREE, Node, Parity, Part, Plan, Power, optimal_depth};
+pub use evalmod::{EvalModOp, eval_mod};
 pub use run::{PolynomialOp, combine, evaluate, evaluate_halves, evaluate_packed, split};

@@ -1,13 +1,12 @@
 //! Execution of plans on bundles.
 
-use super::PolynomialError;
-use super::plan::{Basis, Parity, Part, Plan};
-use super::scales::{MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Scales, fit, integers};
+use super::{PlanError, PolynomialError};
 use crate::bundle::{self, BundleError, CtRef, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
 use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
+use chiffre_params::polynomial::{Basis, MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Parity, Part, Plan, Scales, fit, integers};
 use std::collections::BTreeMap;
 
 /// Most ciphertexts in work at a time: key limbs are shared by so many, temporaries exist for so many.
@@ -182,14 +181,14 @@ impl<'a> Prepared<'a> {
         } else {
             None
         };
-        let scales = Scales::new(plan, ring, limbs, op.input_scale, op.output_scale);
+        let scales = Scales::new(plan, &ring.chain.q, limbs, op.input_scale, op.output_scale);
         let left: f64 = ring.moduli[..limbs - depth].iter().map(|m| (m.q as f64).log2()).sum::<f64>() - 1.0;
         let rows = op.coefficients.iter().enumerate().map(|(row, coefficients)| {
             let integers = integers(plan, &scales, row, coefficients)?;
             let bits = coefficients.iter().map(|c| c.abs()).sum::<f64>().log2() + op.output_scale.log2();
-            if bits < left { Ok(integers) } else { Err(PolynomialError::TooLarge { row, index: 0, bits, limit: left }) }
+            if bits < left { Ok(integers) } else { Err(PlanError::TooLarge { row, index: 0, bits, limit: left }) }
         });
-        let rows = rows.collect::<Result<_, _>>()?;
+        let rows = rows.collect::<Result<_, PlanError>>()?;
         let corrections = scales.corrections(plan)?;
         Ok(Self { plan, limbs, key, rows, corrections, shift: [0.0; 2], steps: steps(plan) })
     }
@@ -197,8 +196,8 @@ impl<'a> Prepared<'a> {
     /// Makes the plan's argument `input + shift`: `T_2 = 2 x^2 + 4 shift x + 2 shift^2 - 1`.
     ///
     /// # Errors
-    /// [`PolynomialError::TooLarge`].
-    pub fn shift(&mut self, shift: f64, input_scale: &Scale) -> Result<(), PolynomialError> {
+    /// [`PlanError::TooLarge`].
+    pub fn shift(&mut self, shift: f64, input_scale: &Scale) -> Result<(), PlanError> {
         assert!(self.plan.basis() == Basis::Chebyshev && self.plan.parity() == Parity::Even, "only T_2 reads the input");
         let scale = input_scale.to_f64();
         self.shift = [fit(0, 1, 4.0 * shift * scale, MAX_MULTIPLE)?, fit(0, 0, 2.0 * shift * shift * scale * scale, MAX_CONSTANT)?];

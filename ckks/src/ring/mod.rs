@@ -6,22 +6,21 @@
 //! * `limbs` always counts the Q primes in use. Rows of an extended polynomial are `limbs` Q rows, then P rows.
 
 mod conversion;
-mod gadget;
 mod galois;
 pub mod limb;
 mod modulus;
 mod ntt;
 mod poly;
-pub mod primes;
 #[allow(clippy::module_inception)]
 mod ring;
 mod symmetric;
 
+pub use chiffre_params::chain::RingError;
+pub use chiffre_params::{Gadget, Galois, primes};
 pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
-pub use gadget::Gadget;
-pub use galois::{Galois, GaloisTable};
+pub use galois::GaloisTable;
 pub use modulus::Modulus;
 pub use ntt::NttTable;
 pub use poly::RnsPoly;
-pub use ring::{Ring, RingError};
+pub use ring::Ring;
 pub use symmetric::SymmetricTable;

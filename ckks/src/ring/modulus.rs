@@ -22,7 +22,7 @@ pub struct Modulus {
 
 impl Modulus {
     /// Largest supported number of bits of a prime.
-    pub const MAX_BITS: u32 = 50;
+    pub const MAX_BITS: u32 = chiffre_params::primes::MAX_PRIME_BITS;
 
     /// Constants of the odd modulus `q` in `[3, 2^50)`.
     pub const fn new(q: u64) -> Self {

@@ -26,7 +26,7 @@ enum Engine {
 
 impl NttTable {
     /// Smallest supported degree.
-    pub const MIN_N: usize = 16;
+    pub const MIN_N: usize = chiffre_params::chain::MIN_TRANSFORM;
 
     /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and a prime that is 1 modulo `2n`.
     /// `None` when there are no such tables.
@@ -130,8 +130,9 @@ impl NttTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{galois::bit_reverse, primes::ntt_primes_below};
     use super::*;
+    use chiffre_params::galois::bit_reverse;
+    use chiffre_params::primes::ntt_primes_below;
     use proptest::prelude::*;
 
     #[test]

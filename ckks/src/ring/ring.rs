@@ -1,34 +1,16 @@
 //! A ring with its chain of primes and their transform tables.
 
-use super::{Modulus, NttTable, RnsPoly, SymmetricTable, primes::is_prime};
+use super::{Modulus, NttTable, RnsPoly, SymmetricTable};
+use chiffre_params::Chain;
+use chiffre_params::chain::RingError;
 use rayon::prelude::*;
 use std::sync::OnceLock;
-
-/// Why a ring cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RingError {
-    /// The degree is outside the supported range.
-    #[error("ring degree 2^{0} is not supported: log2 N must be in 4..=17")]
-    Degree(u32),
-    /// A number in the chain is not an NTT-friendly prime.
-    #[error("{q} is not a prime below 2^50 that is 1 modulo 2^{}", log_n + 1)]
-    Prime {
-        /// The number.
-        q: u64,
-        /// The base-2 logarithm of the degree.
-        log_n: u32,
-    },
-    /// A prime occurs twice.
-    #[error("prime {0} occurs twice in the modulus chain")]
-    Repeated(u64),
-    /// There is no Q prime.
-    #[error("the modulus chain is empty")]
-    Empty,
-}
 
 /// `Z[X]/(X^N + 1)` modulo each prime of a chain: the Q primes, then the special primes P.
 #[derive(Debug)]
 pub struct Ring {
+    /// Degree and primes.
+    pub chain: Chain,
     /// Base-2 logarithm of the degree.
     pub log_n: u32,
     /// The degree `N`.
@@ -51,31 +33,21 @@ pub struct Ring {
 
 impl Ring {
     /// The ring of degree `2^log_n` with Q primes `q` and special primes `p`.
+    ///
+    /// # Errors
+    /// What [`Chain::check`] refuses, and primes that the transform library does not take.
     pub fn new(log_n: u32, q: &[u64], p: &[u64]) -> Result<Self, RingError> {
-        if !(4..=17).contains(&log_n) {
-            return Err(RingError::Degree(log_n));
-        }
-        if q.is_empty() {
-            return Err(RingError::Empty);
-        }
-        let chain: Vec<u64> = q.iter().chain(p).copied().collect();
-        for (i, &q) in chain.iter().enumerate() {
-            if !is_prime(q) || q % (2 << log_n) != 1 {
-                return Err(RingError::Prime { q, log_n });
-            }
-            if chain[..i].contains(&q) {
-                return Err(RingError::Repeated(q));
-            }
-        }
+        let chain = Chain { log_n, q: q.to_vec(), p: p.to_vec() };
+        chain.check()?;
         let n = 1 << log_n;
-        let moduli: Vec<Modulus> = chain.iter().map(|&q| Modulus::new(q)).collect();
+        let moduli: Vec<Modulus> = chain.primes().map(Modulus::new).collect();
         let ntt =
             moduli.par_iter().map(|&m| NttTable::new(n, m).ok_or(RingError::Prime { q: m.q, log_n })).collect::<Result<Vec<_>, _>>()?;
         let roots: Vec<u64> = ntt.par_iter().map(NttTable::root).collect();
         let imaginary = roots.iter().zip(&moduli).map(|(&psi, m)| m.pow(psi, n as u64 / 2)).collect();
-        let subrings = chain.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
-        let symmetric = chain.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
-        Ok(Self { log_n, n, moduli, ntt, q_count: q.len(), imaginary, roots, subrings, symmetric })
+        let subrings = moduli.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
+        let symmetric = moduli.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
+        Ok(Self { chain, log_n, n, moduli, ntt, q_count: q.len(), imaginary, roots, subrings, symmetric })
     }
 
     /// Number of special primes.
@@ -147,17 +119,8 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::super::primes::ntt_primes_below;
     use super::*;
-
-    #[test]
-    fn refuses_bad_chains() {
-        let p = ntt_primes_below(40, 8, 2, &[]).unwrap();
-        assert!(matches!(Ring::new(3, &p, &[]), Err(RingError::Degree(3))));
-        assert!(matches!(Ring::new(8, &[], &p), Err(RingError::Empty)));
-        assert!(matches!(Ring::new(8, &[p[0], p[0]], &[]), Err(RingError::Repeated(_))));
-        assert!(matches!(Ring::new(8, &[p[0] + 2], &[]), Err(RingError::Prime { .. })));
-    }
+    use chiffre_params::primes::ntt_primes_below;
 
     #[test]
     fn imaginary_unit_is_a_sign_by_halves() {

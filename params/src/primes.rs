@@ -1,36 +1,50 @@
 //! NTT-friendly primes.
 
-use super::Modulus;
+/// Largest supported number of bits of a prime.
+pub const MAX_PRIME_BITS: u32 = 50;
 
 /// Whether `n < 2^50` is prime (deterministic Miller–Rabin: the first twelve primes suffice below 3.3e24).
 pub fn is_prime(n: u64) -> bool {
     const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
-    if n < 2 || n >> Modulus::MAX_BITS != 0 {
+    if n < 2 || n >> MAX_PRIME_BITS != 0 {
         return false;
     }
     if let Some(p) = BASES.iter().find(|&&p| n.is_multiple_of(p)) {
         return n == *p;
     }
-    let m = Modulus::new(n);
+    let mul = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(n)) as u64;
     let s = (n - 1).trailing_zeros();
     let d = (n - 1) >> s;
     BASES.iter().all(|&a| {
-        let mut x = m.pow(a, d);
+        let mut x = power(a, d, mul);
         if x == 1 || x == n - 1 {
             return true;
         }
         (1..s).any(|_| {
-            x = m.mul(x, x);
+            x = mul(x, x);
             x == n - 1
         })
     })
+}
+
+/// `base^exponent` under a multiplication.
+fn power(mut base: u64, mut exponent: u64, mul: impl Fn(u64, u64) -> u64) -> u64 {
+    let mut result = 1;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = mul(result, base);
+        }
+        base = mul(base, base);
+        exponent >>= 1;
+    }
+    result
 }
 
 /// The `count` largest primes below `2^bits` that are 1 modulo `2^(log_n + 1)` and not in `skip`, in descending order.
 ///
 /// `None` when `bits` is above 50 or there are not that many with exactly `bits` bits.
 pub fn ntt_primes_below(bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
-    if bits > Modulus::MAX_BITS || bits < log_n + 2 {
+    if bits > MAX_PRIME_BITS || bits < log_n + 2 {
         return None;
     }
     let step = 2u64 << log_n;

@@ -1,6 +1,6 @@
 //! The search for the cheapest tree of baby and giant steps.
 
-use super::plan::{Basis, MAX_DEGREE, Node, Parity, Part, Power};
+use super::types::{Basis, MAX_DEGREE, Node, Parity, Part, Power};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Costs in a unit far below one product; a relinearisation outweighs everything else, and what happens later is a

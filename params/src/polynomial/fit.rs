@@ -1,6 +1,6 @@
 //! Polynomials in the clear.
 
-use super::plan::Basis;
+use super::types::Basis;
 use std::f64::consts::PI;
 
 /// The Chebyshev coefficients of the polynomial of degree `degree` that agrees with `f` at the `degree + 1` Chebyshev

@@ -1,15 +1,20 @@
-//! The plan of a refresh: pure numbers, no ring.
+//! The plan of a refresh.
 
-use super::factor::Direction;
+use super::factor::{Direction, FactorPlan};
 use super::failure::{log2_any, log2_tail, smallest_range};
-use super::raise::{DENSE_TO_SPARSE, RAISE_SPECIALS};
-use super::transform::FactorPlan;
+use crate::gadget::Gadget;
+use crate::galois::Galois;
 use crate::keys::KeyTarget;
-use crate::polynomial::{EvalMod, EvalModParams, PolynomialError};
-use crate::ring::{Gadget, Galois};
+use crate::polynomial::{COMPOSITE_DEGREE, COMPOSITE_DEPTH, EvalMod, EvalModParams, PlanError, series_depth};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
+
+/// Shape of the key to the sparse secret: one limb, one special prime.
+pub const DENSE_TO_SPARSE: Gadget = Gadget { limbs: 1, alpha: 1 };
+
+/// Special primes of the keys back: one against their noise, one for the rescale of the first factor.
+pub const RAISE_SPECIALS: usize = 2;
 
 /// One factor of a slot transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,8 +151,7 @@ impl BootstrapSpec {
 
     /// Levels of the modular reduction.
     pub fn reduction_depth(&self) -> usize {
-        let cosine = if self.degree == 16 { 4 } else { (self.degree + 1).next_power_of_two().ilog2() as usize };
-        cosine + self.doublings
+        reduction_depth(self.degree, self.doublings)
     }
 
     /// Limbs before the activation polynomial, which are those of a bootstrap without one.
@@ -157,7 +161,7 @@ impl BootstrapSpec {
 
     /// Limbs of a result behind an activation polynomial of some degree (0 or 1: none); `None` if there are too few.
     pub fn limbs_out(&self, degree: usize) -> Option<usize> {
-        let depth = if degree < 2 { 0 } else { (degree + 1).next_power_of_two().ilog2() as usize };
+        let depth = if degree < 2 { 0 } else { series_depth(degree) };
         self.limbs_activation().checked_sub(depth).filter(|&limbs| limbs > 0)
     }
 
@@ -247,10 +251,16 @@ impl BootstrapSpec {
     }
 }
 
-fn reduction(range: usize, degree: usize, doublings: usize) -> Result<EvalMod, PolynomialError> {
+/// Levels of a modular reduction by a cosine of degree `degree`, even, and doublings: those of [`BootstrapSpec::reduction`], for any range.
+pub fn reduction_depth(degree: usize, doublings: usize) -> usize {
+    let cosine = if degree == COMPOSITE_DEGREE { COMPOSITE_DEPTH } else { series_depth(degree) };
+    cosine + doublings
+}
+
+fn reduction(range: usize, degree: usize, doublings: usize) -> Result<EvalMod, PlanError> {
     let range = range as f64 - 0.25;
     match degree {
-        16 => EvalMod::composite(range, doublings),
+        COMPOSITE_DEGREE => EvalMod::composite(range, doublings),
         _ => EvalMod::new(EvalModParams { range, degree, doublings }),
     }
 }
@@ -317,6 +327,21 @@ mod tests {
         }
         assert!(BootstrapSpec { limbs: 11, ..BootstrapSpec::relu_15() }.with_failure_bound(1.0, -100.0, 13.0).is_err());
         assert!(choose_reduction(14, 7, 60.0).is_none());
+    }
+
+    #[test]
+    fn depths_are_those_of_the_reductions() {
+        for degree in (2..=62).step_by(2) {
+            for doublings in 2..=6 {
+                // A range for which a composition has an angle that it takes.
+                let spec = BootstrapSpec { degree, doublings, range: 1 << doublings, ..BootstrapSpec::relu_15() };
+                let reduction = spec.reduction().expect("a reduction");
+                assert_eq!(spec.reduction_depth(), reduction.depth(), "degree {degree}");
+                assert_eq!(reduction.plan().is_none(), degree == 16);
+            }
+        }
+        let composite = BootstrapSpec { degree: 16, ..BootstrapSpec::relu_15() };
+        assert_eq!((composite.reduction_depth(), composite.limbs_activation()), (8, 6), "a composition has four levels");
     }
 
     #[test]

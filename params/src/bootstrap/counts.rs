@@ -1,9 +1,9 @@
-//! Counted work of a refresh, for cost models: pure numbers.
+//! Counted work of a refresh, for cost models.
 
-use super::spec::{BootstrapSpec, SpecError};
-use super::transform::FactorPlan;
+use super::factor::FactorPlan;
+use super::spec::{BootstrapSpec, DENSE_TO_SPARSE, SpecError};
+use crate::gadget::Gadget;
 use crate::polynomial::{Cost, Plan};
-use crate::ring::Gadget;
 use std::ops::{Add, Mul};
 
 /// Work for one ciphertext. The unit of all numbers is one limb: N words.
@@ -83,7 +83,7 @@ impl Counts {
         let lift = Self { transforms: rows, conversions: 2 * (rows - 1), ..Self::default() };
         let rotation = Self { macs: 3 * rows, shared: 2 * rows, ..Self::default() };
         let diagonals = Self { macs: 2 * babies * rows, shared: plan.diagonal_bytes(rows) >> (plan.log_slots + 4), ..Self::default() };
-        Self::switch(1, super::DENSE_TO_SPARSE) + lift * 2 + rotation * babies + diagonals + Self::mod_down(specials, limbs) * 2
+        Self::switch(1, DENSE_TO_SPARSE) + lift * 2 + rotation * babies + diagonals + Self::mod_down(specials, limbs) * 2
     }
 }
 

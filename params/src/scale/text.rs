@@ -66,7 +66,7 @@ impl FromStr for Scale {
             let (base, exponent) = factor.split_once('^').unwrap_or((factor, "1"));
             let base: u64 = base.trim().parse().map_err(|_| malformed())?;
             let exponent: i64 = exponent.trim().parse().map_err(|_| malformed())?;
-            if !crate::ring::primes::is_prime(base) {
+            if !crate::primes::is_prime(base) {
                 return Err(ParseScaleError::NotPrime(base));
             }
             let exponent = i32::try_from(exponent).ok().filter(|e| e.abs() <= MAX_EXPONENT).ok_or(ParseScaleError::Exponent(exponent))?;

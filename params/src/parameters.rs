@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ring::primes::{is_prime, ntt_primes_below};
-use crate::ring::{Gadget, Modulus, RingError};
+use crate::chain::{Chain, LOG_N_RANGE, RingError};
+use crate::gadget::Gadget;
+use crate::primes::{MAX_PRIME_BITS, is_prime, ntt_primes_below};
 use crate::security::{self, SecurityError};
-
-/// Supported ring degrees, as `log2 N`.
-pub const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 4..=17;
 
 /// The longest modulus chain that is accepted, special primes included.
 pub const MAX_PRIMES: usize = 256;
@@ -141,7 +139,7 @@ impl TryFrom<CkksParamsLiteral> for CkksParams {
             return Err(ParamsError::TooLong(chain.len()));
         }
         for (i, &q) in chain.iter().enumerate() {
-            if q >> Modulus::MAX_BITS != 0 {
+            if q >> MAX_PRIME_BITS != 0 {
                 return Err(ParamsError::TooLarge(q));
             }
             if !is_prime(q) {
@@ -192,6 +190,11 @@ impl CkksParams {
     /// The special primes.
     pub fn p(&self) -> &[u64] {
         &self.literal.p
+    }
+
+    /// Degree and primes.
+    pub fn chain(&self) -> Chain {
+        Chain { log_n: self.literal.log_n, q: self.literal.q.clone(), p: self.literal.p.clone() }
     }
 
     /// The literal form.

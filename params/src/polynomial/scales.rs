@@ -5,22 +5,22 @@
 //! `s q`; its terms come as `B_k` times the integer nearest to `c_k s q / s_k`, and the factor at `B_g` in a product is
 //! asked for at the exact scale `s q / s_g`. So every sum meets exactly, and no level is spent on adjustments.
 
-use super::PolynomialError;
-use super::plan::{Basis, Part, Plan};
-use crate::ring::Ring;
+use super::error::PlanError;
+use super::plan::Plan;
+use super::types::{Basis, Part, Power};
 use crate::scale::Scale;
 use std::collections::BTreeMap;
 
 /// Coefficients of multiples stay below this in magnitude.
-pub(super) const MAX_MULTIPLE: f64 = (1u64 << 62) as f64;
+pub const MAX_MULTIPLE: f64 = (1u64 << 62) as f64;
 /// Constants stay below this in magnitude.
-pub(super) const MAX_CONSTANT: f64 = (1u128 << 100) as f64;
+pub const MAX_CONSTANT: f64 = (1u128 << 100) as f64;
 /// Coefficients that are rounded at a smaller scale than this are refused: scales of powers out of proportion cost precision without a sign.
 const MIN_SCALE: f64 = 1024.0;
 
 /// The scales of all values of a plan.
 #[derive(Clone, Debug)]
-pub(super) struct Scales {
+pub struct Scales {
     /// Of `B_k`, by `k`; `B_1` is the input.
     pub powers: BTreeMap<usize, Scale>,
     /// Of the sum of each node before its rescale.
@@ -30,9 +30,9 @@ pub(super) struct Scales {
 }
 
 impl Scales {
-    /// The scales for an input at `input` with `limbs` limbs and a result at `output`.
-    pub fn new(plan: &Plan, ring: &Ring, limbs: usize, input: &Scale, output: &Scale) -> Self {
-        let prime = |depth: usize| Scale::prime(ring.moduli[limbs - depth].q);
+    /// The scales for an input at `input` with `limbs` of the primes `q` and a result at `output`.
+    pub fn new(plan: &Plan, q: &[u64], limbs: usize, input: &Scale, output: &Scale) -> Self {
+        let prime = |depth: usize| Scale::prime(q[limbs - depth]);
         let mut powers = BTreeMap::from([(1, input.clone())]);
         let mut products = Vec::new();
         for power in plan.powers() {
@@ -57,9 +57,10 @@ impl Scales {
 
 /// The integers of one row of coefficients at one node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NodeIntegers {
+pub struct NodeIntegers {
     /// For each term of the node the factor of `B_k`.
     pub terms: Vec<(usize, f64)>,
+    /// What is added.
     pub constant: f64,
 }
 
@@ -67,14 +68,14 @@ pub(super) struct NodeIntegers {
 ///
 /// # Errors
 /// A coefficient that the plan does not have, that is not finite, or that does not fit.
-pub(super) fn integers(plan: &Plan, scales: &Scales, row: usize, coefficients: &[f64]) -> Result<Vec<NodeIntegers>, PolynomialError> {
+pub fn integers(plan: &Plan, scales: &Scales, row: usize, coefficients: &[f64]) -> Result<Vec<NodeIntegers>, PlanError> {
     let degree = plan.degree();
     for (index, c) in coefficients.iter().enumerate() {
         if !c.is_finite() {
-            return Err(PolynomialError::NotFinite { row, index });
+            return Err(PlanError::NotFinite { row, index });
         }
         if *c != 0.0 && (index > degree || !plan.parity().has(index)) {
-            return Err(PolynomialError::Coefficient { row, index, degree });
+            return Err(PlanError::Coefficient { row, index, degree });
         }
     }
     let mut polynomials: Vec<Vec<f64>> = vec![Vec::new(); plan.nodes().len()];
@@ -89,7 +90,7 @@ pub(super) fn integers(plan: &Plan, scales: &Scales, row: usize, coefficients: &
                 Part::Term(k) => {
                     let scale = scales.sums[i].div(&scales.powers[k]).to_f64();
                     if scale < MIN_SCALE {
-                        return Err(PolynomialError::Scale(scale.log2()));
+                        return Err(PlanError::Scale(scale.log2()));
                     }
                     let c = rest.get_mut(*k).map(std::mem::take).unwrap_or_default();
                     out[i].terms.push((*k, fit(row, *k, c * scale, MAX_MULTIPLE)?));
@@ -104,13 +105,13 @@ pub(super) fn integers(plan: &Plan, scales: &Scales, row: usize, coefficients: &
 }
 
 /// Rounds a coefficient of `B_index`.
-pub(super) fn fit(row: usize, index: usize, value: f64, most: f64) -> Result<f64, PolynomialError> {
+pub fn fit(row: usize, index: usize, value: f64, most: f64) -> Result<f64, PlanError> {
     let value = value.round_ties_even();
-    if value.abs() < most { Ok(value) } else { Err(PolynomialError::TooLarge { row, index, bits: value.abs().log2(), limit: most.log2() }) }
+    if value.abs() < most { Ok(value) } else { Err(PlanError::TooLarge { row, index, bits: value.abs().log2(), limit: most.log2() }) }
 }
 
 /// Divides by `B_g`: returns the quotient and leaves the remainder, of degree below `g`.
-pub(super) fn divide(basis: Basis, p: &mut [f64], g: usize) -> Vec<f64> {
+pub fn divide(basis: Basis, p: &mut [f64], g: usize) -> Vec<f64> {
     let mut quotient = vec![0.0; p.len().saturating_sub(g).max(1)];
     for i in (g..p.len()).rev() {
         let c = std::mem::take(&mut p[i]);
@@ -132,9 +133,9 @@ impl Scales {
     /// For each power the integer by which `T_(a-b)` is multiplied, or the constant for `T_0`; 0 for monomials.
     ///
     /// # Errors
-    /// [`PolynomialError::TooLarge`] or [`PolynomialError::Scale`] when the scales are out of proportion.
-    pub fn corrections(&self, plan: &Plan) -> Result<Vec<f64>, PolynomialError> {
-        let correction = |(power, product): (&super::Power, &Scale)| {
+    /// [`PlanError::TooLarge`] or [`PlanError::Scale`] when the scales are out of proportion.
+    pub fn corrections(&self, plan: &Plan) -> Result<Vec<f64>, PlanError> {
+        let correction = |(power, product): (&Power, &Scale)| {
             let difference = power.factors[0] - power.factors[1];
             match (plan.basis(), difference) {
                 (Basis::Monomial, _) => Ok(0.0),
@@ -142,7 +143,7 @@ impl Scales {
                 (Basis::Chebyshev, k) => {
                     let scale = product.div(&self.powers[&k]).to_f64();
                     if scale < MIN_SCALE {
-                        return Err(PolynomialError::Scale(scale.log2()));
+                        return Err(PlanError::Scale(scale.log2()));
                     }
                     fit(0, k, -scale, MAX_MULTIPLE)
                 }

@@ -1,0 +1,17 @@
+//! The plan of a refresh: levels, keys, scales, failure probability, noise and counted work.
+//!
+//! A refresh takes slots to coefficients, raises the modulus under an ephemeral sparse secret, takes coefficients back to slots, and removes the multiples of
+//! the bottom prime by a sine, behind which a polynomial may follow.
+
+mod counts;
+mod factor;
+mod failure;
+mod noise;
+mod scales;
+mod spec;
+
+pub use counts::{Counts, StageCounts};
+pub use factor::{Direction, FactorPlan};
+pub use failure::{log2_any, log2_tail, smallest_range};
+pub use scales::{Scales, factor_share};
+pub use spec::{BootstrapSpec, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction, reduction_depth};

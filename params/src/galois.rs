@@ -1,0 +1,76 @@
+//! Galois automorphisms `X -> X^g`, as numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// The `bits` low bits of `x` in reverse order.
+pub fn bit_reverse(x: usize, bits: u32) -> usize {
+    if bits == 0 { 0 } else { x.reverse_bits() >> (usize::BITS - bits) }
+}
+
+/// A Galois element: an odd exponent modulo `2N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Galois(pub u32);
+
+impl Galois {
+    /// The identity.
+    pub const IDENTITY: Self = Self(1);
+
+    /// The rotation `out[j] = in[j + offset]` of the `N/2` slots: `5^offset mod 2N`.
+    pub fn rotation(offset: isize, log_n: u32) -> Self {
+        let mask = (2u64 << log_n) - 1;
+        let slots = 1isize << (log_n - 1);
+        let mut exponent = offset.rem_euclid(slots);
+        let (mut g, mut base) = (1u64, 5u64);
+        while exponent > 0 {
+            if exponent & 1 == 1 {
+                g = (g * base) & mask;
+            }
+            base = (base * base) & mask;
+            exponent >>= 1;
+        }
+        Self(g as u32)
+    }
+
+    /// Complex conjugation of all slots: `2N - 1`.
+    pub fn conjugation(log_n: u32) -> Self {
+        Self(((2u64 << log_n) - 1) as u32)
+    }
+
+    /// The inverse element for degree `2^log_n`.
+    pub fn inverse(self, log_n: u32) -> Self {
+        let mut inv = 1u32; // Newton iteration modulo 2^32, which 2N divides.
+        for _ in 0..5 {
+            inv = inv.wrapping_mul(2u32.wrapping_sub(self.0.wrapping_mul(inv)));
+        }
+        Self((inv as u64 & ((2u64 << log_n) - 1)) as u32)
+    }
+
+    /// The composition: first `self`, then `other`.
+    pub fn then(self, other: Self, log_n: u32) -> Self {
+        Self(((self.0 as u64 * other.0 as u64) & ((2u64 << log_n) - 1)) as u32)
+    }
+
+    /// In NTT order, the automorphism maps `in` to `out[i] = in[source_index(i)]`.
+    pub fn source_index(self, i: usize, log_n: u32) -> usize {
+        let mask = (2usize << log_n) - 1;
+        let e = ((2 * bit_reverse(i, log_n) + 1) * self.0 as usize) & mask;
+        bit_reverse(e >> 1, log_n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_form_a_group() {
+        let log_n = 10;
+        let r = |k| Galois::rotation(k, log_n);
+        assert_eq!(r(0), Galois::IDENTITY);
+        assert_eq!(r(3).then(r(-3), log_n), Galois::IDENTITY);
+        assert_eq!(r(3).inverse(log_n), r(-3));
+        assert_eq!(r(512), Galois::IDENTITY);
+        let c = Galois::conjugation(log_n);
+        assert_eq!(c.inverse(log_n), c);
+    }
+}

@@ -1,0 +1,186 @@
+//! Containers that are changed and sealed again: what they hold is wrong, and their digest is right.
+//!
+//! A flipped bit never gets past the digest of a container. Whoever means harm computes the digest anew, so everything that is read behind it has to be
+//! tested with files that carry a right one.
+
+use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
+use crate::rng::Rng;
+use chiffre_ir::consts::Array;
+use chiffre_ir::container::{Dtype, Writer};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The content of a container.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Its kind (`program`, `secret-key`, …).
+    pub kind: String,
+    /// Metadata without kind, format and digest.
+    pub metadata: BTreeMap<String, String>,
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// A tensor of a container.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Little-endian elements.
+    pub bytes: Vec<u8>,
+}
+
+impl Sealed {
+    /// Reads an intact container.
+    ///
+    /// # Panics
+    /// If it is not one: tests start from good files.
+    pub fn read(path: &Path) -> Sealed {
+        let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (length, rest) = bytes.split_first_chunk::<8>().expect("a length");
+        let (json, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+        let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).expect("a JSON header");
+        let mut metadata: BTreeMap<String, String> = BTreeMap::new();
+        let mut tensors = BTreeMap::new();
+        for (name, entry) in header {
+            if name == "__metadata__" {
+                metadata = serde_json::from_value(entry).expect("strings");
+                continue;
+            }
+            let info: chiffre_ir::container::TensorInfo = serde_json::from_value(entry).expect("a tensor");
+            let [from, to] = info.data_offsets.map(|o| o as usize);
+            let shape = info.shape.iter().map(|&d| d as usize).collect();
+            tensors.insert(name, Tensor { dtype: info.dtype, shape, bytes: data[from..to].to_vec() });
+        }
+        let kind = metadata.remove("chiffre.kind").expect("a kind");
+        metadata.retain(|k, _| !k.starts_with("chiffre."));
+        Sealed { kind, metadata, tensors }
+    }
+
+    /// Writes the container with a right digest, and returns that.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> String {
+        let list: Vec<_> = self.tensors.iter().map(|(n, t)| (n.clone(), t.dtype, t.shape.clone())).collect();
+        let mut writer = Writer::create(path, &self.kind, self.metadata.clone(), &list).expect("created");
+        for (name, tensor) in &self.tensors {
+            writer.tensor(name, &tensor.bytes).expect("written");
+        }
+        writer.finish().expect("finished")
+    }
+
+    /// Changes one thing, and says what: a text of the metadata, or a tensor's name, shape, type or content.
+    ///
+    /// Constants are named by the hash of their content. A changed one gets its new name in all texts as well, because otherwise nothing behind that
+    /// check would see the change.
+    pub fn mutate(&mut self, rng: &mut Rng) -> String {
+        let texts = !self.metadata.is_empty() && (self.tensors.is_empty() || rng.below(3) > 0);
+        if texts { self.mutate_metadata(rng) } else { self.mutate_tensors(rng) }
+    }
+
+    fn mutate_metadata(&mut self, rng: &mut Rng) -> String {
+        let keys: Vec<String> = self.metadata.keys().cloned().collect();
+        // A program is read from the text `program`; the stages are read by tools only.
+        let key = if keys.iter().any(|k| k == "program") && rng.below(2) == 0 { "program".to_string() } else { rng.one_of(&keys).clone() };
+        if rng.below(20) == 0 {
+            self.metadata.remove(&key);
+            return format!("metadata {key} removed");
+        }
+        let (text, what) = mutate_text(&self.metadata[&key], rng);
+        self.metadata.insert(key.clone(), text);
+        format!("metadata {key}: {what}")
+    }
+
+    fn mutate_tensors(&mut self, rng: &mut Rng) -> String {
+        let names: Vec<String> = self.tensors.keys().cloned().collect();
+        let name = rng.one_of(&names).clone();
+        match rng.below(12) {
+            0 => {
+                self.tensors.remove(&name);
+                return format!("tensor {name} removed");
+            }
+            1 => {
+                let tensor = self.tensors[&name].clone();
+                self.tensors.insert(format!("{name}0"), tensor);
+                return format!("tensor {name}0 added");
+            }
+            2 => {
+                let other = rng.one_of(&names).clone();
+                let (a, b) = (self.tensors[&name].clone(), self.tensors[&other].clone());
+                self.tensors.insert(name.clone(), b);
+                self.tensors.insert(other.clone(), a);
+                return format!("tensors {name} and {other} exchanged");
+            }
+            _ => {}
+        }
+        let tensor = self.tensors.get_mut(&name).expect("chosen from the names");
+        let what = match rng.below(3) {
+            0 => mutate_shape(tensor, rng),
+            _ => mutate_bytes(tensor, rng),
+        };
+        self.rename_constant(&name);
+        format!("tensor {name}: {what}")
+    }
+
+    /// Gives a constant the name that its content has now.
+    fn rename_constant(&mut self, old: &str) {
+        let tensor = &self.tensors[old];
+        if tensor.dtype != Dtype::F32 || old.len() != 64 {
+            return;
+        }
+        let data = tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
+        if data.len() != tensor.shape.iter().product::<usize>() {
+            return;
+        }
+        let new = Array::new(tensor.shape.clone(), data).hash().to_string();
+        let tensor = self.tensors.remove(old).expect("there");
+        self.tensors.insert(new.clone(), tensor);
+        self.metadata.values_mut().for_each(|text| *text = text.replace(old, &new));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chiffre_ir::container::Reader;
+
+    fn sample(path: &Path) -> Sealed {
+        let tensor = Tensor { dtype: Dtype::U64, shape: vec![2, 2], bytes: vec![7; 32] };
+        let sealed = Sealed {
+            kind: "test".into(),
+            metadata: BTreeMap::from([("count".into(), "12 of 30".into())]),
+            tensors: BTreeMap::from([("a".into(), tensor.clone()), ("b".into(), tensor)]),
+        };
+        sealed.write(path);
+        sealed
+    }
+
+    #[test]
+    fn a_container_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.chf");
+        let sealed = sample(&path);
+        assert_eq!(format!("{:?}", Sealed::read(&path)), format!("{sealed:?}"));
+    }
+
+    /// The changes get past the digest, or are refused for what is wrong with them.
+    #[test]
+    fn changes_are_sealed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.chf");
+        let (mut rng, mut opened) = (Rng::new(1), 0);
+        for _ in 0..300 {
+            let mut sealed = sample(&path);
+            let what = sealed.mutate(&mut rng);
+            sealed.write(&path);
+            match Reader::open(&path, "test") {
+                Ok(_) => opened += 1,
+                Err(e) => assert!(!e.to_string().contains("digest"), "{what}: {e}"),
+            }
+        }
+        assert!(opened > 250, "{opened} of 300 were opened");
+    }
+}
