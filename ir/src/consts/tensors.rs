@@ -2,7 +2,7 @@
 
 use super::{Array, Data, Element, Hash, Store, from_bytes, to_bytes};
 use crate::container::{ContainerError, Dtype, Reader, Writer};
-use crate::table::file as table;
+use crate::table::{DiagTable, file as table};
 use std::collections::BTreeMap;
 
 /// Declarations of the tensors of a store, for [`Writer::create`].
@@ -56,7 +56,7 @@ pub(crate) fn read(r: &mut Reader, hash: Hash) -> Result<Option<Data>, Container
                 Ok((dtype, r.read(&part, dtype, &shape)?, shape))
             });
             let parts: Vec<table::Tensor> = parts.collect::<Result<_, ContainerError>>()?;
-            table::from_parts(&parts).map_err(|e| r.error(format!("constant {name}: {e}")))?.into()
+            DiagTable::from_tensors(&parts).map_err(|e| r.error(format!("constant {name}: {e}")))?.into()
         }
         None => return Ok(None),
     };

@@ -62,13 +62,19 @@ pub(crate) const PARTS: [Part; 6] = [
 ];
 
 /// Element type, bytes and extents of a tensor.
-pub(crate) type Tensor = (Dtype, Vec<u8>, Vec<usize>);
+pub type Tensor = (Dtype, Vec<u8>, Vec<usize>);
 
-/// The table that tensors in the order of [`PARTS`] hold.
-///
-/// # Errors
-/// Tensors of other types or extents, and what makes no table.
-pub(crate) fn from_parts(parts: &[Tensor]) -> Result<DiagTable, TableError> {
+impl DiagTable {
+    /// The table that tensors hold, in the order of their names: `entries`, `masks`, `rows`, `sizes`, `taps`, `weights`.
+    ///
+    /// # Errors
+    /// Tensors of other types or extents, and what makes no table.
+    pub fn from_tensors(parts: &[Tensor]) -> Result<DiagTable, TableError> {
+        from_parts(parts)
+    }
+}
+
+fn from_parts(parts: &[Tensor]) -> Result<DiagTable, TableError> {
     if parts.len() != PARTS.len() {
         return Err(TableError::Sizes(format!("{} tensors, not {}", parts.len(), PARTS.len())));
     }

@@ -15,6 +15,7 @@ mod masks;
 mod ty;
 
 pub use check::{MAX_CT, MAX_OPERANDS, MAX_OUTPUTS, MAX_TAPS, TableError};
+pub use file::Tensor;
 pub use masks::Masks;
 pub use ty::TableType;
 

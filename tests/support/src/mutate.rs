@@ -92,19 +92,11 @@ fn mutate_lines(text: &str, rng: &mut Rng) -> (String, String) {
     (lines.concat(), what)
 }
 
-fn size(dtype: Dtype) -> usize {
-    match dtype {
-        Dtype::U8 | Dtype::I8 => 1,
-        Dtype::F32 => 4,
-        Dtype::U64 => 8,
-    }
-}
-
 /// Changes the shape or the element type, and the content so that it fits.
 pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
     let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
     match rng.below(6) {
-        0 => tensor.dtype = *rng.one_of(&[Dtype::U8, Dtype::I8, Dtype::F32, Dtype::U64]),
+        0 => tensor.dtype = *rng.one_of(&[Dtype::U8, Dtype::I8, Dtype::U32, Dtype::U64, Dtype::I64, Dtype::F32, Dtype::F64]),
         1 => tensor.shape.reverse(),
         2 => tensor.shape.push(1),
         3 => tensor.shape = vec![0, 1 << 60],
@@ -118,19 +110,20 @@ pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
             tensor.shape[i] /= 2;
         }
     }
-    let bytes = tensor.shape.iter().product::<usize>() * size(tensor.dtype);
+    let bytes = tensor.shape.iter().product::<usize>() * tensor.dtype.size() as usize;
     tensor.bytes.resize(bytes, 0);
     format!("{dtype:?} {shape:?} is {:?} {:?}", tensor.dtype, tensor.shape)
 }
 
 /// Changes elements: single ones or all of them, to bounds of their type or to anything.
 pub fn mutate_bytes(tensor: &mut Tensor, rng: &mut Rng) -> String {
-    let size = size(tensor.dtype);
+    let size = tensor.dtype.size() as usize;
     let count = tensor.bytes.len() / size;
     if count == 0 {
         return "nothing to change".into();
     }
     let value: Vec<u8> = match (tensor.dtype, rng.below(5)) {
+        (Dtype::F64, 0) => f64::NAN.to_le_bytes().to_vec(),
         (Dtype::F32, 0) => f32::NAN.to_le_bytes().to_vec(),
         (Dtype::F32, 1) => f32::INFINITY.to_le_bytes().to_vec(),
         (Dtype::F32, 2) => f32::MAX.to_le_bytes().to_vec(),
