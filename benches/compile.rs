@@ -82,7 +82,7 @@ fn main() {
         match compile_graph(&g, "synthetic", &Request { options, ..Request::default() }) {
             Err(e) => println!("{:<10} {:8.2} s  refused: {e}", g.name, start.elapsed().as_secs_f64()),
             Ok(c) => {
-                let peak = chiffre::report::peak_rss_bytes().map_or("?".into(), chiffre::report::human_bytes);
+                let peak = chiffre::memory::peak_rss_bytes().map_or("?".into(), chiffre::memory::human_bytes);
                 let (time, nodes) = (start.elapsed().as_secs_f64(), c.program.nodes.len());
                 println!("{:<10} {time:8.2} s  {nodes} instructions, {} levels, peak memory {peak}", g.name, c.program.header.q.len() - 1);
                 for (pass, t) in &c.times {

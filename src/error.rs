@@ -58,3 +58,9 @@ impl Error {
         }
     }
 }
+
+impl From<chiffre_runtime::RuntimeError> for Error {
+    fn from(e: chiffre_runtime::RuntimeError) -> Error {
+        if e.is_user_error() { Error::input(e) } else { Error::failed(e) }
+    }
+}

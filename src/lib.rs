@@ -1,21 +1,17 @@
 //! Chiffre compiles ONNX model graphs to homomorphic-encryption programs and runs them on encrypted batches.
 //!
-//! This crate is the command line and a thin facade: [`cli`] states the arguments, [`commands`] answers them, [`data`] reads
-//! images, [`report`] writes results. Everything cryptographic or about graphs lives in the crates below.
+//! [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is and [`page`] shows it, [`machine`] measures unit times,
+//! [`logits`] compares answers. Everything cryptographic or about graphs lives in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
-pub mod calibrate;
-pub mod cli;
-pub mod commands;
 pub mod data;
 mod error;
 pub mod ir_file;
+pub mod logits;
+pub mod machine;
+pub mod memory;
+pub mod overview;
 pub mod page;
 pub mod pipeline;
-pub mod profile;
-pub mod progress;
-pub mod report;
-pub mod trace;
-pub mod view;
 
 pub use error::Error;

@@ -142,10 +142,10 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {
-        let need = crate::report::human_bytes(program.header.predicted_bytes as u64);
+        let need = crate::memory::human_bytes(program.header.predicted_bytes as u64);
         return Err(Error::input(format!(
             "the leanest plan found needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
-            crate::report::human_bytes(budget as u64)
+            crate::memory::human_bytes(budget as u64)
         )));
     }
     let mut stages = BTreeMap::new();

@@ -4,6 +4,8 @@
 
 #[path = "docs/data_path.rs"]
 mod data_path;
+#[path = "docs/figures.rs"]
+mod figures;
 
 use std::path::Path;
 
@@ -60,4 +62,27 @@ fn the_tutorial_shows_code_that_is_tested() {
     let case = std::fs::read_to_string(root.join("passes/tests/own_pass/then_folded.tir")).unwrap();
     let indented: String = case.lines().map(|l| format!("    {l}\n")).collect();
     assert!(page.contains(&indented), "the case of the tutorial is not passes/tests/own_pass/then_folded.tir");
+}
+
+/// Figures of the README and of all pages are those of the records in `docs/bench-log`.
+#[test]
+fn figures_come_from_the_log() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let log = figures::Log::read(root);
+    let pages = std::fs::read_dir(root.join("docs")).unwrap().flatten().map(|e| e.path());
+    let mut faults = vec![];
+    let mut total = 0;
+    for path in pages.chain([root.join("README.md")]).filter(|p| p.extension().is_some_and(|e| e == "md")) {
+        let page = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (wrong, right) = log.check(&page);
+        faults.extend(wrong.into_iter().map(|w| format!("{name}: {w}")));
+        if ["README.md", "performance.md"].contains(&name.as_str()) {
+            faults.extend(figures::unsourced(&page).into_iter().map(|f| format!("{name}: {f} links to no record")));
+        }
+        total += right;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    println!("{total} figures agree with their records");
+    assert!(total > 100, "{total}");
 }

@@ -1,5 +1,6 @@
 //! Golden summaries of whole networks: sixteen lines that change only on purpose.
 
+use chiffre::overview::Overview;
 use chiffre::pipeline::{Request, compile};
 use chiffre_passes::options::CompileOptions;
 use std::path::Path;
@@ -11,7 +12,7 @@ fn summary(model: &str, batch: usize) -> String {
         normalisation: Some("as in the model".into()),
         ..Request::default()
     };
-    chiffre::commands::summary(&compile(&model, &request).unwrap().program)
+    Overview::of_program(&compile(&model, &request).unwrap().program).summary()
 }
 
 #[test]

@@ -9,8 +9,10 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut out = vec![];
-    let mut todo: Vec<PathBuf> =
-        ["src", "tests", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"].iter().map(|d| root().join(d)).collect();
+    let mut todo: Vec<PathBuf> = ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"]
+        .iter()
+        .map(|d| root().join(d))
+        .collect();
     while let Some(d) = todo.pop() {
         for e in std::fs::read_dir(&d).unwrap().flatten() {
             let p = e.path();
@@ -52,6 +54,12 @@ fn dependencies_point_one_way() {
         assert_eq!(deps.contains(&"tract-onnx".into()), krate == "frontend", "tract belongs to the frontend");
         assert_eq!(deps.contains(&"egg".into()), krate == "passes", "egg belongs to the passes");
         assert_eq!(deps.contains(&"tfhe-ntt".into()), krate == "ckks", "tfhe-ntt belongs to ckks");
+    }
+    // Who embeds the library gets no command line with it.
+    for krate in [".", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"] {
+        for d in ["chiffre-cli", "clap", "indicatif", "tracing-subscriber"] {
+            assert!(!dependencies(krate).contains(&d.into()), "{krate} depends on {d}");
+        }
     }
 }
 
@@ -115,6 +123,12 @@ fn tests_are_skipped_in_one_place() {
             assert!(!text.contains(own), "{} has {own}: chiffre_testing::{{shared, slow, skip}} record what is skipped", path.display());
         }
     }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= 120, "README.md has {lines} lines: what only some readers need goes into docs/");
 }
 
 /// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.

@@ -2,7 +2,7 @@
 
 use super::chart::{swatch, tail};
 use super::{escape, region, seconds};
-use crate::view::{NodeView, View};
+use crate::overview::{Instruction, Overview};
 use std::fmt::Write;
 
 const WIDTH: usize = 250;
@@ -16,7 +16,7 @@ const BETWEEN: usize = 70;
 const LANES: usize = 4;
 
 /// Row of each instruction: one more than the deepest that it reads.
-fn rows(nodes: &[NodeView]) -> Vec<usize> {
+fn rows(nodes: &[Instruction]) -> Vec<usize> {
     let mut out: Vec<usize> = vec![];
     for n in nodes {
         out.push(n.args.iter().map(|a| out[*a as usize] + 1).max().unwrap_or(0));
@@ -25,7 +25,7 @@ fn rows(nodes: &[NodeView]) -> Vec<usize> {
 }
 
 /// The kind of an instruction, which decides its colour and its word.
-pub(super) fn kind(n: &NodeView) -> &'static str {
+pub(super) fn kind(n: &Instruction) -> &'static str {
     match n.op {
         "linear" => "linear",
         "square" | "mul" | "chebyshev" => "product",
@@ -42,7 +42,7 @@ struct Place {
 }
 
 /// Places of all instructions, and width and height of the drawing.
-fn places(nodes: &[NodeView]) -> (Vec<Place>, [usize; 2]) {
+fn places(nodes: &[Instruction]) -> (Vec<Place>, [usize; 2]) {
     let rows = rows(nodes);
     // How many instructions share a row; rows are folded into columns.
     let mut used = vec![0usize; rows.iter().max().map_or(0, |r| r + 1)];
@@ -81,7 +81,7 @@ fn edge(from: &Place, to: &Place, lane: usize) -> String {
 }
 
 /// The drawing with its caption.
-pub(super) fn section(v: &View) -> String {
+pub(super) fn section(v: &Overview) -> String {
     let (at, [w, h]) = places(&v.nodes);
     let mut s = format!(
         "<svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\

@@ -2,7 +2,7 @@
 
 use super::chart::{Frame, WIDTH, figure, steps, swatch, tail, whole_marks};
 use super::escape;
-use crate::view::View;
+use crate::overview::Overview;
 use std::fmt::Write;
 
 const LIMBS: Frame = Frame { left: 80.0, right: WIDTH - 20.0, top: 20.0, bottom: 250.0 };
@@ -12,7 +12,7 @@ const HEIGHT: f64 = 520.0;
 const MOST_NAMES: usize = 64;
 
 /// The section: limbs above, scale below, with bootstraps and merges marked.
-pub(super) fn section(v: &View) -> String {
+pub(super) fn section(v: &Overview) -> String {
     let refreshes = v.nodes.iter().filter(|n| n.refresh).count();
     let merges = v.nodes.iter().filter(|n| n.merges > 1).count();
     let chain = v.q.len();

@@ -10,8 +10,8 @@ mod schedule;
 mod security;
 mod tables;
 
-use crate::report::human_bytes;
-use crate::view::View;
+use crate::memory::human_bytes;
+use crate::overview::Overview;
 use std::fmt::Write;
 
 /// Text as HTML.
@@ -20,10 +20,10 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// What writes the body of a section.
-type Section = fn(&View) -> String;
+type Section = fn(&Overview) -> String;
 
 /// The page.
-pub fn html(v: &View) -> String {
+pub fn html(v: &Overview) -> String {
     let mut s = String::with_capacity(1 << 16);
     let name = escape(&v.name);
     let _ = write!(
@@ -86,14 +86,14 @@ fn definitions(items: &[(&str, String)]) -> String {
     format!("<dl>\n{rows}</dl>\n")
 }
 
-fn depth(v: &View) -> String {
+fn depth(v: &Overview) -> String {
     match v.bootstraps {
         0 => format!("{} levels, no bootstraps", v.levels),
         n => format!("{} levels; {n} ciphertexts are bootstrapped", v.levels),
     }
 }
 
-fn instructions(v: &View) -> String {
+fn instructions(v: &Overview) -> String {
     let count = |op: &str| v.nodes.iter().filter(|n| n.op == op).count();
     let mut all = vec![format!("{} linear maps", v.linear_maps)];
     let others = [(v.products, "products"), (count("chebyshev"), "series"), (count("refresh"), "bootstraps with the activation behind")];
@@ -101,7 +101,7 @@ fn instructions(v: &View) -> String {
     all.join(", ")
 }
 
-fn summary(v: &View) -> String {
+fn summary(v: &Overview) -> String {
     let units: Vec<String> = v.unit_batches.iter().map(usize::to_string).collect();
     let m = &v.memory;
     definitions(&[

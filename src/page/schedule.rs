@@ -3,8 +3,8 @@
 use super::chart::{Bar, Frame, WIDTH, bars, figure, swatch};
 use super::graph::kind;
 use super::seconds;
-use crate::report::human_bytes;
-use crate::view::{StepView, View};
+use crate::memory::human_bytes;
+use crate::overview::{Overview, TimedStep};
 use std::fmt::Write;
 
 const FRAME: Frame = Frame { left: 80.0, right: WIDTH - 20.0, top: 20.0, bottom: 250.0 };
@@ -13,7 +13,7 @@ const HEIGHT: f64 = 300.0;
 const MOST_STEPS: usize = 600;
 
 /// The section: memory over predicted time, and time by instruction.
-pub(super) fn section(v: &View) -> String {
+pub(super) fn section(v: &Overview) -> String {
     let total = v.schedule.last().map_or(1.0, |s| s.at_s + s.predicted_s).max(1e-9);
     let fixed = v.memory.keys + v.memory.constants + v.memory.input;
     let live = v.schedule.iter().map(|s| s.live_bytes).max().unwrap_or(0);
@@ -60,7 +60,7 @@ pub(super) fn section(v: &View) -> String {
 }
 
 /// What runs in a group of steps: the kind of its longest.
-fn strip(v: &View, group: &[StepView], [from, to]: [f64; 2]) -> String {
+fn strip(v: &Overview, group: &[TimedStep], [from, to]: [f64; 2]) -> String {
     let longest = group.iter().max_by(|a, b| a.predicted_s.total_cmp(&b.predicted_s));
     let Some(n) = longest.and_then(|s| v.nodes.get(s.value)) else { return String::new() };
     let (x, width) = (FRAME.x(from), FRAME.x(to) - FRAME.x(from));
@@ -68,7 +68,7 @@ fn strip(v: &View, group: &[StepView], [from, to]: [f64; 2]) -> String {
 }
 
 /// Predicted time of each instruction, as bars.
-fn shares(v: &View) -> String {
+fn shares(v: &Overview) -> String {
     let most = v.nodes.iter().map(|n| n.predicted_s).fold(1e-9, f64::max);
     let rows: Vec<Bar> = v
         .nodes

@@ -3,12 +3,12 @@
 use super::chart::{Bar, bars};
 use super::tables::{breakable, head};
 use super::{definitions, escape, region};
-use crate::view::View;
+use crate::overview::Overview;
 use chiffre_ir::tensor::CertifiedNode;
 use std::fmt::Write;
 
 /// The section.
-pub(super) fn section(v: &View) -> String {
+pub(super) fn section(v: &Overview) -> String {
     let level = match v.insecure {
         true => "below 128 bits: for tests only".to_string(),
         false => format!("{} bits against classical attacks", v.security_bits),

@@ -2,8 +2,8 @@
 
 use super::chart::{Bar, bars};
 use super::{escape, region, seconds};
-use crate::report::human_bytes;
-use crate::view::{KeyGroup, View};
+use crate::memory::human_bytes;
+use crate::overview::{KeyGroup, Overview};
 use std::fmt::Write;
 
 /// A row of header cells, opened table and body. A title that ends with `#` heads numbers.
@@ -30,7 +30,7 @@ fn layout(text: &str) -> String {
 }
 
 /// The section with a row per instruction.
-pub(super) fn layers(v: &View) -> String {
+pub(super) fn layers(v: &Overview) -> String {
     let total: f64 = v.nodes.iter().map(|n| n.predicted_s).sum::<f64>().max(1e-12);
     let mut s = head(&[
         "#",
@@ -93,7 +93,7 @@ fn uses(g: &KeyGroup) -> String {
 }
 
 /// The section with the evaluation keys, by shape.
-pub(super) fn keys(v: &View) -> String {
+pub(super) fn keys(v: &Overview) -> String {
     let mut s = head(&["limbs served#", "special primes#", "keys#", "uses", "bytes on disk#", "rotations"]);
     for g in &v.key_groups {
         let list: Vec<String> = g.rotations.iter().map(usize::to_string).collect();
@@ -123,7 +123,7 @@ pub(super) fn keys(v: &View) -> String {
 }
 
 /// Bytes of each group, as bars.
-fn chart(v: &View) -> String {
+fn chart(v: &Overview) -> String {
     let most = v.key_groups.iter().map(|g| g.bytes).max().unwrap_or(1).max(1) as f64;
     let row = |g: &KeyGroup| Bar {
         label: format!("limbs {}, special primes {}", g.limbs, g.special_primes),

@@ -8,8 +8,8 @@ mod browser;
 mod common;
 
 use browser::Window;
+use chiffre::overview::Overview;
 use chiffre::pipeline::{Request, compile, compile_graph};
-use chiffre::view::View;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{Certificate, TensorOp};
 use chiffre_passes::options::{CompileOptions, PackingWish};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 fn page(program: Result<chiffre::pipeline::Compiled, chiffre::Error>) -> String {
     let program = program.unwrap();
-    chiffre::page::html(&View::of(&ProgramFile::in_memory(program.program, program.stages).unwrap()))
+    chiffre::page::html(&Overview::of(&ProgramFile::in_memory(program.program, program.stages).unwrap()))
 }
 
 fn options(batch: usize) -> CompileOptions {

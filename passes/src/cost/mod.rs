@@ -266,7 +266,7 @@ pub struct CostModel {
 }
 
 impl Default for CostModel {
-    /// Two Zen 4 cores with AVX-512 IFMA, as `calibrate-machine` found them, median of runs; but `expand` is set by hand to what a run of one
+    /// Two Zen 4 cores with AVX-512 IFMA, as `measure-machine` found them, median of runs; but `expand` is set by hand to what a run of one
     /// image takes, since calibrations of it scatter by a factor of four.
     fn default() -> Self {
         CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 4.0e-9, threads: 1.9 }

@@ -6,7 +6,7 @@
 use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
 use crate::rng::Rng;
 use chiffre_ir::consts::Array;
-use chiffre_ir::container::{Dtype, Writer};
+use chiffre_ir::container::{ContainerError, Dtype, TensorInfo, Writer};
 use chiffre_ir::table::DiagTable;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,24 +40,33 @@ impl Sealed {
     /// If it is not one: tests start from good files.
     pub fn read(path: &Path) -> Sealed {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let (length, rest) = bytes.split_first_chunk::<8>().expect("a length");
-        let (json, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
-        let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).expect("a JSON header");
+        Sealed::parse(&bytes).unwrap_or_else(|| panic!("{} is not a container", path.display()))
+    }
+
+    /// The content of bytes that look like a container, whatever their digest is.
+    pub fn parse(bytes: &[u8]) -> Option<Sealed> {
+        let (length, rest) = bytes.split_first_chunk::<8>()?;
+        let (json, data) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
         let mut metadata: BTreeMap<String, String> = BTreeMap::new();
         let mut tensors = BTreeMap::new();
         for (name, entry) in header {
             if name == "__metadata__" {
-                metadata = serde_json::from_value(entry).expect("strings");
+                metadata = serde_json::from_value(entry).ok()?;
                 continue;
             }
-            let info: chiffre_ir::container::TensorInfo = serde_json::from_value(entry).expect("a tensor");
-            let [from, to] = info.data_offsets.map(|o| o as usize);
-            let shape = info.shape.iter().map(|&d| d as usize).collect();
-            tensors.insert(name, Tensor { dtype: info.dtype, shape, bytes: data[from..to].to_vec() });
+            let info: TensorInfo = serde_json::from_value(entry).ok()?;
+            let [from, to] = info.data_offsets.map(|o| usize::try_from(o).unwrap_or(usize::MAX));
+            let shape: Vec<usize> = info.shape.iter().map(|&d| d as usize).collect();
+            let bytes = data.get(from..to)?.to_vec();
+            if shape.iter().try_fold(info.dtype.size() as usize, |a, &d| a.checked_mul(d)) != Some(bytes.len()) {
+                return None;
+            }
+            tensors.insert(name, Tensor { dtype: info.dtype, shape, bytes });
         }
-        let kind = metadata.remove("chiffre.kind").expect("a kind");
+        let kind = metadata.remove("chiffre.kind")?;
         metadata.retain(|k, _| !k.starts_with("chiffre."));
-        Sealed { kind, metadata, tensors }
+        Some(Sealed { kind, metadata, tensors })
     }
 
     /// Writes the container with a right digest, and returns that.
@@ -65,12 +74,20 @@ impl Sealed {
     /// # Panics
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> String {
+        self.try_write(path).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Writes the container with a right digest, and returns that.
+    ///
+    /// # Errors
+    /// I/O errors, and tensors whose shape is not that of their content.
+    pub fn try_write(&self, path: &Path) -> Result<String, ContainerError> {
         let list: Vec<_> = self.tensors.iter().map(|(n, t)| (n.clone(), t.dtype, t.shape.clone())).collect();
-        let mut writer = Writer::create(path, &self.kind, self.metadata.clone(), &list).expect("created");
+        let mut writer = Writer::create(path, &self.kind, self.metadata.clone(), &list)?;
         for (name, tensor) in &self.tensors {
-            writer.tensor(name, &tensor.bytes).expect("written");
+            writer.tensor(name, &tensor.bytes)?;
         }
-        writer.finish().expect("finished")
+        writer.finish()
     }
 
     /// Changes one thing, and says what: a text of the metadata, or a tensor's name, shape, type or content.

@@ -1,0 +1,510 @@
+//! The command line's arguments. Every option's meaning is stated once, here; `chiffre COMMAND --help` prints it.
+
+use crate::progress::ProgressMode;
+use chiffre::data::{Normalisation, NormalisationError};
+use chiffre_passes::observe::Dump;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+mod tools;
+
+pub use tools::*;
+
+/// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
+///
+/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage.
+#[derive(Debug, Parser)]
+#[command(name = "chiffre", version)]
+pub struct Cli {
+    /// More log lines on stderr; twice for even more (the variable CHIFFRE_LOG takes a tracing filter)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile an ONNX model to a program
+    Compile(CompileArgs),
+    /// Show a program's IR, parameters, keys, predicted time and memory, and security
+    Inspect(InspectArgs),
+    /// Generate the secret key and the evaluation keys of a program
+    Keygen(KeygenArgs),
+    /// Encrypt images
+    Encrypt(EncryptArgs),
+    /// Run a program on encrypted images, or go on with an interrupted run; needs no secret key
+    Run(RunArgs),
+    /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
+    Decrypt(DecryptArgs),
+    /// Run a program in the clear, with the noise model
+    Simulate(SimulateArgs),
+    /// Compile, encrypt, run, decrypt and compare with the clear model, in one process
+    Bench(BenchArgs),
+    /// Compile, encrypt, run, decrypt and check a shipped model; no input needed
+    Demo(DemoArgs),
+    /// Measure this machine's unit times for the cost model (ten seconds)
+    #[command(alias = "calibrate-machine")]
+    MeasureMachine(MeasureMachineArgs),
+    /// List the compiler's passes, or describe one
+    Passes(PassesArgs),
+    /// Run passes on IR of any level, as text, and print the result
+    Opt(OptArgs),
+    /// Run IR of any level in the clear
+    Interp(InterpArgs),
+    /// Run a program as data owner, decrypt after every instruction, and show where precision is lost
+    Debug(DebugArgs),
+    /// Shrink IR on which passes fail to a small one, for a bug report
+    Reduce(ReduceArgs),
+}
+
+/// What the compiler may decide: shared by `compile` and `bench`.
+#[derive(Debug, Clone, Args)]
+pub struct CompilerArgs {
+    /// Images per encrypted batch [default: 64]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<NonZeroUsize>,
+    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default: 6GiB or the leanest plan]
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    pub memory: Option<u64>,
+    /// Unit times written by `measure-machine` [default: two Zen 4 cores]
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
+    /// Images that activation ranges are measured on; needed for activations that are not polynomials of degree 2
+    #[arg(long, value_name = "DATA")]
+    pub calibrate: Option<PathBuf>,
+    /// Use the first C calibration images [default: all]
+    #[arg(long, value_name = "C", requires = "calibrate")]
+    pub calibrate_count: Option<NonZeroUsize>,
+    /// Degree of the polynomials that stand in for activations [default: the least that keeps to --accuracy-loss]
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub activation_degree: Option<u32>,
+    /// What approximated activations may cost on the calibration images, in percentage points: of top-1 where they have labels, else of answers
+    /// that stay the same
+    #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = parse_points, conflicts_with = "accurate")]
+    pub accuracy_loss: f64,
+    /// Choose the degree so that 99.5 % of the answers stay the same on the calibration images (and about 98.5 % on others)
+    #[arg(long)]
+    pub accurate: bool,
+    /// What the program runs on
+    #[arg(long, value_enum, default_value_t)]
+    pub target: Target,
+    /// Pass pipeline, as `chiffre passes` prints the default one
+    #[arg(long, value_name = "SPEC")]
+    pub passes: Option<String>,
+    /// The probability that any bootstrap of a run fails is at most 2^-BITS
+    #[arg(long, value_name = "BITS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub failure_bits: u32,
+    /// Print the IR to stderr before or after a pass, or after all
+    #[arg(long, value_name = "after:P|before:P|all")]
+    pub dump_ir: Vec<Dump>,
+    /// Write the dumps as files into this folder instead, with their constants, for `opt` and `interp`
+    #[arg(long, value_name = "FOLDER", requires = "dump_ir")]
+    pub dump_to: Option<PathBuf>,
+    /// Print the time each pass took
+    #[arg(long)]
+    pub time_passes: bool,
+    /// Print what `minimise-products` rewrote, and by which rules, on stderr
+    #[arg(long)]
+    pub explain: bool,
+    /// Ring degree 2^LOG_N [default: chosen by predicted time]
+    #[arg(long, value_name = "LOG_N", value_parser = clap::value_parser!(u32).range(3..=17))]
+    pub log_n: Option<u32>,
+    /// Permit parameters below 128-bit security; for tests only
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--mean`, `--std`.
+    pub normalisation: NormalisationArgs,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+}
+
+/// `--mean` and `--std`.
+#[derive(Debug, Clone, Args)]
+pub struct NormalisationArgs {
+    /// Channel means of (px/255-mean)/std, one or one per channel [default: from the model]
+    #[arg(long, value_name = "M,…", value_delimiter = ',', allow_hyphen_values = true, requires = "std")]
+    pub mean: Vec<f32>,
+    /// Channel standard deviations of (px/255-mean)/std
+    #[arg(long, value_name = "S,…", value_delimiter = ',', allow_hyphen_values = true, requires = "mean")]
+    pub std: Vec<f32>,
+}
+
+impl NormalisationArgs {
+    /// The normalisation asked for, or the model's; `None` when neither is given.
+    pub fn or(&self, model: Option<&str>) -> Result<Option<Normalisation>, NormalisationError> {
+        if self.mean.is_empty() && self.std.is_empty() {
+            return model.map(str::parse).transpose();
+        }
+        Normalisation::new(self.mean.clone(), self.std.clone()).map(Some)
+    }
+}
+
+/// `--threads`.
+#[derive(Debug, Clone, Args)]
+pub struct ThreadArgs {
+    /// Threads to use [default: one per core]
+    #[arg(long, value_name = "T")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl ThreadArgs {
+    /// The number of threads: the one given, or one per available core.
+    pub fn get(&self) -> usize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Args)]
+pub struct ProgressArgs {
+    /// Progress on stderr: a bar on a terminal and plain lines otherwise, always plain lines, or nothing
+    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+    pub progress: ProgressMode,
+}
+
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    /// The model
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// The program to write
+    #[arg(short, long, value_name = "P.chf")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    /// Choices of the compiler.
+    pub compiler: CompilerArgs,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// Level of the IR [default: a summary]
+    #[arg(long, value_enum)]
+    pub stage: Option<Stage>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with_all = ["format", "dot"])]
+    pub json: bool,
+    /// The same as --format dot
+    #[arg(long, conflicts_with = "format")]
+    pub dot: bool,
+    /// Write one self-contained page about the program, for a browser
+    #[arg(long, value_name = "PAGE.html", conflicts_with_all = ["stage", "format", "json", "dot"])]
+    pub html: Option<PathBuf>,
+}
+
+impl InspectArgs {
+    /// The form asked for.
+    pub fn form(&self) -> Format {
+        match (self.json, self.dot) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Dot,
+            _ => self.format,
+        }
+    }
+}
+
+/// Arguments of `keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// The secret key to write; keep it to yourself
+    #[arg(long, value_name = "secret.key")]
+    pub secret: PathBuf,
+    /// The evaluation keys to write; the server needs them
+    #[arg(long, value_name = "eval.key")]
+    pub eval: PathBuf,
+    /// Accept a program with parameters below 128-bit security
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    /// `--progress`.
+    pub progress: ProgressArgs,
+}
+
+/// Arguments of `encrypt`.
+#[derive(Debug, Args)]
+pub struct EncryptArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// The secret key
+    #[arg(long, value_name = "secret.key")]
+    pub secret: PathBuf,
+    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
+    #[arg(long, value_name = "DATA")]
+    pub input: PathBuf,
+    /// The ciphertexts to write
+    #[arg(short, long, value_name = "in.ct")]
+    pub output: PathBuf,
+    /// Encrypt the first C images [default: all]
+    #[arg(long, value_name = "C")]
+    pub count: Option<NonZeroUsize>,
+    /// Accept a program with parameters below 128-bit security
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--mean`, `--std`.
+    pub normalisation: NormalisationArgs,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    /// `--progress`.
+    pub progress: ProgressArgs,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// The evaluation keys
+    #[arg(long, value_name = "eval.key")]
+    pub eval: PathBuf,
+    /// The encrypted images
+    #[arg(long, value_name = "in.ct")]
+    pub input: PathBuf,
+    /// The encrypted answers to write
+    #[arg(short, long, value_name = "out.ct")]
+    pub output: PathBuf,
+    /// Refuse a program that is predicted to need more: 16GiB, 4096MiB or bytes [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    pub memory: Option<u64>,
+    /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes as many as there are good moments
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub checkpoint_every: u64,
+    /// Write a trace of the run for Chrome's or Perfetto's viewer
+    #[arg(long, value_name = "TRACE.json")]
+    pub trace: Option<PathBuf>,
+    /// Print measured against predicted time per kind of operation and per ONNX node
+    #[arg(long)]
+    pub profile: bool,
+    /// Unit times written by `measure-machine`, for --profile [default: two Zen 4 cores]
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub machine: Option<PathBuf>,
+    /// Accept a program with parameters below 128-bit security
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    /// `--progress`.
+    pub progress: ProgressArgs,
+}
+
+/// Arguments of `decrypt`.
+#[derive(Debug, Args)]
+pub struct DecryptArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// The secret key
+    #[arg(long, value_name = "secret.key")]
+    pub secret: PathBuf,
+    /// The encrypted answers
+    #[arg(long, value_name = "out.ct")]
+    pub input: PathBuf,
+    /// The logits to write: float32, images × classes
+    #[arg(short, long, value_name = "logits.npy")]
+    pub output: PathBuf,
+    /// Print the K best classes of every image
+    #[arg(long, value_name = "K")]
+    pub top: Option<NonZeroUsize>,
+    /// Accept a program with parameters below 128-bit security
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
+    #[arg(long, value_name = "DATA")]
+    pub input: PathBuf,
+    /// Compare the answers with the labels in DATA
+    #[arg(long)]
+    pub labels: bool,
+    /// Use the first C images [default: all]
+    #[arg(long, value_name = "C")]
+    pub count: Option<NonZeroUsize>,
+    /// Seed of the simulated noise
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Write the simulated logits: float32, images × classes
+    #[arg(short, long, value_name = "logits.npy")]
+    pub output: Option<PathBuf>,
+    /// Compare with the logits that `decrypt` wrote for the first of the images
+    #[arg(long, value_name = "logits.npy")]
+    pub answers: Option<PathBuf>,
+    #[command(flatten)]
+    /// `--mean`, `--std`.
+    pub normalisation: NormalisationArgs,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
+    #[arg(long, value_name = "DATA")]
+    pub data: PathBuf,
+    /// Use the first C images [default: all]
+    #[arg(long, value_name = "C")]
+    pub count: Option<NonZeroUsize>,
+    /// Print one JSON object as the last line; the table goes to stderr
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    /// Choices of the compiler.
+    pub compiler: CompilerArgs,
+    #[command(flatten)]
+    /// `--progress`.
+    pub progress: ProgressArgs,
+}
+
+/// Arguments of `measure-machine`.
+#[derive(Debug, Args)]
+pub struct MeasureMachineArgs {
+    /// Where to write the figures [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+    #[command(flatten)]
+    /// `--progress`.
+    pub progress: ProgressArgs,
+}
+
+/// Arguments of `passes`.
+#[derive(Debug, Args)]
+pub struct PassesArgs {
+    /// Describe this pass
+    #[arg(value_name = "PASS")]
+    pub pass: Option<String>,
+}
+
+/// What a program runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Target {
+    /// Encrypted, RNS-CKKS
+    #[default]
+    Ckks,
+    /// In the clear
+    Clear,
+    /// Encrypted, TFHE
+    Tfhe,
+}
+
+/// Levels of the IR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// NCHW tensors
+    Tensor,
+    /// Bundles of slot vectors under a layout
+    Packed,
+    /// Levels, scales and keys
+    He,
+    /// The scheduled instructions
+    Program,
+}
+
+/// Forms of `inspect`'s output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For Graphviz
+    Dot,
+}
+
+/// Bytes from `16GiB`, `4096MiB`, `512KiB`, `1TiB`, `1000B` or `1000`; positive.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "kib" => 10,
+        "mib" => 20,
+        "gib" => 30,
+        "tib" => 40,
+        _ => return Err("give a whole number of bytes, or one with KiB, MiB, GiB or TiB, like 16GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "give a whole number, like 16GiB".to_string())?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("must be positive".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("is more than any machine has".into()),
+    }
+}
+
+/// Percentage points in 0..=100.
+fn parse_points(text: &str) -> Result<f64, String> {
+    let points = text.parse::<f64>().ok().filter(|x| (0.0..=100.0).contains(x));
+    points.ok_or_else(|| "give percentage points, a number from 0 to 100".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_is_read_in_binary_units() {
+        let cases = [("16GiB", 16 << 30), ("4096MiB", 4 << 30), ("1 kib", 1024), ("1TiB", 1 << 40), ("12345", 12345), ("7B", 7)];
+        for (text, bytes) in cases {
+            assert_eq!(parse_memory(text), Ok(bytes));
+        }
+        for text in ["", "GiB", "16GB", "1.5GiB", "-1", "0", "0MiB", "99999999999GiB", "99999999999999999999", "16G"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+}

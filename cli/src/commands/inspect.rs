@@ -1,0 +1,111 @@
+//! `chiffre inspect`.
+
+use crate::args::{Format, InspectArgs, Stage};
+use chiffre::Error;
+use chiffre::overview::Overview;
+use chiffre_ir::graph::{Dialect, Graph, Op};
+use chiffre_ir::he::He;
+use chiffre_ir::packed::Packed;
+use chiffre_ir::program::Prog;
+use chiffre_ir::program::file::ProgramFile;
+use chiffre_ir::tensor::{CertifiedNode, Tensor};
+use chiffre_ir::text;
+use serde_json::{Value, json};
+
+/// Prints a program's summary or one of its IRs.
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
+    let file = chiffre_ir::program::file::load(&args.program).map_err(Error::input)?;
+    if let Some(path) = &args.html {
+        return std::fs::write(path, chiffre::page::html(&Overview::of(&file))).map_err(|e| Error::write(path, e));
+    }
+    let Some(stage) = args.stage else {
+        return match args.form() {
+            Format::Text => super::print(Overview::of(&file).summary() + &activation_table(&file)?),
+            Format::Json => {
+                let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
+                overview["activations"] = json!(certificate(&file)?);
+                super::print(overview)
+            }
+            Format::Dot => super::print(dot(&file.program)),
+        };
+    };
+    let source = match stage {
+        Stage::Program => text::print(&*file.program),
+        Stage::Tensor => stage_text(&file, "tensor")?,
+        Stage::Packed => stage_text(&file, "packed")?,
+        Stage::He => stage_text(&file, "he")?,
+    };
+    match args.form() {
+        Format::Text => super::print(source.trim_end()),
+        format => match stage {
+            Stage::Tensor => other::<Tensor>(&source, format),
+            Stage::Packed => other::<Packed>(&source, format),
+            Stage::He => other::<He>(&source, format),
+            Stage::Program => other::<Prog>(&source, format),
+        },
+    }
+}
+
+/// The approximated activations of a program; none in a program without them.
+pub(super) fn certificate(file: &ProgramFile) -> Result<Vec<CertifiedNode>, Error> {
+    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input(format!("the program's certificate: {e}")));
+    file.stages.get("certificate").map_or(Ok(vec![]), read)
+}
+
+/// The certificate as a table, one line per activation, with a heading; empty without approximated activations.
+fn activation_table(file: &ProgramFile) -> Result<String, Error> {
+    let nodes = certificate(file)?;
+    if nodes.is_empty() {
+        return Ok(String::new());
+    }
+    let mut s = String::from("\n\nactivations  errors as shares of a channel's range, the worst channel's");
+    s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    noise    node";
+    for n in &nodes {
+        let c = &n.certificate;
+        let range = format!("{:.3} … {:.3}", c.range[0], c.range[1]);
+        s += &format!(
+            "\n  {:<16} {:>6}  {:<9} {:>9}  {range:<20} {:>7}  {:>9.1e}  {:>7.1e}  {:>7.1e}  {:>7.1e}    {}",
+            c.function,
+            n.degree,
+            if n.refresh { "yes" } else { "no" },
+            n.channels[0],
+            c.margin,
+            c.rms,
+            c.max,
+            c.outside,
+            n.noise,
+            n.node
+        );
+    }
+    Ok(s)
+}
+
+fn stage_text(file: &ProgramFile, name: &str) -> Result<String, Error> {
+    file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("the program file does not hold its {name} IR")))
+}
+
+fn other<D: Dialect>(source: &str, format: Format) -> Result<(), Error> {
+    let g: Graph<D> = text::parse(source).map_err(|e| Error::input(format!("stored IR: {e}")))?;
+    if format == Format::Dot { super::print(dot(&g)) } else { super::print(graph_json(&g)) }
+}
+
+fn graph_json<D: Dialect>(g: &Graph<D>) -> Value {
+    let nodes: Vec<Value> = g
+        .iter()
+        .map(|(v, n)| json!({"value": v.0, "op": n.op.info().mnemonic, "args": n.args.iter().map(|a| a.0).collect::<Vec<_>>(), "type": n.ty.to_string(), "node": n.source}))
+        .collect();
+    json!({"level": D::NAME, "name": g.name, "nodes": nodes, "outputs": g.outputs.iter().map(|o| o.0).collect::<Vec<_>>()})
+}
+
+/// The graph for Graphviz.
+fn dot<D: Dialect>(g: &Graph<D>) -> String {
+    let mut s = format!("digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n", g.name.replace('"', "'"));
+    for (v, n) in g.iter() {
+        let label = format!("%{} {}\\n{}\\n{}", v.0, n.op.info().mnemonic, n.source.replace(['"', '\\'], "'"), n.ty);
+        s += &format!("  n{} [label=\"{label}\"];\n", v.0);
+        for a in &n.args {
+            s += &format!("  n{} -> n{};\n", a.0, v.0);
+        }
+    }
+    s + "}"
+}

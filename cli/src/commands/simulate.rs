@@ -1,0 +1,73 @@
+//! `chiffre simulate`.
+
+use crate::args::SimulateArgs;
+use chiffre::{Error, data, logits};
+use chiffre_ir::he::{self, He, Noise, interp};
+use chiffre_ir::text;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Runs a program in the clear, with the noise model: once without noise, once with, and compares; says which images leave a calibrated range,
+/// and how decrypted answers compare.
+pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
+    super::set_threads(&args.threads)?;
+    let session = super::session(&args.program, true)?;
+    let images = data::load(&args.input, &super::program_data_options(&session, &args.normalisation, args.count)?)?;
+    let source = session.file.stages.get("he").ok_or_else(|| Error::input("the program file does not hold its HE IR"))?;
+    let mut g = text::parse::<He>(source).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
+    g.consts.resolve(&session.file.store);
+    let g = chiffre_ir::he::verify(g).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
+    let limits: BTreeMap<String, f64> =
+        super::inspect::certificate(&session.file)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
+    let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
+    let exact = interp(&g, &images.pixels, images.n, None).map_err(Error::input)?.swap_remove(0);
+    let mut noise = Noise::of(&session.program().header, args.seed);
+    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit).map_err(Error::input)?;
+    let noisy = found.outputs.swap_remove(0);
+    let classes = exact.len() / images.n.max(1);
+    let c = logits::compare(&noisy, &exact, classes, &BTreeSet::new())?;
+    let mut out = format!(
+        "{} images: argmax with noise equals the exact one on {:.2} %, largest logit error {:.4}",
+        images.n,
+        100.0 * c.agreement,
+        c.max_abs_error
+    );
+    if !limits.is_empty() {
+        let lines = found.report(images.n);
+        let none = || vec![format!("no image of {} leaves the range of an activation", images.n)];
+        let lines = if lines.is_empty() { none() } else { lines };
+        out += &format!("\n{}", lines.join("\n  "));
+    }
+    if args.labels {
+        let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", args.input.display())))?;
+        let top1 = |l: &[f32]| logits::top1(l, labels, classes).unwrap_or(0.0) * 100.0;
+        out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
+    }
+    if let Some(path) = &args.output {
+        logits::write_logits(path, &noisy, classes)?;
+    }
+    if let Some(path) = &args.answers {
+        out += &format!("\n{}", against(path, &noisy, &exact, classes)?);
+    }
+    super::print(out)
+}
+
+/// Compares decrypted logits with the simulated ones of the same images, with and without noise.
+fn against(path: &Path, noisy: &[f32], exact: &[f32], classes: usize) -> Result<String, Error> {
+    let answers = data::load_logits(path, classes).map_err(Error::input)?;
+    let n = answers.len() / classes;
+    if n == 0 || answers.len() > exact.len() {
+        return Err(Error::input(format!("{} has {n} rows; {} images are simulated", path.display(), exact.len() / classes)));
+    }
+    let lost = (0..n).filter(|i| answers[i * classes..][..classes].iter().any(|x| x.is_nan())).collect();
+    let [a, b] = [exact, noisy].map(|want| logits::compare(&answers, &want[..answers.len()], classes, &lost));
+    let (a, b) = (a?, b?);
+    Ok(format!(
+        "{}: argmax as simulated on {:.2} % of {n} images with noise, {:.2} % without; largest logit difference {:.4}, {:.4}",
+        path.display(),
+        100.0 * b.agreement,
+        100.0 * a.agreement,
+        b.max_abs_error,
+        a.max_abs_error
+    ))
+}

@@ -1,0 +1,13 @@
+//! The command line as a user meets it, as processes in folders of their own.
+
+mod arguments;
+mod common;
+mod damaged;
+mod end_to_end;
+mod hostile_files;
+mod interrupted;
+mod pages;
+mod relu;
+mod resealed_files;
+mod slow;
+mod tools;

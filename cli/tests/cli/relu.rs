@@ -1,0 +1,130 @@
+//! A shipped ReLU network through bootstraps, as a user runs it, with one image that no calibration has seen; and what bootstraps must hold to be
+//! safe. Rings are tiny (insecure, marked) where ciphertexts are made.
+
+use crate::common::{ok, shipped};
+use chiffre::data::{DataOptions, load};
+use chiffre::pipeline::{Compiled, Request, compile};
+use chiffre_ir::program::ProgramOp;
+use chiffre_ir::program::file::ProgramFile;
+use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_runtime::{RuntimeError, Session};
+use ndarray::Array4;
+use ndarray_npy::WriteNpyExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const PASSES: &str = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,\
+                      approximate-activations{refresh=yes},fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+
+fn model() -> PathBuf {
+    shipped("tiny_resnet_relu.onnx")
+}
+
+fn data() -> PathBuf {
+    shipped("tiny3_test.npz")
+}
+
+/// Normalised shipped images.
+fn images(count: usize) -> chiffre::data::Images {
+    let m = chiffre_frontend::load(&model()).unwrap();
+    let normalisation = m.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());
+    load(&data(), &DataOptions { shape: [3, 8, 8], normalisation, count: Some(count) }).unwrap()
+}
+
+#[test]
+fn encrypted_answers_are_the_simulated_ones_and_an_absurd_image_is_named() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let (n, absurd) = (40, 7);
+    let mut x = images(n);
+    x.pixels[absurd * 192..(absurd + 1) * 192].iter_mut().for_each(|v| *v *= 100.0);
+    let array = Array4::from_shape_vec((n, 3, 8, 8), x.pixels.clone()).unwrap();
+    array.write_npy(std::fs::File::create(dir.join("x.npy")).unwrap()).unwrap();
+
+    let (m, d) = (model(), data());
+    let (m, d) = (m.to_str().unwrap(), d.to_str().unwrap());
+    ok(dir, &["compile", m, "-o", "p.chf", "--calibrate", d, "--batch", "40", "--log-n", "11", "--allow-insecure", "--passes", PASSES]);
+    let shown = ok(dir, &["inspect", "p.chf"]);
+    assert!(shown.contains(" bootstraps (") && shown.matches("relu ").count() == 5, "{shown}");
+    ok(dir, &["keygen", "p.chf", "--secret", "s", "--eval", "e", "--allow-insecure"]);
+    ok(dir, &["encrypt", "p.chf", "--secret", "s", "--input", "x.npy", "-o", "in.ct", "--allow-insecure"]);
+    ok(dir, &["run", "p.chf", "--eval", "e", "--input", "in.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
+    ok(dir, &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"]);
+
+    let said = ok(dir, &["simulate", "p.chf", "--input", "x.npy", "--answers", "y.npy", "-o", "sim.npy"]);
+    assert!(said.contains("1 of 40 images leave the range of an activation\n  node \""), "{said}");
+    let same = said.split("argmax as simulated on ").nth(1).and_then(|t| t.split(' ').next()).and_then(|t| t.parse::<f64>().ok());
+    // The absurd image's own answer is noise.
+    assert!(same.is_some_and(|s| s >= 100.0 * 39.0 / 40.0 - 0.01), "{said}");
+
+    // The others have the answers of the exact network.
+    let clear = chiffre_frontend::Reference::load(&model()).unwrap().run(&x.pixels, n).unwrap();
+    let got = chiffre::data::load_logits(&dir.join("y.npy"), 4).unwrap();
+    let best = |l: &[f32], i: usize| chiffre::logits::argmax(&l[4 * i..4 * i + 4]);
+    let changed = (0..n).filter(|&i| i != absurd && best(&clear, i) != best(&got, i)).count();
+    assert!(changed <= 1, "{changed} answers of others changed");
+    // Simulated logits are a file like those of `decrypt`.
+    assert_eq!(chiffre::data::load_logits(&dir.join("sim.npy"), 4).unwrap().len(), 4 * n);
+    let wrong = chiffre::data::load_logits(&dir.join("y.npy"), 5).unwrap_err().to_string();
+    assert!(wrong.contains("rows of 5 logits"), "{wrong}");
+}
+
+/// Powers square their scale. When the parts of complex slots came at twice that of a prime, T_16 was 2^16 too large, and coefficients were rounded away.
+#[test]
+fn long_levelled_series_on_complex_slots_are_exact() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let (m, d) = (model(), data());
+    let passes = PASSES
+        .replace("approximate-activations{refresh=yes}", "approximate-activations{refresh=no,degree=31}")
+        .replace("choose-layout", "choose-layout{phases=0x0}");
+    let args = ["--calibrate", d.to_str().unwrap(), "--batch", "32", "--log-n", "11", "--allow-insecure", "--passes", &passes];
+    ok(dir, &[&["compile", m.to_str().unwrap(), "-o", "p.chf"], &args[..]].concat());
+    ok(dir, &["keygen", "p.chf", "--secret", "s", "--eval", "e", "--allow-insecure"]);
+    let shown = ok(dir, &["debug", "p.chf", d.to_str().unwrap(), "--count", "8", "--secret", "s", "--allow-insecure", "--json"]);
+    let steps: Vec<serde_json::Value> = serde_json::from_str(&shown).unwrap();
+    let series: Vec<_> = steps.iter().filter(|s| s["op"] == "chebyshev").collect();
+    assert_eq!(series.len(), 5);
+    assert!(ok(dir, &["inspect", "p.chf"]).contains("complex=b4"));
+    for s in series {
+        assert!(s["rms_error"].as_f64().is_some_and(|e| e < 1e-3), "{s}");
+    }
+}
+
+/// The network with bootstraps at N = 2^15, compiled only.
+fn secure(log2_failure: f64) -> Compiled {
+    let calibration = images(128);
+    let set = CalibrationSet { images: calibration.pixels, n: calibration.n, labels: calibration.labels };
+    let activations = ActivationOptions { degree: Some(7), calibration: Some(Arc::new(set)), ..ActivationOptions::default() };
+    let options = CompileOptions { batch: 128, log_n: Some(15), log2_failure, activations, ..CompileOptions::default() };
+    compile(&chiffre_frontend::load(&model()).unwrap(), &Request { options, ..Request::default() }).unwrap()
+}
+
+#[test]
+fn the_failure_bound_of_a_run_is_kept_and_recorded() {
+    let mut bounds = vec![];
+    for wanted in [-40.0, -100.0] {
+        let p = secure(wanted).program;
+        let b = p.header.bootstrap.clone().expect("a network that is too deep for 2^15");
+        let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })).map(|n| n.ty.layout.ct_count()).sum::<usize>();
+        assert!(refreshed > 0 && b.log2_failure + (refreshed as f64).log2() <= wanted, "{b:?}");
+        assert!(!p.header.insecure && b.noise > 0.0);
+        bounds.push(b.bound);
+    }
+    assert!(bounds[0] < bounds[1]);
+}
+
+#[test]
+fn ephemeral_secrets_outside_the_table_are_refused() {
+    let compiled = secure(-40.0);
+    let open = |p: &chiffre_ir::program::Program| {
+        let file = ProgramFile::in_memory(p.clone(), compiled.stages.clone()).unwrap();
+        Session::new(file, false).map(|_| ())
+    };
+    open(&compiled.program).unwrap();
+    let mut p = compiled.program.clone();
+    p.header.bootstrap.as_mut().unwrap().weight = 16;
+    let error = open(&p).unwrap_err();
+    assert!(matches!(error, RuntimeError::Params(_)) && error.to_string().contains("ephemeral secret of weight 16"), "{error}");
+    assert!(error.is_user_error());
+}

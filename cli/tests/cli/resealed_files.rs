@@ -1,0 +1,157 @@
+//! Hostile files with a right digest: everything behind the check of a container is reached. A command may refuse such a file, fail on it, or take
+//! it, for a changed residue is a residue; it must not crash, hang, take memory without end, or be silent about an error.
+
+use chiffre_testing::{Rng, Sealed};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Files of a tiny network, insecure, in a folder.
+struct Files(tempfile::TempDir);
+
+/// What the commands said, for the summary at the end.
+#[derive(Default)]
+struct Heard {
+    /// Exit codes.
+    codes: BTreeMap<i32, usize>,
+    /// Messages without names and numbers, which show that many checks are reached.
+    messages: BTreeMap<String, usize>,
+}
+
+/// The number of cases of an ordinary test, times `CHIFFRE_CASES` for longer ones.
+fn cases(ordinary: usize) -> usize {
+    ordinary * std::env::var("CHIFFRE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+impl Files {
+    fn new() -> Files {
+        let files = Files(tempfile::tempdir().unwrap());
+        let models = chiffre_testing::repository().join("models");
+        let (model, data) = (models.join("tiny_cnn.onnx"), models.join("tiny1_test.npz"));
+        let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+        files.good(&["compile", model, "-o", "p.chf", "--batch", "4", "--log-n", "10", "--allow-insecure"]);
+        files.good(&["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
+        files.good(&["encrypt", "p.chf", "--secret", "secret.key", "--input", data, "--count", "4", "-o", "in.ct", "--allow-insecure"]);
+        files.good(&["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure"]);
+        files
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The command with 4 GiB of address space and a minute: what takes more ends in a way that is noticed.
+    fn chiffre(&self, arguments: &[&str]) -> Output {
+        let line = "ulimit -v 4194304; exec timeout 60 \"$0\" \"$@\"";
+        let mut c = Command::new("sh");
+        // Each thread takes address space for its stack and its heap.
+        c.env("RAYON_NUM_THREADS", "2").current_dir(self.path());
+        c.args(["-c", line, env!("CARGO_BIN_EXE_chiffre")]).args(arguments).output().expect("sh starts")
+    }
+
+    fn good(&self, arguments: &[&str]) {
+        let out = self.chiffre(arguments);
+        assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Runs a command on the file `bad`, which was changed as `what` says, and returns whether it succeeded.
+    fn survives(&self, arguments: &[&str], what: &str, heard: &mut Heard) -> bool {
+        let out = self.chiffre(arguments);
+        let error = String::from_utf8_lossy(&out.stderr);
+        let fault = match out.status.code() {
+            None => Some("was killed"),
+            Some(124) => Some("does not end"),
+            Some(0..=2) if error.contains("panicked") => Some("panicked"),
+            Some(0) => None,
+            Some(1) if error.trim().is_empty() => Some("fails without a word"),
+            Some(1) => None,
+            Some(2) if error.contains("does not match its digest") => Some("is stopped by the digest, which is right"),
+            // Files that are good by themselves and do not belong together are told apart by their keys.
+            Some(2) if !error.contains("bad") && !error.contains(" key") => Some("does not name the file"),
+            Some(2) => None,
+            Some(_) => Some("crashed"),
+        };
+        if let Some(fault) = fault {
+            let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("resealed-file");
+            let _ = std::fs::copy(self.path().join("bad"), &kept);
+            panic!("{arguments:?} {fault} (file kept as {}): {what}\n{:?}\n{error}", kept.display(), out.status);
+        }
+        *heard.codes.entry(out.status.code().unwrap_or(-1)).or_default() += 1;
+        let words = |line: &str| line.split(|c: char| !c.is_alphabetic()).filter(|w| w.len() > 3).take(8).collect::<Vec<_>>().join(" ");
+        *heard.messages.entry(error.lines().next().map(words).unwrap_or_default()).or_default() += 1;
+        out.status.success()
+    }
+
+    /// Changes a file `cases` times, and uses each with every command.
+    fn feed(&self, file: &str, cases: usize, seed: u64, commands: &[&[&str]]) -> Heard {
+        let good = Sealed::read(&self.path().join(file));
+        let (mut rng, mut heard) = (Rng::new(seed), Heard::default());
+        for case in 0..cases {
+            let mut sealed = good.clone();
+            let mut what = format!("case {case} of {file}: {}", sealed.mutate(&mut rng));
+            while rng.below(3) == 0 {
+                what += &format!("; {}", sealed.mutate(&mut rng));
+            }
+            sealed.write(&self.path().join("bad"));
+            for arguments in commands {
+                self.survives(arguments, &what, &mut heard);
+            }
+        }
+        println!("{file}: exit codes {:?}, {} different messages", heard.codes, heard.messages.len());
+        heard
+    }
+}
+
+#[test]
+fn resealed_programs_are_survived() {
+    let files = Files::new();
+    let heard = files.feed("p.chf", cases(150), 1, &[&["inspect", "bad"]]);
+    assert!(heard.messages.len() > 15 && heard.codes.contains_key(&0), "{:?}", heard.messages);
+}
+
+/// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files that are made for them.
+#[test]
+fn resealed_programs_that_verify_run_or_say_why_not() {
+    let files = Files::new();
+    let data = chiffre_testing::repository().join("models/tiny1_test.npz");
+    let data = data.to_str().unwrap();
+    let good = Sealed::read(&files.path().join("p.chf"));
+    let (mut rng, mut heard, mut ran) = (Rng::new(2), Heard::default(), 0);
+    let cases = cases(150);
+    for case in 0..cases {
+        let mut sealed = good.clone();
+        let what = format!("case {case}: {}", sealed.mutate(&mut rng));
+        sealed.write(&files.path().join("bad"));
+        let insecure = "--allow-insecure";
+        let life: [&[&str]; 5] = [
+            &["inspect", "bad", "--html", "bad.html"],
+            &["keygen", "bad", "--secret", "bad.key", "--eval", "bad.eval", insecure],
+            &["encrypt", "bad", "--secret", "bad.key", "--input", data, "--count", "1", "-o", "bad.in", insecure],
+            &["run", "bad", "--eval", "bad.eval", "--input", "bad.in", "-o", "bad.out", "--memory", "1GiB", insecure],
+            &["decrypt", "bad", "--secret", "bad.key", "--input", "bad.out", "-o", "bad.npy", insecure],
+        ];
+        ran += usize::from(life.iter().all(|arguments| files.survives(arguments, &what, &mut heard)));
+    }
+    println!(
+        "{ran} of {cases} changed programs ran to their end; exit codes {:?}, {} different messages",
+        heard.codes,
+        heard.messages.len()
+    );
+    assert!(ran > 10, "{ran}");
+}
+
+#[test]
+fn resealed_keys_and_ciphertexts_are_survived() {
+    let files = Files::new();
+    let insecure = "--allow-insecure";
+    let uses: [(&str, &[&str]); 4] = [
+        ("secret.key", &["decrypt", "p.chf", "--secret", "bad", "--input", "out.ct", "-o", "x.npy", insecure]),
+        ("eval.key", &["run", "p.chf", "--eval", "bad", "--input", "in.ct", "-o", "x.ct", insecure]),
+        ("in.ct", &["run", "p.chf", "--eval", "eval.key", "--input", "bad", "-o", "x.ct", insecure]),
+        ("out.ct", &["decrypt", "p.chf", "--secret", "secret.key", "--input", "bad", "-o", "x.npy", insecure]),
+    ];
+    for (seed, (file, arguments)) in uses.into_iter().enumerate() {
+        let heard = files.feed(file, cases(60), 10 + seed as u64, &[arguments]);
+        assert!(heard.messages.len() > 4, "{file}: {:?}", heard.messages);
+    }
+}

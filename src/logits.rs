@@ -1,0 +1,114 @@
+//! Logits: the best classes, comparison with reference answers, the file of answers.
+
+use crate::Error;
+use ndarray::ArrayView2;
+use ndarray_npy::{WriteNpyError, WriteNpyExt};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// How answers differ from reference answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// Share of rows, in [0, 1], with the same best class.
+    pub agreement: f64,
+    /// Largest absolute difference over rows with an answer; NaN when any of their values is, or when there is no such row.
+    pub max_abs_error: f64,
+}
+
+/// Compares two lists of rows of `classes` logits each; rows in `without_answer` disagree whatever they hold. Lists of different or wrong
+/// lengths are a failed computation.
+pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answer: &BTreeSet<usize>) -> Result<Comparison, Error> {
+    if answers.len() != reference.len() || classes == 0 || answers.is_empty() || !answers.len().is_multiple_of(classes) {
+        let (a, r) = (answers.len(), reference.len());
+        return Err(Error::failed(format!("{a} logits cannot be compared with {r} in rows of {classes}")));
+    }
+    let rows = answers.len() / classes;
+    let mut pairs: Vec<_> = answers.chunks_exact(classes).zip(reference.chunks_exact(classes)).enumerate().collect();
+    pairs.retain(|(i, _)| !without_answer.contains(i));
+    if pairs.is_empty() {
+        return Ok(Comparison { agreement: 0.0, max_abs_error: f64::NAN });
+    }
+    let same = pairs.iter().filter(|(_, (a, r))| argmax(a).is_some() && argmax(a) == argmax(r)).count();
+    let errors = pairs.iter().flat_map(|(_, (a, r))| a.iter().zip(*r)).map(|(&a, &r)| (f64::from(a) - f64::from(r)).abs());
+    let max_abs_error = errors.fold(0.0, |most: f64, e| if e.is_nan() || most.is_nan() { f64::NAN } else { most.max(e) });
+    Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error })
+}
+
+/// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no number.
+pub fn argmax(logits: &[f32]) -> Option<usize> {
+    top_k(logits, 1).first().map(|&(class, _)| class)
+}
+
+/// The `k` best classes with their logits, best first; fewer when there are fewer numbers.
+pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
+    let mut ranked: Vec<(usize, f32)> = logits.iter().copied().enumerate().filter(|(_, v)| !v.is_nan()).collect();
+    ranked.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
+    ranked.truncate(k);
+    ranked
+}
+
+/// Share of rows, in [0, 1], whose best class is the label. `None` when there is not one label per row.
+pub fn top1(logits: &[f32], labels: &[u32], classes: usize) -> Option<f64> {
+    if classes == 0 || labels.is_empty() || labels.len().checked_mul(classes) != Some(logits.len()) {
+        return None;
+    }
+    let right = logits.chunks_exact(classes).zip(labels).filter(|(row, label)| argmax(row) == Some(**label as usize)).count();
+    Some(right as f64 / labels.len() as f64)
+}
+
+/// Writes `rows × classes` logits as a float32 `.npy` file.
+pub fn write_logits(path: &Path, logits: &[f32], classes: usize) -> Result<(), Error> {
+    if classes == 0 || !logits.len().is_multiple_of(classes) {
+        return Err(Error::failed(format!("{} logits are not rows of {classes}", logits.len())));
+    }
+    let rows = logits.len() / classes;
+    let array = ArrayView2::from_shape((rows, classes), logits).map_err(Error::failed)?;
+    let file = File::create(path).map_err(|e| Error::write(path, e))?;
+    let mut writer = BufWriter::new(file);
+    let written = array.write_npy(&mut writer).map_err(|e| match e {
+        WriteNpyError::Io(e) => e,
+        other => std::io::Error::other(other),
+    });
+    written.and_then(|()| writer.flush()).map_err(|e| Error::write(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn argmax_takes_the_first_and_never_nan() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(argmax(&[f32::NAN, -1.0]), Some(1));
+        assert_eq!(argmax(&[-0.0, 0.0]), Some(0));
+        assert_eq!(argmax(&[f32::NAN]), None);
+        assert_eq!(top_k(&[1.0, 4.0, 2.0], 2), [(1, 4.0), (2, 2.0)]);
+        assert_eq!(top_k(&[1.0], 5).len(), 1);
+    }
+
+    #[test]
+    fn comparison_counts_rows() {
+        let none = BTreeSet::new();
+        let c = compare(&[1.0, 2.0, 5.0, 4.0], &[1.0, 2.5, 4.0, 5.0], 2, &none).unwrap();
+        assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 1.0 });
+        assert!(compare(&[f32::NAN, 1.0], &[0.0, 1.0], 2, &none).unwrap().max_abs_error.is_nan());
+        assert_eq!(compare(&[f32::NAN], &[f32::NAN], 1, &none).unwrap().agreement, 0.0);
+        for (a, r, classes) in [(4, 2, 2), (3, 3, 2), (0, 0, 2), (2, 2, 0)] {
+            assert_eq!(compare(&vec![0.0; a], &vec![0.0; r], classes, &none).unwrap_err().exit_code(), 1);
+        }
+        assert_eq!(top1(&[1.0, 2.0, 5.0, 4.0], &[1, 1], 2), Some(0.5));
+        assert_eq!(top1(&[1.0, 2.0], &[1, 1], 2), None);
+    }
+
+    #[test]
+    fn images_without_answer_disagree_and_are_not_measured() {
+        let (answers, clear) = ([f32::NAN, f32::NAN, 5.0, 4.0], [1.0, 2.5, 5.0, 4.5]);
+        let c = compare(&answers, &clear, 2, &BTreeSet::from([0])).unwrap();
+        assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 0.5 });
+        let all = compare(&answers, &clear, 2, &BTreeSet::from([0, 1])).unwrap();
+        assert!(all.agreement == 0.0 && all.max_abs_error.is_nan());
+    }
+}
