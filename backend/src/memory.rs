@@ -24,8 +24,9 @@ impl MemoryPlan {
     }
 }
 
-/// Plans memory for a run on `images` images: ciphertexts by liveness, and what each step needs beside them, which `extra` tells from the
-/// instruction's shape, the number of units it computes at once, and the bytes of its operands that end with it.
+/// Plans memory for a run on `images` images: ciphertexts by liveness, and what each step needs
+/// beside them, which `extra` tells from the instruction's shape, the number of units it computes
+/// at once, and the bytes of its operands that end with it.
 pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> usize) -> MemoryPlan {
     let unit_bytes = |v: usize| {
         let t = &p.nodes[v].ty;
@@ -44,7 +45,8 @@ pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> u
     MemoryPlan { working, keys, constants, input }
 }
 
-/// Bytes of a constant while it is in use. A table is with its prepared form then, in which every slot of a mask is a number.
+/// Bytes of a constant while it is in use. A table is with its prepared form then, in which every
+/// slot of a mask is a number.
 fn constant_bytes(ty: &ConstType) -> usize {
     let each = match ty.kind() {
         ConstKind::F32 | ConstKind::Table => 4,

@@ -1,7 +1,9 @@
-//! Constants on their own: the companion of a text dump, and any other container that holds constants by their hash.
+//! Constants on their own: the companion of a text dump, and any other container that holds
+//! constants by their hash.
 //!
-//! Text names constants by hash, so every file that holds their values serves any number of texts. A file of the kind `constants` holds
-//! nothing else; program files hold the constants of their program under the same names.
+//! Text names constants by hash, so every file that holds their values serves any number of texts.
+//! A file of the kind `constants` holds nothing else; program files hold the constants of their
+//! program under the same names.
 
 pub use crate::consts::Store;
 use crate::consts::{Consts, Hash, tensors};
@@ -40,7 +42,8 @@ pub fn save_store(path: &Path, store: &Store) -> Result<(), ContainerError> {
 /// Reads those of the wanted constants that a file of constants or a program file holds.
 ///
 /// # Errors
-/// I/O errors; files of another kind or damaged ones; tensors that make no constant or do not match their name.
+/// I/O errors; files of another kind or damaged ones; tensors that make no constant or do not match
+/// their name.
 pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let mut r = match Reader::open(path, KIND) {
         Err(e) if e.to_string().contains("`program`") => Reader::open(path, crate::program::file::KIND)?,

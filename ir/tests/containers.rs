@@ -73,7 +73,8 @@ proptest! {
 /// Changes the tensors of a table's part: element type, extents and bytes.
 type Change<'a> = dyn Fn(&str, &mut Dtype, &mut Vec<usize>, &mut Vec<u8>) + 'a;
 
-/// Constants of every kind in a container, whose tensors are then changed: the container's own digest is right.
+/// Constants of every kind in a container, whose tensors are then changed: the container's own
+/// digest is right.
 fn changed(consts: &Consts, change: &Change) -> Result<const_file::Store, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.consts");
@@ -114,7 +115,8 @@ proptest! {
         prop_assert_eq!(store, c.store());
     }
 
-    /// Behind the container's digest: tensors that make no table, or another one than the name says.
+    /// Behind the container's digest: tensors that make no table, or another one than the name
+    /// says.
     #[test]
     fn changed_tables_are_refused(seed in any::<u64>(), part in 0usize..6, at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut c = Consts::default();

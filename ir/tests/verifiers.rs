@@ -1,4 +1,5 @@
-//! Every invariant that the verifiers of packed IR, HE IR and programs list, broken once: the finding says so and names the node.
+//! Every invariant that the verifiers of packed IR, HE IR and programs list, broken once: the
+//! finding says so and names the node.
 
 use chiffre_ir::consts::{ConstId, TableId};
 use chiffre_ir::error::VerifyError;
@@ -132,7 +133,8 @@ const SHARED: [Case; 17] = [
     ("table=@t", "table=@b", "%1", "linear takes a table of diagonals, and @b is f32[1x1]"),
 ];
 
-/// What the type of a table tells is checked without its values too; and values must have the declared type.
+/// What the type of a table tells is checked without its values too; and values must have the
+/// declared type.
 #[test]
 fn tables_without_values() {
     let hashed = |ty: &str| {

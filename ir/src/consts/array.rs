@@ -18,7 +18,8 @@ pub trait Element: Copy + PartialEq + fmt::Debug + Default + Send + Sync + 'stat
     fn read(bytes: &[u8]) -> Self;
     /// False for infinities and NaN.
     fn is_finite(self) -> bool;
-    /// The element in the text form, from which it reads back to the same bits; infinities and NaN do not.
+    /// The element in the text form, from which it reads back to the same bits; infinities and NaN
+    /// do not.
     fn text(self) -> String;
 }
 

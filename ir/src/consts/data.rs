@@ -30,7 +30,8 @@ impl fmt::Display for ConstKind {
     }
 }
 
-/// The type of a constant: `f32[4x3]`, `table<taps=9 rows=144 outputs=32 entries=4608 masks=4x1024 weights=f32>`.
+/// The type of a constant: `f32[4x3]`,
+/// `table<taps=9 rows=144 outputs=32 entries=4608 masks=4x1024 weights=f32>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConstType {
     /// An array of a kind other than [`ConstKind::Table`], with its extents, outermost first.

@@ -1,7 +1,10 @@
-//! Constants of a graph: named, typed, content-addressed, and in the text form large ones stand for themselves by their hash.
+//! Constants of a graph: named, typed, content-addressed, and in the text form large ones stand for
+//! themselves by their hash.
 //!
-//! * **A constant's hash covers its type, its shape and its content**, so that equal hashes mean equal constants wherever they come from.
-//! * **Values are shared, never copied**: graphs of all levels and the files they come from hold the same memory.
+//! * **A constant's hash covers its type, its shape and its content**, so that equal hashes mean
+//!   equal constants wherever they come from.
+//! * **Values are shared, never copied**: graphs of all levels and the files they come from hold
+//!   the same memory.
 
 mod array;
 mod data;
@@ -84,7 +87,8 @@ impl Consts {
     pub fn add_table(&mut self, name: &str, table: impl Into<Arc<DiagTable>>) -> TableId {
         TableId(self.push(Const::new(name, table.into())))
     }
-    /// Adds a constant; characters that the text form cannot hold become `_`, a taken name gets a number appended.
+    /// Adds a constant; characters that the text form cannot hold become `_`, a taken name gets a
+    /// number appended.
     pub fn push(&mut self, mut c: Const) -> ConstId {
         let clean: String = c.name.chars().map(|ch| if ch.is_ascii_alphanumeric() || matches!(ch, '_' | '.') { ch } else { '_' }).collect();
         let clean = if clean.is_empty() { "c".to_string() } else { clean };

@@ -1,4 +1,5 @@
-//! Constants as tensors of a container: an array is one tensor, named by its hash; a table is several, `HASH.rows` and so on.
+//! Constants as tensors of a container: an array is one tensor, named by its hash; a table is
+//! several, `HASH.rows` and so on.
 
 use super::{Array, Data, Element, Hash, Store, from_bytes, to_bytes};
 use crate::container::{ContainerError, Dtype, Reader, Writer};

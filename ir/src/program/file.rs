@@ -1,4 +1,5 @@
-//! Program files: the text of every level in the metadata, the constants as tensors named by their hashes.
+//! Program files: the text of every level in the metadata, the constants as tensors named by their
+//! hashes.
 
 use super::{Prog, Program, VerifiedProgram, verify};
 use crate::consts::{Consts, Store, tensors};
@@ -17,7 +18,8 @@ pub struct ProgramFile {
     pub program: VerifiedProgram,
     /// Digest of the file; keys and ciphertexts name it.
     pub digest: String,
-    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated activations as JSON, if there are any.
+    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated
+    /// activations as JSON, if there are any.
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: Store,
@@ -35,7 +37,8 @@ impl ProgramFile {
     }
 }
 
-/// Writes a program and the texts of its earlier levels; returns the digest. The same program gives the same bytes.
+/// Writes a program and the texts of its earlier levels; returns the digest. The same program gives
+/// the same bytes.
 ///
 /// # Errors
 /// I/O errors; a constant without data.

@@ -5,11 +5,11 @@ use num_complex::Complex64;
 use rayon::prelude::*;
 
 impl DiagTable {
-    /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of two; ciphertexts that an
-    /// operand lacks (units without images) count as zero.
+    /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of
+    /// two; ciphertexts that an operand lacks (units without images) count as zero.
     ///
-    /// Every output is computed in blocks that stay in the first-level cache; within a block the rotated input and the
-    /// mask are contiguous, and entries are added in the table's order.
+    /// Every output is computed in blocks that stay in the first-level cache; within a block the
+    /// rotated input and the mask are contiguous, and entries are added in the table's order.
     pub fn apply(&self, args: &[&[Vec<Complex64>]], slots: usize) -> Vec<Vec<Complex64>> {
         let mut by_output: Vec<Vec<Entry>> = vec![vec![]; self.outputs];
         for e in &self.entries {
@@ -76,7 +76,8 @@ mod tests {
         (0..n).map(|_| next()).collect()
     }
 
-    /// `inputs` × `outputs` ciphertexts under every distinct tap, one mask of the period per tap, every third entry scalar.
+    /// `inputs` × `outputs` ciphertexts under every distinct tap, one mask of the period per tap,
+    /// every third entry scalar.
     fn table(inputs: usize, outputs: usize, taps: &[i64], period: usize) -> DiagTable {
         let mut taps = taps.to_vec();
         taps.sort_unstable();

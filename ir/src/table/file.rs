@@ -65,7 +65,8 @@ pub(crate) const PARTS: [Part; 6] = [
 pub type Tensor = (Dtype, Vec<u8>, Vec<usize>);
 
 impl DiagTable {
-    /// The table that tensors hold, in the order of their names: `entries`, `masks`, `rows`, `sizes`, `taps`, `weights`.
+    /// The table that tensors hold, in the order of their names: `entries`, `masks`, `rows`,
+    /// `sizes`, `taps`, `weights`.
     ///
     /// # Errors
     /// Tensors of other types or extents, and what makes no table.

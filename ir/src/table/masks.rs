@@ -7,7 +7,8 @@ use super::TableError;
 pub struct Masks {
     period: usize,
     count: usize,
-    /// `period.div_ceil(64)` words for each mask, lowest slot first; bits beyond the period are zero.
+    /// `period.div_ceil(64)` words for each mask, lowest slot first; bits beyond the period are
+    /// zero.
     words: Vec<u64>,
 }
 

@@ -1,12 +1,13 @@
 //! Tables of diagonals: the content of the packed `linear` op, and a kind of constant of its own.
 //!
-//! Output ciphertext o is `Σ_e w_e · mask_e ⊙ rotate(in[row_e], tap_e)` over the entries e of o: a sparse matrix whose
-//! rows are (operand, ciphertext, rotation) and whose cells are sums of weight × 0/1 mask. A mask is a periodic slot
-//! vector; an entry without a mask is a scalar diagonal.
+//! Output ciphertext o is `Σ_e w_e · mask_e ⊙ rotate(in[row_e], tap_e)` over the entries e of o: a
+//! sparse matrix whose rows are (operand, ciphertext, rotation) and whose cells are sums of weight
+//! × 0/1 mask. A mask is a periodic slot vector; an entry without a mask is a scalar diagonal.
 //!
-//! **A [`DiagTable`] is well formed.** It is made from a [`TableLiteral`] by a check of everything that the table alone
-//! decides, whether a pass, a text or a file gives it, and cannot be changed. What depends on the op that uses it (operands,
-//! outputs, slots) is checked by the level's verifier, from the table's sizes.
+//! **A [`DiagTable`] is well formed.** It is made from a [`TableLiteral`] by a check of everything
+//! that the table alone decides, whether a pass, a text or a file gives it, and cannot be changed.
+//! What depends on the op that uses it (operands, outputs, slots) is checked by the level's
+//! verifier, from the table's sizes.
 
 mod apply;
 mod check;
@@ -127,7 +128,8 @@ impl DiagTable {
             weights: self.weights,
         }
     }
-    /// For each operand that a row names, and those before it, the number of ciphertexts that it must have.
+    /// For each operand that a row names, and those before it, the number of ciphertexts that it
+    /// must have.
     pub fn reads(&self) -> &[usize] {
         &self.reads
     }
@@ -139,7 +141,8 @@ impl DiagTable {
     pub fn cell_count(&self) -> usize {
         self.cells
     }
-    /// True if a cell has so many masks that its sum is worth making before it is needed modulo many primes.
+    /// True if a cell has so many masks that its sum is worth making before it is needed modulo
+    /// many primes.
     pub fn is_dense(entries: usize, cells: usize) -> bool {
         entries >= DENSE * cells
     }

@@ -3,7 +3,8 @@
 use super::{DiagTable, TableError, WeightType};
 use std::fmt;
 
-/// Sizes of a table; printed as `table<taps=9 rows=144 outputs=32 entries=4608 masks=4x1024 weights=f32>`.
+/// Sizes of a table; printed as
+/// `table<taps=9 rows=144 outputs=32 entries=4608 masks=4x1024 weights=f32>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableType {
     /// Rotation offsets.

@@ -11,7 +11,8 @@ pub fn print<D: Dialect>(g: &Graph<D>) -> String {
     print_with_values(g, 0)
 }
 
-/// The text of a graph, with the values of constants that have data and no more than `most` elements; others are named by their hash.
+/// The text of a graph, with the values of constants that have data and no more than `most`
+/// elements; others are named by their hash.
 pub fn print_with_values<D: Dialect>(g: &Graph<D>, most: usize) -> String {
     let mut s = String::new();
     let _ = write!(s, "{} @{}", D::NAME, g.name);
@@ -66,8 +67,8 @@ fn values(d: &Data) -> String {
     }
 }
 
-/// `{taps=[-1, 0], rows=[[0, 0, 1]], entries=[[0, 0, _, 0.5]], masks=["10"]}`: operand, ciphertext and tap of a row; row, output, mask (`_`
-/// for none) and weight of an entry.
+/// `{taps=[-1, 0], rows=[[0, 0, 1]], entries=[[0, 0, _, 0.5]], masks=["10"]}`: operand, ciphertext
+/// and tap of a row; row, output, mask (`_` for none) and weight of an entry.
 fn table(t: &DiagTable) -> String {
     let join = |items: Vec<String>| format!("[{}]", items.join(", "));
     let rows = t.rows.iter().map(|r| format!("[{}, {}, {}]", r.operand, r.ct, r.tap)).collect();
@@ -103,7 +104,8 @@ fn attr<D: Dialect>(s: &mut String, g: &Graph<D>, a: &Attr) {
         Attr::Int(i) => {
             let _ = write!(s, "{i}");
         }
-        // `{:?}` prints the shortest digits that read back to the same value, with a point or exponent.
+        // `{:?}` prints the shortest digits that read back to the same value, with a point or
+        // exponent.
         Attr::Float(x) => {
             let _ = write!(s, "{x:?}");
         }

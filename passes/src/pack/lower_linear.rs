@@ -182,6 +182,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
         let meeting = Meeting::new(l, to, k.stride, [k.output[0], k.input[0]], period);
         for (&at, tap_cells) in &k.taps {
+            let (shifts, filled) = (meeting.shifts(at), meeting.filled(at));
             // Slot offsets in result and operand → moves, with the numbers of their taps and masks.
             let mut classes: HashMap<[usize; 2], Vec<Numbered>> = HashMap::new();
             for (&(o, i), &weight) in tap_cells {
@@ -194,7 +195,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
                         let mask = m.mask.map(|list| *masks.entry(list).or_insert(n));
                         (Row { operand: operand as u32, ct: m.in_ct as u32, tap }, m.out_ct, mask)
                     };
-                    meeting.moves(at, [po.slot, pi.slot]).into_iter().map(numbered).collect()
+                    meeting.moves(&shifts, &filled, [po.slot, pi.slot]).into_iter().map(numbered).collect()
                 });
                 cells.extend(moves.iter().map(|&(row, out_ct, mask)| Cell {
                     row: Row { ct: row.ct + pi.ct as u32, ..row },
