@@ -1,66 +1,300 @@
-//! The error of a command, and its exit code.
+//! Why something could not be done, by class.
 
-use crate::data::DataError;
-use std::path::Path;
+use crate::data::{DataError, NormalisationError, Problem};
+use chiffre_backend::schedule::ScheduleError;
+use chiffre_ckks::params::ParamsError;
+use chiffre_frontend::FrontendError;
+use chiffre_ir::container::ContainerError;
+use chiffre_ir::error::InterpError;
+use chiffre_passes::error::PassError;
+use chiffre_runtime::RuntimeError;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-/// Why a command stopped. [`Error::exit_code`] tells bad input (2) from a failed or disagreeing computation (1).
+/// What kind of failure an [`Error`] is; the variants of both are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Class {
+    /// See [`Error::Input`].
+    Input,
+    /// See [`Error::Security`].
+    Security,
+    /// See [`Error::Mismatch`].
+    Mismatch,
+    /// See [`Error::Damaged`].
+    Damaged,
+    /// See [`Error::Budget`].
+    Budget,
+    /// See [`Error::Io`].
+    Io,
+    /// See [`Error::Failed`].
+    Failed,
+    /// See [`Error::Bug`].
+    Bug,
+}
+
+/// Why something could not be done. The variant is the class of the failure, which tells who can do something about it; the [`Detail`] names the
+/// ONNX node or the file at fault, where there is one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Bad input or usage: a wrong file, an option that does not fit the program.
-    #[error("{0}")]
-    Input(String),
-    /// Images or labels that cannot be used.
+    /// A model, an image, an option or a text that cannot be used.
     #[error(transparent)]
-    Data(#[from] DataError),
-    /// A file that cannot be read or written; the text names it.
-    #[error("{context}: {source}")]
-    Io {
-        /// What was done to which file.
-        context: String,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// The computation could not be done or went wrong.
-    #[error("{0}")]
-    Failed(String),
-    /// The encrypted answers differ from the clear ones by more than is allowed.
-    #[error("{0}")]
-    Disagreed(String),
+    Input(Detail),
+    /// Parameters below 128-bit security, which were not allowed.
+    #[error(transparent)]
+    Security(Detail),
+    /// Things that do not belong together: keys of another program, an input under another secret key, a file of another kind.
+    #[error(transparent)]
+    Mismatch(Detail),
+    /// A file that is truncated, altered or malformed.
+    #[error(transparent)]
+    Damaged(Detail),
+    /// The network needs more memory or more levels than it may have.
+    #[error(transparent)]
+    Budget(Detail),
+    /// A file that cannot be read or written.
+    #[error(transparent)]
+    Io(Detail),
+    /// The computation went wrong, or its answers are not good.
+    #[error(transparent)]
+    Failed(Detail),
+    /// A bug of the compiler: nothing that its caller did.
+    #[error(transparent)]
+    Bug(Detail),
 }
 
-impl Error {
-    /// Bad input or usage (exit code 2), from anything that prints.
-    pub fn input(message: impl ToString) -> Error {
-        Error::Input(message.to_string())
-    }
+/// What is known of a failure.
+#[derive(Debug, Default)]
+pub struct Detail {
+    /// What is wrong, in a sentence or more that name node and file.
+    pub message: String,
+    /// The ONNX node at fault.
+    pub node: Option<String>,
+    /// The file at fault.
+    pub file: Option<PathBuf>,
+    /// What to do about it, where the message does not say it.
+    pub advice: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
 
-    /// A failed computation (exit code 1), from anything that prints.
-    pub fn failed(message: impl ToString) -> Error {
-        Error::Failed(message.to_string())
-    }
-
-    /// A file that could not be read (exit code 2).
-    pub fn read(path: &Path, source: std::io::Error) -> Error {
-        Error::Io { context: format!("cannot read {}", path.display()), source }
-    }
-
-    /// A file that could not be written (exit code 2).
-    pub fn write(path: &Path, source: std::io::Error) -> Error {
-        Error::Io { context: format!("cannot write {}", path.display()), source }
-    }
-
-    /// 1 when the computation failed or disagreed, 2 for bad input or usage.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Failed(_) | Error::Disagreed(_) => 1,
-            Error::Input(_) | Error::Data(_) | Error::Io { .. } => 2,
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.advice {
+            Some(advice) => write!(f, "{}: {advice}", self.message),
+            None => f.write_str(&self.message),
         }
     }
 }
 
-impl From<chiffre_runtime::RuntimeError> for Error {
-    fn from(e: chiffre_runtime::RuntimeError) -> Error {
-        if e.is_user_error() { Error::input(e) } else { Error::failed(e) }
+impl std::error::Error for Detail {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+impl Detail {
+    fn new(message: impl ToString) -> Detail {
+        Detail { message: message.to_string(), ..Detail::default() }
+    }
+
+    /// Of another crate's error, whose text is the message.
+    fn of(e: impl std::error::Error + Send + Sync + 'static) -> Detail {
+        Detail { message: e.to_string(), source: Some(Box::new(e)), ..Detail::default() }
+    }
+
+    fn at_node(self, node: &str) -> Detail {
+        Detail { node: (!node.is_empty()).then(|| node.into()), ..self }
+    }
+
+    fn in_file(self, file: impl Into<PathBuf>) -> Detail {
+        Detail { file: Some(file.into()), ..self }
+    }
+}
+
+impl Error {
+    /// Bad input, from anything that prints.
+    pub fn input(message: impl ToString) -> Error {
+        Error::Input(Detail::new(message))
+    }
+
+    /// Bad input in a file that the message need not name.
+    pub fn input_in(file: &Path, message: impl fmt::Display) -> Error {
+        Error::Input(Detail::new(format!("{}: {message}", file.display())).in_file(file))
+    }
+
+    /// A failed computation, from anything that prints.
+    pub fn failed(message: impl ToString) -> Error {
+        Error::Failed(Detail::new(message))
+    }
+
+    /// A bug of the compiler, from anything that prints.
+    pub fn bug(message: impl fmt::Display) -> Error {
+        Error::Bug(Detail::new(format!("{message} (a bug of the compiler: please report it)")))
+    }
+
+    /// More than there may be, and what to do about it.
+    pub fn budget(message: impl ToString, advice: impl ToString) -> Error {
+        Error::Budget(Detail { advice: Some(advice.to_string()), ..Detail::new(message) })
+    }
+
+    /// A file that cannot be read.
+    pub fn read(path: &Path, source: std::io::Error) -> Error {
+        Error::io(format!("cannot read {}", path.display()), source).in_file(path)
+    }
+
+    /// A file that cannot be written.
+    pub fn write(path: &Path, source: std::io::Error) -> Error {
+        Error::io(format!("cannot write {}", path.display()), source).in_file(path)
+    }
+
+    /// Something else that the operating system refuses; `context` says what was done.
+    pub fn io(context: impl fmt::Display, source: std::io::Error) -> Error {
+        Error::Io(Detail { message: format!("{context}: {source}"), source: Some(Box::new(source)), ..Detail::default() })
+    }
+
+    /// The class of the failure.
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Input(_) => Class::Input,
+            Error::Security(_) => Class::Security,
+            Error::Mismatch(_) => Class::Mismatch,
+            Error::Damaged(_) => Class::Damaged,
+            Error::Budget(_) => Class::Budget,
+            Error::Io(_) => Class::Io,
+            Error::Failed(_) => Class::Failed,
+            Error::Bug(_) => Class::Bug,
+        }
+    }
+
+    /// What is known of it.
+    pub fn detail(&self) -> &Detail {
+        match self {
+            Error::Input(d)
+            | Error::Security(d)
+            | Error::Mismatch(d)
+            | Error::Damaged(d)
+            | Error::Budget(d)
+            | Error::Io(d)
+            | Error::Failed(d)
+            | Error::Bug(d) => d,
+        }
+    }
+
+    /// The ONNX node at fault, if it is known.
+    pub fn node(&self) -> Option<&str> {
+        self.detail().node.as_deref()
+    }
+
+    /// The file at fault, if it is known.
+    pub fn file(&self) -> Option<&Path> {
+        self.detail().file.as_deref()
+    }
+
+    /// What to do about it, where the message does not say it.
+    pub fn advice(&self) -> Option<&str> {
+        self.detail().advice.as_deref()
+    }
+
+    fn in_file(mut self, file: &Path) -> Error {
+        match &mut self {
+            Error::Input(d)
+            | Error::Security(d)
+            | Error::Mismatch(d)
+            | Error::Damaged(d)
+            | Error::Budget(d)
+            | Error::Io(d)
+            | Error::Failed(d)
+            | Error::Bug(d) => d.file = Some(file.into()),
+        }
+        self
+    }
+}
+
+impl From<FrontendError> for Error {
+    fn from(e: FrontendError) -> Error {
+        let (class, file, node): (fn(Detail) -> Error, _, _) = match &e {
+            FrontendError::Read { file, .. } => (Error::Io, file.clone(), String::new()),
+            FrontendError::Node { file, node, .. } => (Error::Input, file.clone(), node.clone()),
+            FrontendError::Format { file, .. }
+            | FrontendError::Model { file, .. }
+            | FrontendError::Verify { file, .. }
+            | FrontendError::Reference { file, .. } => (Error::Input, file.clone(), String::new()),
+        };
+        class(Detail::of(e).in_file(file).at_node(&node))
+    }
+}
+
+impl From<PassError> for Error {
+    fn from(e: PassError) -> Error {
+        let node = e.node().unwrap_or_default().to_string();
+        let class: fn(Detail) -> Error = match &e {
+            PassError::User { .. } | PassError::Clear { .. } => Error::Input,
+            PassError::Capacity { .. } => Error::Budget,
+            PassError::Insecure { .. } => Error::Security,
+            PassError::Bug { .. } => Error::Bug,
+        };
+        class(Detail::of(e).at_node(&node))
+    }
+}
+
+impl From<ScheduleError> for Error {
+    fn from(e: ScheduleError) -> Error {
+        let node = e.node.clone();
+        Error::Input(Detail::of(e).at_node(&node))
+    }
+}
+
+impl From<ContainerError> for Error {
+    fn from(e: ContainerError) -> Error {
+        let (class, file): (fn(Detail) -> Error, _) = match &e {
+            ContainerError::Io { path, .. } => (Error::Io, path.clone()),
+            ContainerError::Content { path, .. } => (Error::Damaged, path.clone()),
+            ContainerError::Kind { path, .. } => (Error::Mismatch, path.clone()),
+        };
+        class(Detail::of(e).in_file(file))
+    }
+}
+
+impl From<RuntimeError> for Error {
+    fn from(e: RuntimeError) -> Error {
+        match e {
+            RuntimeError::Container(e) => e.into(),
+            RuntimeError::Params(ref p) if matches!(p, ParamsError::Insecure(_)) => Error::Security(Detail::of(e)),
+            RuntimeError::Params(_) => Error::Damaged(Detail::of(e)),
+            RuntimeError::Insecure => Error::Security(Detail::of(e)),
+            RuntimeError::Mismatch(_) => Error::Mismatch(Detail::of(e)),
+            RuntimeError::Input(_) => Error::Input(Detail::of(e)),
+            RuntimeError::Execution { ref node, .. } => {
+                let node = node.clone();
+                Error::Failed(Detail::of(e).at_node(&node))
+            }
+            RuntimeError::Randomness(_) => Error::Failed(Detail::of(e)),
+        }
+    }
+}
+
+impl From<DataError> for Error {
+    fn from(e: DataError) -> Error {
+        let file = e.path.clone();
+        let class: fn(Detail) -> Error = match &e.problem {
+            Problem::Io(_) => Error::Io,
+            Problem::Length { .. } | Problem::Format { .. } => Error::Damaged,
+            Problem::Memory { .. } => Error::Budget,
+            _ => Error::Input,
+        };
+        class(Detail::of(e).in_file(file))
+    }
+}
+
+impl From<NormalisationError> for Error {
+    fn from(e: NormalisationError) -> Error {
+        Error::Input(Detail::of(e))
+    }
+}
+
+impl From<InterpError> for Error {
+    fn from(e: InterpError) -> Error {
+        Error::Input(Detail::of(e))
     }
 }

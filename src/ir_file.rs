@@ -29,18 +29,18 @@ impl IrFile {
         let whole = |graph, normalisation| Ok(IrFile { graph, normalisation, path: path.into(), text: None });
         match extension.as_str() {
             "onnx" => {
-                let model = chiffre_frontend::load(path).map_err(Error::input)?;
+                let model = chiffre_frontend::load(path)?;
                 return whole(AnyGraph::Tensor((*model.graph).clone()), model.normalisation.map(|n| n.to_string()));
             }
             "chf" => {
-                let program = chiffre_ir::program::file::load(path).map_err(Error::input)?.program.into_inner();
+                let program = chiffre_ir::program::file::load(path)?.program.into_inner();
                 let normalisation = program.header.normalisation.clone();
                 return whole(AnyGraph::Program(program), normalisation);
             }
             _ => {}
         }
         let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-        let (mut graph, map) = AnyGraph::parse(&text).map_err(|e| Error::input(format!("{}: {}", path.display(), e.with_caret(&text))))?;
+        let (mut graph, map) = AnyGraph::parse(&text).map_err(|e| Error::input_in(path, e.with_caret(&text)))?;
         let beside = const_file::beside(path);
         let also = beside.exists().then_some(beside);
         for file in also.iter().chain(consts) {
@@ -67,7 +67,7 @@ impl IrFile {
             Some((text, map)) => map.locate(&e).iter().map(|p| p.with_caret(text)).collect::<Vec<_>>().join("\n"),
             None => e.to_string(),
         };
-        Err(Error::input(format!("{}: {message}", self.path.display())))
+        Err(Error::input_in(&self.path, message))
     }
 
     /// Makes sure that all constants have data.
@@ -96,29 +96,18 @@ fn constants(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
         Some("npz") => npz(path, wanted),
         Some("tir" | "pir" | "hir" | "prog") => {
             let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-            let (g, _) = AnyGraph::parse(&text).map_err(|e| Error::input(format!("{}: {}", path.display(), e.with_caret(&text))))?;
+            let (g, _) = AnyGraph::parse(&text).map_err(|e| Error::input_in(path, e.with_caret(&text)))?;
             Ok(g.consts().store())
         }
-        Some("onnx") => Ok(chiffre_frontend::load(path).map_err(Error::input)?.graph.consts.store()),
-        _ => const_file::load(path, wanted).map_err(Error::input),
+        Some("onnx") => Ok(chiffre_frontend::load(path)?.graph.consts.store()),
+        _ => const_file::load(path, wanted).map_err(Error::from),
     }
 }
 
 fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
-    let bad = |e: ndarray_npy::ReadNpzError| Error::input(format!("{}: {e}", path.display()));
-    let file = std::fs::File::open(path).map_err(|e| Error::read(path, e))?;
-    let mut reader = ndarray_npy::NpzReader::new(file).map_err(bad)?;
-    let mut store = Store::new();
-    for name in reader.names().map_err(bad)? {
-        // Arrays of other types are no constants.
-        let Ok(a) = reader.by_name::<ndarray::OwnedRepr<f32>, ndarray::IxDyn>(&name) else { continue };
-        let array: Array = Array::new(a.shape().to_vec(), a.iter().copied().collect());
-        let hash = array.hash();
-        if wanted.contains(&hash) {
-            store.insert(hash, array.into());
-        }
-    }
-    Ok(store)
+    let arrays = crate::data::float_arrays(path)?.into_iter().map(|a| Array::new(a.shape, a.data));
+    let hashed = arrays.map(|a| (a.hash(), a.into()));
+    Ok(hashed.filter(|(hash, _)| wanted.contains(hash)).collect())
 }
 
 /// Writes a graph as text, and its constants beside it.
@@ -127,5 +116,5 @@ fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
 /// Files that cannot be written.
 pub fn save(path: &Path, graph: &AnyGraph, values: usize) -> Result<(), Error> {
     std::fs::write(path, graph.print(values)).map_err(|e| Error::write(path, e))?;
-    const_file::save(&const_file::beside(path), graph.consts()).map_err(Error::input)
+    const_file::save(&const_file::beside(path), graph.consts()).map_err(Error::from)
 }

@@ -1,9 +1,22 @@
-//! Chiffre compiles ONNX model graphs to homomorphic-encryption programs and runs them on encrypted batches.
+//! Chiffre compiles ONNX model graphs to homomorphic-encryption programs and runs them on encrypted batches of images.
 //!
-//! [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is and [`page`] shows it, [`machine`] measures unit times,
-//! [`logits`] compares answers. Everything cryptographic or about graphs lives in the crates below; the command line is a crate of its own.
+//! In ten lines (`examples/ten_lines.rs`):
+//!
+//! ```
+#![doc = include_str!("../examples/ten_lines.rs")]
+//! ```
+//!
+//! * [`compile()`] makes a [`Program`], which both sides have; files of programs, keys and ciphertexts go from one side to the other.
+//! * [`Client`] is the data owner: it makes keys, encrypts [`Images`], decrypts [`Answers`].
+//! * [`Server`] runs the program with evaluation keys only. Its types hold no secret.
+//! * [`Error`] tells by its variant who can do something about a failure.
+//!
+//! Below them: [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is and [`page`] shows it, [`machine`] measures
+//! unit times, [`logits`] ranks and compares answers, [`ir_file`] reads intermediate representations. Everything cryptographic or about graphs
+//! lives in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod data;
 mod error;
 pub mod ir_file;
@@ -13,5 +26,13 @@ pub mod memory;
 pub mod overview;
 pub mod page;
 pub mod pipeline;
+mod program;
+mod server;
 
-pub use error::Error;
+pub use chiffre_passes::cost::CostModel;
+pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
+pub use client::{Answers, Client};
+pub use data::{DataOptions, Images, Normalisation};
+pub use error::{Class, Detail, Error};
+pub use program::{Options, Program, compile, compile_model};
+pub use server::Server;

@@ -78,6 +78,7 @@ pub fn write_logits(path: &Path, logits: &[f32], classes: usize) -> Result<(), E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Class;
 
     #[test]
     fn argmax_takes_the_first_and_never_nan() {
@@ -97,7 +98,7 @@ mod tests {
         assert!(compare(&[f32::NAN, 1.0], &[0.0, 1.0], 2, &none).unwrap().max_abs_error.is_nan());
         assert_eq!(compare(&[f32::NAN], &[f32::NAN], 1, &none).unwrap().agreement, 0.0);
         for (a, r, classes) in [(4, 2, 2), (3, 3, 2), (0, 0, 2), (2, 2, 0)] {
-            assert_eq!(compare(&vec![0.0; a], &vec![0.0; r], classes, &none).unwrap_err().exit_code(), 1);
+            assert_eq!(compare(&vec![0.0; a], &vec![0.0; r], classes, &none).unwrap_err().class(), Class::Failed);
         }
         assert_eq!(top1(&[1.0, 2.0, 5.0, 4.0], &[1, 1], 2), Some(0.5));
         assert_eq!(top1(&[1.0, 2.0], &[1, 1], 2), None);

@@ -40,12 +40,11 @@ struct MachineFile {
 /// # Errors
 /// A file that cannot be read or does not hold positive numbers.
 pub fn load(path: &Path) -> Result<CostModel, Error> {
-    let io = |source| Error::Io { context: format!("cannot read {}", path.display()), source };
-    let text = std::fs::read_to_string(path).map_err(io)?;
-    let m: MachineFile = serde_json::from_str(&text).map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+    let m: MachineFile = serde_json::from_str(&text).map_err(|e| Error::input_in(path, e))?;
     let all = [m.ntt_2_16_us, m.mac_ns, m.convert_ns, m.word_ns, m.pass_ns, m.expand_ns, m.threads];
     if all.iter().any(|x| !x.is_finite() || *x <= 0.0) {
-        return Err(Error::input(format!("{}: unit times must be positive numbers", path.display())));
+        return Err(Error::input_in(path, "unit times must be positive numbers"));
     }
     Ok(CostModel {
         ntt_2_16: m.ntt_2_16_us * 1e-6,
@@ -112,7 +111,7 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let packing = PackingWish { phases: Some(phases), channels: Some(0), fill: Some(0), tile: None };
         let options = CompileOptions { batch: 64, packing, ..CompileOptions::default() };
         let compiled = pipeline::compile_graph(&graph, "", &Request { options, ..Request::default() })?;
-        let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::failed)?;
+        let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?;
         let session = Session::new(file, false)?;
         let client = ClientKey::generate(&session)?;
         let keys = client.evaluation_keys(&session)?.prepare(&session);
@@ -139,6 +138,7 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Class;
 
     #[test]
     fn machine_files_are_read_back_and_checked() {
@@ -153,7 +153,10 @@ mod tests {
             assert!(good.contains(from));
             std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
             let e = load(&path).unwrap_err();
-            assert!(e.to_string().contains("machine.json") && e.exit_code() == 2, "{from} → {to}: {e}");
+            assert!(
+                e.to_string().contains("machine.json") && e.class() == Class::Input && e.file() == Some(path.as_path()),
+                "{from} → {to}: {e}"
+            );
         }
         assert!(load(&dir.path().join("none.json")).is_err());
     }

@@ -121,7 +121,7 @@ pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Result<Compiled, Error> {
-    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT)).map_err(Error::input)?;
+    let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(DEFAULT))?;
     if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
@@ -132,7 +132,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
     let state = State { tensor: Some(graph.clone()), ..State::default() };
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
-    let state = pipeline.observe(state, &cx, &mut recorder).map_err(Error::input)?;
+    let state = pipeline.observe(state, &cx, &mut recorder)?;
     let (dumps, mut times) = (recorder.dumps, recorder.times);
     let start = std::time::Instant::now();
     let program = program(&state, &request.options, &cost, request.normalisation.clone(), digest)?.into_inner();
@@ -143,10 +143,10 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         && program.header.predicted_bytes > budget
     {
         let need = crate::memory::human_bytes(program.header.predicted_bytes as u64);
-        return Err(Error::input(format!(
-            "the leanest plan found needs {need}, the budget is {}: give --memory {need} or more, or a smaller --batch",
-            crate::memory::human_bytes(budget as u64)
-        )));
+        return Err(Error::budget(
+            format!("the leanest plan found needs {need}, the budget is {}", crate::memory::human_bytes(budget as u64)),
+            format!("give --memory {need} or more, or a smaller --batch"),
+        ));
     }
     let mut stages = BTreeMap::new();
     stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
@@ -193,10 +193,10 @@ pub fn program(
         let noise = spec_of(b, header.log_n).predicted_noise(&chain(&header), SIMULATED_RADIANS).map_err(Error::failed)?;
         header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
     }
-    let mut program = schedule::schedule(he, header, &params.gadgets).map_err(Error::input)?;
+    let mut program = schedule::schedule(he, header, &params.gadgets)?;
     program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
     program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
-    chiffre_ir::program::verify(program).map_err(|e| Error::failed(format!("bug in the compiler, please report it: {e}")))
+    chiffre_ir::program::verify(program).map_err(|e| Error::bug(format!("schedule broke the program: {e}")))
 }
 
 /// Degree and primes of a program.

@@ -311,5 +311,5 @@ fn what_is_not_data_is_named() {
     let expected = "s.npy: has shape 1x3x2x4, but the model takes 3x32x32 (channels x height x width); resize or convert the data first";
     assert!(error.ends_with(expected), "{error}");
     let missing = load(&dir.path().join("missing.npy"), &options([1, 1, 1])).unwrap_err();
-    assert_eq!(chiffre::Error::from(missing).exit_code(), 2);
+    assert_eq!(chiffre::Error::from(missing).class(), chiffre::Class::Io);
 }

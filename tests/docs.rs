@@ -86,3 +86,14 @@ fn figures_come_from_the_log() {
     println!("{total} figures agree with their records");
     assert!(total > 100, "{total}");
 }
+
+/// The README's ten lines are the example that is compiled, and that the first documentation test runs.
+#[test]
+fn the_readme_shows_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let example = std::fs::read_to_string(root.join("examples/ten_lines.rs")).unwrap();
+    let code = example.lines().skip_while(|l| l.starts_with("//!") || l.is_empty()).collect::<Vec<_>>().join("\n");
+    let blocks: Vec<&str> = readme.split("```rust\n").skip(1).filter_map(|b| b.split("\n```").next()).collect();
+    assert!(blocks.contains(&code.as_str()), "README.md does not show examples/ten_lines.rs");
+}

@@ -7,14 +7,14 @@
 use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};
 use chiffre_ckks::bundle::{Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
-use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, evaluate_clear};
 use chiffre_ckks::ring::RnsPoly;
-use chiffre_ckks::sample::Csprng;
 use chiffre_ckks::scale::Scale;
+use chiffre_ckks::seed::UniformSampler;
 use chiffre_ckks::simd::Isa;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 use std::time::Instant;
 
@@ -48,11 +48,11 @@ impl Lab {
     }
 
     fn messages(&self, count: usize, size: f64) -> Vec<Vec<Complex64>> {
-        let mut rng = Csprng::from_seed([5; 32]);
+        let mut sampler = UniformSampler::new([5; 32], 0);
         let mut words = vec![0; 2 * self.context.slots()];
         (0..count)
             .map(|_| {
-                rng.fill_uniform(&mut words, 1 << 40);
+                sampler.fill(&mut words, 1 << 40);
                 let number = |w: u64| size * (w as f64 / 2f64.powi(39) - 1.0);
                 words.chunks_exact(2).map(|w| Complex64::new(number(w[0]), number(w[1]))).collect()
             })

@@ -5,15 +5,14 @@
 use std::error::Error;
 use std::time::Instant;
 
-use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::Evaluator;
 use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
-use chiffre_ckks::noise::{Estimate, NoiseModel, measured_error};
+use chiffre_ckks::noise::{Estimate, NoiseModel};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
-use chiffre_ckks::sample::Csprng;
 use chiffre_ckks::scale::Scale;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor, measured_error};
 use num_complex::Complex64;
 
 const LOG_N: u32 = 16;

@@ -1,8 +1,8 @@
 //! Ciphertexts, in full and in seeded form.
 
 use crate::ring::{Ring, RnsPoly};
-use crate::sample::{Csprng, Seed};
 use crate::scale::Scale;
+use crate::seed::{Seed, uniform_poly};
 
 /// A polynomial that does not belong to the ring it is said to belong to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,11 +130,6 @@ impl SeededCiphertext {
         Ok(Self { seed, c0, scale })
     }
 
-    /// Without checks, for the client's own encryptions.
-    pub(crate) fn new(seed: Seed, c0: RnsPoly, scale: Scale) -> Self {
-        Self { seed, c0, scale }
-    }
-
     /// The public seed of the second polynomial.
     pub fn seed(&self) -> &Seed {
         &self.seed
@@ -161,19 +156,4 @@ impl SeededCiphertext {
         let c1 = uniform_poly(ring, &self.seed, 0, limbs, 0);
         Ciphertext::new([self.c0.truncated(limbs), c1], self.scale.clone())
     }
-}
-
-/// The uniform polynomial number `index` of a public seed, in NTT order: `limbs` Q rows, then `specials` P rows.
-///
-/// Row r of modulus number m is ChaCha20 stream `index·2^32 + m` of the seed, so rows expand independently and a
-/// polynomial with fewer limbs is a prefix of one with more.
-pub fn uniform_poly(ring: &Ring, seed: &Seed, index: u32, limbs: usize, specials: usize) -> RnsPoly {
-    use rayon::prelude::*;
-    let mut poly = RnsPoly::new_unspecified(ring.n, limbs + specials);
-    poly.par_iter_mut().enumerate().for_each(|(row, residues)| {
-        let m = ring.modulus_index(row, limbs);
-        let stream = u64::from(index) << 32 | m as u64;
-        Csprng::from_seed_stream(*seed, stream).fill_uniform(residues, ring.moduli[m].q);
-    });
-    poly
 }

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ciphertext::{ShapeError, check_poly, uniform_poly};
+use crate::ciphertext::{ShapeError, check_poly};
 use crate::ring::{Gadget, Ring, RnsPoly};
-use crate::sample::Seed;
+use crate::seed::{Seed, uniform_poly};
 
 pub use chiffre_params::KeyTarget;
 
@@ -54,11 +54,6 @@ impl SeededSwitchingKey {
             check_poly(ring, poly, gadget.limbs, gadget.alpha)?;
         }
         Ok(Self { gadget, target, seed, b })
-    }
-
-    /// Without checks, for the client's own keys.
-    pub(crate) fn new(gadget: Gadget, target: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Self {
-        Self { gadget, target, seed, b }
     }
 
     /// The shape.
@@ -114,10 +109,6 @@ impl PublicKey {
     pub fn from_parts(ring: &Ring, seed: Seed, b: RnsPoly) -> Result<Self, ShapeError> {
         check_poly(ring, &b, ring.q_count, 0)?;
         Ok(Self { seed, b })
-    }
-
-    pub(crate) fn new(seed: Seed, b: RnsPoly) -> Self {
-        Self { seed, b }
     }
 
     /// The public seed of the uniform half.

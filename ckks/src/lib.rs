@@ -4,17 +4,15 @@
 pub mod bootstrap;
 pub mod bundle;
 pub mod ciphertext;
-pub mod client;
 pub mod context;
 pub mod encode;
 pub mod evaluator;
 pub mod keys;
 pub mod keyswitch_reference;
-pub mod noise;
 pub mod plaintext;
 pub mod polynomial;
 pub mod ring;
-pub mod sample;
+pub mod seed;
 pub mod simd;
 
-pub use chiffre_params::{parameters as params, scale, security};
+pub use chiffre_params::{noise, parameters as params, scale, security};

@@ -1,9 +1,10 @@
-//! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the library `chiffre`, [`report`] writes
-//! results, [`progress`], [`profile`] and [`trace`] watch a run.
+//! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the library `chiffre`, [`exit`] says how
+//! they ended, [`report`] writes results, [`progress`], [`profile`] and [`trace`] watch a run.
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod commands;
+pub mod exit;
 pub mod profile;
 pub mod progress;
 pub mod report;

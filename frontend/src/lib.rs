@@ -16,7 +16,7 @@ mod proto;
 mod reference;
 
 pub use error::FrontendError;
-pub use normalisation::Normalisation;
+pub use normalisation::{Normalisation, NormalisationError};
 pub use reference::Reference;
 
 use chiffre_ir::consts::Hash;

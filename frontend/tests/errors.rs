@@ -95,7 +95,7 @@ fn models_that_do_not_fit_as_a_whole() {
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3, 6, 6, 6]))), @r#"dir/test.onnx: input "x" has rank 5; expected N×C×H×W or N×C"#);
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 1 << 23, 1 << 23, 2]))), @"dir/test.onnx: an input of shape [8388608, 8388608, 2] is too large");
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[1 << 40, 3]))), @r#"dir/test.onnx: input "x" fixes a batch over 4096"#);
-    insta::assert_snapshot!(error(&relu(base().metadata("normalisation", "imagenet"))), @"dir/test.onnx: metadata key normalisation: `imagenet` is not of the form `(px/255-mean)/std mean=… std=…`");
+    insta::assert_snapshot!(error(&relu(base().metadata("normalisation", "imagenet"))), @r#"dir/test.onnx: metadata key normalisation: "imagenet" is not of the form `(px/255-mean)/std mean=M,… std=S,…` or `(px/255-M)/S`"#);
     insta::assert_snapshot!(error(&base().node("Relu", "x", "z", &[]).bytes()), @r#"dir/test.onnx: no node yields the output "y""#);
     insta::assert_snapshot!(error(&base().floats("y", &[1], &[1.0]).bytes()), @r#"dir/test.onnx: output "y" does not depend on the input"#);
     let int_input = Onnx { opset: 17, graph: Message::default(), model: Message::default() }.input("x", 7, &IMAGE);

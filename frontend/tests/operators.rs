@@ -261,7 +261,7 @@ fn fixed_batches_and_all_opsets() {
 fn metadata_and_names_survive() {
     let o = single(17, "Relu", &[]).metadata("author", "x").metadata("normalisation", "(px/255-mean)/std mean=0.5,0.5,0.5 std=0.2,0.2,0.2");
     let model = check(&o);
-    assert_eq!(model.normalisation.unwrap().std, [0.2; 3]);
+    assert_eq!(model.normalisation.unwrap().std(), [0.2; 3]);
     assert_eq!((model.input_name.as_str(), model.output_names, model.input_shape), ("x", vec!["y".to_string()], vec![3, 6, 6]));
     assert_eq!(model.graph.name, "test");
     assert_eq!(model.graph.nodes[1].source, "/net/Relu_y");

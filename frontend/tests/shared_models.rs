@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The first `n` images of a CIFAR file with `labels` label bytes per image, or ramps where the model is not for CIFAR.
 fn images(data: &Path, model: &Model, n: usize) -> Vec<f32> {
-    let plain = Normalisation { mean: vec![0.0], std: vec![1.0] };
+    let plain = Normalisation::new(vec![0.0], vec![1.0]).unwrap();
     let norm = model.normalisation.as_ref().unwrap_or(&plain);
     let len: usize = model.input_shape.iter().product();
     let plane = len / model.input_shape[0];

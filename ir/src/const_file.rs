@@ -46,7 +46,7 @@ pub fn save_store(path: &Path, store: &Store) -> Result<(), ContainerError> {
 /// their name.
 pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let mut r = match Reader::open(path, KIND) {
-        Err(e) if e.to_string().contains("`program`") => Reader::open(path, crate::program::file::KIND)?,
+        Err(ContainerError::Kind { found, .. }) if found == crate::program::file::KIND => Reader::open(path, crate::program::file::KIND)?,
         other => other?,
     };
     let mut store = Store::new();

@@ -37,12 +37,22 @@ pub enum ContainerError {
         /// What is wrong.
         message: String,
     },
+    /// An intact file of another kind.
+    #[error("{path}: this is a file of kind `{found}`, expected `{expected}`")]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// The kind that was asked for.
+        expected: String,
+        /// The kind it is of.
+        found: String,
+    },
 }
 
 impl ContainerError {
     /// True if the file's content is at fault rather than the disk.
     pub fn is_content(&self) -> bool {
-        matches!(self, ContainerError::Content { .. })
+        matches!(self, ContainerError::Content { .. } | ContainerError::Kind { .. })
     }
 }
 
@@ -265,10 +275,10 @@ impl Reader {
         let header: Header = serde_json::from_slice(&json).map_err(|e| bad(format!("not a Chiffre file: bad header ({e})")))?;
         let get = |k: &str| header.metadata.get(k).map(String::as_str).unwrap_or("");
         if get("chiffre.kind") != kind {
-            return Err(bad(match get("chiffre.kind") {
-                "" => "not a Chiffre file".into(),
-                other => format!("this is a file of kind `{other}`, expected `{kind}`"),
-            }));
+            return Err(match get("chiffre.kind") {
+                "" => bad("not a Chiffre file".into()),
+                found => ContainerError::Kind { path: path.into(), expected: kind.into(), found: found.into() },
+            });
         }
         if get("chiffre.format") != FORMAT {
             return Err(bad(other_format(get("chiffre.format"))));

@@ -1,6 +1,7 @@
 //! Errors of the IR: text errors with a position, and verifier findings that name the node.
 
 use crate::consts::ConstKind;
+use crate::graph::ValueId;
 use std::fmt;
 
 /// A parse error at a place in a text.
@@ -24,23 +25,46 @@ impl ParseError {
     }
 }
 
-/// One broken invariant, with the node it was found at.
+/// The part of a graph that a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The graph as a whole: its header, its constants.
+    Graph,
+    /// The list of outputs.
+    Outputs,
+    /// The node that computes a value.
+    Node(ValueId),
+}
+
+/// One broken invariant, with the part of the graph it was found at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `%3` of the graph, or empty for the graph as a whole.
-    pub value: String,
+    /// Where.
+    pub at: Part,
     /// Name of the ONNX node that the value came from; may be empty.
     pub source: String,
     /// The invariant that does not hold.
     pub message: String,
 }
 
+impl Finding {
+    /// About the graph as a whole.
+    pub fn of_graph(message: String) -> Finding {
+        Finding { at: Part::Graph, source: String::new(), message }
+    }
+
+    /// About the list of outputs.
+    pub fn of_outputs(message: String) -> Finding {
+        Finding { at: Part::Outputs, source: String::new(), message }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.value.is_empty(), self.source.is_empty()) {
-            (true, _) => write!(f, "{}", self.message),
-            (false, true) => write!(f, "{}: {}", self.value, self.message),
-            (false, false) => write!(f, "{} (node \"{}\"): {}", self.value, self.source, self.message),
+        match self.at {
+            Part::Graph | Part::Outputs => write!(f, "{}", self.message),
+            Part::Node(v) if self.source.is_empty() => write!(f, "%{}: {}", v.0, self.message),
+            Part::Node(v) => write!(f, "%{} (node \"{}\"): {}", v.0, self.source, self.message),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! the op takes, and the values of a constant, where they are known, have the type that it declares.
 
 use crate::consts::{ConstId, ConstKind, Consts};
-use crate::error::{Finding, VerifyError};
-use crate::ops::{Attr, OpInfo};
+use crate::error::{Finding, Part, VerifyError};
+use crate::ops::{Attr, BuildError, OpInfo};
 
 /// A value: the result of the node with the same index. Printed as `%3`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,7 +28,10 @@ pub trait Op: Clone + PartialEq + std::fmt::Debug {
     /// Attributes in declaration order; absent optional ones are left out.
     fn attrs(&self) -> Vec<(&'static str, Attr)>;
     /// Builds the op from its mnemonic and attributes.
-    fn build(mnemonic: &str, attrs: &mut Vec<(String, Attr)>) -> Result<Self, String>;
+    ///
+    /// # Errors
+    /// An unknown mnemonic; an attribute that is missing or of another kind, by name.
+    fn build(mnemonic: &str, attrs: &mut Vec<(String, Attr)>) -> Result<Self, BuildError>;
     /// Constants that the op refers to, and the kinds that it takes them for.
     fn uses(&self) -> Vec<(ConstId, ConstKind)>;
     /// Constants that the op refers to.
@@ -146,7 +149,7 @@ impl<D: Dialect> Graph<D> {
         for (_, c) in self.consts.iter() {
             if let Some(ty) = c.data.as_ref().map(|d| d.ty()).filter(|ty| *ty != c.ty) {
                 let message = format!("constant @{} is {ty}, declared {}", c.name, c.ty);
-                findings.push(Finding { value: String::new(), source: String::new(), message });
+                findings.push(Finding::of_graph(message));
             }
         }
         for (v, n) in self.iter() {
@@ -170,16 +173,16 @@ impl<D: Dialect> Graph<D> {
         }
         for o in &self.outputs {
             if o.index() >= self.nodes.len() {
-                findings.push(Finding { value: String::new(), source: String::new(), message: format!("output %{} does not exist", o.0) });
+                findings.push(Finding::of_outputs(format!("output %{} does not exist", o.0)));
             }
         }
         if self.outputs.is_empty() {
-            findings.push(Finding { value: String::new(), source: String::new(), message: "the graph has no output".into() });
+            findings.push(Finding::of_outputs("the graph has no output".into()));
         }
     }
     /// A finding at a node.
     pub fn finding(&self, v: ValueId, message: String) -> Finding {
-        Finding { value: format!("%{}", v.0), source: self.nodes[v.index()].source.clone(), message }
+        Finding { at: Part::Node(v), source: self.nodes[v.index()].source.clone(), message }
     }
     /// Keeps only nodes that an output needs (and the ops `keep` names), renumbering values and dropping unused constants.
     pub fn prune(&mut self, keep: impl Fn(&D::Op) -> bool)

@@ -59,6 +59,22 @@ pub enum Attr {
     List(Vec<Attr>),
 }
 
+/// Why an op cannot be built from its mnemonic and attributes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// There is no such op; the text says what is near.
+    #[error("{0}")]
+    Op(String),
+    /// An attribute is missing or is of another kind.
+    #[error("attribute {name} {what}")]
+    Attribute {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it: "is missing".
+        what: String,
+    },
+}
+
 /// Rust types that can be attributes.
 pub trait AttrValue: Sized {
     /// The attribute, or `None` to leave it out.
@@ -252,11 +268,11 @@ macro_rules! define_ops {
                 match self { $( $name::$v { $($f),* } => { $( $crate::ops::AttrValue::uses($f, &mut out); )* } ),* }
                 out
             }
-            fn build(mnemonic: &str, attrs: &mut Vec<(String, $crate::ops::Attr)>) -> Result<Self, String> {
+            fn build(mnemonic: &str, attrs: &mut Vec<(String, $crate::ops::Attr)>) -> Result<Self, $crate::ops::BuildError> {
                 #[allow(unused)]
                 let mut take = |name: &str| attrs.iter().position(|(n, _)| n == name).map(|i| attrs.remove(i).1);
-                match mnemonic { $( $mn => Ok($name::$v { $( $f: $crate::ops::AttrValue::from_attr(take(stringify!($f))).map_err(|e| format!("attribute {} {e}", stringify!($f)))? ),* }), )*
-                    _ => Err($crate::ops::unknown_op(mnemonic, <Self as $crate::graph::Op>::TABLE)) }
+                match mnemonic { $( $mn => Ok($name::$v { $( $f: $crate::ops::AttrValue::from_attr(take(stringify!($f))).map_err(|e| $crate::ops::BuildError::Attribute { name: stringify!($f), what: e })? ),* }), )*
+                    _ => Err($crate::ops::BuildError::Op($crate::ops::unknown_op(mnemonic, <Self as $crate::graph::Op>::TABLE))) }
             }
         }
         impl $crate::graph::RemapConsts for $name {
@@ -278,28 +294,12 @@ pub fn unknown_op(mnemonic: &str, table: &[OpInfo]) -> String {
 /// `; did you mean …?` if a candidate is near enough to be a slip of the pen, else all of them after `else_list` (nothing if there are none).
 pub fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, else_list: &str) -> String {
     let all: Vec<&str> = candidates.collect();
-    let near = all.iter().map(|c| (edit_distance(c, word), c)).min_by_key(|(d, _)| *d);
+    let near = all.iter().map(|c| (strsim::levenshtein(c, word), c)).min_by_key(|(d, _)| *d);
     match near {
         Some((d, c)) if d <= c.chars().count().max(word.chars().count()).div_ceil(3) => format!("; did you mean `{c}`?"),
         Some(_) if all.len() <= 24 => format!(" ({else_list}: {})", all.join(", ")),
         _ => String::new(),
     }
-}
-
-/// Levenshtein distance, for suggestions.
-pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut prev = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let cur = row[j + 1];
-            row[j + 1] = (prev + usize::from(ca != cb)).min(row[j] + 1).min(cur + 1);
-            prev = cur;
-        }
-    }
-    row[b.len()]
 }
 
 /// The op table as Markdown, for the docs.

@@ -1,4 +1,6 @@
-//! Errors of passes: what the user can change (with the node and the pass), or what does not fit the parameters.
+//! Errors of passes: what the user can change (with the node and the pass), what does not fit the parameters, what is not secure, and bugs.
+
+use chiffre_ir::error::InterpError;
 
 /// A pass could not do its work.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -23,6 +25,34 @@ pub enum PassError {
         /// What is needed, what there is, and a suggestion.
         message: String,
     },
+    /// The parameters would be below 128-bit security, and that was not allowed.
+    #[error("{message} [pass {pass}]")]
+    Insecure {
+        /// The pass.
+        pass: String,
+        /// What is needed, and what the bound is.
+        message: String,
+    },
+    /// A part of the graph cannot be computed in the clear, which the pass needs: as a rule because a constant has no data.
+    #[error("{}{source} [pass {pass}]", node_prefix(.node))]
+    Clear {
+        /// The pass.
+        pass: String,
+        /// The ONNX node; may be empty.
+        node: String,
+        /// Why not.
+        source: InterpError,
+    },
+    /// A pass has broken the graph: a bug of the compiler.
+    #[error("{}{message} (a bug of the compiler: please report it) [pass {pass}]", node_prefix(.node))]
+    Bug {
+        /// The pass.
+        pass: String,
+        /// The ONNX node; empty if no single one is at fault.
+        node: String,
+        /// What does not hold any more.
+        message: String,
+    },
 }
 
 fn node_prefix(node: &str) -> String {
@@ -33,6 +63,29 @@ impl PassError {
     /// A user error at a node.
     pub fn at(pass: &str, node: &str, message: String) -> PassError {
         PassError::User { pass: pass.into(), node: node.into(), message }
+    }
+    /// A bug of a pass.
+    pub fn bug(pass: &str, node: &str, message: String) -> PassError {
+        PassError::Bug { pass: pass.into(), node: node.into(), message }
+    }
+    /// Something that cannot be computed in the clear.
+    pub fn clear(pass: &str, node: &str, source: InterpError) -> PassError {
+        PassError::Clear { pass: pass.into(), node: node.into(), source }
+    }
+    /// The ONNX node at fault, if it is a single one.
+    pub fn node(&self) -> Option<&str> {
+        let node = match self {
+            PassError::User { node, .. }
+            | PassError::Capacity { node, .. }
+            | PassError::Clear { node, .. }
+            | PassError::Bug { node, .. } => node,
+            PassError::Insecure { .. } => "",
+        };
+        (!node.is_empty()).then_some(node)
+    }
+    /// True if a constant without data is the reason.
+    pub fn lacks_constant(&self) -> bool {
+        matches!(self, PassError::Clear { source: InterpError::MissingConst(_), .. })
     }
     /// A capacity error at a node.
     pub fn capacity(pass: &str, node: &str, message: String) -> PassError {

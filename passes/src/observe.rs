@@ -189,7 +189,7 @@ impl Observer for Recorder {
         if self.images.is_none() {
             return Ok(());
         }
-        let bug = |m: String| PassError::at(pass, "", format!("{m} (please report this)"));
+        let bug = |m: String| PassError::bug(pass, "", m);
         let text = g.print(0);
         let again = AnyGraph::parse(&text).map_err(|e| bug(format!("the result's text does not parse: {}", e.with_caret(&text))))?.0;
         if again.print(0) != text {

@@ -211,7 +211,7 @@ impl Pipeline {
 }
 
 fn unknown_pass(name: &str) -> String {
-    let near = PASSES.iter().min_by_key(|p| chiffre_ir::ops::edit_distance(p.name, name)).map_or("", |p| p.name);
+    let near = PASSES.iter().min_by_key(|p| strsim::levenshtein(p.name, name)).map_or("", |p| p.name);
     format!("unknown pass `{name}`; did you mean `{near}`? (`chiffre passes` lists them)")
 }
 
@@ -271,7 +271,7 @@ fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), St
 
 /// Runs the verifiers; a finding is a bug of the pass and names it.
 fn check(mut s: State, pass: &str) -> Result<State, PassError> {
-    let bug = |e: chiffre_ir::error::VerifyError| PassError::at(pass, "", format!("the pass broke the graph (please report this): {e}"));
+    let bug = |e: chiffre_ir::error::VerifyError| PassError::bug(pass, "", format!("the pass broke the graph: {e}"));
     if let Some(g) = s.tensor.take() {
         s.tensor = Some(tensor::verify(g).map_err(bug)?.into_inner());
     }

@@ -30,7 +30,7 @@ pub enum RuntimeError {
     },
     /// The system's random generator failed.
     #[error(transparent)]
-    Randomness(#[from] chiffre_ckks::sample::RandomnessError),
+    Randomness(#[from] chiffre_ckks_client::RandomnessError),
 }
 
 impl RuntimeError {

@@ -12,13 +12,13 @@
 //! size of the file before anything is allocated for them.
 
 mod cifar;
-mod normalisation;
 mod npy;
 mod npz;
 mod pictures;
 
-pub use normalisation::{Normalisation, NormalisationError};
+pub use chiffre_frontend::{Normalisation, NormalisationError};
 
+use crate::Error;
 use std::path::{Path, PathBuf};
 
 /// Images ready for the network, in the order of the source.
@@ -37,6 +37,30 @@ pub struct Images {
 }
 
 impl Images {
+    /// Images in memory: values as the network takes them, N×C×H×W row-major, of images of `shape` (C, H, W).
+    ///
+    /// # Errors
+    /// No image, a number of values that is no multiple of an image's, or values that are not finite.
+    pub fn new(pixels: Vec<f32>, shape: [usize; 3]) -> Result<Images, Error> {
+        let len: usize = shape.iter().product();
+        if len == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(len) {
+            return Err(Error::input(format!("{} values are no images of {} values each", pixels.len(), by(&shape))));
+        }
+        for (i, image) in pixels.chunks(len).enumerate() {
+            check_finite(i, image).map_err(Error::input)?;
+        }
+        let n = pixels.len() / len;
+        Ok(Images { pixels, n, shape, labels: None, names: (0..n).map(|i| format!("image {i}")).collect() })
+    }
+
+    /// Reads images from a file or folder, with the labels where the format has them; [`crate::Program::data_options`] says how they must look.
+    ///
+    /// # Errors
+    /// What is wrong with the data; names the file.
+    pub fn load(path: impl AsRef<Path>, options: &DataOptions) -> Result<Images, Error> {
+        Ok(load(path.as_ref(), options)?)
+    }
+
     /// C×H×W values of image `i < n`.
     pub fn image(&self, i: usize) -> &[f32] {
         let len = self.shape.iter().product::<usize>();
@@ -92,7 +116,7 @@ pub enum Problem {
     NotFinite { image: usize, position: usize, value: f32 },
     #[error("has 8-bit pixels, and the model says nothing about their normalisation; give --mean and --std")]
     NoNormalisation,
-    #[error(transparent)]
+    #[error("normalisation: {0}")]
     Normalisation(#[from] NormalisationError),
     #[error("{0}")]
     Labels(String),
@@ -137,6 +161,23 @@ pub fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, DataError> {
     npy::load_logits(path, classes).map_err(|problem| DataError { path: path.to_owned(), problem })
 }
 
+/// The float32 arrays of a `.npz` archive by name, with their shapes; row-major, whatever their order in the file. Other arrays are left out.
+///
+/// # Errors
+/// A file that cannot be read or is no such archive; it is named.
+pub(crate) fn float_arrays(path: &Path) -> Result<Vec<FloatArray>, DataError> {
+    npz::float_arrays(path).map_err(|problem| DataError { path: path.to_owned(), problem })
+}
+
+/// An array of an archive.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FloatArray {
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// Elements, row-major.
+    pub data: Vec<f32>,
+}
+
 /// What one file gives: whole images, checked, and their labels.
 struct Batch {
     pixels: Vec<f32>,
@@ -144,6 +185,11 @@ struct Batch {
 }
 
 impl DataOptions {
+    /// The same, for the first `count` images only.
+    pub fn first(self, count: usize) -> DataOptions {
+        DataOptions { count: Some(count), ..self }
+    }
+
     /// Values per image.
     fn len(&self) -> Result<usize, Problem> {
         let [c, h, w] = self.shape;

@@ -3,7 +3,7 @@
 //! ndarray-npy allocates what a header announces and parses the header by recursion, so that hostile files can exhaust memory
 //! or the stack; this reader compares announced sizes with the bytes that exist first, and reads only the images asked for.
 
-use super::{Batch, DataOptions, Problem, by, check_finite, push_bytes, reserve};
+use super::{Batch, DataOptions, FloatArray, Problem, by, check_finite, push_bytes, reserve};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -102,6 +102,39 @@ pub(super) fn read_header(reader: &mut (impl Read + ?Sized)) -> Result<Header, P
     let (descr, fortran, shape) = parse_header(&text).ok_or_else(|| invalid("its header does not describe a plain array"))?;
     let element = parse_element(descr).ok_or_else(|| wrong_element(descr))?;
     Ok(Header { descr: descr.into(), element, fortran, shape, len: (8 + width + length) as u64 })
+}
+
+/// Reads an array of float32 whose size has been checked against the bytes that exist; `None` for other elements.
+pub(super) fn read_floats(reader: &mut (impl Read + ?Sized), header: &Header) -> Result<Option<FloatArray>, Problem> {
+    let Element { kind: b'f', size: 4, big_endian } = header.element else { return Ok(None) };
+    let shape: Vec<usize> = header.shape.iter().map(|&d| d as usize).collect();
+    let bytes = usize::try_from(header.payload()).map_err(|_| Problem::Memory { bytes: header.payload() })?;
+    let mut raw = reserve(bytes)?;
+    reader.take(bytes as u64).read_to_end(&mut raw)?;
+    if raw.len() < bytes {
+        return Err(Problem::Length { expected: bytes as u64, found: raw.len() as u64 });
+    }
+    let value = |b: &[u8]| {
+        let b = [b[0], b[1], b[2], b[3]];
+        if big_endian { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) }
+    };
+    let stored: Vec<f32> = raw.chunks_exact(4).map(value).collect();
+    let data = if header.fortran { row_major(&stored, &shape) } else { stored };
+    Ok(Some(FloatArray { shape, data }))
+}
+
+/// A column-major array in row-major order.
+fn row_major(stored: &[f32], shape: &[usize]) -> Vec<f32> {
+    let place = |mut i: usize| {
+        let (mut at, mut stride) = (0, stored.len());
+        for &d in shape.iter().rev() {
+            stride /= d;
+            at += i % d * stride;
+            i /= d;
+        }
+        at
+    };
+    (0..stored.len()).map(|i| stored[place(i)]).collect()
 }
 
 /// Reads the images of an array whose size has been checked against the bytes that exist.
@@ -247,6 +280,15 @@ mod tests {
         assert_eq!(parse_header("{'descr':'|u1','fortran_order':True,'shape':(5,)}"), Some(("|u1", true, vec![5])));
         assert_eq!(parse_header("{'descr': '<i8', 'fortran_order': False, 'shape': ()}"), Some(("<i8", false, vec![])));
         assert_eq!(parse_element(">i8"), Some(Element { kind: b'i', size: 8, big_endian: true }));
+    }
+
+    #[test]
+    fn column_major_arrays_are_turned() {
+        // a[y][x] = 10·y + x, column by column.
+        assert_eq!(row_major(&[0.0, 10.0, 1.0, 11.0, 2.0, 12.0], &[2, 3]), [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);
+        assert_eq!(row_major(&[0.0, 4.0, 2.0, 6.0, 1.0, 5.0, 3.0, 7.0], &[2, 2, 2]), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(row_major(&[7.0], &[]), [7.0]);
+        assert!(row_major(&[], &[2, 0]).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! NumPy's `.npz` archives, stored or deflated.
 
-use super::npy::{Header, read_header, read_images, read_labels};
-use super::{Batch, DataOptions, Problem};
+use super::npy::{Header, read_floats, read_header, read_images, read_labels};
+use super::{Batch, DataOptions, FloatArray, Problem};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
@@ -32,6 +32,18 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
     let take = options.take(available)?;
     let read = |index| member(&mut archive, index, bytes, |reader, header| read_labels(reader, header, available, take));
     Ok(Batch { pixels, labels: labels.map(read).transpose()? })
+}
+
+/// Reads all arrays of float32.
+pub(super) fn float_arrays(path: &Path) -> Result<Vec<FloatArray>, Problem> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(invalid)?;
+    let mut all = vec![];
+    for index in 0..archive.len() {
+        all.extend(member(&mut archive, index, bytes, |reader, header| read_floats(reader, header))?);
+    }
+    Ok(all)
 }
 
 /// Opens member `index`, checks its sizes against those of the archive, and hands it to `read`.

@@ -23,8 +23,6 @@ mod factor;
 mod raise;
 mod refresh;
 mod stages;
-#[cfg(test)]
-mod tests;
 mod transform;
 
 pub use chiffre_params::bootstrap::{

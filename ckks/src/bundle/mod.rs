@@ -23,8 +23,6 @@ mod product;
 mod sums;
 mod switch;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use digits::Decomposition;
 pub use error::BundleError;

@@ -185,3 +185,35 @@ fn order(classes: &[Class], rows: usize) -> Vec<Option<usize>> {
     slots.extend(dense[..sparse].iter().map(|(_, row)| Some(*row)));
     slots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{LinearEntry, SCALAR};
+
+    /// Input and output `4 c + 2 py + px` hold every second pixel in each direction: outputs of a phase read the same rows.
+    #[test]
+    fn convolutions_between_phases_are_dense_in_four_classes() {
+        let taps = [0, 1, -1, 4, -4, 5, -5, 3, -3];
+        let steps = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)];
+        for (inputs, outputs) in [(8u32, 32usize), (12, 44)] {
+            let mut table = LinearTable { taps: taps.to_vec(), outputs, ..LinearTable::default() };
+            for (tap, (dx, dy)) in (0u16..).zip(steps) {
+                for input in 0..inputs {
+                    let row = table.rows.len() as u32;
+                    table.rows.push((input, tap));
+                    for output in 0..outputs as u32 {
+                        // distance in pixels
+                        let from = |bit: u32, offset: i32| 2 * offset + (input >> bit & 1) as i32 - (output >> bit & 1) as i32;
+                        if from(0, dx).abs() <= 1 && from(1, dy).abs() <= 1 {
+                            table.entries.push(LinearEntry { row, output, pattern: SCALAR, weight: 1.0 });
+                        }
+                    }
+                }
+            }
+            let plan = Plan::new(&table, 8, inputs as usize);
+            let (cells, dense) = (plan.q[0].shape.cells(), 9 * inputs as usize / 4 * outputs);
+            assert!((dense..dense + dense / 4).contains(&cells), "{cells} cells for {dense} weights");
+        }
+    }
+}

@@ -114,6 +114,3 @@ fn need_equal_limbs(left: usize, right: usize) -> Result<(), EvalError> {
 fn need_equal_scales(left: &Scale, right: &Scale) -> Result<(), EvalError> {
     if left == right { Ok(()) } else { Err(EvalError::Scales { left: left.clone(), right: right.clone() }) }
 }
-
-#[cfg(test)]
-mod tests;

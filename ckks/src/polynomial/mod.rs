@@ -15,8 +15,6 @@ mod composite;
 mod error;
 mod evalmod;
 mod run;
-#[cfg(test)]
-mod tests;
 
 pub use chiffre_params::polynomial::{
     Basis, Cost, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear,

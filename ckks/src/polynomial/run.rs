@@ -316,3 +316,67 @@ fn steps(plan: &Plan) -> Vec<Step> {
     steps.sort_by_key(|s| s.depth);
     steps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Basis, EvalMod, EvalModOp, EvalModParams, Parity, eval_mod};
+    use super::*;
+    use crate::bundle::{PreparedKey, PreparedKeys, RELINEARISED};
+    use crate::keys::{KeyTarget, SwitchingKey};
+    use crate::ring::primes::ntt_primes_below;
+    use crate::ring::{Gadget, Ring, RnsPoly};
+
+    const GADGET: Gadget = Gadget { limbs: 11, alpha: 4 };
+
+    /// A ring and a key of zeros: what is counted does not depend on residues.
+    fn lab() -> (Ring, PreparedKeys) {
+        let primes = ntt_primes_below(36, 6, GADGET.rows(), &[]).expect("primes");
+        let (q, p) = primes.split_at(GADGET.limbs);
+        let ring = Ring::new(6, q, p).expect("ring");
+        let zero = || RnsPoly::new_zero(ring.n, GADGET.rows());
+        let digits = (0..GADGET.digits()).map(|_| [zero(), zero()]).collect();
+        let key = PreparedKey::new(&ring, SwitchingKey { gadget: GADGET, target: KeyTarget::Relinearization, digits });
+        (ring, PreparedKeys::from_iter([key]))
+    }
+
+    /// Sums that `run` relinearises on two ciphertexts of `limbs` limbs.
+    fn counted(ring: &Ring, limbs: usize, run: impl FnOnce(Vec<Input<'_>>)) -> usize {
+        let ct = || Input::Owned([RnsPoly::new_zero(ring.n, limbs), RnsPoly::new_zero(ring.n, limbs)]);
+        let before = RELINEARISED.get();
+        run(vec![ct(), ct()]);
+        RELINEARISED.get() - before
+    }
+
+    #[test]
+    fn plans_count_what_evaluation_relinearises() {
+        let (ring, keys) = lab();
+        let scale = Scale::pow2(36);
+        for degree in 1..=31 {
+            for (basis, parity) in
+                [Basis::Monomial, Basis::Chebyshev].iter().flat_map(|b| [Parity::Full, Parity::Even, Parity::Odd].map(|p| (*b, p)))
+            {
+                let Ok(plan) = Plan::new(degree, parity, basis) else { continue };
+                let row: Vec<f64> = (0..=degree).map(|k| if parity.has(k) { 0.5 } else { 0.0 }).collect();
+                let (rows, limbs) = ([&row[..], &row[..]], plan.depth() + 2);
+                let op =
+                    PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &scale, output_scale: &scale, gadget: GADGET };
+                let got = counted(&ring, limbs, |cts| _ = evaluate(&ring, Isa::detect(), cts, &op, &keys).expect("evaluated"));
+                assert_eq!(got, 2 * plan.relinearisations(), "degree {degree}, {parity:?}, {basis:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn reductions_count_what_they_relinearise() {
+        let (ring, keys) = lab();
+        let cosine = Scale::pow2(36);
+        let plain = EvalMod::new(EvalModParams { range: 12.5, degree: 14, doublings: 4 }).expect("parameters");
+        for reduction in [plain, EvalMod::composite(12.5, 4).expect("parameters")] {
+            let limbs = reduction.depth() + 2;
+            let scale = reduction.input_scale(&ring.chain.q, limbs, &cosine);
+            let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift: true, cosine_scale: &cosine, gadget: GADGET };
+            let got = counted(&ring, limbs, |cts| _ = eval_mod(&ring, Isa::detect(), cts, &op, &keys).expect("reduced"));
+            assert_eq!(got, 2 * reduction.cost(limbs, GADGET).relinearisations);
+        }
+    }
+}

@@ -1,6 +1,10 @@
-//! Tests of the public interface: what a client and a server can do with it, and what a server cannot.
+//! Tests of the public interface: what a client and a server can do with it.
 
+mod bootstrap;
+mod bundle;
+mod evaluator;
 mod laws;
 mod oracle;
+mod pinned;
+mod polynomial;
 mod programs;
-mod separation;

@@ -4,16 +4,15 @@ use chiffre_ckks::bundle::{
     CtRef, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, apply_linear, key_switch, mul_relin, rotate,
 };
 use chiffre_ckks::ciphertext::Ciphertext;
-use chiffre_ckks::client::{KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{Evaluator, LinearTransform};
 use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
 use chiffre_ckks::keyswitch_reference;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
-use chiffre_ckks::sample::Csprng;
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks::simd::Isa;
+use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
 const LOG_N: u32 = 10;

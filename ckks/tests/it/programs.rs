@@ -3,14 +3,14 @@
 use std::sync::LazyLock;
 
 use chiffre_ckks::ciphertext::Ciphertext;
-use chiffre_ckks::client::{Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{EvalError, Evaluator};
 use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
-use chiffre_ckks::sample::Csprng;
 use chiffre_ckks::scale::Scale;
+use chiffre_ckks::seed::UniformSampler;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 use proptest::prelude::*;
 
@@ -135,7 +135,7 @@ proptest! {
         let mut rng = Csprng::from_seed(seed);
         let mut random = |len: usize| -> Vec<Complex64> {
             let mut words = vec![0; 2 * len];
-            rng.fill_uniform(&mut words, 1 << 30);
+            UniformSampler::new(rng.seed(), 0).fill(&mut words, 1 << 30);
             let part = |w: u64| w as f64 / f64::from(1 << 29) - 1.0;
             words.chunks(2).map(|w| Complex64::new(part(w[0]), part(w[1]))).collect()
         };

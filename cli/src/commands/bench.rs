@@ -38,10 +38,10 @@ pub(super) struct Outcome {
 /// Runs everything in one process and reports times, memory and agreement.
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
     super::set_threads(&args.compiler.threads)?;
-    let model = chiffre_frontend::load(&args.model).map_err(Error::input)?;
+    let model = chiffre_frontend::load(&args.model)?;
     let request = super::request(&args.compiler, &model)?;
     let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
-    let reference = Reference::load(&args.model).map_err(Error::input)?;
+    let reference = Reference::load(&args.model)?;
     let name = args.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let out = encrypted_run(&name, &model, &reference, &request, &images, args.compiler.threads.get(), args.progress.progress)?;
     if args.json {
@@ -84,7 +84,7 @@ pub(super) fn encrypted_run(
     threads: usize,
     mode: crate::progress::ProgressMode,
 ) -> Result<Outcome, Error> {
-    let clear = reference.run(&images.pixels, images.n).map_err(Error::input)?;
+    let clear = reference.run(&images.pixels, images.n)?;
     let classes = clear.len() / images.n.max(1);
     let at = Instant::now();
     let compiled = pipeline::compile(model, request)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     super::set_threads(&args.compiler.threads)?;
-    let model = chiffre_frontend::load(&args.model).map_err(Error::input)?;
+    let model = chiffre_frontend::load(&args.model)?;
     let request = super::request(&args.compiler, &model)?;
     let compiled = pipeline::compile(&model, &request)?;
     match &args.compiler.dump_to {
@@ -26,7 +26,7 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     if args.compiler.explain {
         super::explain(&compiled.explained);
     }
-    let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(Error::input)?;
+    let digest = file::save(&args.output, &compiled.program, &compiled.stages)?;
     let note = if args.compiler.target == Target::Clear { " (clear target: `simulate` runs it)" } else { "" };
     super::print(format!(
         "{}\nwrote {} ({}…){note}",

@@ -65,7 +65,7 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     images.n = images.n.min(p.header.batch);
     images.pixels.truncate(images.n * options.shape.iter().product::<usize>());
     let mut clear: Vec<Vec<f32>> = vec![vec![]; p.nodes.len()];
-    chiffre_ir::program::visit(p, &images.pixels, images.n, |v, x| clear[v.index()] = x).map_err(Error::input)?;
+    chiffre_ir::program::visit(p, &images.pixels, images.n, |v, x| clear[v.index()] = x)?;
     let new_row = |(instruction, n): (usize, &chiffre_ir::graph::Node<chiffre_ir::program::Prog>)| Row {
         instruction,
         op: n.op.info().mnemonic,

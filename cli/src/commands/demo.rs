@@ -29,13 +29,13 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let models = models()?;
     let path = models.join("resnet20_shapes.onnx");
-    let model = chiffre_frontend::load(&path).map_err(Error::input)?;
-    let reference = Reference::load(&path).map_err(Error::input)?;
+    let model = chiffre_frontend::load(&path)?;
+    let reference = Reference::load(&path)?;
     let normalisation = model.normalisation.as_ref().map(ToString::to_string);
     let d = |i: usize| model.input_shape.get(i).copied().unwrap_or(1);
     let options = DataOptions {
         shape: [d(0), d(1), d(2)],
-        normalisation: normalisation.as_deref().map(str::parse).transpose().map_err(Error::input)?,
+        normalisation: normalisation.as_deref().map(str::parse).transpose()?,
         count: Some(IMAGES),
     };
     let images = data::load(&models.join("shapes_test.npz"), &options)?;
@@ -56,7 +56,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Error> {
     // Written so that an error that is not a number does not pass.
     let close = out.report.max_abs_logit_error <= TOLERANCE;
     if out.report.agreement < 1.0 - 1.0 / IMAGES as f64 - 1e-9 || !close {
-        return Err(Error::Disagreed(format!(
+        return Err(Error::failed(format!(
             "encrypted answers differ: agreement {:.3}, largest logit error {:.3}",
             out.report.agreement, out.report.max_abs_logit_error
         )));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// Prints a program's summary or one of its IRs.
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
-    let file = chiffre_ir::program::file::load(&args.program).map_err(Error::input)?;
+    let file = chiffre_ir::program::file::load(&args.program)?;
     if let Some(path) = &args.html {
         return std::fs::write(path, chiffre::page::html(&Overview::of(&file))).map_err(|e| Error::write(path, e));
     }

@@ -13,6 +13,7 @@ mod run;
 mod simulate;
 
 use crate::args::{Cli, Command};
+use crate::exit;
 use chiffre::Error;
 use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
 use std::io::{ErrorKind, Write};
@@ -25,11 +26,11 @@ const FEW_IMAGES: usize = 200;
 /// Carries out a command line: results on stdout, everything else on stderr.
 pub fn main(cli: Cli) -> ExitCode {
     start_log(cli.verbose);
-    match dispatch(cli.command) {
+    match exit::guarded(|| dispatch(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
+            ExitCode::from(exit::code(error.class()))
         }
     }
 }
@@ -72,7 +73,7 @@ fn measure_machine(args: &crate::args::MeasureMachineArgs) -> Result<(), Error> 
 
 /// Loads a program file and builds its context.
 fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
-    let file = chiffre_ir::program::file::load(path).map_err(Error::input)?;
+    let file = chiffre_ir::program::file::load(path)?;
     chiffre_runtime::Session::new(file, allow_insecure).map_err(Error::from)
 }
 
@@ -83,7 +84,7 @@ fn program_data_options(
     count: Option<std::num::NonZeroUsize>,
 ) -> Result<chiffre::data::DataOptions, Error> {
     let shape = s.input_layout()?.shape;
-    let normalisation = args.or(s.program().header.normalisation.as_deref()).map_err(Error::input)?;
+    let normalisation = args.or(s.program().header.normalisation.as_deref())?;
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
 }
 
@@ -145,7 +146,7 @@ fn normalisation(
     args: &crate::args::NormalisationArgs,
 ) -> Result<Option<chiffre::data::Normalisation>, Error> {
     let text = model.normalisation.as_ref().map(ToString::to_string);
-    args.or(text.as_deref()).map_err(Error::input)
+    args.or(text.as_deref()).map_err(Error::from)
 }
 
 /// How to read DATA for a model.
@@ -167,7 +168,7 @@ fn print(text: impl std::fmt::Display) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(source) => Err(Error::Io { context: "cannot write to standard output".into(), source }),
+        Err(source) => Err(Error::io("cannot write to standard output", source)),
         Ok(()) => Ok(()),
     }
 }

@@ -26,7 +26,7 @@ fn options(args: &PassArgs, file: &IrFile) -> Result<CompileOptions, Error> {
     }
     let mut activations = ActivationOptions::default();
     if let (Some(path), Some(shape)) = (&args.calibrate, g.input_shape()) {
-        let normalisation = args.normalisation.or(file.normalisation.as_deref()).map_err(Error::input)?;
+        let normalisation = args.normalisation.or(file.normalisation.as_deref())?;
         let images = data::load(path, &data::DataOptions { shape, normalisation, count: None })?;
         activations.calibration = Some(Arc::new(CalibrationSet { images: images.pixels, n: images.n, labels: images.labels }));
     }
@@ -52,7 +52,7 @@ fn load(args: &crate::args::IrFileArgs, pipeline: &Pipeline) -> Result<IrFile, E
 
 /// Runs passes on IR and prints the result.
 pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
-    let pipeline = Pipeline::parse(&args.passes.passes).map_err(Error::input)?;
+    let pipeline = Pipeline::parse(&args.passes.passes)?;
     if let Some(unknown) = args.dump_ir.iter().filter_map(|d| d.pass()).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
@@ -76,7 +76,7 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     print_observed(&recorder, args.time_passes, args.print_stats);
     let end = end.map_err(|e| {
         // What is missing is the most likely reason.
-        file.need_constants().err().filter(|_| e.to_string().contains("has no data")).unwrap_or_else(|| Error::input(e))
+        file.need_constants().err().filter(|_| e.lacks_constant()).unwrap_or_else(|| e.into())
     })?;
     if args.explain {
         super::explain(&end.explained);
@@ -117,7 +117,7 @@ pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
     let shape = file.graph.input_shape().ok_or_else(|| Error::input("the graph has no input"))?;
     let (pixels, n) = match (&args.input, args.noise) {
         (Some(path), _) => {
-            let normalisation = args.normalisation.or(file.normalisation.as_deref()).map_err(Error::input)?;
+            let normalisation = args.normalisation.or(file.normalisation.as_deref())?;
             let count = args.count.map(std::num::NonZeroUsize::get);
             let images = data::load(path, &data::DataOptions { shape, normalisation, count })?;
             (images.pixels, images.n)
@@ -125,7 +125,7 @@ pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
         (None, Some(n)) => (noise(shape, n.get()), n.get()),
         (None, None) => return Err(Error::input("give --input or --noise")),
     };
-    let outputs = file.graph.interp(&pixels, n).map_err(Error::input)?;
+    let outputs = file.graph.interp(&pixels, n)?;
     for (k, out) in outputs.iter().enumerate() {
         let per = out.len() / n.max(1);
         match &args.output {
@@ -149,7 +149,7 @@ fn numbered(path: &Path, k: usize, of: usize) -> PathBuf {
 
 /// Shrinks IR on which passes fail.
 pub(super) fn reduce(args: &ReduceArgs) -> Result<(), Error> {
-    let pipeline = Pipeline::parse(&args.passes.passes).map_err(Error::input)?;
+    let pipeline = Pipeline::parse(&args.passes.passes)?;
     let file = load(&args.ir, &pipeline)?;
     file.need_constants()?;
     let options = options(&args.passes, &file)?;
@@ -171,7 +171,7 @@ pub(super) fn reduce(args: &ReduceArgs) -> Result<(), Error> {
         None => super::print(text.trim_end()),
         Some(path) => {
             std::fs::write(path, text).map_err(|e| Error::write(path, e))?;
-            chiffre_ir::const_file::save(&chiffre_ir::const_file::beside(path), r.graph.consts()).map_err(Error::input)
+            chiffre_ir::const_file::save(&chiffre_ir::const_file::beside(path), r.graph.consts()).map_err(Error::from)
         }
     }
 }

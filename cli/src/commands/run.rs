@@ -20,11 +20,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     if let Some(budget) = args.memory
         && need > budget
     {
-        return Err(Error::input(format!(
-            "the program needs {}, the budget is {}: compile with this --memory or a smaller --batch",
-            human_bytes(need),
-            human_bytes(budget)
-        )));
+        return Err(Error::budget(
+            format!("the program needs {}, the budget is {}", human_bytes(need), human_bytes(budget)),
+            "compile with this --memory or a smaller --batch",
+        ));
     }
     let batch = Batch::load(&session, &args.input)?;
     let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval)?;

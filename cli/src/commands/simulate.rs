@@ -20,9 +20,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let limits: BTreeMap<String, f64> =
         super::inspect::certificate(&session.file)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
     let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
-    let exact = interp(&g, &images.pixels, images.n, None).map_err(Error::input)?.swap_remove(0);
+    let exact = interp(&g, &images.pixels, images.n, None)?.swap_remove(0);
     let mut noise = Noise::of(&session.program().header, args.seed);
-    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit).map_err(Error::input)?;
+    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit)?;
     let noisy = found.outputs.swap_remove(0);
     let classes = exact.len() / images.n.max(1);
     let c = logits::compare(&noisy, &exact, classes, &BTreeSet::new())?;
@@ -54,7 +54,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
 
 /// Compares decrypted logits with the simulated ones of the same images, with and without noise.
 fn against(path: &Path, noisy: &[f32], exact: &[f32], classes: usize) -> Result<String, Error> {
-    let answers = data::load_logits(path, classes).map_err(Error::input)?;
+    let answers = data::load_logits(path, classes)?;
     let n = answers.len() / classes;
     if n == 0 || answers.len() > exact.len() {
         return Err(Error::input(format!("{} has {n} rows; {} images are simulated", path.display(), exact.len() / classes)));

@@ -1,5 +1,6 @@
 //! The command line as a user meets it: help, usage errors, exit codes, and what goes to which stream.
 
+use chiffre::Class;
 use chiffre::logits::write_logits;
 use chiffre_cli::args::{Cli, Command, Format, Target};
 use chiffre_cli::progress::ProgressMode;
@@ -180,8 +181,8 @@ fn logits_are_written_as_an_array() {
     write_logits(&path, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3).unwrap();
     let array: Array2<f32> = ndarray_npy::read_npy(&path).unwrap();
     assert_eq!(array, ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-    assert_eq!(write_logits(&path, &[1.0, 2.0], 3).unwrap_err().exit_code(), 1);
-    assert_eq!(write_logits(&dir.path().join("no/such/dir.npy"), &[1.0], 1).unwrap_err().exit_code(), 2);
+    assert_eq!(write_logits(&path, &[1.0, 2.0], 3).unwrap_err().class(), Class::Failed);
+    assert_eq!(write_logits(&dir.path().join("no/such/dir.npy"), &[1.0], 1).unwrap_err().class(), Class::Io);
 }
 
 /// Activations that are not polynomials need calibration data, and calibration data must be fit for it.

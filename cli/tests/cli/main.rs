@@ -4,6 +4,7 @@ mod arguments;
 mod common;
 mod damaged;
 mod end_to_end;
+mod exit_codes;
 mod hostile_files;
 mod interrupted;
 mod pages;

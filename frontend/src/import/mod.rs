@@ -96,7 +96,7 @@ pub(crate) fn import(name: &str, file: File, digest: Hash) -> Result<Model, Fron
     let channels = graph.nodes[0].ty.chw()[0];
     let normalisation = file.metadata.iter().find(|(k, _)| k == "normalisation");
     let normalisation = normalisation
-        .map(|(_, v)| Normalisation::parse(v, channels))
+        .map(|(_, v)| v.parse().and_then(|n: Normalisation| n.check(channels).map(|()| n)))
         .transpose()
         .map_err(|e| error(format!("metadata key normalisation: {e}")))?;
     let graph = verify(graph).map_err(|source| FrontendError::Verify { file: name.into(), source })?;

@@ -24,7 +24,7 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
     let mut f: Vec<Finding> = vec![];
     g.check_structure(&mut f);
     if f.is_empty() {
-        f.extend(header(&g).into_iter().map(|message| Finding { value: String::new(), source: String::new(), message }));
+        f.extend(header(&g).into_iter().map(Finding::of_graph));
         for (v, n) in g.iter() {
             let args: Vec<&HeType> = n.args.iter().map(|a| g.ty(*a)).collect();
             let layouts: Vec<_> = args.iter().map(|a| &a.layout).collect();
@@ -45,7 +45,7 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
         }
         let steps = g.nodes.iter().map(|n| 1usize << n.ty.layout.unit_bits()).sum::<usize>();
         if steps > MAX_STEPS {
-            f.push(Finding { value: String::new(), source: String::new(), message: format!("{steps} steps are more than {MAX_STEPS}") });
+            f.push(Finding::of_graph(format!("{steps} steps are more than {MAX_STEPS}")));
         }
     }
     Verified::from_findings(g, f)

@@ -33,7 +33,7 @@ pub fn verify(g: TensorGraph) -> Result<Verified<Tensor>, VerifyError> {
 fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
     for (_, c) in g.consts.iter() {
         if let Some(x) = c.data.as_ref().and_then(Data::not_finite) {
-            findings.push(Finding { value: String::new(), source: String::new(), message: format!("constant @{} holds {x}", c.name) });
+            findings.push(Finding::of_graph(format!("constant @{} holds {x}", c.name)));
         }
     }
     let mut inputs = 0;
@@ -62,7 +62,7 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         }
     }
     if inputs != 1 {
-        findings.push(Finding { value: String::new(), source: String::new(), message: format!("the graph has {inputs} inputs, not one") });
+        findings.push(Finding::of_graph(format!("the graph has {inputs} inputs, not one")));
     }
 }
 

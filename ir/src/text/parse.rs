@@ -5,7 +5,7 @@ use super::source_map::{Position, SourceMap};
 use crate::consts::{Const, ConstId, ConstKind, ConstType, Consts, Data, Element, Hash};
 use crate::error::ParseError;
 use crate::graph::{Dialect, Graph, HeaderText, Node, Op, Type, ValueId};
-use crate::ops::{Attr, suggestion};
+use crate::ops::{Attr, BuildError, suggestion};
 use crate::table::TableType;
 use std::collections::HashMap;
 
@@ -108,9 +108,12 @@ impl Parser<'_> {
         self.attr_at.iter().find(|(n, _)| n == name).map_or(or, |(_, at)| *at)
     }
 
-    /// Where the attribute that a message of [`Op::build`] is about stands.
-    fn blamed(&self, message: &str, or: usize) -> usize {
-        message.strip_prefix("attribute ").and_then(|m| m.split(' ').next()).map_or(or, |name| self.attribute(name, or))
+    /// Where what [`Op::build`] objects to stands.
+    fn blamed(&self, e: &BuildError, op: usize) -> usize {
+        match e {
+            BuildError::Op(_) => op,
+            BuildError::Attribute { name, .. } => self.attribute(name, op),
+        }
     }
 
     fn value(&mut self) -> Result<ValueId> {
@@ -148,7 +151,7 @@ impl Parser<'_> {
             let near = suggestion(n, info.attrs.iter().copied(), "it has");
             return Err(self.c.error_at(self.attribute(n, op_at), format!("`{mnemonic}` has no attribute `{n}`{near}")));
         }
-        let op = D::Op::build(&mnemonic, &mut attrs).map_err(|e| self.c.error_at(self.blamed(&e, op_at), e))?;
+        let op = D::Op::build(&mnemonic, &mut attrs).map_err(|e| self.c.error_at(self.blamed(&e, op_at), e.to_string()))?;
         self.c.expect(":")?;
         self.c.skip();
         let ty_at = self.c.pos();

@@ -1,6 +1,6 @@
 //! Where the parts of a graph stand in its text, so that findings of a verifier can point at it.
 
-use crate::error::{ParseError, VerifyError};
+use crate::error::{Finding, ParseError, Part, VerifyError};
 
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,14 @@ pub struct SourceMap {
 impl SourceMap {
     /// The findings of a verifier as errors at places of the text.
     pub fn locate(&self, e: &VerifyError) -> Vec<ParseError> {
-        let place = |f: &crate::error::Finding| {
-            let node = f.value.strip_prefix('%').and_then(|v| v.parse::<usize>().ok()).and_then(|i| self.nodes.get(i).copied());
-            node.unwrap_or(if f.message.contains("output") { self.outputs } else { self.graph })
+        let place = |f: &Finding| -> Position {
+            match f.at {
+                Part::Graph => self.graph,
+                Part::Outputs => self.outputs,
+                Part::Node(v) => self.nodes.get(v.index()).copied().unwrap_or(self.graph),
+            }
         };
-        let error = |f: &crate::error::Finding| {
+        let error = |f: &Finding| {
             let Position { line, column } = place(f);
             let node = if f.source.is_empty() { String::new() } else { format!("node \"{}\": ", f.source) };
             ParseError { line, column, message: format!("{node}{}", f.message) }

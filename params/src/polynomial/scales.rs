@@ -152,3 +152,27 @@ impl Scales {
         plan.powers().iter().zip(&self.products).map(correction).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::polynomial::evaluate_clear;
+
+    #[test]
+    fn division_in_the_clear() {
+        for basis in [Basis::Monomial, Basis::Chebyshev] {
+            for (degree, g) in [(7, 4), (9, 2), (14, 8), (5, 5), (11, 3)] {
+                let p = (0..=degree).map(|k| ((k * k + degree) as f64).sin()).collect::<Vec<_>>();
+                let mut rest = p.clone();
+                let quotient = divide(basis, &mut rest, g);
+                assert!(rest[g..].iter().all(|&c| c == 0.0));
+                let mut unit = vec![0.0; g + 1];
+                unit[g] = 1.0;
+                for x in [-1.0, -0.3, 0.0, 0.7, 1.0] {
+                    let value = |c: &[f64]| evaluate_clear(basis, c, x);
+                    assert!((value(&p) - value(&quotient) * value(&unit) - value(&rest)).abs() < 1e-12);
+                }
+            }
+        }
+    }
+}

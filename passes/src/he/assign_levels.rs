@@ -36,7 +36,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
     let mut unit = vec![false; g.nodes.len()];
     for (v, n) in g.iter() {
         if let PackedOp::Linear { table, .. } = &n.op {
-            let t = g.consts.table(*table).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
+            let t = g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
             // Operands must all have scale Δ already: results of linear maps.
             let plain = |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && !read_by(*a, true) && !read_by(*a, false);
             unit[v.index()] = is_unit(t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);

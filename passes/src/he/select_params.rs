@@ -54,7 +54,7 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
     let insecure = room < needed;
     if insecure && !opts.allow_insecure {
         let m = format!("a chain of {chain} primes and a special prime need {needed:.0} bits; 2^{log_n} has {room:.0} at 128-bit security");
-        return Err(PassError::capacity(PASS, "", m));
+        return Err(PassError::Insecure { pass: PASS.into(), message: m });
     }
     let most = if insecure { usize::MAX } else { ((room - log_q) / special_bits) as usize };
     // Limbs at which an op switches keys.

@@ -36,13 +36,13 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
             TensorOp::Input {} => out.push(PackedOp::Input {}, vec![], ty.clone(), &n.source),
             TensorOp::Mul {} => out.push(PackedOp::Mul {}, args, ty.clone(), &n.source),
             TensorOp::Chebyshev { coeffs, sine, .. } => {
-                let c = g.consts.array(*coeffs).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?.clone();
+                let c = g.consts.array(*coeffs).map_err(|e| PassError::clear(PASS, &n.source, e))?.clone();
                 let coeffs = out.consts.add(&format!("t{}.series", out.nodes.len()), c);
                 out.push(PackedOp::Chebyshev { coeffs, sine: *sine }, args, ty.clone(), &n.source)
             }
             TensorOp::Square {} => out.push(PackedOp::Square {}, args, ty.clone(), &n.source),
             TensorOp::LinearMap { kernels, strides, origins, bias } => {
-                let load = |c| g.consts.array(c).map_err(|e| PassError::at(PASS, &n.source, e.to_string()));
+                let load = |c| g.consts.array(c).map_err(|e| PassError::clear(PASS, &n.source, e));
                 let arrays: Vec<&Array> = kernels.iter().map(|k| load(*k)).collect::<Result<_, _>>()?;
                 let bias = bias.map(load).transpose()?;
                 let from: Vec<&Layout> = n.args.iter().map(|a| &layouts.values[a.index()]).collect();

@@ -98,7 +98,7 @@ impl<'a> Pricer<'a> {
             let (mut kernels, mut points) = (vec![], vec![]);
             if let TensorOp::LinearMap { kernels: ks, strides, origins, .. } = &n.op {
                 for (j, a) in n.args.iter().enumerate() {
-                    let w = g.consts.array(ks[j]).map_err(|e| PassError::at("choose-layout", &n.source, e.to_string()))?;
+                    let w = g.consts.array(ks[j]).map_err(|e| PassError::clear("choose-layout", &n.source, e))?;
                     let input = g.ty(*a).chw();
                     kernels.push(Support::new(w, input, n.ty.chw(), strides[j], origins[j]));
                     if is_last(g, v) {

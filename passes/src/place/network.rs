@@ -79,7 +79,7 @@ impl Network {
                         giants: None,
                     };
                     for (j, a) in n.args.iter().enumerate() {
-                        let w = g.consts.array(kernels[j]).map_err(|e| PassError::at("place-bootstraps", &n.source, e.to_string()))?;
+                        let w = g.consts.array(kernels[j]).map_err(|e| PassError::clear("place-bootstraps", &n.source, e))?;
                         let from = g.ty(*a).chw();
                         let k = Kernel::dense(w, from, shape, strides[j], origins[j], [1, 1]);
                         // Units of the operand that one unit of the result merges.

@@ -6,6 +6,7 @@
 mod candidates;
 mod resize;
 
+use crate::error::PassError;
 use crate::observe::difference;
 use crate::pipeline::{Context, Pipeline, State};
 use candidates::candidates;
@@ -115,7 +116,7 @@ pub fn outcome(g: &AnyGraph, pipeline: &Pipeline, cx: &Context) -> Outcome {
             let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
             return Outcome::Crash(text.unwrap_or_default());
         }
-        Ok(Err(e)) if e.to_string().contains("the pass broke the graph") => return Outcome::Verifier(e.to_string()),
+        Ok(Err(e @ PassError::Bug { .. })) => return Outcome::Verifier(e.to_string()),
         Ok(Err(e)) => return Outcome::Refused(e.to_string()),
         Ok(Ok(end)) => end,
     };

@@ -55,7 +55,7 @@ pub fn approximate_activations(
             let mut seen: Vec<(usize, Accuracy)> = vec![];
             for degree in DEGREES {
                 let h = with(degree)?;
-                let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::at(PASS, "", e.to_string()))?;
+                let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
                 tracing::info!(degree, agreement = found.agreement, loss = found.loss(), outside = found.outside, "activations");
                 if found.meets(o.target) {
                     return Ok(h);
@@ -104,7 +104,7 @@ pub fn substitute(
     for (v, n) in g.iter() {
         let args: Vec<_> = n.args.iter().map(|a: &chiffre_ir::graph::ValueId| map[a.index()]).collect();
         let at = |m: String| PassError::at(PASS, &n.source, m);
-        let f = Function::of(&n.op, &g.consts).map_err(|e| at(e.to_string()))?;
+        let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::clear(PASS, &n.source, e))?;
         let planned = f.and_then(|f| plan(n, &f).map(|p| (f, p)));
         let Some((f, p)) = planned else {
             map.push(out.push(n.op.clone(), args, n.ty.clone(), &n.source));

@@ -21,7 +21,7 @@ pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<O
                 "max pooling is not a polynomial: the ckks target does not take it; use average pooling".into(),
             ));
         }
-        let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::at(PASS, &n.source, e.to_string()))?;
+        let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::clear(PASS, &n.source, e))?;
         let refreshed = o.plans.get(&n.source).is_some_and(|p| p.refresh);
         let Some(f) = f.filter(|f| refreshed || f.degree().is_none_or(|d| d > 2)) else { continue };
         if o.calibration.is_none() {

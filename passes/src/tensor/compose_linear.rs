@@ -77,7 +77,7 @@ impl Composer<'_> {
 
     fn form(&mut self, n: &Node<Tensor>) -> Result<Form, PassError> {
         let shape = n.ty.chw();
-        let array = |c: ConstId| self.old.consts.array(c).map_err(|e| PassError::at("compose-linear", &n.source, e.to_string()));
+        let array = |c: ConstId| self.old.consts.array(c).map_err(|e| PassError::clear("compose-linear", &n.source, e));
         Ok(match &n.op {
             TensorOp::Conv2d { weight, bias, stride, pad, dilation } => {
                 let k = Kernel::dense(

@@ -38,7 +38,7 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     let mut plans: Vec<Option<Vec<Channel>>> = vec![None; g.nodes.len()];
     for (v, n) in g.iter() {
         let TensorOp::Poly { coeffs } = &n.op else { continue };
-        let a = g.consts.array(*coeffs).map_err(|e| PassError::at("fold-scales", &n.source, e.to_string()))?;
+        let a = g.consts.array(*coeffs).map_err(|e| PassError::clear("fold-scales", &n.source, e))?;
         let width = a.shape[1];
         if width > 3 && a.data.chunks(width).any(|c| c[3..].iter().any(|x| *x != 0.0)) {
             let m = format!("a polynomial of degree {} is not supported yet: only degree 2 is", width - 1);
@@ -132,5 +132,5 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
 }
 
 fn array<'a>(g: &'a TensorGraph, c: chiffre_ir::consts::ConstId, source: &str) -> Result<&'a Array, PassError> {
-    g.consts.array(c).map_err(|e| PassError::at("fold-scales", source, e.to_string()))
+    g.consts.array(c).map_err(|e| PassError::clear("fold-scales", source, e))
 }

@@ -72,7 +72,7 @@ pub fn remove_dead_channels(g: &TensorGraph) -> Result<(TensorGraph, Removed), P
 }
 
 fn array<'a>(g: &'a TensorGraph, c: ConstId, source: &str) -> Result<&'a Array, PassError> {
-    g.consts.array(c).map_err(|e| PassError::at(PASS, source, e.to_string()))
+    g.consts.array(c).map_err(|e| PassError::clear(PASS, source, e))
 }
 
 fn learn(g: &TensorGraph, n: &Node<Tensor>, facts: &[Facts], report: &mut Removed) -> Result<Facts, PassError> {

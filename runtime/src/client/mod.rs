@@ -8,8 +8,7 @@ pub use probe::Opened;
 
 use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
 use crate::{Batch, ResultBatch, RuntimeError, Session};
-use chiffre_ckks::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
-use chiffre_ckks::sample::Csprng;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::container::{Dtype, Reader, Writer};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -3,8 +3,8 @@
 use super::{ClientKey, Spread};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::Ciphertext;
-use chiffre_ckks::client::Decryptor;
 use chiffre_ckks::ring::RnsPoly;
+use chiffre_ckks_client::Decryptor;
 use num_complex::Complex64;
 
 /// A unit of a value, decrypted.

@@ -2,15 +2,16 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::ciphertext::{Ciphertext, SeededCiphertext, ShapeError, uniform_poly};
-use crate::context::Context;
-use crate::keys::PublicKey;
-use crate::plaintext::Plaintext;
-use crate::ring::limb;
-use crate::sample::Csprng;
+use chiffre_ckks::ciphertext::{Ciphertext, SeededCiphertext, ShapeError};
+use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::PublicKey;
+use chiffre_ckks::plaintext::Plaintext;
+use chiffre_ckks::ring::limb;
+use chiffre_ckks::seed::uniform_poly;
 
-use super::keygen::gaussian_poly;
-use super::secret::{SecretKey, small_poly};
+use crate::keygen::gaussian_poly;
+use crate::sample::Csprng;
+use crate::secret::{SecretKey, small_poly};
 
 /// Encryption under the secret key: one noise polynomial, and half of the ciphertext is a seed.
 pub struct SecretKeyEncryptor<'a> {
@@ -45,7 +46,7 @@ impl<'a> SecretKeyEncryptor<'a> {
             limb::add_assign(m, c0, plaintext.poly.row(i));
         }
         a.zeroize();
-        SeededCiphertext::new(seed, c0, plaintext.scale.clone())
+        SeededCiphertext::from_parts(ring, seed, c0, plaintext.scale.clone()).expect("made for this ring")
     }
 }
 

@@ -1,17 +1,13 @@
-//! Randomness: a ChaCha20 generator and the three distributions of RNS-CKKS.
+//! Secret randomness: a ChaCha20 generator, ternary secrets and noise.
 //!
-//! All randomness comes from [`Csprng`], seeded from the operating system for secrets and noise, and from a public
-//! seed for the uniform halves of keys and fresh ciphertexts, which are stored as that seed and expanded on use.
+//! All secret randomness comes from [`Csprng`], seeded from the operating system. Uniform halves of keys and fresh
+//! ciphertexts are public: they are drawn as a seed, which [`uniform_poly`](chiffre_ckks::seed::uniform_poly) expands.
+
+use chiffre_ckks::seed::Seed;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use zeroize::Zeroize;
-
-/// A ChaCha20 seed. Whether it is public or secret depends on what it expands to.
-pub type Seed = [u8; 32];
-
-/// Standard deviation of the noise.
-pub use chiffre_params::noise::SIGMA;
 
 /// Bound of the noise: six standard deviations, rounded down.
 pub const NOISE_BOUND: i8 = 19;
@@ -39,16 +35,9 @@ impl Csprng {
         Ok(out)
     }
 
-    /// A deterministic generator: for expanding public seeds, and for tests.
+    /// A deterministic generator, for tests.
     pub fn from_seed(seed: Seed) -> Self {
         Self { rng: ChaCha20Rng::from_seed(seed) }
-    }
-
-    /// Independent stream number `stream` of a seed (ChaCha20's nonce).
-    pub fn from_seed_stream(seed: Seed, stream: u64) -> Self {
-        let mut out = Self::from_seed(seed);
-        out.rng.set_stream(stream);
-        out
     }
 
     /// Draws a seed.
@@ -64,21 +53,6 @@ impl Csprng {
         let out = Self::from_seed(seed);
         seed.zeroize();
         out
-    }
-
-    /// Fills `out` with independent uniform values in `[0, q)`, by rejection; `q >= 2`.
-    pub fn fill_uniform(&mut self, out: &mut [u64], q: u64) {
-        debug_assert!(q >= 2);
-        let mask = u64::MAX >> (q - 1).leading_zeros();
-        let mut words = WordBuffer::default();
-        for value in out {
-            *value = loop {
-                let candidate = words.next(&mut self.rng) & mask;
-                if candidate < q {
-                    break candidate;
-                }
-            };
-        }
     }
 
     /// Fills `out` with independent uniform values in {-1, 0, 1}.
@@ -125,7 +99,7 @@ impl Csprng {
         }
     }
 
-    /// Fills `out` with independent values of the discrete Gaussian distribution with σ = [`SIGMA`], truncated at
+    /// Fills `out` with independent values of the discrete Gaussian distribution with σ = [`SIGMA`](chiffre_ckks::noise::SIGMA), truncated at
     /// [`NOISE_BOUND`].
     ///
     /// Inversion of the cumulative distribution of |x| with a scan of the whole table for every value, so that
@@ -145,32 +119,6 @@ impl Drop for Csprng {
         // ChaCha20Rng has no wiping of its own: overwrite its key and buffer, and keep the store observable.
         self.rng = ChaCha20Rng::from_seed(Seed::default());
         std::hint::black_box(&self.rng);
-    }
-}
-
-/// 64 random words at a time: `fill_bytes` on a block is several times faster than single words.
-struct WordBuffer {
-    bytes: [u8; 512],
-    at: usize,
-}
-
-impl Default for WordBuffer {
-    fn default() -> Self {
-        Self { bytes: [0; 512], at: 512 }
-    }
-}
-
-impl WordBuffer {
-    #[inline]
-    fn next(&mut self, rng: &mut ChaCha20Rng) -> u64 {
-        if self.at == self.bytes.len() {
-            rng.fill_bytes(&mut self.bytes);
-            self.at = 0;
-        }
-        let mut word = [0; 8];
-        word.copy_from_slice(&self.bytes[self.at..self.at + 8]);
-        self.at += 8;
-        u64::from_le_bytes(word)
     }
 }
 
@@ -200,6 +148,7 @@ const MAGNITUDE_CDT: [u64; 19] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chiffre_ckks::noise::SIGMA;
 
     #[test]
     fn the_table_is_the_gaussian_distribution() {
@@ -250,26 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn uniform_values_fill_the_range() {
-        for q in [2u64, 3, 65537, (1 << 50) - 27] {
-            let mut values = vec![0u64; 1 << 16];
-            Csprng::from_seed([9; 32]).fill_uniform(&mut values, q);
-            assert!(values.iter().all(|&v| v < q));
-            let mean = values.iter().map(|&v| v as f64).sum::<f64>() / values.len() as f64;
-            let want = (q - 1) as f64 / 2.0;
-            assert!((mean - want).abs() < 5.0 * q as f64 / (12.0 * 65536.0f64).sqrt(), "{q}");
-        }
-    }
-
-    #[test]
-    fn streams_of_a_seed_differ_and_repeat() {
-        let draw = |stream| {
-            let mut out = [0u64; 4];
-            Csprng::from_seed_stream([1; 32], stream).fill_uniform(&mut out, 1 << 50);
-            out
-        };
-        assert_eq!(draw(3), draw(3));
-        assert_ne!(draw(3), draw(4));
+    fn seeds_repeat_and_forks_differ() {
+        let mut rng = Csprng::from_seed([1; 32]);
+        let mut fork = rng.fork();
+        assert_eq!(Csprng::from_seed([1; 32]).fork().seed(), fork.seed());
+        assert_ne!(rng.seed(), fork.seed());
         let mut os = Csprng::from_os().expect("randomness");
         assert_ne!(os.seed(), os.seed());
     }

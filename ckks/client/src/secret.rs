@@ -5,8 +5,9 @@ use std::fmt;
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::context::Context;
-use crate::ring::{Ring, RnsPoly};
+use chiffre_ckks::context::Context;
+use chiffre_ckks::ring::{Ring, RnsPoly};
+
 use crate::sample::Csprng;
 
 /// A list of numbers that is not a ternary secret of the ring.
@@ -44,7 +45,7 @@ impl SecretKey {
     }
 
     /// A fresh secret with `weight` nonzero coefficients: for the encapsulation keys, which live at small moduli only.
-    pub(super) fn generate_sparse(context: &Context, rng: &mut Csprng, weight: usize) -> Self {
+    pub(crate) fn generate_sparse(context: &Context, rng: &mut Csprng, weight: usize) -> Self {
         let mut coefficients = Zeroizing::new(vec![0; context.ring().n]);
         rng.fill_sparse_ternary(&mut coefficients, weight);
         Self::build(context.ring(), coefficients)
@@ -76,7 +77,7 @@ impl SecretKey {
     }
 
     /// The secret's residues, one row per modulus of the ring, NTT order.
-    pub(super) fn ntt(&self) -> &RnsPoly {
+    pub(crate) fn ntt(&self) -> &RnsPoly {
         &self.ntt
     }
 }
@@ -96,7 +97,7 @@ impl fmt::Debug for SecretKey {
 /// A polynomial with small coefficients in NTT order: `limbs` Q rows, then `specials` P rows.
 ///
 /// Reduction is by masks: coefficients are secrets or noise.
-pub(super) fn small_poly(ring: &Ring, coefficients: &[i8], limbs: usize, specials: usize) -> RnsPoly {
+pub(crate) fn small_poly(ring: &Ring, coefficients: &[i8], limbs: usize, specials: usize) -> RnsPoly {
     let mut poly = RnsPoly::new_unspecified(ring.n, limbs + specials);
     poly.par_iter_mut().enumerate().for_each(|(row, out)| {
         let index = ring.modulus_index(row, limbs);

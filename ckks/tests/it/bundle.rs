@@ -1,16 +1,15 @@
 //! Bundle operations under real keys on small rings: decryptions against clear slots, and equal bits on every
 //! instruction set and number of threads.
 
-use super::*;
-use crate::ciphertext::Ciphertext;
-use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
-use crate::context::Context;
-use crate::keys::KeyTarget;
-use crate::params::{CkksParams, CkksParamsLiteral};
-use crate::ring::{Gadget, Galois, RnsPoly};
-use crate::sample::Csprng;
-use crate::scale::Scale;
-use crate::simd::Isa;
+use chiffre_ckks::bundle::*;
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::KeyTarget;
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
+use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::scale::Scale;
+use chiffre_ckks::simd::Isa;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
 /// A ring with keys and ciphertexts.
@@ -354,10 +353,6 @@ fn convolution_between_phases() {
     for (inputs, outputs, period) in [(8, 32, 16), (12, 44, 0)] {
         let bench = Bench::new(8, 4, gadget, &taps, inputs, 40);
         let table = bench.table_where(&taps, outputs, period, reads);
-        let plan = panels::Plan::new(&table.0, 8, inputs);
-        let groups = plan.q[0].shape.cells();
-        let dense = 9 * inputs / 4 * outputs;
-        assert!((dense..dense + dense / 4).contains(&groups), "{groups} cells for {dense} weights: four classes");
         table_case(&bench, 3, table, 1);
     }
 }

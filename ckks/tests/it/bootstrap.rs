@@ -1,17 +1,19 @@
 //! Refreshes on toy rings (insecure sizes) against clear arithmetic.
 
-use super::*;
-use crate::bundle::{BundleError, Input, PreparedKey, PreparedKeys};
-use crate::ciphertext::Ciphertext;
-use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
-use crate::context::Context;
-use crate::keys::KeyTarget;
-use crate::params::{CkksParams, CkksParamsLiteral};
-use crate::polynomial::{Basis, Parity, Plan};
-use crate::ring::{Gadget, Galois, RnsPoly};
-use crate::sample::Csprng;
-use crate::scale::Scale;
-use crate::simd::Isa;
+use chiffre_ckks::bootstrap::{
+    Activation, Arcsine, BootstrapError, BootstrapOp, BootstrapSpec, Bootstrapper, Direction, EncodedFactor, FactorPlan, FactorSpec,
+    RefreshOp, Transforms, apply, matrix,
+};
+use chiffre_ckks::bundle::{BundleError, Input, PreparedKey, PreparedKeys};
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::KeyTarget;
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
+use chiffre_ckks::polynomial::{Basis, Parity, Plan};
+use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::scale::Scale;
+use chiffre_ckks::simd::Isa;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
 fn rng(seed: u8) -> Csprng {
@@ -225,7 +227,7 @@ fn refreshes_apply_the_activation_to_the_sine_of_each_half() {
         output_scale: &output_scale,
     };
     let got = bootstrapper.refresh(ring, isa, given(), &op, &lab.keys).expect("refresh");
-    let part = |c: &[f64], v: f64| crate::polynomial::evaluate_clear(Basis::Chebyshev, c, v.sin());
+    let part = |c: &[f64], v: f64| chiffre_ckks::polynomial::evaluate_clear(Basis::Chebyshev, c, v.sin());
     for ((got, message), c) in got.iter().zip(&messages).zip(&coefficients) {
         assert_eq!(Some(got[0].rows()), lab.spec.limbs_out(7));
         let want: Vec<Complex64> = message.iter().map(|z| Complex64::new(part(c, z.re), part(c, z.im))).collect();

@@ -1,15 +1,14 @@
 use num_complex::Complex64;
 
 use super::*;
-use crate::bundle::{PreparedKey, key_switch};
-use crate::ciphertext::Ciphertext;
-use crate::context::Context;
-use crate::keys::KeyTarget;
-use crate::params::{CkksParams, CkksParamsLiteral, ParamsError};
-use crate::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
-use crate::sample::{Csprng, NOISE_BOUND};
-use crate::scale::Scale;
-use crate::simd::Isa;
+use chiffre_ckks::bundle::{PreparedKey, key_switch};
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::KeyTarget;
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral, ParamsError};
+use chiffre_ckks::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
+use chiffre_ckks::scale::Scale;
+use chiffre_ckks::simd::Isa;
 
 fn context() -> Context {
     let literal = CkksParamsLiteral::generate(10, &[50, 45, 45, 45, 45], &[50, 50]).expect("primes");

@@ -3,14 +3,14 @@
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
-use crate::ciphertext::uniform_poly;
-use crate::context::Context;
-use crate::keys::{KeyTarget, PublicKey, SeededSwitchingKey};
-use crate::params::ParamsError;
-use crate::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
-use crate::sample::{Csprng, Seed};
+use chiffre_ckks::context::Context;
+use chiffre_ckks::keys::{KeyTarget, PublicKey, SeededSwitchingKey};
+use chiffre_ckks::params::ParamsError;
+use chiffre_ckks::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
+use chiffre_ckks::seed::{Seed, uniform_poly};
 
-use super::secret::{SecretKey, small_poly};
+use crate::sample::Csprng;
+use crate::secret::{SecretKey, small_poly};
 
 /// Hamming weight of ephemeral sparse secrets (Bossuat, Troncoso-Pastoriza and Hubaux 2022, §5).
 pub const DEFAULT_SPARSE_WEIGHT: usize = 32;
@@ -51,7 +51,7 @@ impl<'a> KeyGenerator<'a> {
             limb::mul_assign(&ring.moduli[i], a, self.secret.ntt().row(i));
             limb::sub_assign(&ring.moduli[i], b, a);
         });
-        PublicKey::new(seed, b)
+        PublicKey::from_parts(ring, seed, b).expect("made for this ring")
     }
 
     /// The key for the automorphism `galois`, for ciphertexts of at most `gadget.limbs` limbs.
@@ -137,12 +137,12 @@ impl<'a> KeyGenerator<'a> {
                 b
             })
             .collect();
-        SeededSwitchingKey::new(gadget, target, seed, b)
+        SeededSwitchingKey::from_parts(ring, gadget, target, seed, b).expect("made for this ring")
     }
 }
 
 /// A noise polynomial in NTT order: `limbs` Q rows, then `specials` P rows.
-pub(super) fn gaussian_poly(context: &Context, rng: &mut Csprng, limbs: usize, specials: usize) -> RnsPoly {
+pub(crate) fn gaussian_poly(context: &Context, rng: &mut Csprng, limbs: usize, specials: usize) -> RnsPoly {
     let mut e = zeroize::Zeroizing::new(vec![0i8; context.ring().n]);
     rng.fill_gaussian(&mut e);
     small_poly(context.ring(), &e, limbs, specials)

@@ -1,12 +1,16 @@
 use num_complex::Complex64;
 
-use super::*;
-use crate::client::{Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
-use crate::keyswitch_reference::{decompose, inner_product, key_switch, mod_down};
-use crate::noise::{Estimate, NoiseModel, measured_error};
-use crate::params::{CkksParams, CkksParamsLiteral};
-use crate::ring::{Gadget, Galois, RnsPoly};
-use crate::sample::Csprng;
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::evaluator::{EvalError, Evaluator, LinearTransform};
+use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
+use chiffre_ckks::keyswitch_reference::{decompose, inner_product, key_switch, mod_down};
+use chiffre_ckks::noise::{Estimate, NoiseModel};
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
+use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::scale::Scale;
+use chiffre_ckks::seed::UniformSampler;
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor, measured_error};
 
 /// A client and its server in one, at an insecure size.
 struct Lab {
@@ -60,7 +64,7 @@ impl Lab {
     /// Numbers of modulus up to 1, from a seed.
     fn values(&self, seed: u8) -> Vec<Complex64> {
         let mut words = vec![0; 2 * self.context.slots()];
-        rng(seed).fill_uniform(&mut words, 1 << 20);
+        UniformSampler::new([seed; 32], 0).fill(&mut words, 1 << 20);
         words
             .chunks(2)
             .map(|w| {
@@ -206,9 +210,9 @@ fn division_is_rounding_division() {
         for row in 0..limbs + specials {
             let m = &ring.moduli[ring.modulus_index(row, limbs)];
             for q in &divisor {
-                crate::ring::limb::mul_scalar_assign(m, poly.row_mut(row), m.reduce(*q));
+                chiffre_ckks::ring::limb::mul_scalar_assign(m, poly.row_mut(row), m.reduce(*q));
             }
-            crate::ring::limb::add_assign(m, poly.row_mut(row), add.row(row));
+            chiffre_ckks::ring::limb::add_assign(m, poly.row_mut(row), add.row(row));
         }
         assert!(mod_down(ring, &poly, limbs, keep) == ring.embed(&coefficients, keep, 0));
     }

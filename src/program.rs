@@ -1,0 +1,177 @@
+//! Programs: made from models, kept in files, and what there is to know of them.
+
+use crate::data::{DataOptions, Images, Normalisation};
+use crate::overview::Overview;
+use crate::pipeline::{self, Request};
+use crate::{Error, page};
+use chiffre_frontend::Model;
+use chiffre_ir::program::file::{self, ProgramFile};
+use chiffre_passes::cost::CostModel;
+use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_runtime::Session;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the compiler may decide, and what it is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Images that one run takes, at least 1; fewer are fine when it runs.
+    pub batch: usize,
+    /// Memory that a run may take, bytes: the fastest plan within it is chosen. Without it, 6 GiB or the leanest plan.
+    pub memory: Option<usize>,
+    /// Images that ranges of activations are measured on; needed for activations that are not polynomials of degree 2.
+    pub calibration: Option<Images>,
+    /// Degree, 1 to 1024, of the polynomials that stand in for such activations; without it, the least that keeps the answers.
+    pub activation_degree: Option<usize>,
+    /// How 8-bit pixels become inputs; without it, as the model's metadata says.
+    pub normalisation: Option<Normalisation>,
+    /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
+    pub log_n: Option<usize>,
+    /// The probability that any bootstrap of a run fails is at most 2^-`failure_bits`.
+    pub failure_bits: u32,
+    /// Unit times of the machine that will run the program; see [`crate::machine`].
+    pub machine: CostModel,
+    /// The pass pipeline as text; without it, the default one.
+    pub passes: Option<String>,
+    /// Permit parameters below 128-bit security, for tests only. The program is marked, and whoever uses it has to permit it as well.
+    pub allow_insecure: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            batch: 64,
+            memory: None,
+            calibration: None,
+            activation_degree: None,
+            normalisation: None,
+            log_n: None,
+            failure_bits: 40,
+            machine: CostModel::default(),
+            passes: None,
+            allow_insecure: false,
+        }
+    }
+}
+
+impl Options {
+    /// The request to the pipeline for a model.
+    fn request(&self, model: &Model) -> Request {
+        let set = |x: &Images| Arc::new(CalibrationSet { images: x.pixels.clone(), n: x.n, labels: x.labels.clone() });
+        let activations = ActivationOptions {
+            degree: self.activation_degree,
+            calibration: self.calibration.as_ref().map(set),
+            ..ActivationOptions::default()
+        };
+        let options = CompileOptions {
+            batch: self.batch,
+            log_n: self.log_n,
+            memory: self.memory,
+            allow_insecure: self.allow_insecure,
+            log2_failure: -f64::from(self.failure_bits),
+            activations,
+            ..CompileOptions::default()
+        };
+        let normalisation = self.normalisation.as_ref().or(model.normalisation.as_ref()).map(ToString::to_string);
+        Request { options, cost: self.machine, passes: self.passes.clone(), normalisation, ..Request::default() }
+    }
+}
+
+/// A compiled network with its parameters, which client and server start from. Clones are handles to the same program.
+#[derive(Clone)]
+pub struct Program {
+    session: Arc<Session>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("name", &self.session.program().name).finish_non_exhaustive()
+    }
+}
+
+/// Compiles the ONNX model in a file.
+///
+/// # Errors
+/// A file that cannot be read or is no model; operators that are not supported; a network that needs more levels or memory than it may have;
+/// [`Error::Bug`] for a bug of the compiler.
+pub fn compile(model: impl AsRef<Path>, options: &Options) -> Result<Program, Error> {
+    compile_model(&chiffre_frontend::load(model.as_ref())?, options)
+}
+
+/// Compiles a model that has been imported.
+///
+/// # Errors
+/// As [`compile()`].
+pub fn compile_model(model: &Model, options: &Options) -> Result<Program, Error> {
+    let compiled = pipeline::compile(model, &options.request(model))?;
+    Program::of(ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?, options.allow_insecure)
+}
+
+impl Program {
+    fn of(file: ProgramFile, allow_insecure: bool) -> Result<Program, Error> {
+        Ok(Program { session: Arc::new(Session::new(file, allow_insecure)?) })
+    }
+
+    /// Reads a program file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is of another kind, or is damaged; [`Error::Security`] for parameters below 128-bit security.
+    pub fn load(path: impl AsRef<Path>) -> Result<Program, Error> {
+        Program::of(file::load(path.as_ref())?, false)
+    }
+
+    /// As [`Program::load`], where parameters below 128-bit security are permitted, for tests only.
+    ///
+    /// # Errors
+    /// As [`Program::load`], but for security.
+    pub fn load_insecure(path: impl AsRef<Path>) -> Result<Program, Error> {
+        Program::of(file::load(path.as_ref())?, true)
+    }
+
+    /// Writes a program file. The same program gives the same bytes.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let file = &self.session.file;
+        file::save(path.as_ref(), &file.program, &file.stages)?;
+        Ok(())
+    }
+
+    /// Images that one run takes at most.
+    pub fn batch(&self) -> usize {
+        self.session.program().header.batch
+    }
+
+    /// Channels, height and width of an image.
+    ///
+    /// # Errors
+    /// A program without an input, which no compiler makes.
+    pub fn image_shape(&self) -> Result<[usize; 3], Error> {
+        Ok(self.session.input_layout()?.shape)
+    }
+
+    /// How files of images are read for this program.
+    ///
+    /// # Errors
+    /// A normalisation that is malformed, which no compiler writes.
+    pub fn data_options(&self) -> Result<DataOptions, Error> {
+        let normalisation = self.session.program().header.normalisation.as_deref().map(str::parse).transpose()?;
+        Ok(DataOptions { shape: self.image_shape()?, normalisation, count: None })
+    }
+
+    /// What there is to know of the program: parameters, keys, predicted time and memory, every instruction.
+    pub fn overview(&self) -> Overview {
+        Overview::of(&self.session.file)
+    }
+
+    /// A page about the program for a browser: one HTML file that loads nothing.
+    pub fn page(&self) -> String {
+        page::html(&self.overview())
+    }
+
+    /// What `chiffre-runtime` works with, for what this crate has no function for.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
