@@ -53,7 +53,6 @@ pub(super) struct Move {
 /// An operand of a linear map, and its result.
 pub(super) struct Meeting<'a> {
     from: &'a Layout,
-    to: &'a Layout,
     stride: [usize; 2],
     occupied: Vec<bool>,
     wanted: Vec<bool>,
@@ -113,7 +112,7 @@ fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
 impl<'a> Meeting<'a> {
     /// Of `channels[1]` channels of an operand with `channels[0]` of the result, under the joint
     /// period of all operands.
-    pub fn new(from: &'a Layout, to: &'a Layout, stride: [usize; 2], channels: [usize; 2], period: usize) -> Meeting<'a> {
+    pub fn new(from: &'a Layout, to: &Layout, stride: [usize; 2], channels: [usize; 2], period: usize) -> Meeting<'a> {
         // Where the result has no element: what a dirty one holds there does not matter.
         let clean = Layout { dirty: false, ..to.clone() };
         let places = |l: &Layout, d: Dim, n: usize| {
@@ -126,7 +125,6 @@ impl<'a> Meeting<'a> {
         let axes = [Dim::Y, Dim::X].map(|d| [to, from].map(|l| places(l, d, l.extent(d))));
         Meeting {
             from,
-            to,
             stride,
             occupied: from.occupied().into_iter().cycle().take(period).collect(),
             wanted: clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect(),
