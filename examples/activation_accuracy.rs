@@ -5,12 +5,14 @@
 //! Every further argument holds the options of `approximate-activations`, as in `degree=7,margin=1.2`, and gives one row.
 
 use chiffre::data::{DataOptions, Images, load};
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::tensor::{RefreshNoise, interp, simulate};
 use chiffre_passes::activation::degree::compare;
 use chiffre_passes::activation::function::Function;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{ActivationPlan, CalibrationSet, CompileOptions};
-use chiffre_passes::pipeline::{Context, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::Pipeline;
+use chiffre_passes::state::State;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,8 +46,8 @@ fn main() -> Result<(), Failure> {
     let mut options = CompileOptions::default();
     let set = CalibrationSet { images: sample.pixels, n: sample.n, labels: sample.labels };
     options.activations.calibration = Some(Arc::new(set));
-    let cx = Context { options: &options, facts: &chiffre::pipeline::CkksFacts, cost: &CostModel::default() };
-    let state = State { tensor: Some(model.graph.clone().into_inner()), ..State::default() };
+    let cx = Context { options: &options, target: &chiffre::pipeline::CKKS, machine: &CostModel::default() };
+    let state = State::from(model.graph.clone().into_inner());
     let start = "recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations";
     let state = Pipeline::parse(start)?.run(state, &cx, |step, _, time| eprintln!("{}: {:.2} s", step.pass.name, time.as_secs_f64()))?;
     let share = |x: f64| format!("{:6.2}", 100.0 * x);
@@ -53,7 +55,7 @@ fn main() -> Result<(), Failure> {
         let mut state = state.clone();
         // `quadratics=N`: a bootstrap of that degree before every polynomial too.
         let (own, row): (Vec<&str>, Vec<&str>) = row.split(',').partition(|o| o.starts_with("quadratics="));
-        let g = state.tensor.as_ref().ok_or("no tensor IR")?;
+        let g = state.tensor().cloned().ok_or("no tensor IR")?;
         for degree in own.iter().filter_map(|o| o.strip_prefix("quadratics=")?.parse().ok()) {
             for n in &g.nodes {
                 if Function::of(&n.op, &g.consts)?.is_some() {
@@ -65,7 +67,7 @@ fn main() -> Result<(), Failure> {
         let clock = Instant::now();
         let state = Pipeline::parse(&spec)?.run(state, &cx, |_, _, _| {})?;
         let fitted = clock.elapsed().as_secs_f64();
-        let g = state.tensor.as_ref().ok_or("no tensor IR")?;
+        let g = state.tensor().ok_or("no tensor IR")?;
         let found = simulate(g, &test.pixels, test.n, noise.map(|share| RefreshNoise { share, seed: 7 }))?;
         let a = compare(&exact, &found.outputs[0], test.n, test.labels.as_deref());
         let top1 = a.top1.map(|[a, b]| format!("top-1 {} of {}", share(b), share(a))).unwrap_or_default();

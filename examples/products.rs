@@ -5,14 +5,15 @@
 //! Without DATA, noise takes the place of calibration images; the polynomials' degrees, and so the figures, do not depend on it unless there are
 //! other activations.
 
-use chiffre::pipeline::{CkksFacts, Request, compile_graph, counts, predicted_seconds};
-use chiffre_backend::predict::{Work, work_of};
+use chiffre::pipeline::{CKKS, Request, compile_graph, counts, predicted_seconds};
+use chiffre_backend::ckks::work_of;
+use chiffre_backend::cost::{Work, relinearisations};
 use chiffre_ir::consts::Array;
 use chiffre_ir::program::Program;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
-use chiffre_passes::cost::relinearisations;
 use chiffre_passes::options::{CalibrationSet, CompileOptions};
-use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::{DEFAULT, Pipeline};
 use chiffre_passes::reduce::noise;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,10 +65,9 @@ fn main() -> Result<(), Failure> {
 
 /// The network with every activation, or polynomial of one value, replaced.
 fn with_activation(g: &TensorGraph, options: &CompileOptions, coefficients: &[f32]) -> Result<TensorGraph, Failure> {
-    let cx = Context { options, facts: &CkksFacts, cost: &Default::default() };
-    let state = State { tensor: Some(g.clone()), ..State::default() };
-    let state = Pipeline::parse("recognise-activation,fold-affine")?.run(state, &cx, |_, _, _| {})?;
-    let mut g = state.tensor.ok_or("no tensor IR")?;
+    let cx = Context { options, target: &CKKS, machine: &Default::default() };
+    let state = Pipeline::parse("recognise-activation,fold-affine")?.run(g.clone().into(), &cx, |_, _, _| {})?;
+    let mut g = state.tensor().cloned().ok_or("no tensor IR")?;
     let coeffs = g.consts.add("form", Array::new(vec![1, coefficients.len()], coefficients.to_vec()));
     for n in &mut g.nodes {
         if matches!(n.op, TensorOp::Activation { .. } | TensorOp::Poly { .. } | TensorOp::Square {}) {
@@ -111,20 +111,19 @@ fn compare(name: &str, form: &str, g: &TensorGraph, options: &CompileOptions) ->
 fn switches(p: &Program, images: usize) -> [usize; 2] {
     let (mut products, mut all) = (0, 0.0);
     for (n, f) in p.nodes.iter().zip(p.flow(images)) {
-        let (one, times) = match work_of(p, n) {
-            None => (0.0, 0),
-            Some(w @ Work::Linear { .. }) => (chiffre::pipeline::linear_shape(&w).map_or(0.0, |s| s.rotations() as f64), f.units),
-            Some(Work::Series { cts, coefficients, complex, .. }) => {
-                products += relinearisations(coefficients) as usize;
-                let halves = if complex { 2.0 } else { 1.0 };
-                (cts as f64 * (halves * relinearisations(coefficients) + halves - 1.0), f.units)
+        let one = match work_of(p, n) {
+            Some(Work::Series(s)) => {
+                products += relinearisations(s.coefficients) as usize;
+                let halves = if s.complex { 2.0 } else { 1.0 };
+                s.cts as f64 * (halves * relinearisations(s.coefficients) + halves - 1.0)
             }
-            Some(Work::Product { cts, complex, .. }) => {
-                products += 1;
-                (cts as f64 * if complex { 2.0 } else { 1.0 }, f.units)
+            Some(w) => {
+                products += usize::from(w.product_switches() > 0);
+                (w.rotations() + w.product_switches()) as f64
             }
+            None => 0.0,
         };
-        all += one * times as f64;
+        all += one * f.units as f64;
     }
     [products, all as usize]
 }

@@ -1,7 +1,6 @@
 //! Why something could not be done, by class.
 
 use crate::data::{DataError, NormalisationError, Problem};
-use chiffre_backend::schedule::ScheduleError;
 use chiffre_ckks::params::ParamsError;
 use chiffre_frontend::FrontendError;
 use chiffre_ir::container::ContainerError;
@@ -235,13 +234,6 @@ impl From<PassError> for Error {
             PassError::Bug { .. } => Error::Bug,
         };
         class(Detail::of(e).at_node(&node))
-    }
-}
-
-impl From<ScheduleError> for Error {
-    fn from(e: ScheduleError) -> Error {
-        let node = e.node.clone();
-        Error::Input(Detail::of(e).at_node(&node))
     }
 }
 

@@ -29,7 +29,7 @@ pub mod pipeline;
 mod program;
 mod server;
 
-pub use chiffre_passes::cost::CostModel;
+pub use chiffre_backend::cost::CostModel;
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 pub use client::{Answers, Client};
 pub use data::{DataOptions, Images, Normalisation};

@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::pipeline::{self, Request};
+use chiffre_backend::cost::CostModel;
+use chiffre_backend::cost::{Sample, fit};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
-use chiffre_passes::calibrate::{Sample, fit};
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;

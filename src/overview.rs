@@ -1,13 +1,13 @@
 //! What there is to know of a program, as data: the source of `inspect`'s summary, of its JSON (`docs/inspect-schema.md`) and of its page.
 
 use crate::memory::human_bytes;
-use crate::pipeline::{bootstraps, counts, linear_shape, memory_plan};
+use crate::pipeline::{bootstraps, counts, memory_plan};
+use chiffre_backend::ckks::work_of;
+use chiffre_backend::cost::{CostModel, Counts};
 use chiffre_backend::memory::MemoryPlan;
-use chiffre_backend::predict::{Work, work_of};
 use chiffre_ir::graph::Op;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{KeyUse, Program, Step, key_bytes, live};
-use chiffre_passes::cost::{CostModel, Counts};
 use serde::Serialize;
 
 /// A program. Times are the cost model's for two Zen 4 cores, scaled to what the program itself predicts.
@@ -323,19 +323,14 @@ fn per_image(p: &Program, nodes: &[Instruction], total: Counts) -> PerImage {
     let mut out = PerImage { transforms: total.ntt * per, multiply_accumulates: total.mac * per, ..PerImage::default() };
     for ((n, instruction), f) in p.nodes.iter().zip(nodes).zip(p.flow(p.header.batch)) {
         out.rotations += (f.units * instruction.rotations) as f64 * per;
-        if let Some(Work::Product { cts, complex, .. }) = work_of(p, n) {
-            out.product_key_switches += (f.units * cts * if complex { 2 } else { 1 }) as f64 * per;
-        }
+        out.product_key_switches += (f.units * work_of(p, n).map_or(0, |w| w.product_switches())) as f64 * per;
     }
     out
 }
 
 fn node(p: &Program, value: u32, n: &chiffre_ir::graph::Node<chiffre_ir::program::Prog>, predicted_s: f64) -> Instruction {
     let (layout, h) = (&n.ty.layout, &p.header);
-    let (rotations, rotation_keys) = match work_of(p, n) {
-        Some(w) => linear_shape(&w).map_or((0, 0), |s| (s.rotations(), s.taps + s.giants.map_or(0, |g| g.taps))),
-        None => (0, 0),
-    };
+    let (rotations, rotation_keys) = work_of(p, n).map_or((0, 0), |w| (w.rotations(), w.rotation_keys()));
     let bits = n.args.iter().map(|a| p.ty(*a).layout.unit_bits()).max().unwrap_or(layout.unit_bits());
     Instruction {
         value,

@@ -1,22 +1,24 @@
 //! The compiler as one call: model → passes → program.
 
 use crate::Error;
-use chiffre_backend::memory::MemoryPlan;
-use chiffre_backend::predict::{Work, work_of};
-use chiffre_backend::{memory, schedule};
+use chiffre_backend::ckks::{Ckks, outline};
+pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
+use chiffre_backend::cost::{CostModel, Counts};
+use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
+use chiffre_backend::target::Origin;
 use chiffre_ckks::bootstrap::BootstrapSpec;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
-use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, ProgramOp, VerifiedProgram};
+use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_params::Chain;
-use chiffre_passes::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_passes::observe::{Dump, Recorder};
-use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
-use chiffre_passes::pack::price::table_shape;
-use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::options::CompileOptions;
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::{DEFAULT, Pipeline};
+use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::Explained;
 use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
@@ -36,19 +38,23 @@ impl ParameterFacts for CkksFacts {
     fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
         find_bootstrap(wish)
     }
+    fn bootstrap_noise(&self, b: &Bootstrap, log_n: usize, q: &[u64], p: &[u64], radians: f64) -> Result<f64, String> {
+        let chain = Chain { log_n: log_n as u32, q: q.to_vec(), p: p.to_vec() };
+        spec_of(b, log_n).predicted_noise(&chain, radians).map_err(|e| e.to_string())
+    }
     fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
         let slots: usize = b.s2c.iter().map(|[k, _]| k).sum();
         keys_of(b, slots + 1)
     }
 }
 
+/// The target of encrypted programs.
+pub static CKKS: Ckks = Ckks::new(&CkksFacts);
+
 /// Hamming weight of the ephemeral secrets of bootstraps.
 const EPHEMERAL_WEIGHT: usize = 32;
 /// Bits of the sine that the cosine's series must have: fewer than the noise at primes of 36 bits leaves.
 const SINE_BITS: f64 = 12.0;
-
-/// Angles for which the noise of a program's bootstraps is predicted: those of a calibrated range with its margin of 1.2.
-const SIMULATED_RADIANS: f64 = 1.06;
 
 /// A bootstrap for a wish: the smallest range for its failure probability, and the reduction that goes with it.
 fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
@@ -129,16 +135,14 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
     }
     let cost = request.cost;
-    let cx = Context { options: &request.options, facts: &CkksFacts, cost: &cost };
-    let state = State { tensor: Some(graph.clone()), ..State::default() };
+    let cx = Context { options: &request.options, target: &CKKS, machine: &cost };
+    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let state = State::from(graph.clone()).with_origin(origin);
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
     let state = pipeline.observe(state, &cx, &mut recorder)?;
-    let (dumps, mut times) = (recorder.dumps, recorder.times);
-    let start = std::time::Instant::now();
-    let program = program(&state, &request.options, &cost, request.normalisation.clone(), digest)?.into_inner();
-    if let Some((_, t)) = times.last_mut() {
-        *t += start.elapsed();
-    }
+    let (dumps, times) = (recorder.dumps, recorder.times);
+    let program = state.program().and_then(|p| p.downcast::<VerifiedProgram>());
+    let program = (**program.ok_or_else(|| Error::bug("the pipeline left no program of this target"))?).clone();
     if let Some(budget) = request.options.memory
         && program.header.predicted_bytes > budget
     {
@@ -149,59 +153,17 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         ));
     }
     let mut stages = BTreeMap::new();
-    stages.extend(state.he.as_ref().map(|g| ("he".to_string(), text::print(g))));
-    stages.extend(state.tensor.as_ref().map(|g| ("tensor".to_string(), text::print(g))));
-    stages.extend(state.packed.as_ref().map(|g| ("packed".to_string(), text::print(g))));
-    let mut certified = state.tensor.as_ref().map(certified).unwrap_or_default();
-    if let Some(he) = &state.he {
+    stages.extend(state.he().map(|g| ("he".to_string(), text::print(g))));
+    stages.extend(state.tensor().map(|g| ("tensor".to_string(), text::print(g))));
+    stages.extend(state.packed().map(|g| ("packed".to_string(), text::print(g))));
+    let mut certified = state.tensor().map(certified).unwrap_or_default();
+    if let Some(he) = state.he() {
         predict_noise(&mut certified, he, &program.header)?;
     }
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
-    Ok(Compiled { program, stages, tensor: state.tensor, dumps, explained: state.explained, times })
-}
-
-/// The scheduled program of a state that has passed `select-params`; `digest` names where the network comes from.
-///
-/// # Errors
-/// A state without HE IR or parameters, or HE IR that cannot be scheduled.
-pub fn program(
-    state: &State,
-    options: &CompileOptions,
-    cost: &CostModel,
-    normalisation: Option<String>,
-    digest: &str,
-) -> Result<VerifiedProgram, Error> {
-    let (Some(he), Some(params)) = (&state.he, &state.params) else {
-        return Err(Error::input("the pipeline has no assign-levels and select-params"));
-    };
-    let mut header = ProgramHeader {
-        log_n: params.log_n,
-        q: params.q.clone(),
-        p: params.p.clone(),
-        insecure: params.insecure,
-        batch: options.batch,
-        tile: state.layouts.as_ref().map_or(options.batch, |l| l.tile),
-        normalisation,
-        model: digest.to_string(),
-        bootstrap: params.bootstrap.clone(),
-        predicted_bytes: 0,
-        predicted_us: 0,
-    };
-    if let Some(b) = &header.bootstrap {
-        let noise = spec_of(b, header.log_n).predicted_noise(&chain(&header), SIMULATED_RADIANS).map_err(Error::failed)?;
-        header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
-    }
-    let mut program = schedule::schedule(he, header, &params.gadgets)?;
-    program.header.predicted_bytes = memory_plan(&program, program.header.batch).peak();
-    program.header.predicted_us = (predicted_seconds(&program, cost, program.header.batch) * 1e6) as usize;
-    chiffre_ir::program::verify(program).map_err(|e| Error::bug(format!("schedule broke the program: {e}")))
-}
-
-/// Degree and primes of a program.
-fn chain(h: &ProgramHeader) -> Chain {
-    Chain { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone() }
+    Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
 }
 
 /// Predicted errors of the operands of approximated activations.
@@ -210,12 +172,11 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
         return Ok(());
     }
     let model = Noise::of(h, 0);
-    let bootstrap = h.bootstrap.as_ref().map(|b| (chain(h), spec_of(b, h.log_n)));
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
-        n.noise = match (&bootstrap, operand(&n.node)) {
+        n.noise = match (&h.bootstrap, operand(&n.node)) {
             (_, Some(x)) => model.rescale_std(&he.ty(x).scale),
-            (Some((chain, spec)), None) => spec.predicted_noise(chain, n.certificate.limit).map_err(Error::failed)?,
+            (Some(b), None) => CkksFacts.bootstrap_noise(b, h.log_n, &h.q, &h.p, n.certificate.limit).map_err(Error::failed)?,
             (None, None) => 0.0,
         } / n.certificate.limit;
     }
@@ -224,47 +185,5 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
 
 /// Counted work of each instruction for a run on `images` images.
 pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
-    let n = (1u64 << p.header.log_n) as f64;
-    let flow = p.flow(images);
-    let one = |(node, f): (_, &chiffre_ir::program::Flow)| match work_of(p, node) {
-        None => Counts::default(),
-        Some(w @ Work::Linear { .. }) => linear_shape(&w).map_or(Counts::default(), |s| s.counts(n, f.units, f.together)),
-        Some(Work::Series { cts, limbs, coefficients, alpha, complex, bootstrap }) => {
-            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }.counts(n) * f.units as f64
-        }
-        Some(Work::Product { cts, limbs, alpha, complex }) => ProductShape { cts, limbs, alpha, complex }.counts(n) * f.units as f64,
-    };
-    p.nodes.iter().zip(&flow).map(one).collect()
-}
-
-/// Shape of a linear map; none of other work.
-pub fn linear_shape(w: &Work) -> Option<LinearShape> {
-    let Work::Linear { table, limbs, drop, alpha, giants } = w else { return None };
-    let giants =
-        giants.as_ref().map(|g| GiantShape { taps: g.steps.iter().filter(|s| **s != 0).count(), outputs: g.outputs, alpha: g.alpha });
-    Some(LinearShape { limbs: *limbs, drop: *drop, alpha: *alpha, giants, ..table_shape(table) })
-}
-
-/// Ciphertexts that are bootstrapped in a run on `images` images.
-pub fn bootstraps(p: &Program, images: usize) -> usize {
-    let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. }));
-    refreshed.map(|n| n.ty.layout.unit_cts() * n.ty.layout.units_for(images)).sum()
-}
-
-/// Predicted memory of a run on `images` images.
-pub fn memory_plan(p: &Program, images: usize) -> MemoryPlan {
-    let n = 1usize << p.header.log_n;
-    memory::plan(p, images, |w, units, freed| match w {
-        Work::Linear { .. } => linear_shape(w).map_or(0, |s| s.extra(n, units, freed)),
-        &Work::Product { cts, limbs, alpha, complex } => ProductShape { cts, limbs, alpha, complex }.extra(n, units, freed),
-        &Work::Series { cts, limbs, coefficients, alpha, complex, ref bootstrap } => {
-            let result = limbs - chiffre_ir::he::series_depth(coefficients);
-            SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: bootstrap.clone() }.extra(n, units, freed, result)
-        }
-    })
-}
-
-/// Predicted time of a run on `images` images.
-pub fn predicted_seconds(p: &Program, cost: &CostModel, images: usize) -> f64 {
-    cost.time(counts(p, images).into_iter().sum(), p.header.log_n)
+    outline(p, images).counts()
 }

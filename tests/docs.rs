@@ -45,7 +45,7 @@ fn tables_of_ops_are_fresh() {
 fn tables_of_passes_are_fresh() {
     use chiffre_passes::registry::{PASSES, markdown_table};
     let head = "# Passes\n\nMade from the pass table (`passes/src/registry.rs`) by `tests/docs.rs`; `chiffre passes` prints the same. The default pipeline:\n\n    ";
-    fresh("passes.md", &format!("{head}{}\n\n{}", chiffre_passes::pipeline::DEFAULT, markdown_table(PASSES)));
+    fresh("passes.md", &format!("{head}{}\n\n{}", chiffre_passes::pipeline::DEFAULT, markdown_table(PASSES, &chiffre::pipeline::CKKS)));
 }
 
 /// Every Rust block and every case of the tutorial is part of a test that runs.

@@ -43,7 +43,7 @@ fn dependencies_point_one_way() {
         ("ckks", &["chiffre-params"][..]),
         ("ckks/client", &["chiffre-ckks"][..]),
         ("frontend", &["chiffre-ir"][..]),
-        ("passes", &["chiffre-params", "chiffre-ir"][..]),
+        ("passes", &["chiffre-params", "chiffre-ir", "chiffre-backend"][..]),
         ("backend", &["chiffre-params", "chiffre-ir"][..]),
         ("runtime", &["chiffre-params", "chiffre-ir", "chiffre-ckks", "chiffre-ckks-client"][..]),
     ]);

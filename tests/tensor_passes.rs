@@ -1,12 +1,14 @@
 //! The tensor passes on whole imported networks: the meaning stays, and exported activations are recognised.
 
+use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{Model, load};
 use chiffre_ir::graph::Op;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, certified, interp, simulate, verify};
 use chiffre_passes::activation::degree::{NOISE, compare};
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{CalibrationSet, CompileOptions};
-use chiffre_passes::pipeline::{Context, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::Pipeline;
+use chiffre_passes::state::State;
 use chiffre_passes::tensor::{compose_linear::compose_linear, remove_dead_channels::remove_dead_channels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
 use chiffre_testing::shared;
@@ -89,10 +91,10 @@ fn a_public_relu_network() {
     let mut options = CompileOptions::default();
     options.activations.calibration = Some(Arc::new(CalibrationSet { images: sample, n, labels: None }));
     options.activations.degree = Some(7);
-    let cx = Context { options: &options, facts: &chiffre::pipeline::CkksFacts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &chiffre::pipeline::CKKS, machine: &CostModel::default() };
     let spec = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,approximate-activations,fold-scales)";
-    let state = State { tensor: Some(model.graph.clone().into_inner()), ..State::default() };
-    let g = Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap().tensor.unwrap();
+    let state = State::from(model.graph.clone().into_inner());
+    let g = Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap().tensor().cloned().unwrap();
     let list = certified(&g);
     assert!(list.len() == 19 && list.iter().all(|c| c.refresh && c.degree == 7 && c.certificate.rms < 0.05), "{list:?}");
     for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Chebyshev { .. })) {

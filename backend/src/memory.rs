@@ -1,8 +1,8 @@
-//! Memory plan: bytes live at each step.
+//! The memory model: bytes live at each step of a run, from what its instructions are and how they depend on each other.
 
-use crate::predict::{Work, work_of};
+use crate::cost::{CostModel, Counts, Work};
 use chiffre_ir::consts::{ConstKind, ConstType};
-use chiffre_ir::program::{PROCESS_BYTES, Program, ProgramOp, Step, peak, with_gaps};
+use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, order, peak, with_gaps};
 
 /// Predicted memory of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -24,30 +24,70 @@ impl MemoryPlan {
     }
 }
 
-/// Plans memory for a run on `images` images: ciphertexts by liveness, and what each step needs
-/// beside them, which `extra` tells from the instruction's shape, the number of units it computes
-/// at once, and the bytes of its operands that end with it.
-pub fn plan(p: &Program, images: usize, extra: impl Fn(&Work, usize, usize) -> usize) -> MemoryPlan {
-    let unit_bytes = |v: usize| {
-        let t = &p.nodes[v].ty;
-        t.layout.unit_cts() * 2 * (t.limbs << (p.header.log_n + 3))
-    };
-    let works: Vec<Option<Work>> = p.nodes.iter().map(|n| work_of(p, n)).collect();
-    let of_step = |s: &Step, freed: usize| match &works[s.node] {
-        None => unit_bytes(s.node) * s.units.len(),
-        Some(w) => extra(w, s.units.len(), freed),
-    };
-    let working = peak(&p.steps(images), unit_bytes, of_step);
-    let constants = p.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).sum();
-    let inputs = p.nodes.iter().enumerate().filter(|(_, n)| matches!(n.op, ProgramOp::Input {}));
-    let input = inputs.map(|(v, n)| unit_bytes(v) / 2 * n.ty.layout.units_for(images)).sum();
-    let [working, keys] = [working, p.key_bytes()].map(|bytes| with_gaps(bytes, p.header.log_n));
-    MemoryPlan { working, keys, constants, input }
+/// A value of a run: what a unit of it takes, and the work that computes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Bytes of a unit.
+    pub unit_bytes: usize,
+    /// The work; inputs do none.
+    pub work: Option<Work>,
+}
+
+/// What a run consists of: all that its predicted time and memory depend on. A plan that is not built yet has one as well as a program.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outline {
+    /// log2 of the ring degree, for programs on polynomials.
+    pub ring: Option<usize>,
+    /// How values depend on each other, unit by unit.
+    pub flow: Vec<Flow>,
+    /// The values, in the order of `flow`.
+    pub values: Vec<Value>,
+    /// Indices of the results.
+    pub outputs: Vec<usize>,
+    /// Bytes of the expanded keys, without the gaps between rows.
+    pub keys: usize,
+    /// Bytes of constants.
+    pub constants: usize,
+}
+
+impl Outline {
+    /// Ring degree; 1 without a ring.
+    fn degree(&self) -> usize {
+        self.ring.map_or(1, |log_n| 1 << log_n)
+    }
+    /// Counted work of each value.
+    pub fn counts(&self) -> Vec<Counts> {
+        let n = self.degree() as f64;
+        let one = |(v, f): (&Value, &Flow)| v.work.as_ref().map_or(Counts::default(), |w| w.counts(n, f));
+        self.values.iter().zip(&self.flow).map(one).collect()
+    }
+    /// Predicted time, seconds.
+    pub fn seconds(&self, machine: &CostModel) -> f64 {
+        machine.time(self.counts().into_iter().sum(), self.ring.unwrap_or(0))
+    }
+    /// The steps, in order.
+    pub fn steps(&self) -> Vec<Step> {
+        order(&self.flow, &self.outputs)
+    }
+    /// Predicted memory.
+    pub fn memory(&self) -> MemoryPlan {
+        let n = self.degree();
+        let unit_bytes = |v: usize| self.values[v].unit_bytes;
+        let of_step = |s: &Step, freed: usize| match &self.values[s.node].work {
+            None => unit_bytes(s.node) * s.units.len(),
+            Some(w) => w.extra(n, s.units.len(), freed),
+        };
+        let working = peak(&self.steps(), unit_bytes, of_step);
+        let inputs = self.values.iter().zip(&self.flow).filter(|(v, _)| v.work.is_none());
+        let input = inputs.map(|(v, f)| v.unit_bytes / 2 * f.units).sum();
+        let rows = |bytes: usize| self.ring.map_or(bytes, |log_n| with_gaps(bytes, log_n));
+        MemoryPlan { working: rows(working), keys: rows(self.keys), constants: self.constants, input }
+    }
 }
 
 /// Bytes of a constant while it is in use. A table is with its prepared form then, in which every
 /// slot of a mask is a number.
-fn constant_bytes(ty: &ConstType) -> usize {
+pub fn constant_bytes(ty: &ConstType) -> usize {
     let each = match ty.kind() {
         ConstKind::F32 | ConstKind::Table => 4,
         ConstKind::F64 | ConstKind::I64 => 8,

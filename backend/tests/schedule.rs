@@ -3,15 +3,18 @@
 #[path = "../../passes/tests/common/mod.rs"]
 mod common;
 
-use chiffre_backend::schedule::schedule;
+use chiffre_backend::ckks::Ckks;
+use chiffre_backend::ckks::schedule;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::he::HeGraph;
-use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, interp, verify};
+use chiffre_ir::program::{Program, ProgramHeader, ProgramOp, VerifiedProgram, interp, verify};
 use chiffre_ir::text::{parse, print};
 use chiffre_ir::{he, tensor};
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::he::select_params::{Params, select_params};
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::{DEFAULT, Pipeline};
+use chiffre_passes::state::State;
 use common::{Facts, Rng, chain, options, residual_net, with_series};
 use std::path::Path;
 
@@ -30,12 +33,10 @@ fn header(p: &Params, batch: usize) -> ProgramHeader {
 
 /// The HE graph and the verified program of a network, or the error of a pass.
 fn compile(g: tensor::TensorGraph, options: &CompileOptions) -> Result<(HeGraph, Program), String> {
-    let cx = Context { options, facts: &Facts, cost: &CostModel::default() };
-    let state = State { tensor: Some(g), ..State::default() };
-    let end = Pipeline::parse(DEFAULT).unwrap().run(state, &cx, |_, _, _| {}).map_err(|e| e.to_string())?;
-    let (h, params) = (end.he.unwrap(), end.params.unwrap());
-    let p = schedule(&h, header(&params, options.batch), &params.gadgets).map_err(|e| e.to_string())?;
-    Ok((h, verify(p).unwrap_or_else(|e| panic!("{e}")).into_inner()))
+    let cx = Context { options, target: &Ckks::new(&Facts), machine: &CostModel::default() };
+    let end = Pipeline::parse(DEFAULT).unwrap().run(State::from(g), &cx, |_, _, _| {}).map_err(|e| e.to_string())?;
+    let p = end.program().unwrap().downcast::<VerifiedProgram>().unwrap();
+    Ok((end.he().unwrap().clone(), (**p).clone()))
 }
 
 /// Program and HE graph compute the same numbers.
@@ -101,7 +102,7 @@ fn files() {
                 params.gadgets.clear();
             }
             let shown = match schedule(&g, header(&params, 2), &params.gadgets) {
-                Err(e) => format!("error: {e}\n"),
+                Err(e) => format!("error: {e} [pass schedule]\n"),
                 Ok(p) => {
                     let g = he::verify(g).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_inner();
                     let p = verify(p).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_inner();

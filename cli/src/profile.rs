@@ -1,8 +1,8 @@
 //! Measured against predicted time of a run, per kind of instruction and per ONNX node.
 
 use chiffre::pipeline::counts;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::program::Program;
-use chiffre_passes::cost::CostModel;
 use chiffre_runtime::server::Event;
 use std::fmt::Write;
 

@@ -1,8 +1,8 @@
 //! Progress of long work, on stderr.
 
 use chiffre::pipeline::counts;
+use chiffre_backend::cost::{CostModel, Counts};
 use chiffre_ir::program::Program;
-use chiffre_passes::cost::{CostModel, Counts};
 use chiffre_runtime::server::Event;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -14,11 +14,15 @@
 //! assert_eq!(result, "tensor @t {\n  %0 = input : f32[2]\n  return %0\n}\n");
 //! ```
 
-use crate::cost::CostModel;
-use crate::he::select_params::Params;
-use crate::options::{AccuracyTarget, ActivationPlan, CalibrationSet, CompileOptions, ParameterFacts};
-use crate::pipeline::{Context, Pipeline, State};
-use crate::registry::PassInfo;
+use crate::options::{AccuracyTarget, ActivationPlan, CalibrationSet, CompileOptions};
+use crate::pass::{Context, PassInfo};
+use crate::pipeline::Pipeline;
+use crate::state::State;
+use chiffre_backend::ckks::Ckks;
+use chiffre_backend::cost::CostModel;
+pub use chiffre_backend::facts::NoFacts;
+use chiffre_backend::facts::ParameterFacts;
+use chiffre_backend::target::Params;
 use chiffre_ir::level::AnyGraph;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,19 +57,6 @@ macro_rules! file_tests {
             }
         });
     }};
-}
-
-/// No parameter table: for cases whose pipelines choose no parameters. Those that do are refused.
-#[derive(Clone, Copy, Debug)]
-pub struct NoFacts;
-
-impl ParameterFacts for NoFacts {
-    fn max_log_qp(&self, _: usize) -> Option<f64> {
-        None
-    }
-    fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
-        None
-    }
 }
 
 /// Name and result of every case of a folder, by name.
@@ -132,7 +123,7 @@ impl Runner<'_> {
                 _ => return Err(format!("unknown option `{w}`")),
             }
         }
-        let cx = Context { options: &options, facts: self.facts, cost: &CostModel::default() };
+        let cx = Context { options: &options, target: &Ckks::new(self.facts), machine: &CostModel::default() };
         Ok(match Pipeline::parse_with(spec, self.own).and_then(|p| p.run(state, &cx, |_, _, _| {})) {
             Err(e) => format!("error: {e}\n"),
             Ok(s) => show(&s),
@@ -160,11 +151,11 @@ fn start(text: &str) -> Result<State, String> {
     State::from_graph(g).map_err(|e| e.to_string())
 }
 
-/// Parameters if there are any, else the latest graph.
+/// Parameters if nothing was made of them yet, else the latest graph.
 fn show(s: &State) -> String {
-    match (&s.params, s.latest()) {
-        (Some(p), _) => parameters(p),
-        (None, g) => g.map(|g| g.print(MOST_VALUES)).unwrap_or_default(),
+    match (s.params(), s.latest()) {
+        (Some(p), _) if s.program().is_none() => parameters(p),
+        (_, g) => g.map(|g| g.print(MOST_VALUES)).unwrap_or_default(),
     }
 }
 

@@ -3,8 +3,6 @@
 
 pub mod activation;
 pub mod algebra;
-pub mod calibrate;
-pub mod cost;
 pub mod error;
 pub mod filetest;
 pub mod he;
@@ -12,8 +10,11 @@ pub mod levels;
 pub mod observe;
 pub mod options;
 pub mod pack;
+pub mod pass;
 pub mod pipeline;
 pub mod place;
 pub mod reduce;
 pub mod registry;
+mod set_option;
+pub mod state;
 pub mod tensor;

@@ -1,7 +1,8 @@
 //! What a pipeline shows of itself while it runs: dumps, times, statistics, and checks after every pass.
 
 use crate::error::PassError;
-use crate::pipeline::{State, Step};
+use crate::pass::Step;
+use crate::state::State;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::level::AnyGraph;
 use std::collections::BTreeMap;

@@ -1,26 +1,8 @@
-//! What the caller asks of a compilation, and what this crate must be told about parameters.
+//! What the caller asks of a compilation.
 
-use chiffre_ir::program::{Bootstrap, KeyUse};
+pub use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Facts about CKKS parameters, given by the crate that owns them, so that passes need no cryptography.
-pub trait ParameterFacts: Sync {
-    /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
-    fn max_log_qp(&self, log_n: usize) -> Option<f64>;
-    /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// A bootstrap that fulfils a wish, with key shapes (`[0, 0]`) and keys still open; `None` if there is none for this ring.
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
-        let _ = wish;
-        None
-    }
-    /// The keys of a bootstrap whose key shapes are chosen.
-    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
-        let _ = b;
-        vec![]
-    }
-}
 
 /// Sizes of primes and scales, bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,19 +49,6 @@ impl PrimeSizes {
     pub fn chain(&self, primes: usize) -> f64 {
         f64::from(self.bottom) + primes.saturating_sub(1) as f64 * f64::from(self.prime)
     }
-}
-
-/// What a program asks of its bootstraps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BootstrapWish {
-    /// log2 of the ring degree.
-    pub log_n: usize,
-    /// Ciphertexts that are refreshed in a run.
-    pub ciphertexts: usize,
-    /// log2 of the largest probability that any of them fails.
-    pub log2_failure: f64,
-    /// Limbs of operands.
-    pub base: usize,
 }
 
 /// Refreshed ciphertexts of a run that prices assume before layouts are known: at N = 2^15 and a bound of 2^-40 the bootstrap is the same for

@@ -1,113 +1,18 @@
-//! Pipelines: text specs of passes, the pass table, and their execution with a verifier after every pass.
+//! Pipelines: text specs of passes, and their execution with checks before and after every pass.
 
-use crate::activation::statistics::Statistics;
-use crate::cost::CostModel;
 use crate::error::PassError;
-use crate::he::select_params::Params;
 use crate::observe::Observer;
-use crate::options::{CompileOptions, FitMethod, ParameterFacts};
-use crate::pack::choose_layout::Layouts;
-use crate::registry::{PASSES, PassInfo};
-use crate::tensor::approximate_activations::Plans;
-use crate::tensor::minimise_products::Explained;
-use chiffre_ir::he::HeGraph;
-use chiffre_ir::level::AnyGraph;
-use chiffre_ir::packed::PackedGraph;
-use chiffre_ir::tensor::TensorGraph;
-use chiffre_ir::{he, packed, tensor, text};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use crate::options::CompileOptions;
+use crate::pass::{Context, PassInfo, Scope, Step};
+use crate::registry::{PASSES, giver};
+use crate::state::State;
+use chiffre_backend::property::Property;
+use chiffre_backend::target::Target;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// The default pipeline. Why here:
-/// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine maps move;
-/// * `minimise-products` where polynomials have one normal form, and sums are still ops of their own: `compose-linear` hides them in kernels;
-/// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
-/// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
-/// * `remove-dead-channels` where every residual sum is one linear map, and before anything is measured or fitted for dead channels;
-/// * `place-bootstraps` on the composed graph, where every linear map is one op: its plans name nodes;
-/// * `calibrate-activations` right before `approximate-activations`: its figures belong to that very graph;
-/// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
-/// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
-/// * `select-params` last: it needs every key's limbs; `schedule` belongs to the backend and ends every pipeline.
-pub const DEFAULT: &str = "tensor(recognise-activation,minimise-products,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
-
-/// A network on its way through the pipeline.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Tensor IR, until the end (for dumps and the layouts' values).
-    pub tensor: Option<TensorGraph>,
-    /// Regions that `minimise-products` has rewritten, with the rules.
-    pub explained: Vec<Explained>,
-    /// What the activations of `tensor` read on the calibration images, once measured.
-    pub statistics: Option<Arc<Statistics>>,
-    /// Plans of single activations, by ONNX node, for each degree that `approximate-activations` may choose.
-    pub plans: BTreeMap<usize, Plans>,
-    /// Ring and layouts, once chosen.
-    pub layouts: Option<Layouts>,
-    /// Packed IR, once lowered.
-    pub packed: Option<PackedGraph>,
-    /// HE IR, once levels are assigned.
-    pub he: Option<HeGraph>,
-    /// Parameters, once selected.
-    pub params: Option<Params>,
-}
-
-impl State {
-    /// A state that starts from a graph of any level below the program.
-    ///
-    /// # Errors
-    /// A program: nothing is left to do.
-    pub fn from_graph(g: AnyGraph) -> Result<State, PassError> {
-        match g {
-            AnyGraph::Tensor(g) => Ok(State { tensor: Some(g), ..State::default() }),
-            AnyGraph::Packed(g) => Ok(State { packed: Some(g), ..State::default() }),
-            AnyGraph::He(g) => Ok(State { he: Some(g), ..State::default() }),
-            AnyGraph::Program(_) => Err(PassError::at("pipeline", "", "there are no passes on programs".into())),
-        }
-    }
-    /// The graph of the latest level.
-    pub fn latest(&self) -> Option<AnyGraph> {
-        let he = self.he.clone().map(AnyGraph::He);
-        let packed = || self.packed.clone().map(AnyGraph::Packed);
-        he.or_else(packed).or_else(|| self.tensor.clone().map(AnyGraph::Tensor))
-    }
-    /// Text of the latest level.
-    pub fn dump(&self) -> String {
-        if let Some(g) = &self.he {
-            text::print(g)
-        } else if let Some(g) = &self.packed {
-            text::print(g)
-        } else {
-            self.tensor.as_ref().map(text::print).unwrap_or_default()
-        }
-    }
-    pub(crate) fn tensor(&self, pass: &str) -> Result<&TensorGraph, PassError> {
-        self.tensor.as_ref().ok_or_else(|| PassError::at(pass, "", "needs tensor IR".into()))
-    }
-    pub(crate) fn he(&self, pass: &str) -> Result<&HeGraph, PassError> {
-        self.he.as_ref().ok_or_else(|| PassError::at(pass, "", "needs HE IR: run assign-levels first".into()))
-    }
-}
-
-/// What passes can look at.
-pub struct Context<'a> {
-    /// The caller's options.
-    pub options: &'a CompileOptions,
-    /// Parameter table and primes.
-    pub facts: &'a dyn ParameterFacts,
-    /// Unit times of the target machine.
-    pub cost: &'a CostModel,
-}
-
-/// One pass of a pipeline with its options.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// The pass.
-    pub pass: &'static PassInfo,
-    /// Options as given, `key=value`.
-    pub options: Vec<(String, String)>,
-}
+/// The pipeline of the `ckks` target, which is the default one.
+pub const DEFAULT: &str = chiffre_backend::ckks::PIPELINE;
 
 /// A parsed pipeline.
 #[derive(Clone, Debug)]
@@ -156,11 +61,11 @@ impl Pipeline {
                 let known = own.iter().copied().chain(PASSES).find(|p| p.name == name);
                 let pass = known.ok_or_else(|| bad(unknown_pass(name)))?;
                 if let Some(g) = &group
-                    && pass.level != g
+                    && pass.level.to_string() != *g
                 {
                     return Err(bad(format!("`{name}` is a pass on {} IR, not in the group {g}(…)", pass.level)));
                 }
-                if let Some((k, _)) = options.iter().find(|(k, _)| !pass.options.iter().any(|o| o.0 == k)) {
+                if let Some((k, _)) = options.iter().find(|(k, _)| pass.option(k).is_none()) {
                     return Err(bad(format!("pass `{name}` has no option `{k}`")));
                 }
                 steps.push(Step { pass, options });
@@ -174,6 +79,54 @@ impl Pipeline {
             return Err(bad("a group is not closed".into()));
         }
         Ok(Pipeline { steps })
+    }
+
+    /// Checks, before anything runs, that every pass finds what it requires: in the state at the start, or by a pass before it.
+    ///
+    /// # Errors
+    /// The first pass that does not, what it lacks, and the pass that gives it.
+    pub fn check(&self, state: &State, target: &dyn Target) -> Result<(), PassError> {
+        let mut held: BTreeSet<Property> = Property::ALL.into_iter().filter(|p| state.holds(*p)).collect();
+        for step in &self.steps {
+            if let Some(p) = step.pass.required(target).iter().find(|p| !held.contains(p)) {
+                return Err(lacking(step.pass, *p, &state.lacks(*p).unwrap_or_default()));
+            }
+            held.extend(step.pass.establishes);
+        }
+        Ok(())
+    }
+
+    /// True if some pass takes HE IR whose products are not relinearised and relinearises them.
+    pub fn relinearises(&self) -> bool {
+        self.steps.iter().any(|s| s.pass.establishes.contains(&Property::Relinearised))
+    }
+
+    /// The caller's options with what passes say for the whole program, which then counts for every pass.
+    ///
+    /// # Errors
+    /// A value that is none, of any option, or two for the whole program that differ.
+    fn options_of_program(&self, options: &CompileOptions) -> Result<CompileOptions, PassError> {
+        let mut all = options.clone();
+        let mut said: Vec<(&str, String, &str)> = options.log_n.map(|n| ("log-n", n.to_string(), "the caller")).into_iter().collect();
+        for step in &self.steps {
+            let mut own = options.clone();
+            step.options.iter().try_for_each(|(k, v)| own.set(k, v)).map_err(|m| PassError::at(step.pass.name, "", m))?;
+            let of_program = |k: &str| step.pass.option(k).is_some_and(|o| o.scope == Scope::Program);
+            for (k, v) in step.options.iter().filter(|(k, _)| of_program(k)) {
+                let at = |m: String| PassError::at(step.pass.name, "", m);
+                match said.iter().find(|s| s.0 == k) {
+                    Some((_, other, who)) if other != v => {
+                        return Err(at(format!("option {k}={v}: {who} says {k}={other}; it is decided once for the whole program")));
+                    }
+                    Some(_) => {}
+                    None => {
+                        all.set(k, v).map_err(at)?;
+                        said.push((k, v.clone(), step.pass.name));
+                    }
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Runs the passes on `state`; `after` sees the state and the time taken after each pass.
@@ -191,18 +144,19 @@ impl Pipeline {
     /// Runs the passes on `state`, watched by an observer.
     ///
     /// # Errors
-    /// What a pass refuses, what a verifier finds after it, what the observer objects to.
+    /// A pass that does not find what it requires, what a pass refuses, what a verifier finds after it, a pass that does not establish what its record says,
+    /// what the observer objects to.
     pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
+        let of_program = self.options_of_program(cx.options)?;
+        self.check(&state, cx.target)?;
         for step in &self.steps {
             observer.before(step, &state);
             let start = Instant::now();
-            let mut options = cx.options.clone();
+            let mut options = of_program.clone();
             for (k, v) in &step.options {
-                apply_option(&mut options, k, v).map_err(|m| PassError::at(step.pass.name, "", m))?;
+                options.set(k, v).map_err(|m| PassError::at(step.pass.name, "", m))?;
             }
-            let cx = Context { options: &options, ..*cx };
-            state = (step.pass.run)(state, &cx)?;
-            state = check(state, step.pass.name)?;
+            run_pass(step.pass, &mut state, &Context { options: &options, ..*cx })?;
             tracing::debug!(pass = step.pass.name, micros = start.elapsed().as_micros() as u64, "pass");
             observer.after(step, &state, start.elapsed())?;
         }
@@ -210,77 +164,31 @@ impl Pipeline {
     }
 }
 
-fn unknown_pass(name: &str) -> String {
-    let near = PASSES.iter().min_by_key(|p| strsim::levenshtein(p.name, name)).map_or("", |p| p.name);
-    format!("unknown pass `{name}`; did you mean `{near}`? (`chiffre passes` lists them)")
-}
-
-fn apply_option(o: &mut CompileOptions, key: &str, value: &str) -> Result<(), String> {
-    let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
-    let positive = || {
-        value
-            .parse::<f64>()
-            .ok()
-            .filter(|x| x.is_finite() && *x > 0.0)
-            .ok_or_else(|| format!("option {key}={value}: expected a positive number"))
-    };
-    let word = |words: [&str; 2]| match value {
-        v if v == words[0] => Ok(true),
-        v if v == words[1] => Ok(false),
-        _ => Err(format!("option {key}={value}: expected {} or {}", words[0], words[1])),
-    };
-    let a = &mut o.activations;
-    match key {
-        "degree" => {
-            a.degree = Some(number()?)
-                .filter(|d| (1..=1024).contains(d))
-                .map(Some)
-                .ok_or_else(|| format!("option {key}={value}: must lie in 1..=1024"))?
+/// Runs a pass between the checks of what it requires and of what it leaves.
+fn run_pass(pass: &PassInfo, state: &mut State, cx: &Context) -> Result<(), PassError> {
+    for p in pass.required(cx.target) {
+        if let Some(node) = state.lacks(*p) {
+            return Err(lacking(pass, *p, &node));
         }
-        "refresh" => a.refresh = word(["yes", "no"])?,
-        "fit" => a.fit.method = if word(["lsq", "minimax"])? { FitMethod::LeastSquares } else { FitMethod::Minimax },
-        "per" => a.fit.per_channel = word(["channel", "layer"])?,
-        "margin" => a.fit.margin = positive()?,
-        "angle" => {
-            let below = positive()?;
-            a.fit.angle = Some(below)
-                .filter(|x| *x < std::f64::consts::FRAC_PI_2)
-                .ok_or_else(|| format!("option {key}={value}: must lie below π/2"))?;
+    }
+    let relinearised = state.holds(Property::Relinearised) || pass.establishes.contains(&Property::Relinearised);
+    pass.apply(state, cx)?;
+    state.verify(relinearised).map_err(|e| PassError::bug(pass.name, "", format!("the pass broke the graph: {e}")))?;
+    for p in pass.establishes {
+        if let Some(node) = state.lacks(*p) {
+            return Err(PassError::bug(pass.name, &node, format!("the pass does not establish what its record says: {p}")));
         }
-        "extension" => a.fit.extension = positive()?,
-        "reach" => a.fit.reach = positive()?,
-        "uniform" => a.fit.uniform = positive()?,
-        "centred" => a.fit.centred = word(["yes", "no"])?,
-        "log-n" => o.log_n = Some(number()?),
-        "channels" => o.packing.channels = Some(number()?),
-        "tile" => o.packing.tile = Some(number()?),
-        "fill" => o.packing.fill = Some(number()?),
-        "phases" => {
-            let bits = value.split_once('x').and_then(|(y, x)| Some([y.parse().ok()?, x.parse().ok()?]));
-            o.packing.phases = Some(bits.ok_or_else(|| format!("option {key}={value}: expected bits of rows and columns, as in 1x1"))?);
-        }
-        "log-scale" => {
-            let bits = number()?;
-            let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));
-            o.log_scale = fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?;
-        }
-        _ => return Err(format!("unknown option {key}")),
     }
     Ok(())
 }
 
-/// Runs the verifiers; a finding is a bug of the pass and names it.
-fn check(mut s: State, pass: &str) -> Result<State, PassError> {
-    let bug = |e: chiffre_ir::error::VerifyError| PassError::bug(pass, "", format!("the pass broke the graph: {e}"));
-    if let Some(g) = s.tensor.take() {
-        s.tensor = Some(tensor::verify(g).map_err(bug)?.into_inner());
-    }
-    if let Some(g) = s.packed.take() {
-        s.packed = Some(packed::verify(g).map_err(bug)?.into_inner());
-    }
-    if let Some(g) = s.he.take() {
-        // Before place-relin, products are read with three polynomials; the verifier's rule holds from then on.
-        s.he = Some(if pass == "assign-levels" { g } else { he::verify(g).map_err(bug)?.into_inner() });
-    }
-    Ok(s)
+/// The error of a pass that lacks what it requires, at a node if one is at fault.
+fn lacking(pass: &PassInfo, p: Property, node: &str) -> PassError {
+    let first = giver(p).map(|g| format!(": run {} first", g.name)).unwrap_or_default();
+    PassError::at(pass.name, node, format!("needs {p}{first}"))
+}
+
+fn unknown_pass(name: &str) -> String {
+    let near = PASSES.iter().min_by_key(|p| strsim::levenshtein(p.name, name)).map_or("", |p| p.name);
+    format!("unknown pass `{name}`; did you mean `{near}`? (`chiffre passes` lists them)")
 }

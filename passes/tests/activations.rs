@@ -2,12 +2,15 @@
 
 mod common;
 
+use chiffre_backend::ckks::Ckks;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType, interp, simulate, verify};
 use chiffre_passes::activation::statistics::measure;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::{ActivationOptions, ActivationPlan, CalibrationSet, CompileOptions};
-use chiffre_passes::pipeline::{Context, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::Pipeline;
+use chiffre_passes::state::State;
 use chiffre_passes::tensor::compose_linear::compose_linear;
 use chiffre_passes::tensor::remove_dead_channels::remove_dead_channels;
 use common::{Facts, Net, Rng};
@@ -120,10 +123,10 @@ fn live_graphs_come_back_as_they_are() {
 fn approximated(g: &TensorGraph, x: &[f32], n: usize, activations: ActivationOptions) -> TensorGraph {
     let calibration = Some(Arc::new(CalibrationSet { images: x.to_vec(), n, labels: None }));
     let options = CompileOptions { activations: ActivationOptions { calibration, ..activations }, ..CompileOptions::default() };
-    let cx = Context { options: &options, facts: &Facts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &Ckks::new(&Facts), machine: &CostModel::default() };
     let spec = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,approximate-activations,fold-scales)";
-    let state = State { tensor: Some(g.clone()), ..State::default() };
-    Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap_or_else(|e| panic!("{e}")).tensor.unwrap()
+    let state = State::from(g.clone());
+    Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap_or_else(|e| panic!("{e}")).tensor().cloned().unwrap()
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use chiffre_ir::graph::ValueId;
 use chiffre_ir::patch::{Patch, rewrite};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use chiffre_passes::filetest::NoFacts;
-use chiffre_passes::registry::PassInfo;
+use chiffre_passes::pass::PassInfo;
 
 /// `x + x` becomes `2·x`.
 fn double(g: &TensorGraph, v: ValueId) -> Option<Patch<Tensor>> {
@@ -20,11 +20,10 @@ fn double(g: &TensorGraph, v: ValueId) -> Option<Patch<Tensor>> {
     })
 }
 
-static DOUBLE: PassInfo = PassInfo::new("double", "tensor", "x + x becomes 2·x", |mut state, _| {
-    if let Some(g) = &mut state.tensor {
-        rewrite(g, double);
-    }
-    Ok(state)
+static DOUBLE: PassInfo = PassInfo::tensor("double", "x + x becomes 2·x", |g, _| {
+    let mut g = g.clone();
+    rewrite(&mut g, double);
+    Ok(g)
 });
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use chiffre_passes::cost::CostModel;
+use chiffre_backend::cost::CostModel;
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::place::{Choice, Network, Placement, RingChoice, SiteOp, always_to_the_top, best, greedy, place, price, rings, view};
 use chiffre_passes::tensor::compose_linear::compose_linear;

@@ -2,54 +2,51 @@
 
 mod common;
 
+use chiffre_backend::ckks::Ckks;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::tensor::TensorOp;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::pipeline::{Context, Pipeline};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pass::PassInfo;
+use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::reduce::{Outcome, Test, outcome, reduce};
-use chiffre_passes::registry::PassInfo;
 use common::{Facts, residual_net};
 
-const fn pass(
-    name: &'static str,
-    run: fn(chiffre_passes::pipeline::State, &Context) -> Result<chiffre_passes::pipeline::State, chiffre_passes::error::PassError>,
-) -> PassInfo {
-    PassInfo { name, level: "tensor", summary: "", requires: "", establishes: "", options: &[], run }
-}
-
 /// Loses the bias of convolutions with a stride.
-static WRONG: PassInfo = pass("wrong", |mut s, _| {
-    for n in s.tensor.iter_mut().flat_map(|g| &mut g.nodes) {
+static WRONG: PassInfo = PassInfo::tensor("wrong", "", |g, _| {
+    let mut g = g.clone();
+    for n in &mut g.nodes {
         if let TensorOp::LinearMap { strides, bias, .. } = &mut n.op
             && strides[0] == [2, 2]
         {
             *bias = None;
         }
     }
-    Ok(s)
+    Ok(g)
 });
 
 /// Cannot bear squares.
-static CRASHES: PassInfo = pass("crashes", |s, _| {
-    assert!(!s.tensor.iter().flat_map(|g| &g.nodes).any(|n| matches!(n.op, TensorOp::Square {})), "a square");
-    Ok(s)
+static CRASHES: PassInfo = PassInfo::tensor("crashes", "", |g, _| {
+    assert!(!g.nodes.iter().any(|n| matches!(n.op, TensorOp::Square {})), "a square");
+    Ok(g.clone())
 });
 
 /// Breaks a type.
-static BREAKS: PassInfo = pass("breaks", |mut s, _| {
-    for n in s.tensor.iter_mut().flat_map(|g| &mut g.nodes) {
+static BREAKS: PassInfo = PassInfo::tensor("breaks", "", |g, _| {
+    let mut g = g.clone();
+    for n in &mut g.nodes {
         if matches!(n.op, TensorOp::Mul {} | TensorOp::Square {}) {
             n.ty.shape[0] += 1;
         }
     }
-    Ok(s)
+    Ok(g)
 });
 
 #[test]
 fn failures_stay_while_networks_shrink() {
     let options = CompileOptions::default();
-    let cx = Context { options: &options, facts: &Facts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &Ckks::new(&Facts), machine: &CostModel::default() };
     let composed = |seed: u64| {
         let g = chiffre_passes::tensor::compose_linear::compose_linear(&residual_net(seed)).unwrap();
         let mut g = chiffre_passes::tensor::fold_scales::fold_scales(&g).unwrap();

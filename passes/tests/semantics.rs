@@ -2,12 +2,15 @@
 
 mod common;
 
+use chiffre_backend::ckks::Ckks;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::{he, packed, tensor};
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::he::{assign_levels::assign_levels, place_relin::place_relin, select_params::select_params};
 use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_passes::pack::{choose_layout::choose_layout, lower_linear::lower_linear};
-use chiffre_passes::pipeline::{Context, DEFAULT, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::{DEFAULT, Pipeline};
+use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
@@ -60,11 +63,11 @@ proptest! {
 
 /// The default pipeline's dumps after every pass, and the parameters.
 fn dumps(seed: u64, options: &CompileOptions) -> Vec<String> {
-    let cx = Context { options, facts: &Facts, cost: &CostModel::default() };
-    let state = State { tensor: Some(residual_net(seed)), ..State::default() };
+    let cx = Context { options, target: &Ckks::new(&Facts), machine: &CostModel::default() };
+    let state = State::from(residual_net(seed));
     let mut out = vec![];
     let end = Pipeline::parse(DEFAULT).unwrap().run(state, &cx, |_, s, _| out.push(s.dump())).unwrap();
-    out.push(format!("{:?}", end.params));
+    out.push(format!("{:?}", end.params()));
     out
 }
 

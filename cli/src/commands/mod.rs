@@ -112,7 +112,7 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
     };
     Ok(chiffre::pipeline::Request {
         options,
-        cost: args.machine.as_deref().map_or(Ok(chiffre_passes::cost::CostModel::default()), chiffre::machine::load)?,
+        cost: args.machine.as_deref().map_or(Ok(chiffre_backend::cost::CostModel::default()), chiffre::machine::load)?,
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),

@@ -2,14 +2,17 @@
 
 use crate::args::{InterpArgs, OptArgs, PassArgs, ReduceArgs};
 use chiffre::ir_file::{self, IrFile};
-use chiffre::pipeline::{CkksFacts, program};
+use chiffre::pipeline::CKKS;
 use chiffre::{Error, data, logits};
+use chiffre_backend::cost::CostModel;
+use chiffre_backend::target::Origin;
 use chiffre_ir::level::AnyGraph;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::observe::Recorder;
 use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
-use chiffre_passes::pipeline::{Context, Pipeline, State};
+use chiffre_passes::pass::Context;
+use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::reduce::{noise, reduce as shrink};
+use chiffre_passes::state::State;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,8 +46,8 @@ fn options(args: &PassArgs, file: &IrFile) -> Result<CompileOptions, Error> {
 /// The file's graph, verified. HE IR on its way to `place-relin` has products that are not relinearised yet.
 fn load(args: &crate::args::IrFileArgs, pipeline: &Pipeline) -> Result<IrFile, Error> {
     let file = IrFile::load(&args.file, &args.consts)?;
-    let relin = pipeline.steps.iter().any(|s| s.pass.name == "place-relin");
-    if !(relin && matches!(file.graph, AnyGraph::He(_))) {
+    let open = pipeline.relinearises() && matches!(file.graph, AnyGraph::He(_));
+    if !open {
         file.verify()?;
     }
     Ok(file)
@@ -59,7 +62,7 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     let file = load(&args.ir, &pipeline)?;
     let options = options(&args.passes, &file)?;
     let cost = CostModel::default();
-    let cx = Context { options: &options, facts: &CkksFacts, cost: &cost };
+    let cx = Context { options: &options, target: &CKKS, machine: &cost };
     let images = match file.graph.input_shape() {
         Some(shape) if args.verify_each => {
             file.need_constants()?;
@@ -69,7 +72,8 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     };
     let mut recorder = Recorder { wanted: args.dump_ir.clone(), images, ..Recorder::default() };
     let name = file.graph.name().to_string();
-    let end = State::from_graph(file.graph.clone()).and_then(|s| pipeline.observe(s, &cx, &mut recorder));
+    let start = State::from_graph(file.graph.clone()).map(|s| s.with_origin(Origin { model: name, normalisation: None }));
+    let end = start.and_then(|s| pipeline.observe(s, &cx, &mut recorder));
     for (title, g) in &recorder.dumps {
         eprintln!("# {title}\n{}", g.print(args.values));
     }
@@ -81,13 +85,8 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     if args.explain {
         super::explain(&end.explained);
     }
-    let last = pipeline.steps.last().map(|s| s.pass.name);
-    let result = match (last, end.latest()) {
-        (Some("schedule"), _) => AnyGraph::Program(program(&end, &options, &cost, None, &name)?.into_inner()),
-        (_, Some(g)) => g,
-        (_, None) => return Err(Error::failed("the pipeline left no graph")),
-    };
-    if let (Some("select-params"), Some(p)) = (last, &end.params) {
+    let result = end.latest().ok_or_else(|| Error::failed("the pipeline left no graph"))?;
+    if let (None, Some(p)) = (end.program(), end.params()) {
         eprintln!("# parameters: log_n {}, {} + {} primes, log2 QP {:.1}", p.log_n, p.q.len(), p.p.len(), p.log_qp());
     }
     match &args.output {
@@ -153,7 +152,7 @@ pub(super) fn reduce(args: &ReduceArgs) -> Result<(), Error> {
     let file = load(&args.ir, &pipeline)?;
     file.need_constants()?;
     let options = options(&args.passes, &file)?;
-    let cx = Context { options: &options, facts: &CkksFacts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &CKKS, machine: &CostModel::default() };
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let reduced = shrink(&file.graph, &pipeline, &cx, args.test, args.tries);

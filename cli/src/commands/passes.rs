@@ -2,8 +2,11 @@
 
 use crate::args::PassesArgs;
 use chiffre::Error;
+use chiffre::pipeline::CKKS;
+use chiffre_backend::property::Property;
+use chiffre_passes::pass::PassInfo;
 use chiffre_passes::pipeline::DEFAULT;
-use chiffre_passes::registry::{PASSES, PassInfo};
+use chiffre_passes::registry::PASSES;
 
 /// Lists the passes, or describes one.
 pub(super) fn passes(args: &PassesArgs) -> Result<(), Error> {
@@ -12,7 +15,7 @@ pub(super) fn passes(args: &PassesArgs) -> Result<(), Error> {
         for p in PASSES {
             out += &format!("  {:<22} {:<7} {}\n", p.name, p.level, p.summary);
             if !p.options.is_empty() {
-                let options: Vec<&str> = p.options.iter().map(|(o, _)| *o).collect();
+                let options: Vec<&str> = p.options.iter().map(|o| o.name).collect();
                 out += &format!("  {:<22} {:<7}   options: {}\n", "", "", options.join(", "));
             }
         }
@@ -26,9 +29,13 @@ pub(super) fn passes(args: &PassesArgs) -> Result<(), Error> {
 }
 
 fn describe(p: &PassInfo) -> String {
-    let mut s = format!("{} (on {} IR): {}\n  requires:    {}\n  establishes: {}", p.name, p.level, p.summary, p.requires, p.establishes);
-    for (option, meaning) in p.options {
-        s += &format!("\n  {{{option}=…}}  {meaning}");
+    let list = |properties: &[Property]| properties.iter().map(|p| p.meaning()).collect::<Vec<_>>().join("; ");
+    let mut s = format!("{} (on {} IR): {}\n  requires:    {}", p.name, p.level, p.summary, list(p.required(&CKKS)));
+    if !p.establishes.is_empty() {
+        s += &format!("\n  establishes: {}", list(p.establishes));
+    }
+    for o in p.options {
+        s += &format!("\n  {{{}=…}}  {}", o.name, o.meaning);
     }
     s
 }

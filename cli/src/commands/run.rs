@@ -6,7 +6,7 @@ use crate::progress::RunProgress;
 use crate::trace::Trace;
 use chiffre::Error;
 use chiffre::memory::human_bytes;
-use chiffre_passes::cost::CostModel;
+use chiffre_backend::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
 use chiffre_runtime::server::{Checkpoints, Server};
 use chiffre_runtime::{Batch, EvalKeySet, server};

@@ -2,12 +2,13 @@
 
 use crate::common::{fails, ok, root, shipped};
 use chiffre::{Class, Error};
+use chiffre_backend::cost::CostModel;
 use chiffre_cli::exit::code;
 use chiffre_ir::level::AnyGraph;
-use chiffre_passes::cost::CostModel;
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::pipeline::{Context, Pipeline, State};
-use chiffre_passes::registry::PassInfo;
+use chiffre_passes::pass::{Context, PassInfo};
+use chiffre_passes::pipeline::Pipeline;
+use chiffre_passes::state::State;
 
 const INSECURE: [&str; 5] = ["--batch", "4", "--log-n", "10", "--allow-insecure"];
 
@@ -65,9 +66,10 @@ fn failed_computations_exit_with_one() {
 }
 
 /// A pass with a bug.
-static LOSE_OUTPUTS: PassInfo = PassInfo::new("lose-outputs", "tensor", "what no pass may do", |mut state, _| {
-    state.tensor.iter_mut().for_each(|g| g.outputs.clear());
-    Ok(state)
+static LOSE_OUTPUTS: PassInfo = PassInfo::tensor("lose-outputs", "what no pass may do", |g, _| {
+    let mut g = g.clone();
+    g.outputs.clear();
+    Ok(g)
 });
 
 #[test]
@@ -75,7 +77,7 @@ fn what_a_verifier_finds_behind_a_pass_is_a_bug() {
     let model = chiffre_frontend::load(&shipped("tiny_mlp.onnx")).unwrap();
     let pipeline = Pipeline::parse_with("fold-affine,lose-outputs", &[&LOSE_OUTPUTS]).unwrap();
     let options = CompileOptions::default();
-    let cx = Context { options: &options, facts: &chiffre::pipeline::CkksFacts, cost: &CostModel::default() };
+    let cx = Context { options: &options, target: &chiffre::pipeline::CKKS, machine: &CostModel::default() };
     let state = State::from_graph(AnyGraph::Tensor(model.graph.into_inner())).unwrap();
     let e = Error::from(pipeline.run(state, &cx, |_, _, _| {}).unwrap_err());
     assert_eq!((e.class(), code(e.class())), (Class::Bug, 70), "{e}");

@@ -9,7 +9,7 @@ mod verify;
 pub use interp::{Noise, interp, run};
 pub use scale::Scale;
 pub use simulate::simulate;
-pub use verify::verify;
+pub use verify::{verify, verify_products_open};
 
 use crate::consts::{ConstId, TableId};
 use crate::define_ops;

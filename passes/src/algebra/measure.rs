@@ -31,7 +31,7 @@ impl Measure {
 
 /// Relinearisations of a polynomial of the degree, if it stays one: a quadratic becomes a square, others become Chebyshev series.
 pub fn poly_products(degree: usize) -> usize {
-    if degree <= 2 { 1 } else { crate::cost::relinearisations(degree + 1) as usize }
+    if degree <= 2 { 1 } else { chiffre_backend::cost::relinearisations(degree + 1) as usize }
 }
 
 /// Levels of a polynomial of the degree, from its operand to the linear map behind.

@@ -6,6 +6,7 @@
 
 use crate::error::PassError;
 use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+pub use chiffre_backend::target::Params;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::{He, HeGraph, HeOp, series_depth};
 use chiffre_ir::program::Bootstrap;
@@ -16,30 +17,6 @@ const PASS: &str = "select-params";
 pub const KEY_RANGE_WASTE: f64 = 1.15;
 /// Rotation keys of a range from which on they have one digit.
 const MANY_KEYS: usize = 48;
-
-/// Concrete parameters for a program.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Params {
-    /// log2 of the ring degree.
-    pub log_n: usize,
-    /// The chain, bottom first.
-    pub q: Vec<u64>,
-    /// Special primes.
-    pub p: Vec<u64>,
-    /// Limbs of an op → gadget `[limbs, special primes]`.
-    pub gadgets: BTreeMap<usize, [usize; 2]>,
-    /// Outside the security table.
-    pub insecure: bool,
-    /// The bootstrap of all refreshes.
-    pub bootstrap: Option<Bootstrap>,
-}
-
-impl Params {
-    /// log2 of the product of all primes.
-    pub fn log_qp(&self) -> f64 {
-        self.q.iter().chain(&self.p).map(|&p| (p as f64).log2()).sum()
-    }
-}
 
 /// Chooses parameters for HE IR whose layouts have 2^(log_n − 1) slots.
 pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {

@@ -1,6 +1,6 @@
 //! Ways to compute a linear map, and the keys that maps share.
 
-use crate::cost::LinearShape;
+use chiffre_backend::cost::LinearShape;
 use chiffre_ir::program::{KeyUse, key_bytes};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -3,29 +3,17 @@
 //! The candidates are the [`Packing`]s of every ring degree that the depth allows, each with several tiles (images that pass a layer
 //! together). The fastest that keeps the memory budget is taken, or, if none does, the leanest.
 
+use super::layouts::Layouts;
 use super::packing::Packing;
 use super::price::{Price, Pricer, Ring};
-use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::levels::Step;
 use crate::options::{BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::tensor::{level_steps, levels};
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
-
-/// The chosen ring and layouts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layouts {
-    /// log2 of the ring degree.
-    pub log_n: usize,
-    /// Images that pass an instruction together.
-    pub tile: usize,
-    /// Layout of each value of the tensor graph.
-    pub values: Vec<Layout>,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
-    pub moduli: Vec<Option<i64>>,
-}
 
 const PASS: &str = "choose-layout";
 /// Memory that a plan should keep when the caller names no budget.

@@ -10,7 +10,7 @@
 //! cut into baby steps and giant steps where `choose-layout` says so (`split.rs`).
 
 use super::channels::{Meeting, Move, joint_period};
-use super::choose_layout::Layouts;
+use super::layouts::{Layouts, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
 use crate::error::PassError;
@@ -84,11 +84,6 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
     }
     out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
     Ok(out)
-}
-
-/// True for a value that is only an output.
-pub(super) fn is_last(g: &TensorGraph, v: ValueId) -> bool {
-    g.outputs.contains(&v) && !g.nodes.iter().any(|m| m.args.contains(&v))
 }
 
 /// One linear map, or two if a modulus cuts its rotations.

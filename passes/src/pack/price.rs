@@ -1,21 +1,20 @@
 //! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
 
 use super::chain::{Chain, Keys, Link, cheapest};
-use super::lower_linear::is_last;
+use super::layouts::is_last;
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
 use super::shape::{Support, shape};
 use super::split::{self, Shapes};
-use crate::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
+use chiffre_backend::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak, with_gaps};
-use chiffre_ir::table::DiagTable;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -51,26 +50,6 @@ struct TableShape {
     taps: Vec<i64>,
     /// By the modulus of the cut.
     splits: Vec<(i64, Shapes)>,
-}
-
-/// Shape of a table, with no limbs yet.
-pub fn table_shape(t: &DiagTable) -> LinearShape {
-    let turned: Vec<_> = t.rows.iter().filter(|r| t.taps[r.tap as usize] != 0).collect();
-    let distinct = |rows: &mut dyn Iterator<Item = (u32, u32)>| rows.collect::<BTreeSet<_>>().len();
-    LinearShape {
-        inputs: distinct(&mut t.rows.iter().map(|r| (r.operand, r.ct))),
-        rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
-        taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
-        rows: turned.len(),
-        cells: t.cell_count(),
-        entries: t.entries.len(),
-        weight_words: if t.masks.is_empty() { 1 } else { t.period() },
-        outputs: t.outputs,
-        limbs: 0,
-        drop: 0,
-        alpha: 0,
-        giants: None,
-    }
 }
 
 /// Prices packings of one network; tables of equal support are counted once.
@@ -339,7 +318,7 @@ impl Op {
                 links.windows(2).map(|w| made(&w[0]) + w[1].extra(n, units, made(&w[0]))).fold(first, usize::max)
             }
             Op::Product(s) => s.extra(n, units, freed),
-            Op::Series(s) => s.extra(n, units, freed, s.limbs - series_depth(s.coefficients)),
+            Op::Series(s) => s.extra(n, units, freed),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::channels::{Meeting, joint_period};
 use super::split::Turn;
-use crate::cost::LinearShape;
+use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -133,10 +133,10 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
 mod tests {
     use super::super::lower_linear::diagonals;
     use super::super::packing::Packing;
-    use super::super::price::table_shape;
     use super::*;
     use crate::options::PackingWish;
     use crate::tensor::linear_form::Kernel;
+    use chiffre_backend::cost::LinearShape as Shape;
     use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 
     /// Weights of which a third is zero, in a pattern of its own for each tap if `ragged`.
@@ -170,7 +170,7 @@ mod tests {
                     let mut turns: Vec<Turn> =
                         table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();
                     turns.sort_unstable();
-                    assert_eq!(counted, (table_shape(&table), turns), "{packing:?}, batch {batch}, {ragged} {stride} {kernel}");
+                    assert_eq!(counted, (Shape::of_table(&table), turns), "{packing:?}, batch {batch}, {ragged} {stride} {kernel}");
                     compared += 1;
                 }
             }

@@ -4,7 +4,7 @@
 //! **partials**, are the outputs of one linear map, whose rotations are the baby steps b; the outer sum is a second one with weights of one, which
 //! needs no level. Rotations are cut at a power of two, the *modulus*: b is the rotation modulo it, around zero, and g the rest.
 
-use crate::cost::{GiantShape, LinearShape};
+use chiffre_backend::cost::{GiantShape, LinearShape};
 use chiffre_ir::giants;
 use chiffre_ir::layout::{Dim, Layout, bit};
 use chiffre_ir::table::{DiagTable, Entry, Masks, Row, TableError, TableLiteral};
@@ -195,12 +195,12 @@ mod tests {
         let turns: Vec<Turn> = flat.rows.iter().map(|r| (r.operand as usize, r.ct as usize, flat.taps[r.tap as usize])).collect();
         for modulus in moduli(&turns) {
             let [partials, sum] = tables(&flat, &[64, 64], modulus).unwrap();
-            let priced = shapes(&super::super::price::table_shape(&flat), &turns, &[64, 64], modulus);
+            let priced = shapes(&LinearShape::of_table(&flat), &turns, &[64, 64], modulus);
             assert_eq!((&priced.babies, &priced.giants), (&partials.taps, &sum.taps));
-            let of = super::super::price::table_shape(&partials);
+            let of = LinearShape::of_table(&partials);
             let (shape, steps) = (priced.shape, priced.shape.giants.unwrap());
             assert_eq!((shape.rows, shape.taps, shape.rotated, shape.outputs), (of.rows, of.taps, of.rotated, of.outputs));
-            let of = super::super::price::table_shape(&sum);
+            let of = LinearShape::of_table(&sum);
             assert_eq!((steps.rotated(), steps.taps, steps.outputs), (of.rows, of.taps, of.outputs));
         }
     }

@@ -15,12 +15,12 @@ pub mod search;
 pub use network::{Network, Site, SiteOp};
 pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view};
 
-use crate::cost::CostModel;
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
 use crate::tensor::levels;
+use chiffre_backend::cost::CostModel;
 use chiffre_ir::program::{Bootstrap, key_bytes};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! What a placement sees of a network: ops, data flow, and how many ciphertexts each value has.
 
-use crate::cost::LinearShape;
 use crate::error::PassError;
 use crate::tensor::linear_form::Kernel;
+use chiffre_backend::cost::LinearShape;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
 /// An op of the network.

@@ -4,9 +4,9 @@
 //! op. Values are decided from last to first, so that all readers of a value are decided before it.
 
 use super::{Network, RingChoice, SiteOp};
-use crate::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use crate::he::select_params::special_primes;
 use crate::options::REFRESH_BASE;
+use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
 use chiffre_ir::he::series_depth;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;

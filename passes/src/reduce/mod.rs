@@ -8,7 +8,9 @@ mod resize;
 
 use crate::error::PassError;
 use crate::observe::difference;
-use crate::pipeline::{Context, Pipeline, State};
+use crate::pass::Context;
+use crate::pipeline::Pipeline;
+use crate::state::State;
 use candidates::candidates;
 use chiffre_ir::level::AnyGraph;
 use std::panic::{AssertUnwindSafe, catch_unwind};

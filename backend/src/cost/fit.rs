@@ -1,6 +1,6 @@
 //! Unit times from measured work: the cost model's figures that explain measured times best.
 
-use crate::cost::{CostModel, Counts};
+use super::{CostModel, Counts};
 
 /// Counted work and the wall time it took on all threads, seconds.
 #[derive(Clone, Copy, Debug)]

@@ -104,7 +104,8 @@ impl SeriesShape {
         s2c + raise + c2s + split + (cosine + doublings) * halves
     }
     /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
-    pub fn extra(&self, n: usize, units: usize, freed: usize, result_limbs: usize) -> usize {
+    pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
+        let result_limbs = self.limbs - chiffre_ir::he::series_depth(self.coefficients);
         let top = self.bootstrap.as_ref().map_or(self.limbs, |b| self.limbs + b.levels);
         // A ciphertext in work: digits and sums of the first transform, later some eight powers of both halves.
         let (l, a) = (top, self.alpha.max(1));

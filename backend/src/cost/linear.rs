@@ -1,66 +1,8 @@
-//! Cost model: operation counts and scratch memory of encrypted ops, and the machine's unit times.
-//!
-//! Counts follow the fused execution: one ModUp per rotated input, inner products and multiply-accumulates limb by limb, one ModDown merged
-//! with the rescale per output polynomial; a product of complex-packed bundles has two key switches.
+//! Linear ops: what their table asks for, and what it costs to run it.
 
-mod series;
-
-pub use series::{SeriesShape, relinearisations};
-
+use super::Counts;
 use chiffre_ir::table::DiagTable;
-use std::iter::Sum;
-use std::ops::{Add, Mul};
-
-/// Operations on limbs of one ring, and word operations.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Counts {
-    /// Number-theoretic transforms of one limb.
-    pub ntt: f64,
-    /// Multiply-accumulates of one word: weights.
-    pub mac: f64,
-    /// Multiply-accumulates of one word: base conversions.
-    pub convert: f64,
-    /// Words of one key digit in inner products.
-    pub words: f64,
-    /// Words passed through an element-wise kernel.
-    pub passes: f64,
-    /// Words of expanded weights.
-    pub expand: f64,
-}
-
-impl Add for Counts {
-    type Output = Counts;
-    fn add(self, o: Counts) -> Counts {
-        Counts {
-            ntt: self.ntt + o.ntt,
-            mac: self.mac + o.mac,
-            convert: self.convert + o.convert,
-            words: self.words + o.words,
-            passes: self.passes + o.passes,
-            expand: self.expand + o.expand,
-        }
-    }
-}
-
-impl Mul<f64> for Counts {
-    type Output = Counts;
-    fn mul(self, k: f64) -> Counts {
-        Counts {
-            ntt: self.ntt * k,
-            mac: self.mac * k,
-            convert: self.convert * k,
-            words: self.words * k,
-            passes: self.passes * k,
-            expand: self.expand * k,
-        }
-    }
-}
-
-impl Sum for Counts {
-    fn sum<I: Iterator<Item = Counts>>(iter: I) -> Counts {
-        iter.fold(Counts::default(), |a, b| a + b)
-    }
-}
+use std::collections::BTreeSet;
 
 /// A linear op on one unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,6 +81,25 @@ impl GiantShape {
 }
 
 impl LinearShape {
+    /// Of a table, with no limbs yet.
+    pub fn of_table(t: &DiagTable) -> LinearShape {
+        let turned: Vec<_> = t.rows.iter().filter(|r| t.taps[r.tap as usize] != 0).collect();
+        let distinct = |rows: &mut dyn Iterator<Item = (u32, u32)>| rows.collect::<BTreeSet<_>>().len();
+        LinearShape {
+            inputs: distinct(&mut t.rows.iter().map(|r| (r.operand, r.ct))),
+            rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
+            taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
+            rows: turned.len(),
+            cells: t.cell_count(),
+            entries: t.entries.len(),
+            weight_words: if t.masks.is_empty() { 1 } else { t.period() },
+            outputs: t.outputs,
+            limbs: 0,
+            drop: 0,
+            alpha: 0,
+            giants: None,
+        }
+    }
     /// Ciphertexts that come out.
     pub fn results(&self) -> usize {
         self.giants.map_or(self.outputs, |g| g.outputs)
@@ -205,88 +166,3 @@ const EXTENDED_ROWS: usize = 6;
 const SUM_LIMBS: f64 = 8.0;
 /// Words of weights that exist at a time: a panel of the fused kernel has at most so many.
 const MOST_WEIGHT_WORDS: usize = 32 << 20;
-
-/// Products of the ciphertexts of one unit, with relinearisation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ProductShape {
-    /// Ciphertexts.
-    pub cts: usize,
-    /// Limbs.
-    pub limbs: usize,
-    /// Special primes.
-    pub alpha: usize,
-    /// Complex-packed: a second key switch.
-    pub complex: bool,
-}
-
-/// Ciphertexts of a product that are in work at a time.
-const PRODUCT_CHUNK: usize = 4;
-
-impl ProductShape {
-    /// Counts for one unit in a ring of degree n.
-    pub fn counts(&self, n: f64) -> Counts {
-        let (l, a) = (self.limbs as f64, self.alpha as f64);
-        let (ext, digits) = (l + a, (l / a).ceil());
-        let switch = Counts {
-            ntt: digits * ext + 2.0 * ext,
-            convert: (l * (ext - l / digits) + 2.0 * a * l) * n,
-            words: 2.0 * digits * ext * n,
-            passes: 2.0 * l * n,
-            ..Counts::default()
-        };
-        let tensor = Counts { passes: if self.complex { 9.0 } else { 5.0 } * l * n, ..Counts::default() };
-        (if self.complex { switch * 2.0 } else { switch } + tensor) * self.cts as f64
-    }
-    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
-    pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
-        let (l, ext) = (self.limbs, self.limbs + self.alpha);
-        let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);
-        let results = 16 * n * l * self.cts * units;
-        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
-    }
-}
-
-/// Unit times of a machine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CostModel {
-    /// One transform at N = 2^16, seconds; other sizes scale with N log N.
-    pub ntt_2_16: f64,
-    /// One multiply-accumulate with a weight, seconds.
-    pub mac: f64,
-    /// One multiply-accumulate of a base conversion, seconds.
-    pub convert: f64,
-    /// One word of an inner product, seconds.
-    pub word: f64,
-    /// One word of an element-wise pass, seconds.
-    pub pass: f64,
-    /// One word of expanded weights, seconds.
-    pub expand: f64,
-    /// Threads, and how well they share the work.
-    pub threads: f64,
-}
-
-impl Default for CostModel {
-    /// Two Zen 4 cores with AVX-512 IFMA, as `measure-machine` found them, median of runs; but `expand` is set by hand to what a run of one
-    /// image takes, since calibrations of it scatter by a factor of four.
-    fn default() -> Self {
-        CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 4.0e-9, threads: 1.9 }
-    }
-}
-
-impl CostModel {
-    /// The same machine with so many threads in use, each beyond the first worth nine tenths.
-    pub fn on_threads(&self, threads: usize) -> CostModel {
-        CostModel { threads: 1.0 + 0.9 * threads.saturating_sub(1) as f64, ..*self }
-    }
-    /// Wall time of counted work, seconds.
-    pub fn time(&self, c: Counts, log_n: usize) -> f64 {
-        self.parts(c, log_n).iter().sum()
-    }
-    /// Wall time of each kind of counted work, seconds: transforms, weights, conversions, inner products, passes, expansion.
-    pub fn parts(&self, c: Counts, log_n: usize) -> [f64; 6] {
-        let n = (1u64 << log_n) as f64;
-        let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);
-        [c.ntt * ntt, c.mac * self.mac, c.convert * self.convert, c.words * self.word, c.passes * self.pass, c.expand * self.expand]
-            .map(|t| t / self.threads)
-    }
-}

@@ -1,22 +1,13 @@
 //! `schedule`: the HE graph in execution order, with rescales merged into linear maps, relinearisations into products, mod drops into
 //! their readers, and sums under giant steps into the maps that make the partial sums. The order of steps and the end of every buffer follow from the program ([`Program::steps`]).
 
+use crate::target::ScheduleError;
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::giants;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::he::{HeGraph, HeOp, Scale};
 use chiffre_ir::program::{Program, ProgramHeader, ProgramOp};
 use std::collections::BTreeMap;
-
-/// The HE graph has a shape that no instruction covers.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("node \"{node}\": {message} [pass schedule]")]
-pub struct ScheduleError {
-    /// The ONNX node.
-    pub node: String,
-    /// What is wrong.
-    pub message: String,
-}
 
 /// Builds the program. `gadgets`: limbs of an op → key shape, as selected.
 pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [usize; 2]>) -> Result<Program, ScheduleError> {
@@ -37,7 +28,7 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [u
     let mut summed = vec![false; g.nodes.len()];
     let mut map: Vec<Option<ValueId>> = vec![None; g.nodes.len()];
     for (v, n) in g.iter() {
-        let fail = |message: &str| ScheduleError { node: n.source.clone(), message: message.into() };
+        let fail = |message: &str| ScheduleError::Refused { node: n.source.clone(), message: message.into() };
         let args = || -> Result<Vec<ValueId>, ScheduleError> {
             n.args.iter().map(|a| map[a.index()].ok_or_else(|| fail("reads a value that was merged away"))).collect()
         };

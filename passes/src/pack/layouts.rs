@@ -1,0 +1,23 @@
+//! A choice of layouts: what the search ends with and lowering starts from.
+
+use chiffre_ir::graph::ValueId;
+use chiffre_ir::layout::Layout;
+use chiffre_ir::tensor::TensorGraph;
+
+/// The chosen ring and layouts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layouts {
+    /// log2 of the ring degree.
+    pub log_n: usize,
+    /// Images that pass an instruction together.
+    pub tile: usize,
+    /// Layout of each value of the tensor graph.
+    pub values: Vec<Layout>,
+    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
+    pub moduli: Vec<Option<i64>>,
+}
+
+/// True for a value that is only an output.
+pub(super) fn is_last(g: &TensorGraph, v: ValueId) -> bool {
+    g.outputs.contains(&v) && !g.nodes.iter().any(|m| m.args.contains(&v))
+}

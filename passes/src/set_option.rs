@@ -1,0 +1,64 @@
+//! Options of passes in pipeline specs, by name.
+
+use crate::options::{CompileOptions, FitMethod};
+
+impl CompileOptions {
+    /// Sets the option of a pass, as in `{key=value}`.
+    ///
+    /// # Errors
+    /// A name that is no option, a value that is none of it.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let o = self;
+        let number = || value.parse::<usize>().map_err(|_| format!("option {key}={value}: expected a number"));
+        let positive = || {
+            value
+                .parse::<f64>()
+                .ok()
+                .filter(|x| x.is_finite() && *x > 0.0)
+                .ok_or_else(|| format!("option {key}={value}: expected a positive number"))
+        };
+        let word = |words: [&str; 2]| match value {
+            v if v == words[0] => Ok(true),
+            v if v == words[1] => Ok(false),
+            _ => Err(format!("option {key}={value}: expected {} or {}", words[0], words[1])),
+        };
+        let a = &mut o.activations;
+        match key {
+            "degree" => {
+                a.degree = Some(number()?)
+                    .filter(|d| (1..=1024).contains(d))
+                    .map(Some)
+                    .ok_or_else(|| format!("option {key}={value}: must lie in 1..=1024"))?
+            }
+            "refresh" => a.refresh = word(["yes", "no"])?,
+            "fit" => a.fit.method = if word(["lsq", "minimax"])? { FitMethod::LeastSquares } else { FitMethod::Minimax },
+            "per" => a.fit.per_channel = word(["channel", "layer"])?,
+            "margin" => a.fit.margin = positive()?,
+            "angle" => {
+                let below = positive()?;
+                a.fit.angle = Some(below)
+                    .filter(|x| *x < std::f64::consts::FRAC_PI_2)
+                    .ok_or_else(|| format!("option {key}={value}: must lie below π/2"))?;
+            }
+            "extension" => a.fit.extension = positive()?,
+            "reach" => a.fit.reach = positive()?,
+            "uniform" => a.fit.uniform = positive()?,
+            "centred" => a.fit.centred = word(["yes", "no"])?,
+            "log-n" => o.log_n = Some(number()?),
+            "channels" => o.packing.channels = Some(number()?),
+            "tile" => o.packing.tile = Some(number()?),
+            "fill" => o.packing.fill = Some(number()?),
+            "phases" => {
+                let bits = value.split_once('x').and_then(|(y, x)| Some([y.parse().ok()?, x.parse().ok()?]));
+                o.packing.phases = Some(bits.ok_or_else(|| format!("option {key}={value}: expected bits of rows and columns, as in 1x1"))?);
+            }
+            "log-scale" => {
+                let bits = number()?;
+                let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));
+                o.log_scale = fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?;
+            }
+            _ => return Err(format!("unknown option {key}")),
+        }
+        Ok(())
+    }
+}
