@@ -261,7 +261,9 @@ impl From<RuntimeError> for Error {
                 let node = node.clone();
                 Error::Failed(Detail::of(e).at_node(&node))
             }
-            RuntimeError::Randomness(_) => Error::Failed(Detail::of(e)),
+            RuntimeError::Engine(_) | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => {
+                Error::Failed(Detail::of(e))
+            }
         }
     }
 }

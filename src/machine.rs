@@ -9,11 +9,14 @@ use chiffre_ir::graph::ValueId;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 use chiffre_passes::options::{CompileOptions, PackingWish};
-use chiffre_runtime::Session;
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::{Event, Server};
+use chiffre_runtime::{Engine, RuntimeError, Session};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A machine's unit times as a file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,7 +102,7 @@ fn network() -> TensorGraph {
     g
 }
 
-/// Measures this machine with the current number of threads; `threads` is what the figures are to be divided among.
+/// Measures this machine with so many threads.
 ///
 /// # Errors
 /// Bugs only: the network is fixed.
@@ -112,15 +115,17 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
         let options = CompileOptions { batch: 64, packing, ..CompileOptions::default() };
         let compiled = pipeline::compile_graph(&graph, "", &Request { options, ..Request::default() })?;
         let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?;
-        let session = Session::new(file, false)?;
+        let engine =
+            Engine::builder().threads(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)).build().map_err(RuntimeError::from)?;
+        let session = Arc::new(Session::on(engine, file, false)?);
         let client = ClientKey::generate(&session)?;
         let keys = client.evaluation_keys(&session)?.prepare(&session);
         let (batch, p) = (64, session.program());
         let pixels: Vec<f32> = (0..batch * 4096).map(|i| (i * 29 % 97) as f32 / 97.0).collect();
-        let encrypted = client.encrypt(&session, &pixels, batch)?;
+        let encrypted = Arc::new(client.encrypt(&session, &pixels, batch)?);
         let counts = pipeline::counts(p, batch);
         let steps = |node: usize| p.steps(batch).iter().filter(|s| s.node == node).count().max(1) as f64;
-        let server = Server::new(&session, client.id(), &keys, 0)?;
+        let server = Server::new(session.clone(), keys, 0)?;
         // The first run touches all memory; the second counts.
         for round in 0..2 {
             let sample = |e: &Event| {
@@ -128,8 +133,9 @@ pub fn measure(threads: usize) -> Result<CostModel, Error> {
                 if round == 1 && c.ntt > 0.0 {
                     samples.push(Sample { counts: c, log_n: p.header.log_n, seconds: e.time.as_secs_f64() });
                 }
+                ControlFlow::Continue(())
             };
-            server.run(&encrypted, None, sample)?;
+            let _ = server.start(encrypted.clone()).and_then(|mut run| run.drive(sample))?;
         }
     }
     Ok(fit(&samples, &prior))
@@ -153,10 +159,7 @@ mod tests {
             assert!(good.contains(from));
             std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
             let e = load(&path).unwrap_err();
-            assert!(
-                e.to_string().contains("machine.json") && e.class() == Class::Input && e.file() == Some(path.as_path()),
-                "{from} → {to}: {e}"
-            );
+            assert_eq!((e.class(), e.file()), (Class::Input, Some(path.as_path())), "{from} → {to}: {e}");
         }
         assert!(load(&dir.path().join("none.json")).is_err());
     }

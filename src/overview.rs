@@ -6,8 +6,11 @@ use chiffre_backend::ckks::work_of;
 use chiffre_backend::cost::{CostModel, Counts};
 use chiffre_backend::memory::MemoryPlan;
 use chiffre_ir::graph::Op;
+use chiffre_ir::he::PrimeIndex;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::program::{KeyUse, Program, Step, key_bytes, live};
+use chiffre_ir::program::{Program, Step, live};
+use chiffre_params::bootstrap::{BootstrapSpec, CALIBRATED_RADIANS};
+use chiffre_params::{Gadget, KeyTarget};
 use serde::Serialize;
 
 /// A program. Times are the cost model's for two Zen 4 cores, scaled to what the program itself predicts.
@@ -38,7 +41,11 @@ pub struct Overview {
     /// Ciphertexts that are bootstrapped in a full batch.
     pub bootstraps: usize,
     /// How ciphertexts are refreshed; null in programs that do not.
-    pub bootstrap: Option<BootstrapOverview>,
+    pub bootstrap: Option<BootstrapSpec>,
+    /// log2 of the probability that the bootstrap of a ciphertext fails.
+    pub log2_failure: Option<f64>,
+    /// Standard deviation of the error that a bootstrap leaves, radians.
+    pub refresh_noise: Option<f64>,
     /// Images per run.
     pub batch: usize,
     /// Images that pass an instruction together.
@@ -98,27 +105,6 @@ pub struct PerImage {
     pub transforms: f64,
     /// Products of one word with a weight.
     pub multiply_accumulates: f64,
-}
-
-/// Bootstrapping parameters.
-#[derive(Clone, Debug, Serialize)]
-pub struct BootstrapOverview {
-    /// log2 of the probability that one bootstrap fails.
-    pub log2_failure: f64,
-    /// Largest multiple of the bottom prime that the series covers.
-    pub bound: usize,
-    /// Degree of the cosine's series.
-    pub degree: usize,
-    /// Doublings of the angle.
-    pub doublings: usize,
-    /// Weight of the ephemeral secret.
-    pub ephemeral_weight: usize,
-    /// Standard deviation of the error, radians.
-    pub noise_radians: f64,
-    /// Limbs at which bootstraps start.
-    pub base_limbs: usize,
-    /// Levels that a bootstrap takes before its own series.
-    pub levels: usize,
 }
 
 /// An instruction.
@@ -228,16 +214,9 @@ impl Overview {
             insecure: h.insecure,
             levels: h.q.len() - 1,
             bootstraps: bootstraps(p, h.batch),
-            bootstrap: h.bootstrap.as_ref().map(|b| BootstrapOverview {
-                log2_failure: b.log2_failure,
-                bound: b.bound,
-                degree: b.degree,
-                doublings: b.doublings,
-                ephemeral_weight: b.weight,
-                noise_radians: b.noise,
-                base_limbs: b.base,
-                levels: b.levels,
-            }),
+            bootstrap: h.bootstrap.clone(),
+            log2_failure: h.bootstrap.as_ref().map(|b| b.log2_failure_of_run(1.0)),
+            refresh_noise: h.refresh_noise(CALIBRATED_RADIANS).ok().filter(|n| *n > 0.0),
             batch: h.batch,
             tile: h.tile,
             unit_batches,
@@ -246,7 +225,7 @@ impl Overview {
             linear_maps: count(&["linear"]),
             products: count(&["mul", "square"]),
             keys: keys.len(),
-            rotation_keys: keys.iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count(),
+            rotation_keys: keys.iter().filter(|(u, _)| u.rotation_offset(h.log_n as u32).is_some()).count(),
             eval_key_bytes: p.key_bytes() / 2,
             memory,
             per_image: per_image(p, &nodes, work.into_iter().sum()),
@@ -312,8 +291,8 @@ impl Overview {
         format!(
             "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, at most 2^{:.0} that one of them fails",
             count as f64 / self.batch as f64,
-            b.ephemeral_weight,
-            b.log2_failure + (count.max(1) as f64).log2()
+            b.weight,
+            b.log2_failure_of_run(count.max(1) as f64)
         )
     }
 }
@@ -341,7 +320,7 @@ fn node(p: &Program, value: u32, n: &chiffre_ir::graph::Node<chiffre_ir::program
         layout: layout.to_string(),
         limbs: n.ty.limbs,
         scale: n.ty.scale.to_string(),
-        log2_scale: n.ty.scale.log2_with(|i| h.q.get(i as usize).map_or(0.0, |&q| (q as f64).log2())),
+        log2_scale: n.ty.scale.log2_with(|PrimeIndex(i)| h.q.get(i as usize).map_or(0.0, |&q| (q as f64).log2())),
         ciphertexts: layout.unit_cts(),
         units: layout.units(),
         merges: 1 << (bits - layout.unit_bits()),
@@ -354,21 +333,25 @@ fn node(p: &Program, value: u32, n: &chiffre_ir::graph::Node<chiffre_ir::program
 
 fn key_groups(p: &Program) -> Vec<KeyGroup> {
     let mut out: Vec<KeyGroup> = vec![];
-    for (usage, [limbs, special_primes]) in p.keys() {
-        let bytes = key_bytes(usage, [limbs, special_primes], p.header.log_n) / 2;
+    for (target, gadget) in p.keys() {
+        let Gadget { limbs, alpha: special_primes } = gadget;
+        let bytes = target.key_bytes(gadget, 1 << p.header.log_n) / 2;
         let at = out.iter().position(|g| (g.limbs, g.special_primes) == (limbs, special_primes)).unwrap_or_else(|| {
             out.push(KeyGroup { limbs, special_primes, rotations: vec![], others: vec![], bytes: 0 });
             out.len() - 1
         });
         out[at].bytes += bytes;
-        match usage {
-            KeyUse::Rotate(r) => out[at].rotations.push(r),
-            KeyUse::Relin => out[at].others.push("relinearise"),
-            KeyUse::Conjugate => out[at].others.push("conjugate"),
-            KeyUse::ToSparse => out[at].others.push("to the sparse secret"),
-            KeyUse::FromSparse(_) => out[at].others.push("from the sparse secret"),
+        match target {
+            KeyTarget::Galois(galois) => match galois.rotation_offset(p.header.log_n as u32) {
+                Some(r) => out[at].rotations.push(r),
+                None => out[at].others.push("conjugate"),
+            },
+            KeyTarget::Relinearization => out[at].others.push("relinearise"),
+            KeyTarget::DenseToSparse => out[at].others.push("to the sparse secret"),
+            KeyTarget::SparseToDense(_) => out[at].others.push("from the sparse secret"),
         }
     }
+    out.iter_mut().for_each(|g| g.rotations.sort_unstable());
     out.sort_by_key(|g| std::cmp::Reverse((g.limbs, g.special_primes)));
     out
 }

@@ -4,83 +4,25 @@ use crate::Error;
 use chiffre_backend::ckks::{Ckks, outline};
 pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
 use chiffre_backend::cost::{CostModel, Counts};
-use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
+pub use chiffre_backend::facts::CkksFacts;
 use chiffre_backend::target::Origin;
-use chiffre_ckks::bootstrap::BootstrapSpec;
 use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
-use chiffre_ir::program::{Bootstrap, KeyUse, Program, ProgramHeader, VerifiedProgram};
+use chiffre_ir::program::{Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
-use chiffre_params::Chain;
 use chiffre_passes::observe::{Dump, Recorder};
 use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pass::Context;
 use chiffre_passes::pipeline::{DEFAULT, Pipeline};
 use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::Explained;
-use chiffre_runtime::bootstrap::{keys_of, spec_of};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Parameter facts from the CKKS library.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CkksFacts;
-
-impl ParameterFacts for CkksFacts {
-    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
-        chiffre_ckks::security::max_log_qp(log_n as u32)
-    }
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
-        chiffre_ckks::ring::primes::ntt_primes_below(bits, log_n as u32, count, skip)
-    }
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
-        find_bootstrap(wish)
-    }
-    fn bootstrap_noise(&self, b: &Bootstrap, log_n: usize, q: &[u64], p: &[u64], radians: f64) -> Result<f64, String> {
-        let chain = Chain { log_n: log_n as u32, q: q.to_vec(), p: p.to_vec() };
-        spec_of(b, log_n).predicted_noise(&chain, radians).map_err(|e| e.to_string())
-    }
-    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
-        let slots: usize = b.s2c.iter().map(|[k, _]| k).sum();
-        keys_of(b, slots + 1)
-    }
-}
-
 /// The target of encrypted programs.
 pub static CKKS: Ckks = Ckks::new(&CkksFacts);
-
-/// Hamming weight of the ephemeral secrets of bootstraps.
-const EPHEMERAL_WEIGHT: usize = 32;
-/// Bits of the sine that the cosine's series must have: fewer than the noise at primes of 36 bits leaves.
-const SINE_BITS: f64 = 12.0;
-
-/// A bootstrap for a wish: the smallest range for its failure probability, and the reduction that goes with it.
-fn find_bootstrap(w: &BootstrapWish) -> Option<Bootstrap> {
-    let slots = w.log_n.checked_sub(1).filter(|s| (8..=16).contains(s))?;
-    // Radices: SlotsToCoeffs in as many factors as the base has primes to drop, CoeffsToSlots in four, the first of which costs no level.
-    let split = |bits: usize, parts: usize| (0..parts).map(move |i| bits / parts + usize::from(i < bits % parts));
-    let first = 5.min(slots - 3);
-    let s2c = split(slots, w.base - 1).map(|k| [k, 32.min(2 << k)]).collect();
-    let c2s = std::iter::once([first, 1 << first]).chain(split(slots - first, 3).map(|k| [k, 8.min(2 << k)])).collect();
-    // Key shapes are chosen later; these only have to be large enough.
-    let open =
-        Bootstrap { base: w.base, weight: EPHEMERAL_WEIGHT, s2c, c2s, low_gadget: [w.base, 1], gadget: [64, 2], ..Bootstrap::default() };
-    let spec = BootstrapSpec { range: 1, degree: 14, ..spec_of(&open, w.log_n) };
-    let spec = spec.with_failure_bound(w.ciphertexts as f64, w.log2_failure, SINE_BITS).ok()?;
-    Some(Bootstrap {
-        levels: spec.coeffs_to_slots.len() - 1 + spec.reduction_depth(),
-        bound: spec.range,
-        degree: spec.degree,
-        doublings: spec.doublings,
-        log2_failure: spec.log2_failure_of_run(1.0),
-        noise: 0.0,
-        low_gadget: [0; 2],
-        gadget: [0; 2],
-        ..open
-    })
-}
 
 /// What to compile and what to show on the way.
 #[derive(Clone, Debug, Default)]
@@ -174,10 +116,9 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
     let model = Noise::of(h, 0);
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
-        n.noise = match (&h.bootstrap, operand(&n.node)) {
-            (_, Some(x)) => model.rescale_std(&he.ty(x).scale),
-            (Some(b), None) => CkksFacts.bootstrap_noise(b, h.log_n, &h.q, &h.p, n.certificate.limit).map_err(Error::failed)?,
-            (None, None) => 0.0,
+        n.noise = match operand(&n.node) {
+            Some(x) => model.rescale_std(&he.ty(x).scale),
+            None => h.refresh_noise(n.certificate.limit).map_err(Error::failed)?,
         } / n.certificate.limit;
     }
     Ok(())

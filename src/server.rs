@@ -1,31 +1,24 @@
 //! The server's side: runs a program on encrypted images with evaluation keys only.
 
 use crate::{Error, Program, pipeline};
-use chiffre_ckks::bundle::PreparedKeys;
-use chiffre_runtime::{Batch, EvalKeySet, KeyId, ResultBatch, server};
+use chiffre_runtime::server::{self, Run};
+use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, ServerKeys};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A program ready to run with the keys of one client.
+/// A program ready to run with the keys of one client. It borrows nothing, and clones are handles to the same server.
+#[derive(Clone, Debug)]
 pub struct Server {
-    program: Program,
-    id: KeyId,
-    keys: PreparedKeys,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("program", &self.program).finish_non_exhaustive()
-    }
+    inner: server::Server,
 }
 
 impl Server {
-    /// Makes the server ready: expands the keys.
+    /// Makes the server ready: expands the keys, encodes the tables of the program, and takes the memory that a run needs.
     ///
     /// # Errors
-    /// Keys of another program.
+    /// A program that contradicts itself, which no compiler makes.
     pub fn new(program: &Program, keys: EvalKeySet) -> Result<Server, Error> {
-        Ok(Server { id: keys.id, keys: keys.prepare(program.session()), program: program.clone() })
+        Server::with(program, keys.prepare(program.session()))
     }
 
     /// As [`Server::new`], with keys from a file.
@@ -33,8 +26,23 @@ impl Server {
     /// # Errors
     /// A file that cannot be read, is damaged or of another kind; keys of another program.
     pub fn load(program: &Program, keys: impl AsRef<Path>) -> Result<Server, Error> {
-        let (id, keys) = EvalKeySet::load_prepared(program.session(), keys.as_ref())?;
-        Ok(Server { id, keys, program: program.clone() })
+        Server::with(program, ServerKeys::load(program.session(), keys.as_ref())?)
+    }
+
+    /// Reads a server that [`Server::save_prepared`] wrote: nothing is expanded and encoded again.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged or of another kind; one of another program, or of another version of this library.
+    pub fn load_prepared(program: &Program, path: impl AsRef<Path>) -> Result<Server, Error> {
+        Ok(Server { inner: server::Server::load(program.session().clone(), path.as_ref(), buffers(program))? })
+    }
+
+    /// Writes what was expanded and encoded, about as much as the expanded keys.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save_prepared(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(self.inner.save(path.as_ref())?)
     }
 
     /// Runs the program on encrypted images, from beginning to end.
@@ -43,9 +51,24 @@ impl Server {
     /// [`Error::Mismatch`] for images under another secret key than the server's; [`Error::Failed`] with the ONNX node for an instruction that
     /// fails.
     pub fn run(&self, images: impl Into<Arc<Batch>>) -> Result<ResultBatch, Error> {
-        let (session, images) = (self.program.session(), images.into());
-        let buffers = pipeline::memory_plan(session.program(), images.images).working;
-        let inner = server::Server::new(session, self.id, &self.keys, buffers)?;
-        Ok(inner.run(&images, None, |_| {})?)
+        Ok(self.inner.run(images)?)
     }
+
+    /// Begins a run that goes step by step, can be watched, and stops when it is asked to.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for images under another secret key than the server's.
+    pub fn start(&self, images: impl Into<Arc<Batch>>) -> Result<Run, Error> {
+        Ok(self.inner.start(images)?)
+    }
+
+    fn with(program: &Program, keys: ServerKeys) -> Result<Server, Error> {
+        Ok(Server { inner: server::Server::new(program.session().clone(), keys, buffers(program))? })
+    }
+}
+
+/// Bytes of ciphertexts that a full run has at most.
+fn buffers(program: &Program) -> usize {
+    let p = program.session().program();
+    pipeline::memory_plan(p, p.header.batch).working
 }

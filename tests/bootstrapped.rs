@@ -13,16 +13,17 @@ use chiffre_runtime::Session;
 use chiffre_runtime::client::{ClientKey, Decrypted};
 use chiffre_runtime::server::Server;
 use common::{Rng, residual_net, with_series};
+use std::sync::Arc;
 
 /// Answers of an encrypted run on the images, and the session.
-fn encrypted(g: &TensorGraph, batch: usize, log_n: usize, images: &[f32], n: usize) -> (Session, Decrypted) {
+fn encrypted(g: &TensorGraph, batch: usize, log_n: usize, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
     let options = CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
     let program = compile_graph(g, "test", &Request { options, ..Request::default() }).unwrap();
-    let session = Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap();
+    let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());
     let client = ClientKey::generate(&session).unwrap();
     let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
     let batch = client.encrypt(&session, images, n).unwrap();
-    let result = Server::new(&session, client.id(), &keys, 0).unwrap().run(&batch, None, |_| {}).unwrap();
+    let result = Server::new(session.clone(), keys, 0).unwrap().run(batch).unwrap();
     let answers = client.decrypt(&session, &result).unwrap();
     (session, answers)
 }

@@ -64,6 +64,78 @@ fn dependencies_point_one_way() {
     }
 }
 
+/// The word that a line defines, with its keyword, if it is a definition.
+fn defined(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let line =
+        line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+    let line = line.strip_prefix("const fn ").map_or(line, |_| &line["const ".len()..]);
+    let (keyword, rest) = line.split_once(' ')?;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    ["struct", "enum", "type", "const", "fn"].contains(&keyword).then_some((keyword, &rest[..end]))
+}
+
+/// What `params` says is said nowhere else (`docs/adr/0015-one-crate-of-numbers.md`).
+#[test]
+fn facts_have_one_home() {
+    assert_eq!(defined("    pub const fn series_depth(degree: usize) -> usize {"), Some(("fn", "series_depth")));
+    let types = [
+        "Scale",
+        "ScaleOver",
+        "IndexedScale",
+        "PrimeIndex",
+        "Gadget",
+        "Galois",
+        "KeyTarget",
+        "KeyUse",
+        "Bootstrap",
+        "BootstrapSpec",
+        "BootstrapWish",
+        "FactorSpec",
+        "FactorPlan",
+        "EvalMod",
+        "NoiseModel",
+        "CkksParams",
+    ];
+    let functions = [
+        "series_depth",
+        "coefficients_depth",
+        "reduction_depth",
+        "is_prime",
+        "ntt_primes_below",
+        "log2_tail",
+        "security_bits",
+        "smallest_range",
+        "choose_reduction",
+        "spec_of",
+        "target_of",
+        "keys_of",
+    ];
+    let mut homes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (path, text) in sources().iter().filter(|(p, _)| !p.ends_with("tests/structure.rs")) {
+        for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+            if let Some((keyword, word)) = defined(line)
+                && if keyword == "fn" { functions.contains(&word) } else { types.contains(&word) }
+            {
+                homes.entry(word.to_string()).or_default().push(path.clone());
+            }
+            let array_for_gadget = line.to_lowercase().contains("gadget") && line.contains("[usize; 2]");
+            assert!(path.starts_with("params") || !array_for_gadget || path.ends_with("ir/src/ops.rs"), "{}: {line}", path.display());
+        }
+    }
+    for (word, homes) in &homes {
+        assert!(homes.iter().all(|p| p.starts_with("params/src")), "{word} is defined in {homes:?}");
+    }
+    for word in ["ScaleOver", "Gadget", "KeyTarget", "BootstrapSpec", "series_depth", "reduction_depth"] {
+        assert!(homes.contains_key(word), "{word} has moved: say its new name here");
+    }
+    // Numbers of the security table, and the gap between rows.
+    for number in ["1747.0", "137 * 64"] {
+        let named = sources().into_iter().filter(|(p, t)| p.components().any(|c| c.as_os_str() == "src") && t.contains(number));
+        assert!(named.map(|(p, _)| p).all(|p| p.starts_with("params")), "{number}");
+    }
+}
+
 #[test]
 fn foreign_libraries_stay_behind_one_place() {
     let count = |needle: &str| {
@@ -134,6 +206,22 @@ fn tests_are_skipped_in_one_place() {
 fn the_readme_is_short() {
     let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();
     assert!(lines <= 120, "README.md has {lines} lines: what only some readers need goes into docs/");
+}
+
+/// What code decides by is in the type of an error, not in its text.
+#[test]
+fn no_code_reads_the_text_of_an_error() {
+    for (path, text) in sources() {
+        if path.components().any(|c| c.as_os_str() == "tests") || path.ends_with("tests.rs") {
+            continue;
+        }
+        for line in text.lines().filter(|l| !l.contains("assert")) {
+            for read in ["contains(", "starts_with(", "ends_with(", "strip_prefix("] {
+                let reads = line.contains(&format!("to_string().{read}")) || line.contains(&format!("message.{read}"));
+                assert!(!reads, "{}: {}", path.display(), line.trim());
+            }
+        }
+    }
 }
 
 /// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.

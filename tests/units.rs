@@ -9,6 +9,7 @@ use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::Server;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 #[test]
 fn units_without_images_are_not_computed() {
@@ -18,13 +19,13 @@ fn units_without_images_are_not_computed() {
         let packing = PackingWish { phases: Some([0, 0]), fill: Some(0), tile: Some(tile), ..PackingWish::default() };
         let options = CompileOptions { batch: 200, log_n: Some(9), packing, allow_insecure: true, ..CompileOptions::default() };
         let program = compile(&model, &Request { options, ..Request::default() }).unwrap();
-        let session = Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap();
+        let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());
         let p = session.program();
         let [first, last] = [&p.nodes[0], p.node(p.outputs[0])].map(|n| n.ty.layout.unit_batch());
         assert_eq!([first, last], [8, 32], "strides merge four units into one");
         let client = ClientKey::generate(&session).unwrap();
         let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
-        let server = Server::new(&session, client.id(), &keys, 1 << 20).unwrap();
+        let server = Server::new(session.clone(), keys, 1 << 20).unwrap();
         let whole = p.steps(200).len();
         // Three of the four units of a merge; one image; full units; nine units, of which the last merge has one.
         for images in [20, 1, 32, 70] {
@@ -33,7 +34,11 @@ fn units_without_images_are_not_computed() {
             let pixels = load(&models.join("tiny3_test.npz"), &options).unwrap().pixels;
             let batch = client.encrypt(&session, &pixels, images).unwrap();
             let mut done = vec![];
-            let result = server.run(&batch, None, |e| done.push((e.instruction, e.units.clone(), e.steps))).unwrap();
+            let mut run = server.start(batch).unwrap();
+            while let Some(e) = run.step().unwrap() {
+                done.push((e.instruction, e.units.clone(), e.steps));
+            }
+            let result = run.finish().unwrap().result;
             let steps = p.steps(images).len();
             assert!(
                 done.len() == steps && done.iter().all(|d| d.2 == steps) && steps < whole,

@@ -1,31 +1,39 @@
 //! What passes may know of parameters.
 
-use chiffre_ir::program::{Bootstrap, KeyUse};
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::primes::ntt_primes_below;
+use chiffre_params::security;
 
-/// Facts about CKKS parameters, so that passes need no cryptography.
+/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of SlotsToCoeffs.
+pub const REFRESH_BASE: usize = 3;
+
+/// Facts about the parameters of a target's scheme. Those of CKKS are [`CkksFacts`]; tests may have other tables.
 pub trait ParameterFacts: Sync {
     /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
     fn max_log_qp(&self, log_n: usize) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// A bootstrap that fulfils a wish, with key shapes (`[0, 0]`) and keys still open; `None` if there is none for this ring.
-    fn bootstrap(&self, wish: &BootstrapWish) -> Option<Bootstrap> {
-        let _ = wish;
+    /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail with probability `2^log2_failure`, with the fewest limbs
+    /// and special primes; `None` if there is none for this ring.
+    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+        let _ = (log_n, ciphertexts, log2_failure);
         None
     }
-    /// Predicted standard deviation of the error of the sine's argument, radians, for arguments up to `radians`, of a bootstrap on a chain `q` with
-    /// special primes `p`.
-    ///
-    /// # Errors
-    /// A bootstrap that contradicts itself or does not fit the chain.
-    fn bootstrap_noise(&self, b: &Bootstrap, log_n: usize, q: &[u64], p: &[u64], radians: f64) -> Result<f64, String> {
-        let _ = (log_n, q, p, radians);
-        Ok(b.noise)
+}
+
+/// The facts of RNS-CKKS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CkksFacts;
+
+impl ParameterFacts for CkksFacts {
+    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
+        security::max_log_qp(log_n as u32)
     }
-    /// The keys of a bootstrap whose key shapes are chosen.
-    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
-        let _ = b;
-        vec![]
+    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+        ntt_primes_below(bits, log_n as u32, count, skip)
+    }
+    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+        BootstrapSpec::for_failure(log_n as u32, REFRESH_BASE, ciphertexts as f64, log2_failure).ok()
     }
 }
 
@@ -40,17 +48,4 @@ impl ParameterFacts for NoFacts {
     fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
         None
     }
-}
-
-/// What a program asks of its bootstraps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BootstrapWish {
-    /// log2 of the ring degree.
-    pub log_n: usize,
-    /// Ciphertexts that are refreshed in a run.
-    pub ciphertexts: usize,
-    /// log2 of the largest probability that any of them fails.
-    pub log2_failure: f64,
-    /// Limbs of operands.
-    pub base: usize,
 }

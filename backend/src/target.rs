@@ -9,6 +9,8 @@ use chiffre_ir::he::HeGraph;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
 use chiffre_ir::tensor::TensorGraph;
+use chiffre_params::Gadget;
+use chiffre_params::bootstrap::BootstrapSpec;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -85,12 +87,12 @@ pub struct Params {
     pub q: Vec<u64>,
     /// Special primes.
     pub p: Vec<u64>,
-    /// Limbs of an op → gadget `[limbs, special primes]`.
-    pub gadgets: BTreeMap<usize, [usize; 2]>,
+    /// Limbs of an op → its key shape.
+    pub gadgets: BTreeMap<usize, Gadget>,
     /// Outside the security table.
     pub insecure: bool,
     /// The bootstrap of all refreshes.
-    pub bootstrap: Option<chiffre_ir::program::Bootstrap>,
+    pub bootstrap: Option<BootstrapSpec>,
 }
 
 impl Params {

@@ -4,6 +4,7 @@
 //!
 //! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};
 use chiffre_ckks::bundle::{Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
@@ -13,7 +14,6 @@ use chiffre_ckks::polynomial::{Basis, Parity, Plan, evaluate_clear};
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks::seed::UniformSampler;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 use std::time::Instant;

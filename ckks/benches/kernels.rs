@@ -3,9 +3,10 @@
 
 mod common;
 
-use chiffre_ckks::bundle::{CtRef, LinearOp, PreparedKeys, apply_linear, mul_relin, pair_square, rotate};
+use chiffre_ckks::Isa;
+use chiffre_ckks::bundle::{CtRef, Input, LinearOp, PreparedKeys, apply_linear, mul_relin, pair_square, rotate};
+use chiffre_ckks::ring::limb::mul_into;
 use chiffre_ckks::ring::{Gadget, Galois, Ring, RnsPoly};
-use chiffre_ckks::simd::{Isa, mul_into};
 use divan::{Bencher, counter::ItemsCount};
 use std::sync::LazyLock;
 
@@ -52,13 +53,13 @@ fn ntt_inverse_lazy(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt[0].inverse_lazy(&mut limb));
 }
 
-#[divan::bench(args = Isa::available().into_iter().map(Isa::name))]
-fn limb_product(bencher: Bencher<'_, '_>, name: &str) {
+/// On the instruction set that `CHIFFRE_ISA` names.
+#[divan::bench]
+fn limb_product(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
-    let isa = Isa::available().into_iter().find(|i| i.name() == name).unwrap_or(Isa::Scalar);
     let mut out = vec![0; s.ring.n];
     let (a, b) = (s.inputs[0][0].row(0), s.inputs[0][1].row(0));
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| mul_into(isa, &s.ring.moduli[0], &mut out, a, b));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| mul_into(&s.ring.moduli[0], a, b, &mut out));
 }
 
 /// One rotation by itself; the items are its transforms.
@@ -104,8 +105,11 @@ fn convolution(bencher: Bencher<'_, '_>, period: usize) {
 fn linear(bencher: Bencher<'_, '_>, s: &Setup, table: &chiffre_ckks::bundle::LinearTable, items: usize) {
     let refs = s.refs();
     let scales = [2f64.powi(20); CHANNELS];
-    let op = LinearOp { table, input_scales: &scales, limbs_in: LIMBS, bias: None, gadget: GADGET, drop_limbs: 1, giants: None };
-    bencher.counter(ItemsCount::new(items)).bench_local(|| apply_linear(&s.ring, Isa::detect(), &refs, &op, &s.keys));
+    let op =
+        LinearOp { table, plan: None, input_scales: &scales, limbs_in: LIMBS, bias: None, gadget: GADGET, drop_limbs: 1, giants: None };
+    bencher
+        .counter(ItemsCount::new(items))
+        .bench_local(|| apply_linear(&s.ring, Isa::detect(), vec![Input::borrowed(&refs)], &op, &s.keys));
 }
 
 /// Squares of packed pairs; the items are transforms.
@@ -115,7 +119,7 @@ fn pair_squares(bencher: Bencher<'_, '_>) {
     let refs = s.refs();
     bencher
         .counter(ItemsCount::new(2 * CHANNELS * switch_transforms(LIMBS)))
-        .bench_local(|| pair_square(&s.ring, Isa::detect(), &refs, LIMBS, &s.keys, GADGET));
+        .bench_local(|| pair_square(&s.ring, Isa::detect(), Input::borrowed(&refs), LIMBS, &s.keys, GADGET));
 }
 
 /// Products with relinearisation; the items are transforms.
@@ -125,7 +129,7 @@ fn products(bencher: Bencher<'_, '_>) {
     let refs = s.refs();
     bencher
         .counter(ItemsCount::new(CHANNELS * switch_transforms(LIMBS)))
-        .bench_local(|| mul_relin(&s.ring, Isa::detect(), &refs, &refs, LIMBS, &s.keys, GADGET));
+        .bench_local(|| mul_relin(&s.ring, Isa::detect(), Input::borrowed(&refs), Input::borrowed(&refs), LIMBS, &s.keys, GADGET));
 }
 
 fn main() {

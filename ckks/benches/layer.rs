@@ -7,9 +7,9 @@
 
 mod common;
 
-use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear_consuming, pair_square_consuming};
+use chiffre_ckks::Isa;
+use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear, pair_square};
 use chiffre_ckks::ring::Gadget;
-use chiffre_ckks::simd::Isa;
 use std::time::Instant;
 
 fn main() {
@@ -27,7 +27,8 @@ fn main() {
     let (count, share) = if phases { (4 * channels, 4.0) } else { (channels, 1.0) };
     let mut inputs = common::ciphertexts(&ring, limbs, count);
     let scales = vec![2f64.powi(20); count];
-    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1, giants: None };
+    let op =
+        LinearOp { table: &table, plan: None, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1, giants: None };
     let isa = Isa::detect();
     println!("N=2^{log_n} L={limbs} alpha={alpha} C={channels} period={period} threads={threads} {}", isa.name());
     for _ in 0..3 {
@@ -39,11 +40,11 @@ fn main() {
             false => inputs.iter().map(|i| Input::Borrowed(i.into())).collect(),
         };
         let start = Clock::start();
-        let out = apply_linear_consuming(&ring, isa, given, &op, &keys).expect("linear");
+        let out = apply_linear(&ring, isa, vec![given], &op, &keys).expect("linear").swap_remove(0);
         let linear = start.stop();
         let out = out.into_iter().map(Input::Owned).collect();
         let start = Clock::start();
-        pair_square_consuming(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
+        pair_square(&ring, isa, out, limbs - 1, &keys, gadget).expect("square");
         let square = start.stop();
         let layer = std::array::from_fn(|i| linear[i] + square[i]);
         let show = |[wall, user, system]: [f64; 3]| format!("{wall:.3} s (user {user:.2}, system {system:.2})");

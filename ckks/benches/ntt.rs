@@ -2,8 +2,8 @@
 //! level cache, then 24 primes in turn, as key switching goes through them. Calls alternate; minimum and median in
 //! microseconds.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::ring::{Modulus, NttTable, RnsPoly, primes::ntt_primes_below};
-use chiffre_ckks::simd::Isa;
 use std::time::Instant;
 
 const CALLS: usize = 480;

@@ -5,13 +5,13 @@
 
 mod common;
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{
     Basis, Cost, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves, evaluate_packed,
 };
 use chiffre_ckks::ring::{Gadget, Ring, RnsPoly, primes::ntt_primes_below};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 
 const LOG_N: u32 = 15;
 const GADGET: Gadget = Gadget { limbs: 18, alpha: 6 };

@@ -5,9 +5,10 @@
 use std::error::Error;
 use std::time::Instant;
 
+use chiffre_ckks::bundle::PreparedKeys;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::Evaluator;
-use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
+use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::noise::{Estimate, NoiseModel};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut generator = KeyGenerator::new(&context, &secret, rng.fork());
     let seeded =
         timed("two switching keys", || generator.switching_keys(&[(KeyTarget::Relinearization, gadget), (galois.into(), gadget)]))?;
-    let keys: EvaluationKeys = timed("expanding them", || seeded.iter().map(|k| k.expand(context.ring())).collect());
+    let keys = timed("preparing them", || PreparedKeys::expand(context.ring(), &seeded));
 
     let unit = |shift: f64| -> Vec<Complex64> {
         (0..context.slots()).map(|j| Complex64::from_polar(1.0, (j as f64).powi(2) * 0.37 + shift)).collect()
@@ -69,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let limbs = got.limbs;
         let other = evaluator.mod_drop(&fresh, limbs)?;
-        got = evaluator.relinearize(&evaluator.mul(&got, &other)?)?;
+        got = evaluator.mul_relin(&got, &other)?;
         got = evaluator.rotate(&got, OFFSET)?;
         let switch = model.switch_and_round(gadget, limbs) / got.scale.to_f64();
         let prime = context.params().q()[limbs - 1];

@@ -78,7 +78,7 @@ pub fn check_poly(ring: &Ring, poly: &RnsPoly, limbs: usize, specials: usize) ->
 /// A ciphertext `(c0, c1)` or, before relinearisation, `(c0, c1, c2)`; it decrypts as `c0 + c1·s + c2·s²`.
 ///
 /// **Invariant**: every polynomial has `limbs` rows, in NTT order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ciphertext {
     /// The two or three polynomials.
     pub polys: Vec<RnsPoly>,

@@ -36,6 +36,8 @@ pub enum Command {
     Keygen(KeygenArgs),
     /// Encrypt images
     Encrypt(EncryptArgs),
+    /// Expand the evaluation keys and encode the tables of a program once, for runs that start at once
+    Prepare(PrepareArgs),
     /// Run a program on encrypted images, or go on with an interrupted run; needs no secret key
     Run(RunArgs),
     /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
@@ -271,6 +273,26 @@ pub struct EncryptArgs {
     pub progress: ProgressArgs,
 }
 
+/// Arguments of `prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// The program
+    #[arg(value_name = "P.chf")]
+    pub program: PathBuf,
+    /// The evaluation keys
+    #[arg(long, value_name = "eval.key")]
+    pub eval: PathBuf,
+    /// The prepared state to write, about as large as the expanded keys
+    #[arg(short, long, value_name = "server.chf")]
+    pub output: PathBuf,
+    /// Accept a program with parameters below 128-bit security
+    #[arg(long)]
+    pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--threads`.
+    pub threads: ThreadArgs,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -278,8 +300,11 @@ pub struct RunArgs {
     #[arg(value_name = "P.chf")]
     pub program: PathBuf,
     /// The evaluation keys
-    #[arg(long, value_name = "eval.key")]
-    pub eval: PathBuf,
+    #[arg(long, value_name = "eval.key", required_unless_present = "prepared")]
+    pub eval: Option<PathBuf>,
+    /// What `prepare` wrote, instead of the evaluation keys
+    #[arg(long, value_name = "server.chf", conflicts_with = "eval")]
+    pub prepared: Option<PathBuf>,
     /// The encrypted images
     #[arg(long, value_name = "in.ct")]
     pub input: PathBuf,

@@ -32,11 +32,8 @@ impl Profile {
         Profile { unit, kinds: vec![], nodes: vec![], total: Seconds::default() }
     }
 
-    /// Adds a step; those of an interrupted run do not count.
+    /// Adds a step.
     pub fn step(&mut self, e: &Event) {
-        if e.skipped {
-            return;
-        }
         let predicted = self.unit.get(e.instruction).copied().unwrap_or(0.0) * e.units.len() as f64;
         let node = format!("{} ({})", if e.source.is_empty() { "?" } else { e.source }, e.op);
         let add = |s: &mut Seconds| {

@@ -2,7 +2,7 @@
 
 use chiffre::pipeline::counts;
 use chiffre_backend::cost::{CostModel, Counts};
-use chiffre_ir::program::Program;
+use chiffre_ir::program::{Program, Step};
 use chiffre_runtime::server::Event;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -102,11 +102,13 @@ impl RunProgress {
             tracing::warn!("{w}");
         }
         self.done += self.unit_us[event.instruction] * event.units.len() as f64;
-        if event.skipped {
-            self.inner.skipped = self.done as u64;
-        } else {
-            self.inner.set(self.done as u64);
-        }
+        self.inner.set(self.done as u64);
+    }
+
+    /// Steps that an interrupted run has done: they do not count as work of this one.
+    pub fn skip(&mut self, steps: &[Step]) {
+        self.done += steps.iter().map(|s| self.unit_us[s.node] * s.units.len() as f64).sum::<f64>();
+        self.inner.skipped = self.done as u64;
     }
 
     /// Ends the display.

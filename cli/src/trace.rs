@@ -29,9 +29,6 @@ impl Trace {
 
     /// Adds a step.
     pub fn step(&mut self, e: &Event) {
-        if e.skipped {
-            return;
-        }
         let (begin, time) = (e.at.as_secs_f64() * 1e6, e.time.as_secs_f64() * 1e6);
         let name = if e.source.is_empty() { e.op } else { e.source };
         let row = e.units.start + 1;

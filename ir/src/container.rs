@@ -3,20 +3,25 @@
 //! A file is an 8-byte little-endian header length, a JSON header (tensor name → dtype, shape, offsets; `__metadata__`: strings), and the
 //! tensors' bytes. Chiffre's metadata has `chiffre.kind`, `chiffre.format` and `chiffre.digest`: BLAKE3 over all other metadata and all tensors.
 //! Reading checks header size, kind, format, offsets against the file's length, and the digest, before any tensor is used; it never
-//! allocates more than the file holds. Writing streams to `NAME.partial`, which takes the final name only when complete.
+//! allocates more than the file holds. Any source that can seek is read, and any other one up to a size, through memory. Writing a file
+//! streams to `NAME.partial`, which takes the final name only when complete; any sink is written ([`Contents`]).
 //! (The reader is ours because tensors are read one by one from files larger than we want in memory, without `unsafe` mapping;
 //! a test checks that the `safetensors` crate reads the same files.)
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Version of the metadata.
 pub const FORMAT: &str = "2";
 const MAX_HEADER: u64 = 64 << 20;
 const DIGEST: &str = "chiffre.digest";
+/// Hexadecimal digits of a digest.
+const DIGEST_LENGTH: usize = 64;
+/// Bytes of the buffers in front of files.
+const BUFFER: usize = 1 << 20;
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +29,7 @@ pub enum ContainerError {
     /// The operating system refused.
     #[error("{path}: {source}")]
     Io {
-        /// The file.
+        /// The file, or the name of another source or sink.
         path: PathBuf,
         /// The reason.
         source: std::io::Error,
@@ -32,7 +37,7 @@ pub enum ContainerError {
     /// The content is not what it should be.
     #[error("{path}: {message}")]
     Content {
-        /// The file.
+        /// The file, or the name of another source or sink.
         path: PathBuf,
         /// What is wrong.
         message: String,
@@ -108,31 +113,16 @@ fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))
 }
 
-/// Writes a container; tensors are declared first and then written in order of their names.
-pub struct Writer {
-    path: PathBuf,
-    partial: PathBuf,
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-    pending: std::vec::IntoIter<(String, TensorInfo)>,
-    digest_at: u64,
+/// Everything of a container but the bytes of its tensors.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    metadata: BTreeMap<String, String>,
+    tensors: BTreeMap<String, TensorInfo>,
 }
 
-impl Writer {
-    /// Starts a file of this kind.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    pub fn create(
-        path: &Path,
-        kind: &str,
-        mut metadata: BTreeMap<String, String>,
-        tensors: &[(String, Dtype, Vec<usize>)],
-    ) -> Result<Writer, ContainerError> {
-        let mut name = path.file_name().map(|n| n.to_os_string()).unwrap_or_default();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
-        let io = |source| ContainerError::Io { path: path.into(), source };
+impl Contents {
+    /// A container of this kind with this metadata, and with tensors of these names, types and shapes.
+    pub fn new(kind: &str, mut metadata: BTreeMap<String, String>, tensors: &[(String, Dtype, Vec<usize>)]) -> Contents {
         metadata.insert("chiffre.format".into(), FORMAT.into());
         metadata.insert("chiffre.kind".into(), kind.into());
         let mut sorted = tensors.to_vec();
@@ -145,41 +135,141 @@ impl Writer {
             infos.insert(n, TensorInfo { dtype, shape, data_offsets: [at, end] });
             at = end;
         }
-        let hasher = hash_metadata(&metadata, &infos);
-        let placeholder = "0".repeat(64);
-        metadata.insert(DIGEST.into(), placeholder.clone());
-        let mut json = serde_json::to_string(&Header { metadata, tensors: infos.clone() }).map_err(|e| io(e.into()))?;
+        Contents { metadata, tensors: infos }
+    }
+
+    /// Writes a file; `fill` writes all tensors in order of their names. Returns the digest.
+    ///
+    /// # Errors
+    /// Any I/O error, tensors that were not declared so or are missing, and those of `fill`.
+    pub fn save<E: From<ContainerError>>(&self, path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<String, E> {
+        let mut w = self.create(path)?;
+        fill(&mut w)?;
+        Ok(w.finish()?)
+    }
+
+    /// Writes to any sink; `name` is what errors call it. `fill` writes all tensors in order of their names, twice: the digest, which comes
+    /// before them, is known only when all have been seen. Returns the digest.
+    ///
+    /// # Errors
+    /// As [`Self::save`]; a `fill` that writes something else the second time.
+    pub fn write<E: From<ContainerError>>(
+        &self,
+        sink: impl Write,
+        name: &str,
+        mut fill: impl FnMut(&mut Writer<'_>) -> Result<(), E>,
+    ) -> Result<String, E> {
+        let name = Path::new(name);
+        let mut w = self.writer(name, Target::Nowhere);
+        fill(&mut w)?;
+        let digest = w.finish()?;
+        let io = |source| ContainerError::Io { path: name.into(), source };
+        let mut sink = BufWriter::with_capacity(BUFFER, sink);
+        let (header, _) = self.header(&digest).map_err(io)?;
+        sink.write_all(&header).map_err(io)?;
+        let mut w = self.writer(name, Target::Stream { sink: &mut sink, digest });
+        fill(&mut w)?;
+        Ok(w.finish()?)
+    }
+
+    /// Starts a file, under a name of its own until it is complete.
+    fn create(&self, path: &Path) -> Result<Writer<'static>, ContainerError> {
+        let mut name = path.file_name().map(|n| n.to_os_string()).unwrap_or_default();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        let io = |source| ContainerError::Io { path: path.into(), source };
+        let (header, digest_at) = self.header(&"0".repeat(DIGEST_LENGTH)).map_err(io)?;
+        let mut file = BufWriter::with_capacity(BUFFER, private_file(&partial).map_err(io)?);
+        file.write_all(&header).map_err(io)?;
+        Ok(self.writer(path, Target::File { file, partial, digest_at }))
+    }
+
+    fn writer<'a>(&self, name: &Path, target: Target<'a>) -> Writer<'a> {
+        let pending = self.tensors.clone().into_iter().collect::<Vec<_>>().into_iter();
+        Writer { path: name.into(), target, hasher: hash_metadata(&self.metadata, &self.tensors), pending }
+    }
+
+    /// The bytes before the tensors, and where in them the digest is.
+    fn header(&self, digest: &str) -> std::io::Result<(Vec<u8>, u64)> {
+        let mut metadata = self.metadata.clone();
+        metadata.insert(DIGEST.into(), digest.into());
+        let mut json = serde_json::to_string(&Header { metadata, tensors: self.tensors.clone() })?;
         json.push_str(&" ".repeat(json.len().next_multiple_of(8) - json.len()));
-        let key = format!("\"{DIGEST}\":\"{placeholder}");
-        let digest_at = json.find(&key).map_or(0, |p| 8 + p + key.len() - 64) as u64;
-        let mut file = BufWriter::with_capacity(1 << 20, private_file(&partial).map_err(io)?);
-        file.write_all(&(json.len() as u64).to_le_bytes()).map_err(io)?;
-        file.write_all(json.as_bytes()).map_err(io)?;
-        let pending = infos.into_iter().collect::<Vec<_>>().into_iter();
-        Ok(Writer { path: path.into(), partial, file, hasher, pending, digest_at })
+        let key = format!("\"{DIGEST}\":\"{digest}");
+        let digest_at = json.find(&key).map_or(0, |p| 8 + p + key.len() - DIGEST_LENGTH) as u64;
+        Ok(([&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat(), digest_at))
+    }
+}
+
+/// Where a container goes.
+enum Target<'a> {
+    /// A file under another name, in which the digest is still to be set.
+    File { file: BufWriter<File>, partial: PathBuf, digest_at: u64 },
+    /// Anything, behind a header that has the digest.
+    Stream { sink: &'a mut dyn Write, digest: String },
+    /// Only the digest is wanted.
+    Nowhere,
+}
+
+/// Writes a container; tensors are declared first and then written in order of their names.
+pub struct Writer<'a> {
+    path: PathBuf,
+    target: Target<'a>,
+    hasher: blake3::Hasher,
+    pending: std::vec::IntoIter<(String, TensorInfo)>,
+}
+
+impl Writer<'_> {
+    /// Starts a file of this kind.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn create(
+        path: &Path,
+        kind: &str,
+        metadata: BTreeMap<String, String>,
+        tensors: &[(String, Dtype, Vec<usize>)],
+    ) -> Result<Writer<'static>, ContainerError> {
+        Contents::new(kind, metadata, tensors).create(path)
     }
     /// Writes the next tensor's bytes; `name` must be the next in order.
     ///
     /// # Errors
     /// Any I/O error, or a tensor that was not declared so.
     pub fn tensor(&mut self, name: &str, bytes: &[u8]) -> Result<(), ContainerError> {
-        match self.pending.next() {
-            Some((n, i)) if n == name && i.data_offsets[1] - i.data_offsets[0] == bytes.len() as u64 => {}
-            next => {
-                return Err(ContainerError::Content {
-                    path: self.path.clone(),
-                    message: format!("tensor {name} of {} bytes is out of order, expected {next:?}", bytes.len()),
-                });
-            }
+        self.tensor_parts(name, [bytes])
+    }
+    /// Writes the next tensor, whose bytes come in several parts; `name` must be the next in order.
+    ///
+    /// # Errors
+    /// Any I/O error, or a tensor that was not declared so.
+    pub fn tensor_parts<B: AsRef<[u8]>>(&mut self, name: &str, parts: impl IntoIterator<Item = B>) -> Result<(), ContainerError> {
+        let fail = |path: &Path, message: String| Err(ContainerError::Content { path: path.into(), message });
+        let mut left = match self.pending.next() {
+            Some((n, i)) if n == name => i.data_offsets[1] - i.data_offsets[0],
+            next => return fail(&self.path, format!("tensor {name} is out of order, expected {next:?}")),
+        };
+        for part in parts {
+            let part = part.as_ref();
+            let Some(rest) = left.checked_sub(part.len() as u64) else {
+                return fail(&self.path, format!("tensor {name} has more bytes than declared"));
+            };
+            left = rest;
+            self.hasher.update(part);
+            let written = match &mut self.target {
+                Target::File { file, .. } => file.write_all(part),
+                Target::Stream { sink, .. } => sink.write_all(part),
+                Target::Nowhere => Ok(()),
+            };
+            written.map_err(|source| ContainerError::Io { path: self.path.clone(), source })?;
         }
-        self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|source| ContainerError::Io { path: self.path.clone(), source })
+        if left > 0 { fail(&self.path, format!("tensor {name} lacks {left} bytes")) } else { Ok(()) }
     }
     /// Names of the tensors in the order in which they must be written.
     pub fn order(&self) -> Vec<String> {
         self.pending.as_slice().iter().map(|(n, _)| n.clone()).collect()
     }
-    /// Completes the file and returns its digest.
+    /// Completes the container and returns its digest.
     ///
     /// # Errors
     /// Any I/O error, or tensors that are missing.
@@ -187,17 +277,25 @@ impl Writer {
         if let Some((n, _)) = self.pending.next() {
             return Err(ContainerError::Content { path: self.path.clone(), message: format!("tensor {n} was not written") });
         }
-        let digest = self.hasher.finalize().to_hex().to_string();
-        let mut go = || -> std::io::Result<()> {
-            self.file.flush()?;
-            let f = self.file.get_mut();
-            f.seek(SeekFrom::Start(self.digest_at))?;
-            f.write_all(digest.as_bytes())?;
-            f.sync_all()?;
-            std::fs::rename(&self.partial, &self.path)
+        let found = self.hasher.finalize().to_hex().to_string();
+        let done = match self.target {
+            Target::File { mut file, partial, digest_at } => (|| {
+                file.flush()?;
+                let f = file.get_mut();
+                f.seek(SeekFrom::Start(digest_at))?;
+                f.write_all(found.as_bytes())?;
+                f.sync_all()?;
+                std::fs::rename(&partial, &self.path)
+            })(),
+            Target::Stream { sink, digest } if digest == found => sink.flush(),
+            Target::Stream { .. } => {
+                let message = "what was written is not what the digest was computed from".into();
+                return Err(ContainerError::Content { path: self.path, message });
+            }
+            Target::Nowhere => Ok(()),
         };
-        go().map_err(|source| ContainerError::Io { path: self.path.clone(), source })?;
-        Ok(digest)
+        done.map_err(|source| ContainerError::Io { path: self.path, source })?;
+        Ok(found)
     }
 }
 
@@ -239,9 +337,10 @@ fn hash_metadata(metadata: &BTreeMap<String, String>, tensors: &BTreeMap<String,
 }
 
 /// An open container whose header and digest have been checked.
-pub struct Reader {
+pub struct Reader<R = BufReader<File>> {
     path: PathBuf,
-    file: BufReader<File>,
+    source: R,
+    /// Where the tensors begin.
     data_start: u64,
     header: Header,
 }
@@ -253,14 +352,49 @@ impl Reader {
     /// I/O errors, and content errors for anything that is not such a file.
     pub fn open(path: &Path, kind: &str) -> Result<Reader, ContainerError> {
         let io = |source| ContainerError::Io { path: path.into(), source };
-        let bad = |message: String| ContainerError::Content { path: path.into(), message };
         let file = File::open(path).map_err(io)?;
-        let meta = file.metadata().map_err(io)?;
-        if !meta.is_file() {
-            return Err(bad("not a file".into()));
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(ContainerError::Content { path: path.into(), message: "not a file".into() });
         }
-        let len = meta.len();
-        let mut file = BufReader::with_capacity(1 << 20, file);
+        Reader::check(BufReader::with_capacity(BUFFER, file), path, kind)
+    }
+}
+
+impl Reader<Cursor<Vec<u8>>> {
+    /// Reads a container of at most `limit` bytes from a source that cannot seek, through memory, and checks it. `name` is what errors call
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; a source that holds more.
+    pub fn buffered(source: impl Read, name: &str, kind: &str, limit: u64) -> Result<Self, ContainerError> {
+        let mut bytes = vec![];
+        let path = PathBuf::from(name);
+        if let Err(source) = source.take(limit.saturating_add(1)).read_to_end(&mut bytes) {
+            return Err(ContainerError::Io { path, source });
+        }
+        if bytes.len() as u64 > limit {
+            return Err(ContainerError::Content { path, message: format!("more than {limit} bytes") });
+        }
+        Reader::check(Cursor::new(bytes), &path, kind)
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Checks that a source, from where it stands to its end, is an intact container of this kind. `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn new(source: R, name: &str, kind: &str) -> Result<Reader<R>, ContainerError> {
+        Reader::check(source, Path::new(name), kind)
+    }
+
+    fn check(mut file: R, path: &Path, kind: &str) -> Result<Reader<R>, ContainerError> {
+        let io = |source| ContainerError::Io { path: path.into(), source };
+        let bad = |message: String| ContainerError::Content { path: path.into(), message };
+        let start = file.stream_position().map_err(io)?;
+        let end = file.seek(SeekFrom::End(0)).map_err(io)?;
+        file.seek(SeekFrom::Start(start)).map_err(io)?;
+        let len = end.saturating_sub(start);
         let mut n = [0; 8];
         if len < 8 {
             return Err(bad(format!("not a Chiffre file: only {len} bytes")));
@@ -302,7 +436,7 @@ impl Reader {
         if end != data {
             return Err(bad(format!("{} bytes of data, the header describes {end}: truncated or damaged", data)));
         }
-        let mut r = Reader { path: path.into(), file, data_start: 8 + n, header };
+        let mut r = Reader { path: path.into(), source: file, data_start: start + 8 + n, header };
         let digest = r.compute_digest()?;
         if digest != r.digest() {
             return Err(r.error("damaged: the content does not match its digest"));
@@ -312,9 +446,12 @@ impl Reader {
     fn compute_digest(&mut self) -> Result<String, ContainerError> {
         let io = |source| ContainerError::Io { path: self.path.clone(), source };
         let mut h = hash_metadata(&self.header.metadata, &self.header.tensors);
-        let mut buf = vec![0; 1 << 20];
+        let mut buf = vec![0; BUFFER];
         loop {
-            let k = self.file.read(&mut buf).map_err(io)?;
+            let k = match self.source.read(&mut buf) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(io)?,
+            };
             if k == 0 {
                 return Ok(h.finalize().to_hex().to_string());
             }
@@ -325,7 +462,7 @@ impl Reader {
     pub fn digest(&self) -> &str {
         self.header.metadata.get(DIGEST).map(String::as_str).unwrap_or("")
     }
-    /// The file's path.
+    /// The file's path, or the name of another source.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -349,17 +486,36 @@ impl Reader {
     /// # Errors
     /// I/O errors, and content errors if there is no such tensor.
     pub fn read(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Vec<u8>, ContainerError> {
+        let total = byte_len(dtype, &shape.iter().map(|&d| d as u64).collect::<Vec<_>>()).unwrap_or(0);
+        let mut out = vec![];
+        self.read_parts(name, dtype, shape, |part| {
+            out.reserve_exact(total as usize - out.len());
+            out.extend_from_slice(part);
+        })?;
+        Ok(out)
+    }
+    /// As [`Self::read`], for tensors that are not to be in memory twice: `take` gets the bytes in parts of whole elements.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_parts(&mut self, name: &str, dtype: Dtype, shape: &[usize], mut take: impl FnMut(&[u8])) -> Result<(), ContainerError> {
         let want: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
         let t = self.header.tensors.get(name).ok_or_else(|| self.error(format!("has no tensor {name}")))?;
         if t.dtype != dtype || t.shape != want {
             return Err(self.error(format!("tensor {name} is {:?} {:?}, expected {dtype:?} {want:?}", t.dtype, t.shape)));
         }
         let [a, b] = t.data_offsets;
-        let mut out = vec![0; (b - a) as usize];
         let io = |source| ContainerError::Io { path: self.path.clone(), source };
-        self.file.seek(SeekFrom::Start(self.data_start + a)).map_err(io)?;
-        self.file.read_exact(&mut out).map_err(io)?;
-        Ok(out)
+        self.source.seek(SeekFrom::Start(self.data_start + a)).map_err(io)?;
+        let mut left = b - a;
+        let mut part = vec![0; left.min(BUFFER as u64) as usize];
+        while left > 0 {
+            part.truncate(left.min(BUFFER as u64) as usize);
+            self.source.read_exact(&mut part).map_err(io)?;
+            take(&part);
+            left -= part.len() as u64;
+        }
+        Ok(())
     }
 }
 
@@ -397,6 +553,60 @@ mod tests {
             std::fs::write(&damaged, &bytes[..i]).unwrap();
             assert!(Reader::open(&damaged, "test").is_err(), "cut at {i}");
         }
+    }
+
+    /// A sink without a way back, and a source too.
+    struct OneWay<T>(T);
+    impl<T: Write> Write for OneWay<T> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.write(&bytes[..bytes.len().min(5)])
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.flush()
+        }
+    }
+    impl<T: Read> Read for OneWay<T> {
+        fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+            let most = bytes.len().min(7);
+            self.0.read(&mut bytes[..most])
+        }
+    }
+
+    #[test]
+    fn streams_hold_the_bytes_of_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.chf");
+        let digest = sample(&path);
+        let file = std::fs::read(&path).unwrap();
+        let t = [("b".to_string(), Dtype::U64, vec![2]), ("a".to_string(), Dtype::F32, vec![1, 3])];
+        let contents = Contents::new("test", BTreeMap::from([("k".into(), "v".into())]), &t);
+        let fill = |w: &mut Writer<'_>| {
+            w.tensor("a", &[1; 12])?;
+            w.tensor_parts("b", [&[2; 8][..], &[2; 8]])
+        };
+        let mut sent = vec![];
+        let written: Result<String, ContainerError> = contents.write(OneWay(&mut sent), "socket", fill);
+        assert_eq!((written.unwrap(), &sent), (digest.clone(), &file));
+        let mut r = Reader::buffered(OneWay(&sent[..]), "socket", "test", sent.len() as u64).unwrap();
+        assert_eq!(r.digest(), digest);
+        assert_eq!(r.read("b", Dtype::U64, &[2]).unwrap(), [2; 16]);
+        let e = Reader::buffered(OneWay(&sent[..]), "socket", "test", sent.len() as u64 - 1).err().unwrap();
+        assert!(e.is_content() && e.to_string().starts_with("socket: more than"), "{e}");
+        // Behind something else in the same source.
+        let mut behind = Cursor::new([&[9; 11], &sent[..]].concat());
+        behind.set_position(11);
+        let mut r = Reader::new(behind, "part", "test").unwrap();
+        assert_eq!(r.read("a", Dtype::F32, &[1, 3]).unwrap(), [1; 12]);
+        // Another content the second time.
+        let mut times = 0;
+        let changed: Result<String, ContainerError> = contents.write(std::io::sink(), "socket", |w| {
+            times += 1;
+            w.tensor("a", &[times; 12])?;
+            w.tensor("b", &[2; 16])
+        });
+        assert!(changed.unwrap_err().is_content());
+        let short: Result<String, ContainerError> = contents.write(std::io::sink(), "socket", |w| w.tensor("a", &[1; 11]));
+        assert!(short.unwrap_err().to_string().contains("lacks 1 bytes"));
     }
 
     #[test]

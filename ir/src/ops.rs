@@ -1,6 +1,8 @@
 //! Op tables: one declaration per dialect yields enum, printer, parser, arity check and documentation.
 
 use crate::consts::{ConstId, ConstKind, TableId};
+use chiffre_params::Gadget;
+use chiffre_params::scale::IndexedScale;
 use std::fmt;
 
 /// How many operands an op takes.
@@ -57,6 +59,8 @@ pub enum Attr {
     Const(ConstId),
     /// A list.
     List(Vec<Attr>),
+    /// Named entries, `{degree=14, doublings=4}`.
+    Record(Vec<(String, Attr)>),
 }
 
 /// Why an op cannot be built from its mnemonic and attributes.
@@ -218,6 +222,16 @@ impl<T: AttrValue + std::fmt::Debug, const N: usize> AttrValue for [T; N] {
     }
 }
 
+/// A key shape is the list `[limbs, special primes]`.
+impl AttrValue for Gadget {
+    fn to_attr(&self) -> Option<Attr> {
+        [self.limbs, self.alpha].to_attr()
+    }
+    fn from_attr(a: Option<Attr>) -> Result<Self, String> {
+        <[usize; 2]>::from_attr(a).map(|[limbs, alpha]| Gadget { limbs, alpha })
+    }
+}
+
 /// Implements [`AttrValue`] for a type with `Display` and `FromStr`, printed as a bare word.
 #[macro_export]
 macro_rules! word_attr {
@@ -236,6 +250,17 @@ macro_rules! word_attr {
             }
         }
     };
+}
+
+word_attr!(IndexedScale);
+
+/// Takes the entry `name` out of a record or a list of attributes.
+///
+/// # Errors
+/// Names the entry, if it is missing or of another type.
+pub fn take_attr<T: AttrValue>(attrs: &mut Vec<(String, Attr)>, name: &str) -> Result<T, String> {
+    let a = attrs.iter().position(|(n, _)| n == name).map(|i| attrs.remove(i).1);
+    T::from_attr(a).map_err(|e| format!("{name} {e}"))
 }
 
 /// Declares a dialect's ops: `Variant = "mnemonic" (arity) { attribute: type, ... }` with a doc line each.

@@ -288,3 +288,69 @@ fn programs() {
     ];
     table::<Prog, _>(&giants, program::verify, &cases);
 }
+
+/// A program that refreshes, and the start of its bootstrap's record.
+fn refresh_text() -> String {
+    let layout = "slots[b7..b0] cts[] shape=1x1x1 batch=256";
+    let factors =
+        |list: &[[u32; 2]]| list.iter().map(|[k, babies]| format!("{{log_radix={k}, babies={babies}}}")).collect::<Vec<_>>().join(", ");
+    format!(
+        "program @p (log_n=9, q=[3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53], p=[59, 61], batch=256, tile=256, model=\"\",
+            bootstrap={{limbs=14, alpha=2, low_alpha=1, slots_to_coeffs=[{}], coeffs_to_slots=[{}], range=14, degree=14, doublings=4, weight=32}},
+            predicted_bytes=0, predicted_us=0) {{
+        const @c : f32[1x4] = [0, 1, 0, 0.5]
+        %0 = input : ct<limbs=3 scale=2^40 parts=2> {layout} ; \"x\"
+        %1 = refresh %0 {{coeffs=@c}} : ct<limbs=1 scale=2^30 parts=2> {layout} ; \"relu\"
+        return %1 }}",
+        factors(&[[4, 8], [4, 8]]),
+        factors(&[[2, 4], [2, 4], [2, 4], [2, 4]])
+    )
+}
+
+#[test]
+fn bootstraps() {
+    let text = refresh_text();
+    let cases: [Case; 15] = [
+        ("limbs=14", "limbs=11", "", "11 limbs are too few"),
+        (
+            "limbs=14",
+            "limbs=16",
+            "",
+            "a bootstrap of 16 limbs and 2 special primes at a degree of 2^9 in a ring of degree 2^9 with 15 and 2 primes",
+        ),
+        (
+            "limbs=14",
+            "limbs=13",
+            "%1 (node \"relu\")",
+            "1 limbs behind a series of depth 2 and a bootstrap of 11 levels are more than its keys have, 13",
+        ),
+        ("alpha=2", "alpha=3", "", "14 limbs and 3 special primes"),
+        ("low_alpha=1", "low_alpha=3", "", "2 and 3 special primes"),
+        ("babies=8}]", "babies=6}]", "", "hoisted rotations that is not a power of two"),
+        ("babies=8}]", "babies=1099511627776}]", "", "hoisted rotations that is not a power of two up to the degree"),
+        ("log_radix=4", "log_radix=3", "", "the factors of SlotsToCoeffs have 7 stages"),
+        ("range=14", "range=0", "", "range 0"),
+        ("range=14", "range=1099511627776", "", "range 1099511627776"),
+        ("degree=14", "degree=15", "", "degree 15"),
+        ("doublings=4", "doublings=40", "", "40 doublings"),
+        ("weight=32", "weight=0", "", "an ephemeral secret of weight 0"),
+        ("limbs=3 scale", "limbs=2 scale", "%1", "2 limbs, a bootstrap starts at 3"),
+        ("scale=2^30 parts", "scale=2^30*q15 parts", "%1", "a scale of 2^30*q15 over a chain of 15 primes"),
+    ];
+    table::<Prog, _>(&text, program::verify, &cases);
+    for (from, to, message) in [
+        ("weight=32", "weight=32, keys=[]", "header attribute bootstrap has an unknown entry `keys`"),
+        ("range=14, ", "", "header attribute bootstrap range is missing"),
+        ("weight=32", "weight=32, weight=16", "entry `weight` is given twice"),
+        ("{log_radix=4, babies=8}", "[4, 8]", "slots_to_coeffs: must be a record"),
+        ("babies=4", "babies=x", "coeffs_to_slots: babies must be an integer"),
+    ] {
+        let error = parse::<Prog>(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(error.message.contains(message), "{from} → {to}: {}", error.message);
+    }
+    let printed = chiffre_ir::text::print(&parse::<Prog>(&text).unwrap());
+    assert!(
+        printed.contains("bootstrap={limbs=14, alpha=2, low_alpha=1, slots_to_coeffs=[{log_radix=4, babies=8}, {log_radix=4, babies=8}]"),
+        "{printed}"
+    );
+}

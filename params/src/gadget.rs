@@ -15,7 +15,19 @@ pub struct Gadget {
     pub alpha: usize,
 }
 
+impl std::fmt::Display for Gadget {
+    /// `[limbs, special primes]`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}]", self.limbs, self.alpha)
+    }
+}
+
 impl Gadget {
+    /// Whether a chain of so many Q primes and special primes has room for keys of this shape.
+    pub fn fits(&self, q_count: usize, p_count: usize) -> bool {
+        (1..=q_count).contains(&self.limbs) && (1..=p_count).contains(&self.alpha)
+    }
+
     /// Number of digits of a polynomial with `limbs` Q limbs.
     pub fn digits_at(&self, limbs: usize) -> usize {
         limbs.div_ceil(self.alpha)

@@ -31,6 +31,26 @@ impl Galois {
         Self(g as u32)
     }
 
+    /// The offset in `[0, N/2)` of the rotation that this is; `None` if it is none.
+    ///
+    /// The discrete logarithm to base 5, bit by bit: `5^(2^k)` is `1 + 2^(k+2)` modulo `2^(k+3)`.
+    pub fn rotation_offset(self, log_n: u32) -> Option<usize> {
+        if self.0 % 4 != 1 {
+            return None;
+        }
+        let mask = (2u64 << log_n) - 1;
+        let (mut left, mut inverse) = (u64::from(self.0), u64::from(Self::rotation(-1, log_n).0));
+        let mut offset = 0;
+        for bit in 0..log_n - 1 {
+            if left >> (bit + 2) & 1 == 1 {
+                offset |= 1 << bit;
+                left = (left * inverse) & mask;
+            }
+            inverse = (inverse * inverse) & mask;
+        }
+        Some(offset)
+    }
+
     /// Complex conjugation of all slots: `2N - 1`.
     pub fn conjugation(log_n: u32) -> Self {
         Self(((2u64 << log_n) - 1) as u32)
@@ -72,5 +92,11 @@ mod tests {
         assert_eq!(r(512), Galois::IDENTITY);
         let c = Galois::conjugation(log_n);
         assert_eq!(c.inverse(log_n), c);
+        for log_n in [4, 10, 15, 17] {
+            for offset in [0, 1, 2, 5, (1 << (log_n - 1)) - 1] {
+                assert_eq!(Galois::rotation(offset, log_n).rotation_offset(log_n), Some(offset as usize));
+            }
+            assert_eq!(Galois::conjugation(log_n).rotation_offset(log_n), None);
+        }
     }
 }

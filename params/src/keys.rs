@@ -29,6 +29,24 @@ impl KeyTarget {
         }
     }
 
+    /// The key for a rotation by so many slots.
+    pub fn rotation(offset: isize, log_n: u32) -> Self {
+        Self::Galois(Galois::rotation(offset, log_n))
+    }
+
+    /// The key for the complex conjugation.
+    pub fn conjugation(log_n: u32) -> Self {
+        Self::Galois(Galois::conjugation(log_n))
+    }
+
+    /// The offset in `[1, N/2)` of the rotation that a key is for, if it is for one under the ordinary secret.
+    pub fn rotation_offset(self, log_n: u32) -> Option<usize> {
+        match self {
+            Self::Galois(galois) => galois.rotation_offset(log_n),
+            _ => None,
+        }
+    }
+
     /// Number of digits of a key of this target and shape.
     pub fn digits(self, gadget: Gadget) -> usize {
         match self {

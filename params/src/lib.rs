@@ -9,6 +9,7 @@
 //! * [`gadget`], [`keys`], [`galois`]: the shape of a switching key, and what it is for.
 //! * [`polynomial`]: plans of polynomials and of the modular reduction.
 //! * [`bootstrap`]: the plan of a refresh.
+//! * [`work`]: how much the kernels have in work at a time.
 //!
 //! **Invariants**
 //! * No dependency on any other crate of this workspace.
@@ -26,6 +27,7 @@ pub mod polynomial;
 pub mod primes;
 pub mod scale;
 pub mod security;
+pub mod work;
 
 pub use chain::Chain;
 pub use gadget::Gadget;

@@ -223,11 +223,7 @@ impl CkksParams {
     /// [`ParamsError::Gadget`] unless `1 <= limbs <= #Q` and `1 <= alpha <= #P`.
     pub fn check_gadget(&self, gadget: Gadget) -> Result<(), ParamsError> {
         let (q_count, p_count) = (self.q().len(), self.p().len());
-        if (1..=q_count).contains(&gadget.limbs) && (1..=p_count).contains(&gadget.alpha) {
-            Ok(())
-        } else {
-            Err(ParamsError::Gadget { gadget, q_count, p_count })
-        }
+        if gadget.fits(q_count, p_count) { Ok(()) } else { Err(ParamsError::Gadget { gadget, q_count, p_count }) }
     }
 
     /// BLAKE3 digest of the degree and the chain: what keys and ciphertexts must agree on.

@@ -161,7 +161,8 @@ fn show(s: &State) -> String {
 
 fn parameters(p: &Params) -> String {
     let Params { log_n, insecure, q, p: special, gadgets, .. } = p;
-    format!("log_n {log_n}, insecure {insecure}\nq {q:?}\np {special:?}\ngadgets {gadgets:?}\nlog2 QP {:.1}\n", p.log_qp())
+    let gadgets: Vec<String> = gadgets.iter().map(|(limbs, g)| format!("{limbs}: {g}")).collect();
+    format!("log_n {log_n}, insecure {insecure}\nq {q:?}\np {special:?}\ngadgets {{{}}}\nlog2 QP {:.1}\n", gadgets.join(", "), p.log_qp())
 }
 
 /// The cases of a folder, by name: everything but snapshots and hidden files.

@@ -1,6 +1,6 @@
 //! What the caller asks of a compilation.
 
-pub use chiffre_backend::facts::{BootstrapWish, ParameterFacts};
+pub use chiffre_backend::facts::{CkksFacts, ParameterFacts, REFRESH_BASE};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,9 +20,6 @@ pub struct PrimeSizes {
     /// Limbs of an output.
     pub output: usize,
 }
-
-/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of SlotsToCoeffs.
-pub const REFRESH_BASE: usize = 3;
 
 impl PrimeSizes {
     /// For a network with Chebyshev series and with bootstraps.

@@ -1,10 +1,12 @@
-//! Encrypted batches: inputs in seeded form, results, in memory and on disk. A batch has the units of its layout that hold its images.
+//! Encrypted batches: inputs in seeded form, results, in memory, on disk and in any other source and sink. A batch has the units of its layout that hold its images.
 
-use crate::eval_keys::{KeyId, binding, check_binding, poly_bytes, polys_from_bytes};
+use crate::eval_keys::{KeyId, binding, check_binding};
+use crate::words::{poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::{Ciphertext, SeededCiphertext};
 use chiffre_ckks::ring::RnsPoly;
-use chiffre_ir::container::{Dtype, Reader, Writer};
+use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// Kind of input files.
@@ -36,7 +38,7 @@ pub struct ResultBatch {
     pub cts: Vec<Vec<Ciphertext>>,
 }
 
-fn images(r: &Reader, s: &Session) -> Result<usize, RuntimeError> {
+fn images<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<usize, RuntimeError> {
     let n: usize = r.meta("images")?.parse().map_err(|_| r.error("bad number of images"))?;
     let batch = s.program().header.batch;
     if n == 0 || n > batch {
@@ -46,11 +48,7 @@ fn images(r: &Reader, s: &Session) -> Result<usize, RuntimeError> {
 }
 
 impl Batch {
-    /// Writes the batch.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+    fn contents(&self, s: &Session) -> Result<Contents, RuntimeError> {
         let ty = s.input()?;
         let n = s.context.ring().n;
         let count = ty.layout.unit_cts();
@@ -61,20 +59,51 @@ impl Batch {
                 [(format!("m{m:05}.c0"), Dtype::U64, vec![count, ty.limbs, n]), (format!("m{m:05}.seed"), Dtype::U8, vec![count, 32])]
             })
             .collect();
-        let mut w = Writer::create(path, INPUT_KIND, meta, &list)?;
+        Ok(Contents::new(INPUT_KIND, meta, &list))
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
         for (m, cts) in self.cts.iter().enumerate() {
-            w.tensor(&format!("m{m:05}.c0"), &poly_bytes(cts.iter().map(SeededCiphertext::c0)))?;
-            w.tensor(&format!("m{m:05}.seed"), &cts.iter().flat_map(|c| *c.seed()).collect::<Vec<u8>>())?;
+            w.tensor_parts(&format!("m{m:05}.c0"), cts.iter().map(|c| poly_bytes([c.c0()])))?;
+            w.tensor_parts(&format!("m{m:05}.seed"), cts.iter().map(SeededCiphertext::seed))?;
         }
-        w.finish()?;
         Ok(())
     }
-    /// Reads a batch for the session's program.
+    /// Writes the batch to a file.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s)?.save(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::save`], to any sink, which errors call `name`.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s)?.write(sink, name, |w| self.fill(w)).map(|_| ())
+    }
+    /// Reads a batch for the session's program from a file.
     ///
     /// # Errors
     /// I/O errors, damaged files, files for another program, residues out of range.
     pub fn load(s: &Session, path: &Path) -> Result<Batch, RuntimeError> {
-        let mut r = Reader::open(path, INPUT_KIND)?;
+        Batch::from_container(s, Reader::open(path, INPUT_KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<Batch, RuntimeError> {
+        Batch::from_container(s, Reader::new(source, name, INPUT_KIND)?)
+    }
+    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of which are in memory for a while.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn receive(s: &Session, source: impl Read, name: &str, limit: u64) -> Result<Batch, RuntimeError> {
+        Batch::from_container(s, Reader::buffered(source, name, INPUT_KIND, limit)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<Batch, RuntimeError> {
         let id = check_binding(&r, s)?;
         let images = images(&r, s)?;
         let (ty, ring) = (s.input()?, s.context.ring());
@@ -83,13 +112,13 @@ impl Batch {
         for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}.c0"), Dtype::U64, &[count, ty.limbs, ring.n])?;
             let seeds = r.read(&format!("m{m:05}.seed"), Dtype::U8, &[count, 32])?;
-            let polys = polys_from_bytes(&bytes, ring.n, ty.limbs, count);
             let one = |(c0, seed): (RnsPoly, &[u8])| {
                 let mut fixed = [0; 32];
                 fixed.copy_from_slice(seed);
                 SeededCiphertext::from_parts(ring, fixed, c0, scale.clone())
             };
-            let list: Result<Vec<_>, _> = polys.into_iter().zip(seeds.chunks_exact(32)).map(one).collect();
+            let polys = || polys_from_bytes(&bytes, ring.n, ty.limbs, count);
+            let list = s.engine().install(|| polys().into_iter().zip(seeds.chunks_exact(32)).map(one).collect::<Result<Vec<_>, _>>());
             cts.push(list.map_err(|e| r.error(format!("unit {m}: {e}")))?);
         }
         Ok(Batch { id, digest: Some(r.digest().to_string()), images, cts })
@@ -97,30 +126,56 @@ impl Batch {
 }
 
 impl ResultBatch {
-    /// Writes the result.
+    fn contents(&self, s: &Session) -> Result<Contents, RuntimeError> {
+        let ty = s.output()?;
+        let mut meta = binding(s, &self.id);
+        meta.insert("images".into(), self.images.to_string());
+        let shape = vec![ty.layout.unit_cts(), 2, ty.limbs, s.context.ring().n];
+        let list: Vec<_> = (0..self.cts.len()).map(|m| (format!("m{m:05}"), Dtype::U64, shape.clone())).collect();
+        Ok(Contents::new(RESULT_KIND, meta, &list))
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
+        for (m, cts) in self.cts.iter().enumerate() {
+            w.tensor_parts(&format!("m{m:05}"), cts.iter().map(|c| poly_bytes(&c.polys)))?;
+        }
+        Ok(())
+    }
+    /// Writes the result to a file.
     ///
     /// # Errors
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
-        let ty = s.output()?;
-        let n = s.context.ring().n;
-        let mut meta = binding(s, &self.id);
-        meta.insert("images".into(), self.images.to_string());
-        let shape = vec![ty.layout.unit_cts(), 2, ty.limbs, n];
-        let list: Vec<_> = (0..self.cts.len()).map(|m| (format!("m{m:05}"), Dtype::U64, shape.clone())).collect();
-        let mut w = Writer::create(path, RESULT_KIND, meta, &list)?;
-        for (m, cts) in self.cts.iter().enumerate() {
-            w.tensor(&format!("m{m:05}"), &poly_bytes(cts.iter().flat_map(|c| &c.polys)))?;
-        }
-        w.finish()?;
-        Ok(())
+        self.contents(s)?.save(path, |w| self.fill(w)).map(|_| ())
     }
-    /// Reads a result of the session's program.
+    /// As [`Self::save`], to any sink, which errors call `name`.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s)?.write(sink, name, |w| self.fill(w)).map(|_| ())
+    }
+    /// Reads a result of the session's program from a file.
     ///
     /// # Errors
     /// I/O errors, damaged files, files for another program, residues out of range.
     pub fn load(s: &Session, path: &Path) -> Result<ResultBatch, RuntimeError> {
-        let mut r = Reader::open(path, RESULT_KIND)?;
+        ResultBatch::from_container(s, Reader::open(path, RESULT_KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ResultBatch, RuntimeError> {
+        ResultBatch::from_container(s, Reader::new(source, name, RESULT_KIND)?)
+    }
+    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of which are in memory for a while.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn receive(s: &Session, source: impl Read, name: &str, limit: u64) -> Result<ResultBatch, RuntimeError> {
+        ResultBatch::from_container(s, Reader::buffered(source, name, RESULT_KIND, limit)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<ResultBatch, RuntimeError> {
         let id = check_binding(&r, s)?;
         let images = images(&r, s)?;
         let (ty, ring) = (s.output()?, s.context.ring());
@@ -128,7 +183,7 @@ impl ResultBatch {
         let mut cts = vec![];
         for m in 0..ty.layout.units_for(images) {
             let bytes = r.read(&format!("m{m:05}"), Dtype::U64, &[count, 2, ty.limbs, ring.n])?;
-            let mut polys = polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count).into_iter();
+            let mut polys = s.engine().install(|| polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count)).into_iter();
             let mut list = vec![];
             while let (Some(c0), Some(c1)) = (polys.next(), polys.next()) {
                 let c = Ciphertext::new([c0, c1], scale.clone());

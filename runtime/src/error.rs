@@ -11,6 +11,9 @@ pub enum RuntimeError {
     /// The parameters of the program are not acceptable.
     #[error("parameters of the program: {0}")]
     Params(#[from] chiffre_ckks::params::ParamsError),
+    /// There are no threads to compute on.
+    #[error(transparent)]
+    Engine(#[from] chiffre_ckks::engine::EngineError),
     /// The program is outside the security table and that was not allowed.
     #[error("this program's parameters are below 128-bit security; it is for tests only (give --allow-insecure to use it)")]
     Insecure,
@@ -28,6 +31,17 @@ pub enum RuntimeError {
         /// What failed.
         message: String,
     },
+    /// The result of a run was asked for before its end.
+    #[error("{left} of {steps} steps of the run are left")]
+    Unfinished {
+        /// Steps that are left.
+        left: usize,
+        /// All steps.
+        steps: usize,
+    },
+    /// A run was asked to go on after one of its steps had failed.
+    #[error("a step of this run has failed: it cannot go on")]
+    Failed,
     /// The system's random generator failed.
     #[error(transparent)]
     Randomness(#[from] chiffre_ckks_client::RandomnessError),
@@ -42,7 +56,11 @@ impl RuntimeError {
             | RuntimeError::Mismatch(_)
             | RuntimeError::Input(_)
             | RuntimeError::Params(_) => true,
-            RuntimeError::Execution { .. } | RuntimeError::Randomness(_) => false,
+            RuntimeError::Engine(_)
+            | RuntimeError::Execution { .. }
+            | RuntimeError::Unfinished { .. }
+            | RuntimeError::Failed
+            | RuntimeError::Randomness(_) => false,
         }
     }
 }

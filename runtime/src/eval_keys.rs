@@ -1,11 +1,14 @@
 //! Evaluation keys: in memory in seeded form, on disk, and prepared for execution.
 
+use crate::words::{poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
+use chiffre_ckks::ciphertext::ShapeError;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::ring::{Gadget, RnsPoly};
-use chiffre_ir::container::{Dtype, Reader, Writer};
+use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// Kind of evaluation-key files.
@@ -39,7 +42,7 @@ pub(crate) fn parse_id(s: &str) -> Option<KeyId> {
 }
 
 /// Checks that a file belongs to the session's program and reads the key id it carries.
-pub(crate) fn check_binding(r: &Reader, s: &Session) -> Result<KeyId, RuntimeError> {
+pub(crate) fn check_binding<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<KeyId, RuntimeError> {
     if r.meta("program")? != s.file.digest {
         return Err(RuntimeError::Mismatch(format!(
             "{} was made for another program (digest {}…, this one is {}…)",
@@ -55,7 +58,7 @@ pub(crate) fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
     BTreeMap::from([("program".to_string(), s.file.digest.clone()), ("key-id".to_string(), hex(id))])
 }
 
-fn name(target: KeyTarget, g: Gadget) -> String {
+pub(crate) fn name(target: KeyTarget, g: Gadget) -> String {
     let t = match target {
         KeyTarget::Relinearization => "relin".to_string(),
         KeyTarget::Galois(g) => format!("g{:06}", g.0),
@@ -65,74 +68,95 @@ fn name(target: KeyTarget, g: Gadget) -> String {
     format!("{t}.{:03}.{:03}", g.limbs, g.alpha)
 }
 
-/// Rows of polynomials as little-endian bytes.
-pub(crate) fn poly_bytes<'a>(polys: impl IntoIterator<Item = &'a RnsPoly>) -> Vec<u8> {
-    let mut out = vec![];
-    for p in polys {
-        out.reserve(p.rows() * p.n() * 8);
-        for row in p.iter() {
-            out.extend(row.iter().flat_map(|w| w.to_le_bytes()));
-        }
-    }
-    out
-}
-
-/// The inverse of [`poly_bytes`] for `count` polynomials of `rows` rows.
-pub(crate) fn polys_from_bytes(bytes: &[u8], n: usize, rows: usize, count: usize) -> Vec<RnsPoly> {
-    let mut rest = bytes.chunks_exact(8);
-    (0..count)
-        .map(|_| {
-            let mut p = RnsPoly::new_unspecified(n, rows);
-            for row in 0..rows {
-                for (w, b) in p.row_mut(row).iter_mut().zip(rest.by_ref().take(n)) {
-                    *w = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-                }
-            }
-            p
-        })
-        .collect()
-}
-
 impl EvalKeySet {
     /// Bytes of the seeded keys.
     pub fn bytes(&self) -> usize {
         self.keys.iter().flat_map(|k| k.b()).map(|p| p.rows() * p.n() * 8).sum()
     }
-    /// Writes the keys.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+    fn by_name(&self) -> BTreeMap<String, &SeededSwitchingKey> {
+        self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect()
+    }
+    fn contents(&self, s: &Session) -> Contents {
         let n = s.context.ring().n;
-        let by_name: BTreeMap<String, &SeededSwitchingKey> = self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect();
         let mut list = vec![];
-        for (name, k) in &by_name {
+        for (name, k) in self.by_name() {
             let rows = k.b().first().map_or(0, RnsPoly::rows);
             list.push((format!("{name}.b"), Dtype::U64, vec![k.b().len(), rows, n]));
             list.push((format!("{name}.seed"), Dtype::U8, vec![32]));
         }
-        let mut w = Writer::create(path, KIND, binding(s, &self.id), &list)?;
-        for (name, k) in &by_name {
-            w.tensor(&format!("{name}.b"), &poly_bytes(k.b()))?;
+        Contents::new(KIND, binding(s, &self.id), &list)
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
+        for (name, k) in self.by_name() {
+            w.tensor_parts(&format!("{name}.b"), k.b().iter().map(|p| poly_bytes([p])))?;
             w.tensor(&format!("{name}.seed"), k.seed())?;
         }
-        w.finish()?;
         Ok(())
     }
-    /// Expands the keys for execution, giving up the seeded form key by key.
-    pub fn prepare(self, s: &Session) -> PreparedKeys {
-        let ring = s.context.ring();
-        self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect()
+    /// Writes the keys to a file.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
-    /// Reads the keys that the program uses and prepares them one by one; returns the key id.
+    /// As [`Self::save`], to any sink, which errors call `name`.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s).write(sink, name, |w| self.fill(w)).map(|_| ())
+    }
+    /// Expands the keys for execution, giving up the seeded form key by key.
+    pub fn prepare(self, s: &Session) -> ServerKeys {
+        let ring = s.context.ring();
+        let expand = || self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
+        ServerKeys { id: self.id, keys: s.engine().install(expand) }
+    }
+}
+
+/// The evaluation keys of one client for one program, expanded: what a server runs with.
+#[derive(Debug)]
+pub struct ServerKeys {
+    id: KeyId,
+    keys: PreparedKeys,
+}
+
+impl ServerKeys {
+    /// Name of the secret key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+    /// Bytes of the expanded keys.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
+    }
+    /// Keys that were expanded before.
+    pub(crate) fn from_parts(id: KeyId, keys: PreparedKeys) -> ServerKeys {
+        ServerKeys { id, keys }
+    }
+    /// The keys themselves.
+    pub(crate) fn keys(&self) -> &PreparedKeys {
+        &self.keys
+    }
+    /// Reads the keys that the program uses from a file of seeded keys, and expands them one by one.
     ///
     /// # Errors
     /// I/O errors, damaged files, keys of another program, missing keys, residues out of range.
-    pub fn load_prepared(s: &Session, path: &Path) -> Result<(KeyId, PreparedKeys), RuntimeError> {
-        let mut r = Reader::open(path, KIND)?;
+    pub fn load(s: &Session, path: &Path) -> Result<ServerKeys, RuntimeError> {
+        ServerKeys::from_container(s, Reader::open(path, KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ServerKeys, RuntimeError> {
+        ServerKeys::from_container(s, Reader::new(source, name, KIND)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<ServerKeys, RuntimeError> {
         let id = check_binding(&r, s)?;
         let ring = s.context.ring();
-        let mut out = PreparedKeys::new();
+        let mut keys = PreparedKeys::new();
         for (target, gadget) in s.key_targets() {
             let (name, rows) = (name(target, gadget), gadget.rows());
             let digits = target.digits(gadget);
@@ -140,11 +164,14 @@ impl EvalKeySet {
             let seed = r.read(&format!("{name}.seed"), Dtype::U8, &[32])?;
             let mut fixed = [0; 32];
             fixed.copy_from_slice(&seed);
-            let b = polys_from_bytes(&bytes, ring.n, rows, digits);
-            drop(bytes);
-            let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b).map_err(|e| r.error(format!("key {name}: {e}")))?;
-            out.insert(PreparedKey::new(ring, key.expand(ring)));
+            let key = s.engine().install(|| {
+                let b = polys_from_bytes(&bytes, ring.n, rows, digits);
+                drop(bytes);
+                let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b)?;
+                Ok::<_, ShapeError>(PreparedKey::new(ring, key.expand(ring)))
+            });
+            keys.insert(key.map_err(|e| r.error(format!("key {name}: {e}")))?);
         }
-        Ok((id, out))
+        Ok(ServerKeys { id, keys })
     }
 }

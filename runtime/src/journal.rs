@@ -12,7 +12,7 @@
 //! * Nothing here is secret from the server: ciphertexts, digests and names of keys.
 
 use crate::RuntimeError;
-use crate::eval_keys::{poly_bytes, polys_from_bytes};
+use crate::words::{poly_bytes, polys_from_bytes};
 use chiffre_ckks::ciphertext::check_poly;
 use chiffre_ckks::ring::{Ring, RnsPoly};
 use chiffre_ir::container::{ContainerError, Dtype, Reader, Writer};

@@ -4,7 +4,6 @@
 //! `chiffre_ckks_client`.
 #![forbid(unsafe_code)]
 
-pub mod bootstrap;
 pub mod client;
 mod cts;
 mod error;
@@ -12,8 +11,10 @@ mod eval_keys;
 pub mod journal;
 mod params;
 pub mod server;
+mod words;
 
+pub use chiffre_ckks::engine::{Engine, EngineError};
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;
-pub use eval_keys::{EvalKeySet, KeyId};
+pub use eval_keys::{EvalKeySet, KeyId, ServerKeys};
 pub use params::Session;

@@ -1,8 +1,8 @@
 //! A program together with the CKKS context it runs in.
 
 use crate::RuntimeError;
-use crate::bootstrap::target_of;
 use chiffre_ckks::context::Context;
+use chiffre_ckks::engine::Engine;
 use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral, ParamsError};
 use chiffre_ckks::ring::Gadget;
@@ -12,22 +12,33 @@ use chiffre_ir::he;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{Program, ProgramOp};
+use std::sync::Arc;
 
-/// A program, its file's digest, and its context. Both halves of the runtime start from one.
+/// A program, its file's digest, its context and the engine that computes with them. Both halves of the runtime start from one.
 #[derive(Debug)]
 pub struct Session {
     /// The verified program and its provenance.
     pub file: ProgramFile,
     /// Ring and encoder.
     pub context: Context,
+    engine: Arc<Engine>,
 }
 
 impl Session {
-    /// Checks the program's parameters and builds their context.
+    /// Checks the program's parameters and builds their context, on an engine of its own with all defaults.
     ///
     /// # Errors
-    /// Parameters outside the security tables unless `allow_insecure`, or inconsistent ones.
+    /// Parameters outside the security tables unless `allow_insecure`, or inconsistent ones; a system without threads to give.
     pub fn new(file: ProgramFile, allow_insecure: bool) -> Result<Session, RuntimeError> {
+        Session::on(Engine::new()?, file, allow_insecure)
+    }
+    /// As [`Session::new`], on this engine, which several sessions may share. Keys, encryption, decryption, servers and runs of the session
+    /// compute on its threads and take their memory from it.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn on(engine: impl Into<Arc<Engine>>, file: ProgramFile, allow_insecure: bool) -> Result<Session, RuntimeError> {
+        let engine = engine.into();
         let h = &file.program.header;
         if h.insecure && !allow_insecure {
             return Err(RuntimeError::Insecure);
@@ -38,8 +49,13 @@ impl Session {
             check_sparse(h.log_n as u32, b.weight, log_q).map_err(ParamsError::from)?;
         }
         let literal = CkksParamsLiteral { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
-        let context = Context::new(CkksParams::try_from(literal)?)?;
-        Ok(Session { file, context })
+        let params = CkksParams::try_from(literal)?;
+        let context = engine.install(|| Context::new(params))?;
+        Ok(Session { file, context, engine })
+    }
+    /// What the session computes on.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
     /// The program.
     pub fn program(&self) -> &Program {
@@ -60,20 +76,16 @@ impl Session {
             _ => Err(RuntimeError::Input("the program does not have exactly one output".into())),
         }
     }
-    /// A scale of the IR as a number.
-    pub(crate) fn value(&self, s: &he::Scale) -> f64 {
-        let q = &self.program().header.q;
-        s.value(|i| q.get(i as usize).copied().unwrap_or(1))
-    }
-    /// A scale of the IR as an exact scale of the library.
+    /// A scale of the program over the primes of its chain.
+    ///
+    /// # Panics
+    /// If it names a prime that the chain does not have; the scales of verified programs do not.
     pub(crate) fn scale(&self, s: &he::Scale) -> Scale {
-        let q = &self.program().header.q;
-        s.primes.iter().fold(Scale::pow2(s.log2), |acc, (&i, &k)| acc.mul(&Scale::prime(q.get(i as usize).copied().unwrap_or(1)).pow(k)))
+        s.over(&self.program().header.q).expect("the verifier has checked that scales name primes of the chain")
     }
     /// Target and shape of every key that the program uses.
     pub fn key_targets(&self) -> Vec<(KeyTarget, Gadget)> {
-        let log_n = self.program().header.log_n as u32;
-        self.program().keys().into_iter().map(|(u, [limbs, alpha])| (target_of(u, log_n), Gadget { limbs, alpha })).collect()
+        self.program().keys().into_iter().collect()
     }
     /// The input's layout.
     pub fn input_layout(&self) -> Result<&Layout, RuntimeError> {

@@ -31,9 +31,6 @@ use std::sync::Arc;
 /// * `schedule` ends every pipeline.
 pub const PIPELINE: &str = "tensor(recognise-activation,minimise-products,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
-/// Angles for which the noise of a program's bootstraps is predicted: those of a calibrated range with its margin of 1.2.
-const SIMULATED_RADIANS: f64 = 1.06;
-
 /// The target, with parameters from a table.
 #[derive(Clone, Copy)]
 pub struct Ckks<'a> {
@@ -66,7 +63,7 @@ impl Target for Ckks<'_> {
     fn schedule(&self, network: &Lowered) -> Result<Arc<dyn Executable>, ScheduleError> {
         let he = network.need(network.he, Property::He)?;
         let params = network.need(network.params, Property::Parameters)?;
-        let mut program = schedule(he, self.header(params, network)?, &params.gadgets)?;
+        let mut program = schedule(he, Self::header(params, network), &params.gadgets)?;
         let outline = outline(&program, network.batch);
         program.header.predicted_bytes = outline.memory().peak();
         program.header.predicted_us = (outline.seconds(network.machine) * 1e6) as usize;
@@ -76,9 +73,9 @@ impl Target for Ckks<'_> {
 
 impl Ckks<'_> {
     /// The header of a program, without its predictions.
-    fn header(&self, params: &Params, network: &Lowered) -> Result<ProgramHeader, ScheduleError> {
+    fn header(params: &Params, network: &Lowered) -> ProgramHeader {
         let Params { log_n, q, p, insecure, bootstrap, .. } = params.clone();
-        let mut header = ProgramHeader {
+        ProgramHeader {
             log_n,
             q,
             p,
@@ -90,13 +87,7 @@ impl Ckks<'_> {
             bootstrap,
             predicted_bytes: 0,
             predicted_us: 0,
-        };
-        if let Some(b) = &header.bootstrap {
-            let noise = self.facts.bootstrap_noise(b, header.log_n, &header.q, &header.p, SIMULATED_RADIANS);
-            let noise = noise.map_err(|message| ScheduleError::Refused { node: String::new(), message })?;
-            header.bootstrap.iter_mut().for_each(|b| b.noise = noise);
         }
-        Ok(header)
     }
 }
 

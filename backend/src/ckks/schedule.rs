@@ -7,10 +7,11 @@ use chiffre_ir::giants;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::he::{HeGraph, HeOp, Scale};
 use chiffre_ir::program::{Program, ProgramHeader, ProgramOp};
+use chiffre_params::Gadget;
 use std::collections::BTreeMap;
 
 /// Builds the program. `gadgets`: limbs of an op → key shape, as selected.
-pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, [usize; 2]>) -> Result<Program, ScheduleError> {
+pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, Gadget>) -> Result<Program, ScheduleError> {
     let mut p = Program::new(&g.name);
     p.header = header;
     p.consts = g.consts.clone();

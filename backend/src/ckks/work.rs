@@ -3,8 +3,9 @@
 use crate::cost::{GiantShape, LinearShape, ProductShape, SeriesShape, Work};
 use crate::memory::{Outline, Value, constant_bytes};
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
 use chiffre_ir::program::{Prog, Program, ProgramOp};
+use chiffre_params::Gadget;
+use chiffre_params::polynomial::coefficients_depth;
 
 /// The work of an instruction; inputs do none.
 pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
@@ -16,7 +17,7 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         ProgramOp::Input {} => None,
         ProgramOp::Linear { table, drop, gadget, giants, giant_gadget, .. } => {
             let table = p.consts.table(*table).ok()?;
-            let alpha = |g: &Option<[usize; 2]>| g.map_or(0, |g| g[1]);
+            let alpha = |g: &Option<Gadget>| g.map_or(0, |g| g.alpha);
             let of =
                 |steps: &Vec<i64>| GiantShape { taps: steps.iter().filter(|s| **s != 0).count(), outputs: cts, alpha: alpha(giant_gadget) };
             let giants = giants.as_ref().map(of);
@@ -24,16 +25,16 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         }
         ProgramOp::Chebyshev { coeffs, gadget } => {
             let coefficients = coefficients(*coeffs);
-            Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha: gadget[1], complex, bootstrap: None }))
+            Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha: gadget.alpha, complex, bootstrap: None }))
         }
         ProgramOp::Refresh { coeffs } => {
             let b = p.header.bootstrap.clone()?;
             let coefficients = coefficients(*coeffs);
-            let (limbs, alpha) = (n.ty.limbs + series_depth(coefficients), b.gadget[1]);
+            let (limbs, alpha) = (n.ty.limbs + coefficients_depth(coefficients), b.alpha);
             Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: Some(Box::new(b)) }))
         }
         ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } => {
-            Some(Work::Product(ProductShape { cts, limbs, alpha: gadget[1], complex }))
+            Some(Work::Product(ProductShape { cts, limbs, alpha: gadget.alpha, complex }))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Counts;
 use chiffre_ir::table::DiagTable;
+use chiffre_params::work::{EXTENDED_ROWS, PANEL_WEIGHT_BYTES};
 use std::collections::BTreeSet;
 
 /// A linear op on one unit.
@@ -153,16 +154,12 @@ impl LinearShape {
             Some(g) => (self.outputs * (ext + 1) + g.outputs * ext).max(g.rows(self.limbs - self.drop)),
         };
         let all = self.cells.saturating_mul(self.weight_words);
-        let weights = all.min(MOST_WEIGHT_WORDS) + if self.is_dense() { all } else { 0 };
+        let weights = all.min(PANEL_WEIGHT_BYTES / 8) + if self.is_dense() { all } else { 0 };
         (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
     }
 }
 
 /// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 3.0;
-/// Rows of each digit that a decomposition of many polynomials extends at a time.
-const EXTENDED_ROWS: usize = 6;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
 const SUM_LIMBS: f64 = 8.0;
-/// Words of weights that exist at a time: a panel of the fused kernel has at most so many.
-const MOST_WEIGHT_WORDS: usize = 32 << 20;

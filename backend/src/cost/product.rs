@@ -1,6 +1,7 @@
 //! Products with relinearisation.
 
 use super::Counts;
+use chiffre_params::work::product_group;
 
 /// Products of the ciphertexts of one unit, with relinearisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,9 +15,6 @@ pub struct ProductShape {
     /// Complex-packed: a second key switch.
     pub complex: bool,
 }
-
-/// Ciphertexts of a product that are in work at a time.
-const PRODUCT_CHUNK: usize = 4;
 
 impl ProductShape {
     /// Counts for one unit in a ring of degree n.
@@ -38,6 +36,6 @@ impl ProductShape {
         let (l, ext) = (self.limbs, self.limbs + self.alpha);
         let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);
         let results = 16 * n * l * self.cts * units;
-        8 * n * PRODUCT_CHUNK.min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
+        8 * n * product_group(1).min(self.cts) * (digits.max(2 * ext) + 5 * l) + results.saturating_sub(freed)
     }
 }

@@ -1,7 +1,9 @@
 //! Counts of Chebyshev series and of bootstraps.
 
 use super::Counts;
-use chiffre_ir::program::Bootstrap;
+use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
+use chiffre_params::polynomial::coefficients_depth;
+use chiffre_params::work::SERIES_GROUP;
 
 /// A Chebyshev series of the ciphertexts of one unit, behind a bootstrap or without.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,11 +19,8 @@ pub struct SeriesShape {
     /// Complex-packed: two series, and a conjugation that parts them.
     pub complex: bool,
     /// The bootstrap.
-    pub bootstrap: Option<Box<Bootstrap>>,
+    pub bootstrap: Option<Box<BootstrapSpec>>,
 }
-
-/// Ciphertexts that are in work at a time.
-const CHUNK: usize = 8;
 
 /// One key switch at `l` limbs with `a` special primes: a ModUp, an inner product, a ModDown of two polynomials.
 fn key_switch(l: f64, a: f64, n: f64) -> Counts {
@@ -52,17 +51,17 @@ pub fn relinearisations(coefficients: usize) -> f64 {
 }
 
 /// Baby and giant steps of a factor of radix 2^k, with up to `2^(k+1)` diagonals, of which so many rotations are hoisted.
-pub fn baby_giant([k, hoisted]: [usize; 2]) -> (usize, usize) {
-    let baby = hoisted.clamp(1, 2 << k);
+pub fn baby_giant(FactorSpec { log_radix: k, babies }: FactorSpec) -> (usize, usize) {
+    let baby = babies.clamp(1, 2 << k);
     (baby, (2 << k) / baby)
 }
 
 /// A double-hoisted linear transform (Bossuat et al. 2021, §4): the first ModUp serves all baby steps, each giant step has a ModDown of one
 /// polynomial and a ModUp, and one ModDown ends it all.
-fn transform(factor: [usize; 2], l: f64, a: f64, n: f64) -> Counts {
-    let ([k, _], (baby, giant)) = (factor, baby_giant(factor));
+fn transform(factor: FactorSpec, l: f64, a: f64, n: f64) -> Counts {
+    let (k, (baby, giant)) = (factor.log_radix, baby_giant(factor));
     let (b, g) = (baby as f64 - 1.0, giant as f64 - 1.0);
-    let diagonals = ((2 << k) - 1) as f64;
+    let diagonals = f64::from((2u32 << k) - 1);
     let step = mod_down(l, a, n) + mod_up(l, a, n) + inner_product(l, a, n);
     let macs = Counts { mac: diagonals * 2.0 * (l + a) * n, ..Counts::default() };
     mod_up(l, a, n) + inner_product(l, a, n) * b + step * g + mod_down(l, a, n) * 2.0 + macs
@@ -72,7 +71,7 @@ impl SeriesShape {
     /// Counts for one unit in a ring of degree n.
     pub fn counts(&self, n: f64) -> Counts {
         let halves = if self.complex { 2.0 } else { 1.0 };
-        let (a, depth) = (self.alpha as f64, chiffre_ir::he::series_depth(self.coefficients) as f64);
+        let (a, depth) = (self.alpha as f64, coefficients_depth(self.coefficients) as f64);
         let middle = self.limbs as f64 - depth / 2.0;
         let mut one = product(middle, a, n) * relinearisations(self.coefficients) * halves;
         match &self.bootstrap {
@@ -82,17 +81,17 @@ impl SeriesShape {
         }
         one * self.cts as f64
     }
-    fn refresh(&self, b: &Bootstrap, halves: f64, n: f64) -> Counts {
+    fn refresh(&self, b: &BootstrapSpec, halves: f64, n: f64) -> Counts {
         let a = self.alpha as f64;
-        let top = b.gadget[0].max(self.limbs + b.levels) as f64;
-        let low = b.low_gadget[1].max(1) as f64;
-        let s2c = (0u32..).zip(&b.s2c).map(|(i, &f)| transform(f, (b.base as f64) - f64::from(i), low, n)).sum::<Counts>();
-        let c2s = (0u32..).zip(b.c2s.iter().skip(1)).map(|(i, &f)| transform(f, top - f64::from(i), a, n)).sum::<Counts>();
-        let sine = top - b.c2s.len() as f64 + 1.0;
+        let top = b.limbs.max(self.limbs + b.levels()) as f64;
+        let low = b.low_alpha as f64;
+        let s2c = (0u32..).zip(&b.slots_to_coeffs).map(|(i, &f)| transform(f, b.limbs_in() as f64 - f64::from(i), low, n)).sum::<Counts>();
+        let c2s = (0u32..).zip(b.coeffs_to_slots.iter().skip(1)).map(|(i, &f)| transform(f, top - f64::from(i), a, n)).sum::<Counts>();
+        let sine = top - b.coeffs_to_slots.len() as f64 + 1.0;
         let cosine = product(sine - 2.0, a, n) * relinearisations(b.degree / 2 + 2);
         let doublings = product(sine - b.reduction_depth() as f64 + b.doublings as f64 / 2.0, a, n) * b.doublings as f64;
         // The first factor's rotations go with the raise: one digit each, no decomposition.
-        let first = b.c2s.first().map_or(0.0, |[k, _]| f64::from(1u32 << k));
+        let first = b.coeffs_to_slots.first().map_or(0.0, |f| f64::from(1u32 << f.log_radix));
         let raise = Counts {
             ntt: 2.0 * (top + 2.0) + 2.0 * (top + 2.0) + 8.0,
             words: 2.0 * first * (top + 2.0) * n,
@@ -105,14 +104,16 @@ impl SeriesShape {
     }
     /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
-        let result_limbs = self.limbs - chiffre_ir::he::series_depth(self.coefficients);
-        let top = self.bootstrap.as_ref().map_or(self.limbs, |b| self.limbs + b.levels);
+        let result_limbs = self.limbs - coefficients_depth(self.coefficients);
+        let top = self.bootstrap.as_ref().map_or(self.limbs, |b| self.limbs + b.levels());
         // A ciphertext in work: digits and sums of the first transform, later some eight powers of both halves.
         let (l, a) = (top, self.alpha.max(1));
         let digits = l.div_ceil(a) * (l + a);
         let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs;
-        let baby = self.bootstrap.as_ref().map_or(0, |b| b.c2s.iter().skip(1).map(|&f| baby_giant(f).0).max().unwrap_or(0)) * 2 * (l + a);
+        let baby = self.bootstrap.as_ref().map_or(0, |b| b.coeffs_to_slots.iter().skip(1).map(|&f| baby_giant(f).0).max().unwrap_or(0))
+            * 2
+            * (l + a);
         let results = 16 * n * result_limbs * self.cts * units;
-        8 * n * CHUNK.min(self.cts) * powers.max(digits + baby) + results.saturating_sub(freed)
+        8 * n * SERIES_GROUP.min(self.cts) * powers.max(digits + baby) + results.saturating_sub(freed)
     }
 }

@@ -40,6 +40,13 @@ impl Csprng {
         Self { rng: ChaCha20Rng::from_seed(seed) }
     }
 
+    /// Independent stream number `stream` of a seed (ChaCha20's nonce), for tests.
+    pub fn from_seed_stream(seed: Seed, stream: u64) -> Self {
+        let mut out = Self::from_seed(seed);
+        out.rng.set_stream(stream);
+        out
+    }
+
     /// Draws a seed.
     pub fn seed(&mut self) -> Seed {
         let mut seed = Seed::default();

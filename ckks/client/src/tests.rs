@@ -1,6 +1,7 @@
 use num_complex::Complex64;
 
 use super::*;
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::{PreparedKey, key_switch};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
@@ -8,7 +9,6 @@ use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral, ParamsError};
 use chiffre_ckks::ring::{Gadget, Galois, GaloisTable, RnsPoly, limb};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 
 fn context() -> Context {
     let literal = CkksParamsLiteral::generate(10, &[50, 45, 45, 45, 45], &[50, 50]).expect("primes");

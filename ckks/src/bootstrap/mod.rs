@@ -34,4 +34,4 @@ pub use factor::{DiagonalMatrix, matrix};
 pub use raise::raise;
 pub use refresh::{Activation, Arcsine, BootstrapOp, Bootstrapper, DEFAULT_GROUP, RefreshOp};
 pub use stages::Transforms;
-pub use transform::{Diagonals, EncodedFactor, apply};
+pub use transform::{Diagonals, EncodedFactor, StoredDiagonals, apply};

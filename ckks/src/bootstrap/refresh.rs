@@ -2,6 +2,7 @@
 
 use super::error::BootstrapError;
 use super::stages::Transforms;
+use super::transform::StoredDiagonals;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
@@ -67,8 +68,23 @@ impl Bootstrapper {
     /// # Errors
     /// [`BootstrapError::Spec`] if the spec contradicts itself or does not fit the ring.
     pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec) -> Result<Self, BootstrapError> {
+        Self::with_stored(ring, isa, encoder, spec, None)
+    }
+
+    /// As [`Self::new`], with the diagonals that are stored ([`Transforms::visit_diagonals`]) instead of encoding them anew.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_stored(
+        ring: &Ring,
+        isa: Isa,
+        encoder: &Encoder,
+        spec: &BootstrapSpec,
+        stored: Option<&mut dyn StoredDiagonals>,
+    ) -> Result<Self, BootstrapError> {
         let scales = Scales::new(&ring.chain, spec)?;
-        let transforms = Transforms::new(ring, isa, encoder, spec, scales.reduction.params().range, scales.transforms.clone())?;
+        let range = scales.reduction.params().range;
+        let transforms = Transforms::with_stored(ring, isa, encoder, spec, range, scales.transforms.clone(), stored)?;
         Ok(Self { transforms, scales, group: DEFAULT_GROUP })
     }
 
@@ -82,6 +98,12 @@ impl Bootstrapper {
         assert!(group > 0);
         self.group = group;
         self
+    }
+
+    /// Takes from `stored`, or encodes, what depends on the operands' scale, which otherwise the first refresh at that scale does; a few
+    /// scales are kept.
+    pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: &Scale, radians: f64, stored: Option<&mut dyn StoredDiagonals>) {
+        self.transforms.prepare(ring, isa, input_scale.to_f64() / radians, stored);
     }
 
     /// The plan.

@@ -1,7 +1,7 @@
 //! The slot transforms of a refresh with their scales, prepared for a ring.
 
 use super::raise::raise;
-use super::transform::{Diagonals, EncodedFactor, apply};
+use super::transform::{Diagonals, EncodedFactor, StoredDiagonals, apply};
 use crate::bundle::{BundleError, Input, KeyProvider};
 use crate::encode::Encoder;
 use crate::ring::{Ring, RnsPoly};
@@ -13,6 +13,18 @@ use std::sync::{Arc, Mutex};
 
 /// Input scales whose first factor is kept.
 const KEPT_SCALES: usize = 8;
+
+fn first_name(input_scale: f64) -> String {
+    format!("first.{:016x}", input_scale.to_bits())
+}
+
+fn high_name(factor: usize) -> String {
+    format!("high.{factor:02}")
+}
+
+fn low_name(factor: usize) -> String {
+    format!("low.{factor:02}")
+}
 
 /// SlotsToCoeffs and the raise with CoeffsToSlots, for one spec and ring.
 #[derive(Debug)]
@@ -33,6 +45,22 @@ impl Transforms {
     /// # Errors
     /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
     pub fn new(ring: &Ring, isa: Isa, encoder: &Encoder, spec: &BootstrapSpec, range: f64, output_scale: Scale) -> Result<Self, SpecError> {
+        Self::with_stored(ring, isa, encoder, spec, range, output_scale, None)
+    }
+
+    /// As [`Self::new`], with the diagonals that are stored instead of encoding them anew.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_stored(
+        ring: &Ring,
+        isa: Isa,
+        encoder: &Encoder,
+        spec: &BootstrapSpec,
+        range: f64,
+        output_scale: Scale,
+        mut stored: Option<&mut dyn StoredDiagonals>,
+    ) -> Result<Self, SpecError> {
         spec.check()?;
         if spec.log_n != ring.log_n || spec.limbs > ring.q_count || spec.alpha > ring.p_count() {
             return Err(SpecError(format!(
@@ -45,29 +73,35 @@ impl Transforms {
                 spec.alpha
             )));
         }
-        let low: Vec<EncodedFactor> = spec.slots_to_coeffs_plans().into_iter().map(|p| EncodedFactor::new(encoder, p)).collect();
+        // Diagonals that are not stored are encoded, each factor once.
+        let factor = |plan| if stored.is_some() { EncodedFactor::later(plan) } else { EncodedFactor::new(encoder, plan) };
+        let low: Vec<EncodedFactor> = spec.slots_to_coeffs_plans().into_iter().map(factor).collect();
+        let high: Vec<EncodedFactor> = spec.coeffs_to_slots_plans().into_iter().map(factor).collect();
+        let each = factor_share(&ring.chain, spec, range, &output_scale);
         let mut out = Self { spec: spec.clone(), low, low_diagonals: Vec::new(), first: Mutex::default(), high: Vec::new(), output_scale };
-        out.low_diagonals = (1..out.low.len())
-            .map(|i| {
-                let plan = out.low[i].plan();
-                out.low[i].residues(ring, isa, out.low_weight(ring, i), plan.limbs + plan.gadget.alpha)
-            })
-            .collect();
-        let plans = spec.coeffs_to_slots_plans();
-        let each = factor_share(&ring.chain, spec, range, &out.output_scale);
-        out.high = plans
-            .into_iter()
-            .enumerate()
-            .map(|(i, plan)| {
-                // The first factor is divided by the second special prime, each other one by the top prime in use.
-                let divisor = if i == 0 { ring.moduli[ring.q_count + 1] } else { ring.moduli[plan.limbs - 1] };
-                let rows = plan.limbs + plan.gadget.alpha;
-                let factor = EncodedFactor::new(encoder, plan);
-                let diagonals = factor.residues(ring, isa, each * divisor.q as f64, rows);
-                (factor, diagonals)
-            })
-            .collect();
+        let mut diagonals = |factor: &EncodedFactor, name: String, scale: f64| {
+            let rows = factor.plan().limbs + factor.plan().gadget.alpha;
+            let known = stored.as_mut().and_then(|s| factor.stored(ring, rows, &name, &mut **s));
+            known.unwrap_or_else(|| factor.residues(ring, isa, scale, rows))
+        };
+        out.low_diagonals = (1..out.low.len()).map(|i| diagonals(&out.low[i], low_name(i), out.low_weight(ring, i))).collect();
+        for (i, factor) in high.into_iter().enumerate() {
+            // The first factor is divided by the second special prime, each other one by the top prime in use.
+            let divisor = if i == 0 { ring.moduli[ring.q_count + 1] } else { ring.moduli[factor.plan().limbs - 1] };
+            let residues = diagonals(&factor, high_name(i), each * divisor.q as f64);
+            out.high.push((factor, residues));
+        }
         Ok(out)
+    }
+
+    /// Shows all diagonals with their names, in the order of the names: rows of words of one length, as [`StoredDiagonals`] gives them back.
+    pub fn visit_diagonals<E>(&self, mut visit: impl FnMut(&str, &[&[u64]]) -> Result<(), E>) -> Result<(), E> {
+        let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        kept.sort_by_key(|(scale, _)| scale.to_bits());
+        let mut show = |name: String, d: &Diagonals| visit(&name, &d.rows().collect::<Vec<_>>());
+        kept.iter().try_for_each(|(scale, d)| show(first_name(*scale), d))?;
+        self.high.iter().enumerate().try_for_each(|(i, (_, d))| show(high_name(i), d))?;
+        self.low_diagonals.iter().enumerate().try_for_each(|(i, d)| show(low_name(i + 1), d))
     }
 
     /// The plan.
@@ -103,6 +137,19 @@ impl Transforms {
         let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
         let periods: f64 = self.low.iter().map(|f| (f.plan().period() as f64).sqrt()).product();
         (total / periods).powf(1.0 / self.low.len() as f64)
+    }
+
+    /// Encodes the first factor of SlotsToCoeffs for an input scale, as [`Self::slots_to_coeffs`] takes it.
+    pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: f64, stored: Option<&mut dyn StoredDiagonals>) {
+        if let Some(stored) = stored {
+            let plan = self.low[0].plan();
+            let found = self.low[0].stored(ring, plan.limbs + plan.gadget.alpha, &first_name(input_scale), stored);
+            let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner());
+            if let Some(d) = found.filter(|_| kept.len() < KEPT_SCALES && kept.iter().all(|(scale, _)| *scale != input_scale)) {
+                kept.push((input_scale, Arc::new(d)));
+            }
+        }
+        let _ = self.first(ring, isa, input_scale);
     }
 
     /// The first factor for an input scale.

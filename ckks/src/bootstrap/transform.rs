@@ -17,20 +17,52 @@ use crate::simd::{
 };
 use chiffre_params::bootstrap::FactorPlan;
 use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Where diagonals come from that were prepared before.
+pub trait StoredDiagonals {
+    /// Fills rows with what is stored under a name, and says if there is something of this shape.
+    fn fill(&mut self, name: &str, rows: &mut [&mut [u64]]) -> bool;
+}
 
 /// A factor with its diagonals as coefficients, to be made residues at any scale.
 #[derive(Debug)]
 pub struct EncodedFactor {
     plan: FactorPlan,
-    /// `[giant][baby]`, empty for a zero diagonal.
-    coefficients: Vec<Vec<f64>>,
+    /// `[giant][baby]`, empty for a zero diagonal; encoded when first needed.
+    coefficients: OnceLock<Vec<Vec<f64>>>,
 }
 
 impl EncodedFactor {
     /// Encodes the diagonals of a plan.
     pub fn new(encoder: &Encoder, plan: FactorPlan) -> Self {
-        let coefficients = encode(&plan, encoder);
+        let coefficients = encode(&plan, encoder).into();
         Self { plan, coefficients }
+    }
+
+    /// As [`Self::new`], but diagonals are encoded only if residues are asked for.
+    pub(super) fn later(plan: FactorPlan) -> Self {
+        Self { plan, coefficients: OnceLock::new() }
+    }
+
+    /// Words of the diagonals at one modulus of a ring of degree `n`.
+    fn words(&self, n: usize) -> usize {
+        let plan = &self.plan;
+        plan.babies.len() * plan.giants.len() * if plan.run() == 1 { n } else { plan.blocks() }
+    }
+
+    /// The diagonals that `stored` has under a name, at the moduli of some rows of an extended polynomial. `None` if there are none of this
+    /// shape, or if they are not residues.
+    pub(super) fn stored(&self, ring: &Ring, rows: usize, name: &str, stored: &mut dyn StoredDiagonals) -> Option<Diagonals> {
+        let mut words: Vec<Buffer> = (0..rows).map(|_| Buffer::unspecified(self.words(ring.n))).collect();
+        if !stored.fill(name, &mut words.iter_mut().map(|w| &mut w[..]).collect::<Vec<_>>()) {
+            return None;
+        }
+        let below = |(row, words): (usize, &Buffer)| {
+            let q = ring.moduli[ring.modulus_index(row, self.plan.limbs)].q;
+            words.iter().all(|w| *w < q)
+        };
+        words.par_iter().enumerate().all(below).then(|| Diagonals { run: self.plan.run(), words })
     }
 
     /// The diagonals times `scale`, rounded, at the moduli of some rows of an extended polynomial.
@@ -38,15 +70,16 @@ impl EncodedFactor {
         let plan = &self.plan;
         let (blocks, run) = (plan.blocks(), plan.run());
         let (taps, outputs) = (plan.babies.len(), plan.giants.len());
+        let coefficients = self.coefficients.get_or_init(|| encode(plan, &Encoder::new(plan.log_slots + 1)));
         let words = (0..rows)
             .into_par_iter()
             .map(|row| {
                 let index = ring.modulus_index(row, plan.limbs);
                 let (m, ntt) = (&ring.moduli[index], ring.subring_ntt(index, blocks));
                 let width = if run == 1 { 8 } else { 1 };
-                let mut out = Buffer::unspecified(taps * outputs * if run == 1 { ring.n } else { blocks });
+                let mut out = Buffer::unspecified(self.words(ring.n));
                 let mut values = vec![0; blocks];
-                for (cell, coefficients) in self.coefficients.iter().enumerate() {
+                for (cell, coefficients) in coefficients.iter().enumerate() {
                     let (output, tap) = (cell / taps, cell % taps);
                     values.fill(0);
                     if !coefficients.is_empty() {
@@ -120,6 +153,11 @@ impl std::fmt::Debug for Diagonals {
 }
 
 impl Diagonals {
+    /// All words, by row.
+    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = &[u64]> {
+        self.words.iter().map(|w| &w[..])
+    }
+
     /// Their memory.
     pub fn bytes(&self) -> usize {
         self.words.iter().map(|w| w.len() * 8).sum()

@@ -4,11 +4,9 @@
 use super::part::Part;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::simd::{Isa, Row};
+use chiffre_params::work::EXTENDED_ROWS;
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Most rows that are in work at a time; not more than one group of conversion targets.
-const MOST_ROWS: usize = 6;
 
 /// The tables for polynomials with `limbs` limbs.
 pub(crate) struct Decomposition<'a> {
@@ -32,7 +30,7 @@ pub(crate) struct Extended<'a> {
 impl<'a> Decomposition<'a> {
     pub fn new(ring: &'a Ring, isa: Isa, gadget: Gadget, limbs: usize) -> Self {
         let all = limbs + gadget.alpha;
-        let size = all.div_ceil(all.div_ceil(MOST_ROWS));
+        let size = all.div_ceil(all.div_ceil(EXTENDED_ROWS));
         let part = |start: usize| Part::new(ring, gadget, limbs, start..(start + size).min(all));
         Self { ring, isa, gadget, limbs, parts: (0..all).step_by(size).map(part).collect() }
     }

@@ -1,7 +1,7 @@
 //! Residues of a panel's weights at one limb.
 
 use super::panels::{Panel, Plan};
-use super::{LinearTable, SCALAR};
+use super::{LinearOp, LinearTable, SCALAR};
 use crate::ring::{Modulus, NttTable, Ring, SymmetricTable};
 use crate::simd::{Buffer, Isa, expand_pattern, interleave_into, split_columns, transpose_into};
 use rayon::prelude::*;
@@ -20,14 +20,16 @@ pub(super) struct Expander<'a> {
     table: &'a LinearTable,
     scales: &'a [f64],
     plan: &'a Plan,
+    /// Largest coefficient of each pattern.
+    largest: &'a [f64],
     ntt: Option<(&'a NttTable, &'a SymmetricTable)>,
 }
 
 impl<'a> Expander<'a> {
-    /// `index` is the modulus; `scales[i]` multiplies all weights of input `i`.
-    pub fn new(ring: &'a Ring, isa: Isa, index: usize, table: &'a LinearTable, scales: &'a [f64], plan: &'a Plan) -> Self {
+    /// `index` is the modulus; `op.input_scales[i]` multiplies all weights of input `i`; `largest` are the largest coefficients of patterns.
+    pub fn new(ring: &'a Ring, isa: Isa, index: usize, op: &LinearOp<'a>, plan: &'a Plan, largest: &'a [f64]) -> Self {
         let ntt = (plan.blocks > 1).then(|| (ring.subring_ntt(index, plan.blocks), ring.symmetric(index, plan.blocks)));
-        Self { isa, modulus: ring.moduli[index], table, scales, plan, ntt }
+        Self { isa, modulus: ring.moduli[index], table: op.table, scales: op.input_scales, plan, largest, ntt }
     }
 
     /// All units of a panel for degree `n`.
@@ -73,7 +75,7 @@ impl<'a> Expander<'a> {
         let patterns = entries.iter().filter(|e| e.pattern != SCALAR);
         let term = |e: &super::LinearEntry| {
             let i = e.pattern as usize;
-            (factor(e), &self.table.patterns[i][..], self.plan.largest[i])
+            (factor(e), &self.table.patterns[i][..], self.largest[i])
         };
         let terms: Vec<(f64, &[f64], f64)> = patterns.map(term).collect();
         let (m, Some((ntt, symmetric))) = (&self.modulus, self.ntt) else {

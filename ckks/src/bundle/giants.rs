@@ -6,7 +6,7 @@
 //! only permuted and added, limb by limb as it is computed, and divided once for all steps.
 
 use super::digits::Decomposition;
-use super::linear::span_of;
+use super::span::span_of;
 use super::switch::check_gadget;
 use super::{BundleError, KeyProvider, PreparedKey};
 use crate::ring::{Carried, Gadget, Galois, ModDown, Ring, RnsPoly};

@@ -1,7 +1,8 @@
 //! Switching keys in the form that the kernels read.
 
 use super::BundleError;
-use crate::keys::{KeyTarget, SwitchingKey};
+use crate::ciphertext::{ShapeError, check_poly};
+use crate::keys::{KeyTarget, SeededSwitchingKey, SwitchingKey};
 use crate::ring::{Gadget, GaloisTable, Ring, RnsPoly};
 use crate::simd::{Isa, automorphism_into, mul_constant_assign};
 use rayon::prelude::*;
@@ -25,7 +26,7 @@ impl PreparedKey {
     pub fn new(ring: &Ring, key: SwitchingKey) -> Self {
         let SwitchingKey { gadget, target, mut digits } = key;
         assert_eq!(digits.len(), target.digits(gadget));
-        let isa = Isa::detect();
+        let isa = Isa::current();
         let inverse = target.galois().map(|g| GaloisTable::new(g.inverse(ring.log_n), ring.log_n));
         for poly in digits.iter_mut().flatten() {
             assert!(poly.n() == ring.n && poly.rows() == gadget.rows());
@@ -42,6 +43,23 @@ impl PreparedKey {
             );
         }
         Self { gadget, target, table: target.galois().map(|g| GaloisTable::new(g, ring.log_n)), digits }
+    }
+
+    /// A key that was prepared before: `digits` are those of [`Self::digits`].
+    ///
+    /// # Errors
+    /// The first [`ShapeError`] found: another number of digits or of rows, residues that are not below their modulus.
+    pub fn from_digits(ring: &Ring, gadget: Gadget, target: KeyTarget, digits: Vec<[RnsPoly; 2]>) -> Result<Self, ShapeError> {
+        if digits.len() != target.digits(gadget) {
+            return Err(ShapeError::Polynomials { found: digits.len(), expected: "one pair for each digit" });
+        }
+        digits.par_iter().flatten().try_for_each(|p| check_poly(ring, p, gadget.limbs, gadget.alpha))?;
+        Ok(Self { gadget, target, table: target.galois().map(|g| GaloisTable::new(g, ring.log_n)), digits })
+    }
+
+    /// The prepared polynomials of each digit, in the extended basis of the shape: `limbs` Q rows, then `alpha` P rows.
+    pub fn digits(&self) -> &[[RnsPoly; 2]] {
+        &self.digits
     }
 
     /// The shape.
@@ -76,6 +94,9 @@ pub trait KeyProvider: Sync {
     /// The key of exactly this target and shape.
     fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey>;
 
+    /// The smallest key of the target that serves polynomials of `limbs` limbs.
+    fn find(&self, target: KeyTarget, limbs: usize) -> Option<&PreparedKey>;
+
     /// As [`Self::key`], with an error that names what is missing.
     ///
     /// # Errors
@@ -98,9 +119,19 @@ impl PreparedKeys {
         Self::default()
     }
 
+    /// Keys as they are sent, expanded and prepared one by one.
+    pub fn expand<'k>(ring: &Ring, keys: impl IntoIterator<Item = &'k SeededSwitchingKey>) -> Self {
+        keys.into_iter().map(|key| PreparedKey::new(ring, key.expand(ring))).collect()
+    }
+
     /// Adds a key, replacing one of the same target and shape.
     pub fn insert(&mut self, key: PreparedKey) {
         self.keys.insert((key.target, key.gadget), key);
+    }
+
+    /// All keys.
+    pub fn iter(&self) -> impl Iterator<Item = &PreparedKey> {
+        self.keys.values()
     }
 
     /// Bytes of all residues.
@@ -112,6 +143,11 @@ impl PreparedKeys {
 impl KeyProvider for PreparedKeys {
     fn key(&self, target: KeyTarget, gadget: Gadget) -> Option<&PreparedKey> {
         self.keys.get(&(target, gadget))
+    }
+
+    fn find(&self, target: KeyTarget, limbs: usize) -> Option<&PreparedKey> {
+        let from = Gadget { limbs, alpha: 0 };
+        self.keys.range((target, from)..).next().filter(|((t, _), _)| *t == target).map(|(_, key)| key)
     }
 }
 

@@ -1,106 +1,31 @@
 //! The fused linear map on a bundle of ciphertexts.
 
 use super::expand::Expander;
-use super::giants::{GiantSteps, Giants};
+use super::giants::Giants;
+use super::op::LinearOp;
 use super::panels::{Panel, Plan};
+use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
-use super::{BiasPoly, BundleError, CtRef, Input, KeyProvider, LinearTable, PreparedKey, check_inputs};
+use super::{BiasPoly, BundleError, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, linear_tiles};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, largest, linear_tiles};
 use rayon::prelude::*;
 
-/// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay in cache.
-const SPAN: usize = 1024;
-
-/// Words of a limb of degree `n` in one task; all of one half of the limb.
-pub(crate) fn span_of(n: usize) -> usize {
-    SPAN.min(n / 2)
-}
-
-/// A linear map at a level.
-#[derive(Clone, Copy, Debug)]
-pub struct LinearOp<'a> {
-    /// The map.
-    pub table: &'a LinearTable,
-    /// For each input the factor by which its weights are multiplied before they are rounded.
-    pub input_scales: &'a [f64],
-    /// Q limbs to use; inputs may have more.
-    pub limbs_in: usize,
-    /// Constants to add to the rescaled outputs, one for each output.
-    pub bias: Option<&'a [BiasPoly]>,
-    /// Shape of the rotation keys.
-    pub gadget: Gadget,
-    /// Q limbs that the rescale drops.
-    pub drop_limbs: usize,
-    /// How the outputs of the table, if they are partial sums, are rotated and added.
-    pub giants: Option<GiantSteps<'a>>,
-}
-
-impl LinearOp<'_> {
-    /// Number of ciphertexts that come out.
-    fn outputs(&self) -> usize {
-        self.giants.map_or(self.table.outputs, |g| g.outputs)
-    }
-}
-
-/// Applies a linear map: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
+/// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
 /// `limbs_in - drop_limbs` limbs.
 ///
-/// With giant steps, what would be outputs is rotated and added before that division ([`GiantSteps`]).
+/// With giant steps, what would be outputs is rotated and added before that division ([`GiantSteps`](super::GiantSteps)).
 ///
 /// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The divisions by the
-/// special modulus and by the dropped primes are one rounding.
+/// special modulus and by the dropped primes are one rounding. Row by row, the memory of owned operands becomes the outputs'.
+///
+/// Weights are expanded once for all bundles. That saves up to a quarter of the time with periodic weights, and needs the
+/// temporaries of every bundle at the same time: at first for each input its digits in the extended basis, and at last for
+/// each output two polynomials in the extended basis.
 ///
 /// # Errors
-/// Any [`BundleError`]; nothing is computed then.
+/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
 pub fn apply_linear(
-    ring: &Ring,
-    isa: Isa,
-    inputs: &[CtRef<'_>],
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    let mut out = apply_linear_many(ring, isa, &[inputs], op, keys)?;
-    Ok(out.pop().unwrap_or_default())
-}
-
-/// As [`apply_linear`], with operands that may be given away: row by row, the memory of owned ones becomes the outputs'.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
-pub fn apply_linear_consuming(
-    ring: &Ring,
-    isa: Isa,
-    inputs: Vec<Input<'_>>,
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    let mut out = apply_linear_many_consuming(ring, isa, vec![inputs], op, keys)?;
-    Ok(out.pop().unwrap_or_default())
-}
-
-/// As [`apply_linear`] for several bundles at once, with one expansion of the weights for all of them. That saves up to
-/// a quarter of the time with periodic weights, and needs the temporaries of every bundle at the same time: at first
-/// for each input its digits in the extended basis, and at last for each output two polynomials in the extended basis.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then.
-pub fn apply_linear_many(
-    ring: &Ring,
-    isa: Isa,
-    bundles: &[&[CtRef<'_>]],
-    op: &LinearOp<'_>,
-    keys: &dyn KeyProvider,
-) -> Result<Vec<Vec<[RnsPoly; 2]>>, BundleError> {
-    let bundles = bundles.iter().map(|inputs| Input::borrowed(inputs)).collect();
-    apply_linear_many_consuming(ring, isa, bundles, op, keys)
-}
-
-/// As [`apply_linear_many`], with operands that may be given away.
-///
-/// # Errors
-/// Any [`BundleError`]; nothing is computed then, and owned operands are lost.
-pub fn apply_linear_many_consuming(
     ring: &Ring,
     isa: Isa,
     bundles: Vec<Vec<Input<'_>>>,
@@ -111,7 +36,15 @@ pub fn apply_linear_many_consuming(
     for inputs in &bundles {
         check(ring, inputs, op)?;
     }
-    let plan = Plan::new(table, ring.log_n, op.input_scales.len());
+    let made;
+    let plan = match op.plan.and_then(|p| p.of(table, ring.log_n, op.input_scales.len())) {
+        Some(plan) => plan,
+        None => {
+            made = Plan::new(table, ring.log_n, op.input_scales.len());
+            &made
+        }
+    };
+    let peaks: Vec<f64> = table.patterns.par_iter().map(|p| largest(p)).collect();
     let rotated = !plan.galois.is_empty();
     if rotated {
         check_gadget(ring, gadget, limbs)?;
@@ -127,10 +60,10 @@ pub fn apply_linear_many_consuming(
 
     let polys = 2 * table.outputs * bundles.len();
     let mut totals = giants.as_ref().map_or(vec![], |g| g.totals(bundles.len()));
-    let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, &plan, gadget, limbs)).collect();
+    let mut hoisted: Vec<Hoisted<'_>> = bundles.into_iter().map(|inputs| Hoisted::new(ring, isa, inputs, plan, gadget, limbs)).collect();
     let mut sums: Vec<RnsPoly> = (0..polys).map(|_| RnsPoly::new_zero(ring.n, 0)).collect();
     let order = span_order(ring.n, tables.first().copied());
-    let limb = Limb { ring, isa, op, plan: &plan, keys: &keys, tables: &tables, order: &order };
+    let limb = Limb { ring, isa, op, plan, peaks: &peaks, keys: &keys, tables: &tables, order: &order };
     for row in 0..limbs + alpha {
         sums.iter_mut().for_each(RnsPoly::push_unspecified);
         limb.run(row, &hoisted, sums.iter_mut().map(|s| s.row_mut(row)).collect());
@@ -235,29 +168,14 @@ impl<'a> Hoisted<'a> {
     }
 }
 
-/// The order in which spans of a limb are computed: along the orbits of one automorphism, so that the source words of
-/// rotations by small multiples of it are still in cache.
-pub(crate) fn span_order(n: usize, table: Option<&GaloisTable>) -> Vec<usize> {
-    let span = span_of(n);
-    let Some(table) = table else { return (0..n / span).collect() };
-    let mut seen = vec![false; n / span];
-    let mut order = Vec::with_capacity(n / span);
-    for first in 0..n / span {
-        let mut s = first;
-        while !std::mem::replace(&mut seen[s], true) {
-            order.push(s);
-            s = table.source_start(s * span / 8) / span;
-        }
-    }
-    order
-}
-
 /// What the computation of one limb reads.
 struct Limb<'a> {
     ring: &'a Ring,
     isa: Isa,
     op: &'a LinearOp<'a>,
     plan: &'a Plan,
+    /// Largest coefficients of patterns.
+    peaks: &'a [f64],
     keys: &'a [&'a PreparedKey],
     tables: &'a [&'a GaloisTable],
     order: &'a [usize],
@@ -273,7 +191,7 @@ impl Limb<'_> {
             return;
         }
         let index = self.ring.modulus_index(row, limbs);
-        let expander = Expander::new(self.ring, self.isa, index, self.op.table, self.op.input_scales, self.plan);
+        let expander = Expander::new(self.ring, self.isa, index, self.op, self.plan, self.peaks);
         for (i, panel) in panels.iter().enumerate() {
             let weights = expander.expand(panel, self.ring.n);
             for (bundle, outs) in hoisted.iter().zip(outs.chunks_mut(2 * self.op.table.outputs)) {

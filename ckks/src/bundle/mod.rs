@@ -17,9 +17,11 @@ mod expand;
 mod giants;
 mod keys;
 mod linear;
+mod op;
 mod panels;
 mod part;
 mod product;
+mod span;
 mod sums;
 mod switch;
 mod table;
@@ -28,13 +30,11 @@ pub(crate) use digits::Decomposition;
 pub use error::BundleError;
 pub use giants::GiantSteps;
 pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
-pub use linear::{LinearOp, apply_linear, apply_linear_consuming, apply_linear_many, apply_linear_many_consuming};
-pub(crate) use linear::{span_of, span_order};
-pub use panels::prepare_weights;
-pub use product::{
-    PAIR_FACTOR, mul_relin, mul_relin_consuming, pair_mul, pair_mul_consuming, pair_square, pair_square_consuming, square_relin,
-    square_relin_consuming,
-};
+pub use linear::apply_linear;
+pub use op::LinearOp;
+pub use panels::{LinearPlan, prepare_weights};
+pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
+pub(crate) use span::{span_of, span_order};
 #[cfg(test)]
 pub(crate) use sums::RELINEARISED;
 pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
@@ -106,7 +106,7 @@ impl Input<'_> {
     }
 
     /// All of them borrowed.
-    fn borrowed<'a>(inputs: &[CtRef<'a>]) -> Vec<Input<'a>> {
+    pub fn borrowed<'a>(inputs: &[CtRef<'a>]) -> Vec<Input<'a>> {
         inputs.iter().map(|&ct| Input::Borrowed(ct)).collect()
     }
 }

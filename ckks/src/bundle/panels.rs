@@ -1,24 +1,48 @@
 //! Cutting a linear map into panels: which rows are computed together, and where their weights lie.
 
-use super::LinearTable;
 use super::classes::{Class, classify};
+use super::{BundleError, LinearTable};
 use crate::ring::{Galois, NttTable, Ring};
-use crate::simd::{OutputClass, PanelRow, PanelShape, largest};
-use rayon::prelude::*;
+use crate::simd::{OutputClass, PanelRow, PanelShape};
+use chiffre_params::work::PANEL_WEIGHT_BYTES;
 use std::ops::Range;
 
-/// Bytes of expanded weights of one panel at one limb. More rows than fit make several panels, whose results add up.
-const WEIGHT_BYTES: usize = 256 << 20;
 /// Rows of a panel when that would leave fewer.
 const MIN_SLOTS: usize = 16;
-/// A linear map cut into panels, for the Q limbs and for the special limbs.
+/// How a linear map is computed in a ring: its rows cut into panels, for the Q limbs and for the special limbs. It follows from the rows
+/// and entries of the table; patterns may be filled in later.
+#[derive(Debug)]
+pub struct LinearPlan(Plan);
+
+impl LinearPlan {
+    /// Plans a table for rings of degree `2^log_n` and a number of inputs.
+    ///
+    /// # Errors
+    /// [`BundleError::Table`] if rows, entries and outputs contradict each other.
+    pub fn new(table: &LinearTable, log_n: u32, inputs: usize) -> Result<Self, BundleError> {
+        table.check_structure(1 << log_n, inputs)?;
+        Ok(Self(Plan::new(table, log_n, inputs)))
+    }
+
+    /// The plan, if it is one for a table with so many entries, inputs and outputs in a ring of that degree.
+    pub(super) fn of(&self, table: &LinearTable, log_n: u32, inputs: usize) -> Option<&Plan> {
+        let Self(plan) = self;
+        (plan.log_n == log_n && plan.entries == table.entries.len() && plan.outputs == table.outputs && plan.hoisted.len() == inputs)
+            .then_some(plan)
+    }
+}
+
+/// A linear map cut into panels.
+#[derive(Debug)]
 pub(super) struct Plan {
+    /// Of the ring, and of the table: what [`LinearPlan::of`] compares.
+    log_n: u32,
+    entries: usize,
+    outputs: usize,
     /// Distinct automorphisms of rotated rows.
     pub galois: Vec<Galois>,
     /// Different weights along half of a limb: the period of patterns, or what is large enough for a transform; 1 for scalars.
     pub blocks: usize,
-    /// Largest coefficient of each pattern.
-    pub largest: Vec<f64>,
     /// Panels of all rows.
     pub q: Vec<Panel>,
     /// Panels of the rotated rows: unrotated inputs come times the special modulus and vanish at its primes.
@@ -28,6 +52,7 @@ pub(super) struct Plan {
 }
 
 /// Rows that are computed together.
+#[derive(Debug)]
 pub(super) struct Panel {
     pub shape: PanelShape,
     /// Index into [`Plan::galois`] and rows.
@@ -84,12 +109,11 @@ impl Plan {
         let scalar = rows.iter().flat_map(|r| &r.weights).all(|(_, e)| table.entries[e.clone()].iter().all(|e| e.pattern == super::SCALAR));
         let blocks = if scalar { 1 } else { blocks_of(table.period) };
         let run = if scalar { n } else { n / (2 * blocks) };
-        let largest = table.patterns.par_iter().map(|p| largest(p)).collect();
         let rotated = rows.iter().take_while(|r| r.galois.is_some()).count();
         let cut = |rows: &[Row]| panels(rows, table.outputs, blocks, run);
         let q = cut(&rows);
         let p = if rotated == 0 { Vec::new() } else { cut(&rows[..rotated]) };
-        Self { galois, blocks, largest, q, p, hoisted }
+        Self { log_n, entries: table.entries.len(), outputs: table.outputs, galois, blocks, q, p, hoisted }
     }
 }
 
@@ -111,11 +135,11 @@ fn rows_before(table: &LinearTable, group: &[super::LinearEntry]) -> usize {
 /// Cuts rows, in order, into as few panels of equal size as the limits allow.
 fn panels(rows: &[Row], outputs: usize, words: usize, run: usize) -> Vec<Panel> {
     let uses: usize = rows.iter().map(|r| r.weights.len()).sum();
-    let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / WEIGHT_BYTES).max(1);
+    let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / PANEL_WEIGHT_BYTES).max(1);
     loop {
         let size = rows.len().div_ceil(count).max(MIN_SLOTS - 1);
         let panels: Vec<Panel> = rows.chunks(size).map(|rows| Panel::new(rows, outputs, run)).collect();
-        let fits = |p: &Panel| 8 * words * p.shape.cells() <= WEIGHT_BYTES;
+        let fits = |p: &Panel| 8 * words * p.shape.cells() <= PANEL_WEIGHT_BYTES;
         if size < MIN_SLOTS || panels.iter().all(fits) {
             return panels;
         }

@@ -13,7 +13,7 @@ pub const PAIR_FACTOR: f64 = 4.0;
 
 /// Ciphertexts that are in work at a time: key limbs are shared by so many, temporaries exist for so many.
 fn batch() -> usize {
-    rayon::current_num_threads().clamp(4, 16)
+    chiffre_params::work::product_group(rayon::current_num_threads())
 }
 
 /// Squares of the real and of the imaginary part: for slots `a + ib` the slots `4 (a^2 + i b^2)`, see [`PAIR_FACTOR`].
@@ -23,23 +23,8 @@ fn batch() -> usize {
 /// relinearisation; the factor `i = X^(N/2)` is a sign by halves of the NTT order.
 ///
 /// # Errors
-/// A missing key, a gadget that does not fit, or an input with fewer than `limbs` limbs.
+/// A missing key, a gadget that does not fit, or an input with fewer than `limbs` limbs; owned operands are lost then.
 pub fn pair_square(
-    ring: &Ring,
-    isa: Isa,
-    inputs: &[CtRef<'_>],
-    limbs: usize,
-    keys: &dyn KeyProvider,
-    gadget: Gadget,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    pair_square_consuming(ring, isa, Input::borrowed(inputs), limbs, keys, gadget)
-}
-
-/// As [`pair_square`], with operands that may be given away.
-///
-/// # Errors
-/// As [`pair_square`]; owned operands are lost then.
-pub fn pair_square_consuming(
     ring: &Ring,
     isa: Isa,
     inputs: Vec<Input<'_>>,
@@ -58,22 +43,6 @@ pub fn pair_square_consuming(
 pub fn pair_mul(
     ring: &Ring,
     isa: Isa,
-    left: &[CtRef<'_>],
-    right: &[CtRef<'_>],
-    limbs: usize,
-    keys: &dyn KeyProvider,
-    gadget: Gadget,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    pair_mul_consuming(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, keys, gadget)
-}
-
-/// As [`pair_mul`], with operands that may be given away.
-///
-/// # Errors
-/// As [`pair_mul`]; owned operands are lost then.
-pub fn pair_mul_consuming(
-    ring: &Ring,
-    isa: Isa,
     left: Vec<Input<'_>>,
     right: Vec<Input<'_>>,
     limbs: usize,
@@ -90,22 +59,6 @@ pub fn pair_mul_consuming(
 pub fn mul_relin(
     ring: &Ring,
     isa: Isa,
-    left: &[CtRef<'_>],
-    right: &[CtRef<'_>],
-    limbs: usize,
-    keys: &dyn KeyProvider,
-    gadget: Gadget,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    mul_relin_consuming(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, keys, gadget)
-}
-
-/// As [`mul_relin`], with operands that may be given away.
-///
-/// # Errors
-/// As [`mul_relin`]; owned operands are lost then.
-pub fn mul_relin_consuming(
-    ring: &Ring,
-    isa: Isa,
     left: Vec<Input<'_>>,
     right: Vec<Input<'_>>,
     limbs: usize,
@@ -120,21 +73,6 @@ pub fn mul_relin_consuming(
 /// # Errors
 /// As [`pair_square`].
 pub fn square_relin(
-    ring: &Ring,
-    isa: Isa,
-    inputs: &[CtRef<'_>],
-    limbs: usize,
-    keys: &dyn KeyProvider,
-    gadget: Gadget,
-) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
-    square_relin_consuming(ring, isa, Input::borrowed(inputs), limbs, keys, gadget)
-}
-
-/// As [`square_relin`], with operands that may be given away.
-///
-/// # Errors
-/// As [`square_relin`]; owned operands are lost then.
-pub fn square_relin_consuming(
     ring: &Ring,
     isa: Isa,
     inputs: Vec<Input<'_>>,

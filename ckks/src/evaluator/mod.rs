@@ -1,89 +1,45 @@
-//! Homomorphic operations on single ciphertexts.
+//! The evaluator: operations on ciphertexts that know their scale and their limbs.
 //!
-//! The classical interface, one ciphertext at a time, for tests, small programs and reading. Batched programs use the
-//! fused operations on bundles instead.
+//! Every operation checks scales, limbs and keys before it computes anything, says what it does to the scale, and runs as the
+//! fused operations of [`bundle`](crate::bundle), [`polynomial`](crate::polynomial) and [`bootstrap`](crate::bootstrap):
+//! there is no second implementation. Operands are borrowed and copied nowhere.
 //!
-//! Scales are exact: operands of a sum must have equal scales and limbs, and every other operation says what it does to
-//! the scale. Nothing is rescaled or dropped implicitly.
+//! Scales are exact. Operands of a sum have equal scales and limbs; nothing is rescaled or dropped unless an operation says
+//! so. For each key switch the evaluator takes the smallest key that serves the operand's limbs.
 
 mod arithmetic;
-mod linear;
-mod rotate;
+mod circuits;
+mod error;
 
+pub use circuits::LinearMap;
+pub use error::EvalError;
+
+use crate::bundle::{CtRef, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ciphertext::Ciphertext;
 use crate::context::Context;
-use crate::keys::{EvaluationKeys, KeyTarget, SwitchingKey};
+use crate::keys::KeyTarget;
 use crate::ring::Ring;
 use crate::scale::Scale;
+use crate::simd::Isa;
 
-pub use linear::LinearTransform;
-
-/// Why an operation is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum EvalError {
-    /// Summands of different scale.
-    #[error("cannot add at different scales: {left} and {right}")]
-    Scales {
-        /// Scale of the left operand.
-        left: Scale,
-        /// Scale of the right operand.
-        right: Scale,
-    },
-    /// Operands of different limbs.
-    #[error("operands have {left} and {right} limbs; drop limbs of the larger one first")]
-    Limbs {
-        /// Limbs of the left operand.
-        left: usize,
-        /// Limbs of the right operand.
-        right: usize,
-    },
-    /// Not enough limbs for an operation that removes some.
-    #[error("cannot go from {have} limbs to {want}")]
-    NoLimbsLeft {
-        /// Limbs there are.
-        have: usize,
-        /// Limbs wanted.
-        want: usize,
-    },
-    /// An operand of the wrong degree.
-    #[error("an operand has degree {found} in the secret, the operation needs {expected}; relinearize first")]
-    Degree {
-        /// Degree of the operand.
-        found: usize,
-        /// Degree needed.
-        expected: usize,
-    },
-    /// A key is missing.
-    #[error("no key for {target} at {limbs} limbs")]
-    MissingKey {
-        /// What the key is for.
-        target: KeyTarget,
-        /// Limbs of the ciphertext.
-        limbs: usize,
-    },
-    /// Hoisted rotations need keys with equal digits.
-    #[error("the keys of hoisted rotations have different shapes")]
-    MixedGadgets,
-    /// An integer weight is beyond 2^100.
-    #[error("the weight {value} at scale {scale} does not fit")]
-    Weight {
-        /// The weight.
-        value: f64,
-        /// Its scale.
-        scale: Scale,
-    },
-}
-
-/// Evaluates operations with the keys of one client.
+/// Evaluates operations with the evaluation keys of one client.
+#[derive(Clone, Copy)]
 pub struct Evaluator<'a> {
     context: &'a Context,
-    keys: &'a EvaluationKeys,
+    keys: &'a dyn KeyProvider,
+    isa: Isa,
 }
 
 impl<'a> Evaluator<'a> {
-    /// An evaluator; `keys` may be empty if no rotation, conjugation or relinearisation is asked for.
-    pub fn new(context: &'a Context, keys: &'a EvaluationKeys) -> Self {
-        Self { context, keys }
+    /// An evaluator; `keys` may be empty if no rotation, conjugation or product of ciphertexts is asked for.
+    pub fn new(context: &'a Context, keys: &'a dyn KeyProvider) -> Self {
+        Self { context, keys, isa: Isa::current() }
+    }
+
+    /// The same with another instruction set than the thread's. Results have equal bits.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
     }
 
     /// The context.
@@ -95,16 +51,31 @@ impl<'a> Evaluator<'a> {
         self.context.ring()
     }
 
-    fn key(&self, target: KeyTarget, limbs: usize) -> Result<&'a SwitchingKey, EvalError> {
+    fn key(&self, target: KeyTarget, limbs: usize) -> Result<&'a PreparedKey, EvalError> {
         self.keys.find(target, limbs).ok_or(EvalError::MissingKey { target, limbs })
+    }
+
+    /// The components of a ciphertext of this ring.
+    fn view<'c>(&self, ct: &'c Ciphertext) -> Result<CtRef<'c>, EvalError> {
+        let view = CtRef::new(ct)?;
+        check_inputs(self.ring().n, &[view.into()], ct.limbs)?;
+        Ok(view)
+    }
+
+    /// All components of a bundle, with the limbs that its ciphertexts have in common.
+    fn views<'c>(&self, cts: &'c [Ciphertext]) -> Result<(Vec<Input<'c>>, usize), EvalError> {
+        let limbs = cts.first().map_or(0, |c| c.limbs);
+        cts.iter().try_for_each(|c| need_equal_limbs(limbs, c.limbs))?;
+        let views = cts.iter().map(|c| Ok(Input::Borrowed(self.view(c)?))).collect::<Result<_, EvalError>>()?;
+        Ok((views, limbs))
     }
 }
 
-fn need_degree(ciphertext: &Ciphertext, expected: usize) -> Result<(), EvalError> {
-    match ciphertext.degree() {
-        found if found == expected => Ok(()),
-        found => Err(EvalError::Degree { found, expected }),
-    }
+/// The scale that all ciphertexts of a bundle have; 1 if there are none.
+fn common_scale(cts: &[Ciphertext]) -> Result<Scale, EvalError> {
+    let scale = cts.first().map_or(Scale::one(), |c| c.scale.clone());
+    cts.iter().try_for_each(|c| need_equal_scales(&scale, &c.scale))?;
+    Ok(scale)
 }
 
 fn need_equal_limbs(left: usize, right: usize) -> Result<(), EvalError> {

@@ -9,8 +9,8 @@ use crate::simd::Isa;
 use chiffre_params::polynomial::{Basis, MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Parity, Part, Plan, Scales, fit, integers};
 use std::collections::BTreeMap;
 
-/// Most ciphertexts in work at a time: key limbs are shared by so many, temporaries exist for so many.
-pub(super) const GROUP: usize = 8;
+/// Most ciphertexts in work at a time.
+pub(super) use chiffre_params::work::SERIES_GROUP as GROUP;
 
 /// A polynomial for each ciphertext of a bundle, at a level.
 #[derive(Clone, Copy, Debug)]

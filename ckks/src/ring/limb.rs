@@ -1,4 +1,4 @@
-//! Elementwise arithmetic on single limbs with the machine's best kernels. Slices of one call have equal lengths,
+//! Elementwise arithmetic on single limbs with the kernels of the thread's instruction set. Slices of one call have equal lengths,
 //! multiples of eight; residues are in `[0, q)`.
 
 use super::{GaloisTable, Modulus};
@@ -6,47 +6,47 @@ use crate::simd::{self, Isa};
 
 /// `a += b`.
 pub fn add_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    simd::add_assign(Isa::detect(), m, a, b);
+    simd::add_assign(Isa::current(), m, a, b);
 }
 
 /// `a -= b`.
 pub fn sub_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    simd::sub_assign(Isa::detect(), m, a, b);
+    simd::sub_assign(Isa::current(), m, a, b);
 }
 
 /// `a = -a`.
 pub fn neg_assign(m: &Modulus, a: &mut [u64]) {
-    simd::neg_assign(Isa::detect(), m, a);
+    simd::neg_assign(Isa::current(), m, a);
 }
 
 /// `a *= b`.
 pub fn mul_assign(m: &Modulus, a: &mut [u64], b: &[u64]) {
-    simd::mul_assign(Isa::detect(), m, a, b);
+    simd::mul_assign(Isa::current(), m, a, b);
 }
 
 /// `out = a b`.
 pub fn mul_into(m: &Modulus, a: &[u64], b: &[u64], out: &mut [u64]) {
-    simd::mul_into(Isa::detect(), m, out, a, b);
+    simd::mul_into(Isa::current(), m, out, a, b);
 }
 
 /// `acc += a b`.
 pub fn mul_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
-    simd::mul_add_assign(Isa::detect(), m, acc, a, b);
+    simd::mul_add_assign(Isa::current(), m, acc, a, b);
 }
 
 /// `a *= scalar` for a scalar in `[0, q)`.
 pub fn mul_scalar_assign(m: &Modulus, a: &mut [u64], scalar: u64) {
-    simd::mul_constant_assign(Isa::detect(), m, a, scalar);
+    simd::mul_constant_assign(Isa::current(), m, a, scalar);
 }
 
 /// `acc += scalar a` for a scalar in `[0, q)`.
 pub fn mul_scalar_add_assign(m: &Modulus, acc: &mut [u64], a: &[u64], scalar: u64) {
-    simd::mul_constant_add_assign(Isa::detect(), m, acc, a, scalar);
+    simd::mul_constant_add_assign(Isa::current(), m, acc, a, scalar);
 }
 
 /// The automorphism of `table` on a limb in NTT order.
 pub fn automorphism_into(table: &GaloisTable, a: &[u64], out: &mut [u64]) {
-    simd::automorphism_into(Isa::detect(), table, a, out);
+    simd::automorphism_into(Isa::current(), table, a, out);
 }
 
 /// The automorphism `X -> X^g` on a limb of coefficients.

@@ -6,21 +6,18 @@
 //! * `limbs` always counts the Q primes in use. Rows of an extended polynomial are `limbs` Q rows, then P rows.
 
 mod conversion;
-mod galois;
 pub mod limb;
-mod modulus;
 mod ntt;
 mod poly;
 #[allow(clippy::module_inception)]
 mod ring;
 mod symmetric;
 
+pub use crate::arithmetic::{Galois, GaloisTable, Modulus, primes};
+pub use chiffre_params::Gadget;
 pub use chiffre_params::chain::RingError;
-pub use chiffre_params::{Gadget, Galois, primes};
-pub use conversion::{BaseConversion, Carried, ModDown, ModUp};
-pub use galois::GaloisTable;
-pub use modulus::Modulus;
+pub(crate) use conversion::{BaseConversion, Carried, ModDown, ModUp};
 pub use ntt::NttTable;
 pub use poly::RnsPoly;
 pub use ring::Ring;
-pub use symmetric::SymmetricTable;
+pub(crate) use symmetric::SymmetricTable;

@@ -31,7 +31,7 @@ impl NttTable {
     /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and a prime that is 1 modulo `2n`.
     /// `None` when there are no such tables.
     pub fn new(n: usize, modulus: Modulus) -> Option<Self> {
-        Self::with_isa(n, modulus, Isa::detect())
+        Self::with_isa(n, modulus, Isa::current())
     }
 
     /// As [`Self::new`] for an instruction set other than the detected one.
@@ -48,7 +48,7 @@ impl NttTable {
     /// Tables whose output 0 is the evaluation at `psi`, a primitive `2n`-th root of unity that the table of a multiple of the degree has in
     /// this place.
     pub(super) fn with_root(n: usize, modulus: Modulus, psi: u64) -> Option<Self> {
-        let isa = Isa::detect();
+        let isa = Isa::current();
         if !NttPlan::suits(isa, n) {
             return Self::with_isa(n, modulus, isa);
         }

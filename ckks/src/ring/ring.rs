@@ -70,14 +70,14 @@ impl Ring {
 
     /// Tables of modulus `index` for symmetric polynomials of the subring of degree `2 half`, a power of two from 2 [`NttTable::MIN_N`] to the
     /// ring's own.
-    pub fn symmetric(&self, index: usize, half: usize) -> &SymmetricTable {
+    pub(crate) fn symmetric(&self, index: usize, half: usize) -> &SymmetricTable {
         assert!(half.is_power_of_two() && (NttTable::MIN_N..self.n).contains(&half));
         self.symmetric[index][half.ilog2() as usize]
             .get_or_init(|| SymmetricTable::new(half, self.moduli[index], self.root(index, 2 * half)))
     }
 
     /// Makes the tables that weights of some period need, for all moduli at once.
-    pub fn prepare_symmetric(&self, half: usize) {
+    pub(crate) fn prepare_symmetric(&self, half: usize) {
         (0..self.moduli.len()).into_par_iter().for_each(|index| _ = (self.symmetric(index, half), self.subring_ntt(index, half)));
     }
 

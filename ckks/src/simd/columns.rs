@@ -156,7 +156,8 @@ mod tests {
         for isa in Isa::available() {
             for stride in [16, 19] {
                 let source: Vec<u64> = (0..8 * 43).collect();
-                let mut matrix = Buffer::zeroed(40 * stride);
+                let mut matrix = Buffer::unspecified(40 * stride);
+                matrix.fill(0);
                 for columns in &mut split_columns(&mut matrix, stride, 16, 8) {
                     transpose_into(isa, &source, 43, columns);
                 }
@@ -173,7 +174,8 @@ mod tests {
         for isa in Isa::available() {
             for (stride, width, words) in [(16, 16, 2), (16, 16, 4), (16, 16, 8), (19, 16, 4), (16, 12, 4), (16, 2, 2)] {
                 let source: Vec<u64> = (0..8 * 100).collect();
-                let mut matrix = Buffer::zeroed(10 * stride);
+                let mut matrix = Buffer::unspecified(10 * stride);
+                matrix.fill(0);
                 split_columns(&mut matrix, stride, width, 16).iter_mut().for_each(|c| interleave_into(isa, &source, 100, words, c));
                 for (at, &w) in matrix.iter().enumerate() {
                     let (row, column) = (at / stride, at % stride);

@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// Up to eight target moduli of a base conversion, with their constants.
 #[derive(Clone, Debug)]
@@ -30,11 +30,6 @@ impl TargetGroup {
     /// Number of targets.
     pub fn len(&self) -> usize {
         self.moduli.len()
-    }
-
-    /// Whether there are no targets; never, by construction.
-    pub fn is_empty(&self) -> bool {
-        self.moduli.is_empty()
     }
 }
 

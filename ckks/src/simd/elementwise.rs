@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 
 /// Defines a public function that runs a loop over blocks of eight words of some slices.
 macro_rules! limb_kernel {

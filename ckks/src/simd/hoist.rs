@@ -9,7 +9,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 use std::ops::Range;
 
 /// Words of a limb that are processed at a time.

@@ -1,6 +1,6 @@
 //! The vocabulary in which kernels are written: eight words at a time.
 
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// The low 52 bits.
 pub(super) const MASK52: u64 = (1 << 52) - 1;

@@ -12,6 +12,8 @@
 // Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see `lanes`).
 #![allow(clippy::needless_range_loop)]
 
+mod block;
+mod buffer;
 mod columns;
 mod convert;
 mod elementwise;
@@ -19,7 +21,7 @@ mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod lanes;
-mod mem;
+mod memory;
 pub mod ntt;
 mod panel;
 mod rotated;
@@ -30,23 +32,25 @@ mod switch;
 mod symmetric;
 mod tensor;
 
-pub use columns::{ColumnsMut, interleave_into, split_columns, transpose_into};
+pub use buffer::Buffer;
+pub use columns::{interleave_into, split_columns, transpose_into};
 pub use convert::{TargetGroup, convert_group, mod_down_tail, overflow};
 pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
-pub use hoist::{HOIST_TILE, HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
-pub use mem::{Buffer, release_recycled};
+pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
+pub use memory::MemoryUse;
+pub(crate) use memory::{Memory, enter};
 pub use ntt::NttPlan;
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
-pub use rows::{Row, RowMemory, reserve_rows, row_memory};
+pub use rows::Row;
 pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use symmetric::fold_symmetric;
-pub use tensor::{pair_product_tensor, pair_square_tensor, product_tensor};
+pub use tensor::{pair_product_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};
 use std::sync::OnceLock;
@@ -75,6 +79,11 @@ impl Isa {
                 .find(|isa| asked.is_empty() || asked.eq_ignore_ascii_case(isa.name()))
                 .unwrap_or(Self::Scalar)
         })
+    }
+
+    /// The instruction set of the [engine](crate::engine) whose thread this is, or [`Self::detect`].
+    pub fn current() -> Self {
+        memory::current_isa().unwrap_or_else(Self::detect)
     }
 
     /// All instruction sets of this machine, slowest first.

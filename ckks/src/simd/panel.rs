@@ -11,7 +11,7 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use super::shape::{COLUMNS, Group, PanelShape, TILE};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 use std::ops::Range;
 
 /// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one unit: [`PanelShape::lanes`] words each.

@@ -5,7 +5,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 
 /// Words of a piece.
 const PIECE: usize = 256;

@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 use std::ops::Range;
 
 /// Words of a limb that are processed at a time.

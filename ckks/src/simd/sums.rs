@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// Most summands of one word: sums stay below `32 q R`.
 const MAX_SUMMANDS: usize = 128;
@@ -228,7 +228,7 @@ pub fn split_halves(
     isa: Isa,
     m: &Modulus,
     imaginary: u64,
-    conjugation: &crate::ring::GaloisTable,
+    conjugation: &crate::arithmetic::GaloisTable,
     z: &[u64],
     zbar: &[u64],
     out: [&mut [u64]; 2],
@@ -241,7 +241,7 @@ pub fn split_halves(
 struct SplitHalves<'a> {
     m: &'a Modulus,
     imaginary: u64,
-    conjugation: &'a crate::ring::GaloisTable,
+    conjugation: &'a crate::arithmetic::GaloisTable,
     z: &'a [u64],
     zbar: &'a [u64],
     out: [&'a mut [u64]; 2],

@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// Digits that one Montgomery reduction takes: seven products of residues below 2^50 stay below `2 q 2^52`.
 const RUN: usize = 7;

@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 
 /// `to[j] = (far[j] from[g - j] + near[j] from[j]) / R`, where `g` is the length of `to` and of the factors, a multiple of eight, and `from`
 /// has one word more, `from[g] = 0`.

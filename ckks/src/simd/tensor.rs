@@ -2,7 +2,7 @@
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use crate::ring::{GaloisTable, Modulus};
+use crate::arithmetic::{GaloisTable, Modulus};
 
 /// `(d0, d1, d2) = (a0 b0, a0 b1 + a1 b0, a1 b1)` for one limb.
 pub fn product_tensor(isa: Isa, m: &Modulus, a: [&[u64]; 2], b: [&[u64]; 2], out: [&mut [u64]; 3]) {
@@ -48,22 +48,9 @@ impl Kernel for Product<'_> {
     }
 }
 
-/// The tensor of a split square. With `a = z + w`, `b = z - w`, where `w` is the image of `zbar` under `conjugation`:
-/// `out = a (x) a - i b (x) b`, that is `4 (Re^2 + i Im^2)` in the slots of `z`. `imaginary` is `X^(N/2)` at the first
-/// half of the NTT order.
-pub fn pair_square_tensor(
-    isa: Isa,
-    m: &Modulus,
-    imaginary: u64,
-    conjugation: &GaloisTable,
-    z: [&[u64]; 2],
-    zbar: [&[u64]; 2],
-    out: [&mut [u64]; 3],
-) {
-    pair_product_tensor(isa, m, imaginary, conjugation, [z, z], [zbar, zbar], out);
-}
-
-/// As [`pair_square_tensor`] for two different factors: `4 (Re Re' + i Im Im')`.
+/// The tensor of a split product. With `a = z + w`, `b = z - w` for both factors, where `w` is the image of `zbar` under
+/// `conjugation`: `out = a (x) a' - i b (x) b'`, that is `4 (Re Re' + i Im Im')` in the slots of `z` and `z'`. `imaginary` is
+/// `X^(N/2)` at the first half of the NTT order. A factor that is given twice is squared, with fewer products.
 pub fn pair_product_tensor(
     isa: Isa,
     m: &Modulus,

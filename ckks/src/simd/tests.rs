@@ -1,7 +1,8 @@
 //! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit arithmetic.
 
+use super::hoist::HOIST_TILE;
 use super::*;
-use crate::ring::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
+use crate::arithmetic::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
 
 const LOG_N: u32 = 8;
 const N: usize = 1 << LOG_N;

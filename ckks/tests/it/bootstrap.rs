@@ -1,5 +1,6 @@
 //! Refreshes on toy rings (insecure sizes) against clear arithmetic.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{
     Activation, Arcsine, BootstrapError, BootstrapOp, BootstrapSpec, Bootstrapper, Direction, EncodedFactor, FactorPlan, FactorSpec,
     RefreshOp, Transforms, apply, matrix,
@@ -12,7 +13,6 @@ use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::polynomial::{Basis, Parity, Plan};
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 

@@ -1,14 +1,14 @@
 //! Bundle operations under real keys on small rings: decryptions against clear slots, and equal bits on every
 //! instruction set and number of threads.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::*;
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::ring::{Gadget, Galois, Ring, RnsPoly};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
@@ -134,6 +134,11 @@ impl Bench {
     }
 }
 
+/// [`apply_linear`] of one bundle that is not given away.
+fn linear(ring: &Ring, isa: Isa, inputs: &[CtRef<'_>], op: &LinearOp<'_>, keys: &PreparedKeys) -> Result<Vec<[RnsPoly; 2]>, BundleError> {
+    Ok(apply_linear(ring, isa, vec![Input::borrowed(inputs)], op, keys)?.swap_remove(0))
+}
+
 fn worst(a: &[Complex64], b: &[Complex64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max)
 }
@@ -183,10 +188,19 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
             };
         }
     }
-    let op = LinearOp { table: &table, input_scales: &scales, limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: drop, giants: None };
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &scales,
+        limbs_in: limbs,
+        bias: Some(&bias),
+        gadget,
+        drop_limbs: drop,
+        giants: None,
+    };
     let mut first: Option<Vec<[RnsPoly; 2]>> = None;
     for isa in Isa::available() {
-        let got = apply_linear(ring, isa, &bench.refs(), &op, &bench.keys).expect("linear");
+        let got = linear(ring, isa, &bench.refs(), &op, &bench.keys).expect("linear");
         if let Some(first) = &first {
             assert!(*first == got, "{isa:?} differs from scalar");
             continue;
@@ -200,8 +214,16 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
         first = Some(got);
     }
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
-    let again = one.install(|| apply_linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
-    assert!(first == Some(again), "one thread differs");
+    let again = one.install(|| linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
+    assert!(first.as_ref() == Some(&again), "one thread differs");
+    // A plan made before the patterns are known, and one for another ring, which is not used.
+    let bare = LinearTable { patterns: vec![], ..table.clone() };
+    for degree in [ring.log_n, ring.log_n + 1] {
+        let plan = LinearPlan::new(&bare, degree, scales.len()).expect("planned");
+        let op = LinearOp { plan: Some(&plan), ..op };
+        let got = linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+        assert!(first.as_ref() == Some(&got), "planned for degree 2^{degree}: differs");
+    }
 }
 
 /// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all instruction sets and for one thread.
@@ -235,6 +257,7 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
     let bias: Vec<BiasPoly> = (0..outputs).map(|o| BiasPoly(vec![(o as f64 * scale.to_f64()).round() as i64])).collect();
     let op = LinearOp {
         table: &table,
+        plan: None,
         input_scales: &[2f64.powi(weight_bits); 2],
         limbs_in: limbs,
         bias: Some(&bias),
@@ -243,7 +266,7 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
         giants: Some(GiantSteps { steps, outputs, gadget: giants }),
     };
     let bundles = [&bench.refs()[..], &[bench.refs()[1], bench.refs()[0]]];
-    let run = |isa| apply_linear_many(ring, isa, &bundles, &op, &bench.keys).expect("linear");
+    let run = |isa| apply_linear(ring, isa, bundles.iter().map(|b| Input::borrowed(b)).collect(), &op, &bench.keys).expect("linear");
     let mut first: Option<Vec<Vec<[RnsPoly; 2]>>> = None;
     for isa in Isa::available() {
         let got = run(isa);
@@ -257,7 +280,7 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
             let bound = if drop > 0 { 2f64.powi(-17) } else { 1.0 };
             assert!(error < bound, "output {o}: error 2^{:.1}", error.log2());
         }
-        assert!(apply_linear(ring, isa, bundles[1], &op, &bench.keys).expect("linear") == got[1], "the second bundle alone");
+        assert!(linear(ring, isa, bundles[1], &op, &bench.keys).expect("linear") == got[1], "the second bundle alone");
         first = Some(got);
     }
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
@@ -282,8 +305,17 @@ fn contradictory_giant_steps_are_refused() {
     let (table, _) = bench.table(&[1, 0], 3, 4);
     let run = |steps: &[isize], outputs: usize, gadget: Gadget| {
         let giants = Some(GiantSteps { steps, outputs, gadget });
-        let op = LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants };
-        apply_linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
+        let op = LinearOp {
+            table: &table,
+            plan: None,
+            input_scales: &[1e6; 2],
+            limbs_in: 2,
+            bias: None,
+            gadget: bench.gadget,
+            drop_limbs: 1,
+            giants,
+        };
+        linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
     assert!(run(&[0, 1, 4], 1, bench.gadget).is_ok());
     for (steps, outputs) in [(&[0, 1][..], 1), (&[0, 1, 32], 1), (&[0, 1, 4], 2), (&[0, 1, 4], 0), (&[], 3), (&[0, 1], usize::MAX)] {
@@ -303,10 +335,20 @@ fn several_bundles_give_the_results_of_each() {
     let small = Bench::new(7, 3, gadget, &[1, 0], 2, 40);
     let (table, _) = small.table(&[1, 0], 5, 4);
     let bias: Vec<BiasPoly> = (0..5).map(|o| BiasPoly(vec![o; 1 << o])).collect();
-    let op = LinearOp { table: &table, input_scales: &[1e12; 2], limbs_in: 3, bias: Some(&bias), gadget, drop_limbs: 1, giants: None };
-    let together = apply_linear_many(ring, Isa::detect(), &bundles, &op, &bench.keys).expect("linear");
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &[1e12; 2],
+        limbs_in: 3,
+        bias: Some(&bias),
+        gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
+    let together =
+        apply_linear(ring, Isa::detect(), bundles.iter().map(|b| Input::borrowed(b)).collect(), &op, &bench.keys).expect("linear");
     for (bundle, got) in bundles.iter().zip(together) {
-        assert!(apply_linear(ring, Isa::detect(), bundle, &op, &bench.keys).expect("linear") == got);
+        assert!(linear(ring, Isa::detect(), bundle, &op, &bench.keys).expect("linear") == got);
     }
 }
 
@@ -322,17 +364,17 @@ fn operands_given_away_change_nothing() {
         range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
     };
     let (table, _) = bench.table(&[1, 0], 3, 4);
-    let op = LinearOp { table: &table, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
-    let want = apply_linear(ring, isa, &refs, &op, keys).expect("linear");
-    assert!(apply_linear_consuming(ring, isa, mixed(0..5), &op, keys).expect("linear") == want);
-    let want = pair_square(ring, isa, &refs, 3, keys, gadget).expect("square");
-    assert!(pair_square_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
-    let want = square_relin(ring, isa, &refs, 3, keys, gadget).expect("square");
-    assert!(square_relin_consuming(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
-    let want = pair_mul(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
-    assert!(pair_mul_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
-    let want = mul_relin(ring, isa, &refs[..2], &refs[2..4], 3, keys, gadget).expect("product");
-    assert!(mul_relin_consuming(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+    let op = LinearOp { table: &table, plan: None, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
+    let want = linear(ring, isa, &refs, &op, keys).expect("linear");
+    assert!(apply_linear(ring, isa, vec![mixed(0..5)], &op, keys).expect("linear") == [want]);
+    let want = pair_square(ring, isa, Input::borrowed(&refs), 3, keys, gadget).expect("square");
+    assert!(pair_square(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = square_relin(ring, isa, Input::borrowed(&refs), 3, keys, gadget).expect("square");
+    assert!(square_relin(ring, isa, mixed(0..5), 3, keys, gadget).expect("square") == want);
+    let want = pair_mul(ring, isa, Input::borrowed(&refs[..2]), Input::borrowed(&refs[2..4]), 3, keys, gadget).expect("product");
+    assert!(pair_mul(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
+    let want = mul_relin(ring, isa, Input::borrowed(&refs[..2]), Input::borrowed(&refs[2..4]), 3, keys, gadget).expect("product");
+    assert!(mul_relin(ring, isa, mixed(0..2), mixed(2..4), 3, keys, gadget).expect("product") == want);
 }
 
 #[test]
@@ -385,12 +427,20 @@ fn identity_taps_need_no_keys() {
     linear_case(9, 2, Gadget { limbs: 2, alpha: 1 }, &[0], (4, 1), 0, 0);
     let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
     let (table, _) = bench.table(&[0], 2, 0);
-    let op =
-        LinearOp { table: &table, input_scales: &[1e6; 2], limbs_in: 2, bias: None, gadget: bench.gadget, drop_limbs: 1, giants: None };
-    assert!(apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
+    let op = LinearOp {
+        table: &table,
+        plan: None,
+        input_scales: &[1e6; 2],
+        limbs_in: 2,
+        bias: None,
+        gadget: bench.gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
+    assert!(linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
     let op = LinearOp { table: &table, ..op };
-    let error = apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
+    let error = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
     assert!(matches!(error, BundleError::MissingKey { .. }), "{error}");
 }
 
@@ -413,8 +463,8 @@ fn pooling_keeps_its_scale() {
             table.rows.push((input, tap as u16));
         }
     }
-    let op = LinearOp { table: &table, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
-    let got = apply_linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+    let op = LinearOp { table: &table, plan: None, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
+    let got = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
     let slots = bench.context.slots();
     for (got, message) in got.iter().zip(&bench.messages) {
         let want: Vec<Complex64> = (0..slots).map(|j| taps.iter().map(|&t| message[(j + t as usize) % slots]).sum()).collect();
@@ -427,8 +477,9 @@ fn contradictory_tables_are_refused() {
     let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1], 2, 30);
     let (good, _) = bench.table(&[1, 0], 3, 4);
     let run = |table: &LinearTable, limbs_in: usize, drop_limbs: usize| {
-        let op = LinearOp { table, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
-        apply_linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
+        let op =
+            LinearOp { table, plan: None, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
+        linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
     assert!(run(&good, 2, 1).is_ok());
     assert!(matches!(run(&good, 2, 2), Err(BundleError::Limbs { .. })));
@@ -466,10 +517,10 @@ fn products_multiply_slots() {
         let mut first: Option<Vec<Vec<[RnsPoly; 2]>>> = None;
         for isa in Isa::available() {
             let got = vec![
-                pair_square(ring, isa, &refs, limbs, &bench.keys, gadget).expect("square"),
-                pair_mul(ring, isa, left, right, limbs, &bench.keys, gadget).expect("product"),
-                mul_relin(ring, isa, left, right, limbs, &bench.keys, gadget).expect("product"),
-                square_relin(ring, isa, left, limbs, &bench.keys, gadget).expect("square"),
+                pair_square(ring, isa, Input::borrowed(&refs), limbs, &bench.keys, gadget).expect("square"),
+                pair_mul(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, &bench.keys, gadget).expect("product"),
+                mul_relin(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, &bench.keys, gadget).expect("product"),
+                square_relin(ring, isa, Input::borrowed(left), limbs, &bench.keys, gadget).expect("square"),
                 vec![rotate(ring, isa, refs[0], limbs, Galois::rotation(3, ring.log_n), &bench.keys, gadget).expect("rotation")],
                 vec![conjugate(ring, isa, refs[0], limbs, &bench.keys, gadget).expect("conjugation")],
             ];

@@ -1,323 +1,199 @@
-use num_complex::Complex64;
+//! The evaluator: what it computes against clear slots, that it gives the oracle's bits, and what it refuses.
 
+use crate::reference::Reference;
+use chiffre_ckks::Isa;
+use chiffre_ckks::bootstrap::{Arcsine, BootstrapSpec, Bootstrapper, FactorSpec};
+use chiffre_ckks::bundle::{BundleError, LinearTable, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
-use chiffre_ckks::evaluator::{EvalError, Evaluator, LinearTransform};
-use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
-use chiffre_ckks::keyswitch_reference::{decompose, inner_product, key_switch, mod_down};
-use chiffre_ckks::noise::{Estimate, NoiseModel};
+use chiffre_ckks::evaluator::{EvalError, Evaluator, LinearMap};
+use chiffre_ckks::keys::{EvaluationKeys, KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
+use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialError, evaluate_clear};
+use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks::seed::UniformSampler;
-use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor, measured_error};
+use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
+use num_complex::Complex64;
 
-/// A client and its server in one, at an insecure size.
+const LOG_N: u32 = 10;
+const LIMBS: usize = 6;
+/// Two shapes: the smaller serves up to three limbs.
+const SHAPES: [Gadget; 2] = [Gadget { limbs: LIMBS, alpha: 2 }, Gadget { limbs: 3, alpha: 1 }];
+
 struct Lab {
     context: Context,
     secret: SecretKey,
-    keys: EvaluationKeys,
-    gadget: Gadget,
-    scale: Scale,
-}
-
-const ROTATIONS: [isize; 4] = [1, -3, 16, 5];
-
-impl Lab {
-    fn new(log_n: u32, alpha: usize) -> Self {
-        Self::with_specials(log_n, &[50; 4][..alpha])
-    }
-
-    fn with_specials(log_n: u32, p_bits: &[u32]) -> Self {
-        let alpha = p_bits.len();
-        let literal = CkksParamsLiteral::generate(log_n, &[48, 45, 45, 45, 45, 45], p_bits);
-        let params = CkksParams::try_from(literal.expect("primes").insecure()).expect("marked");
-        let context = Context::new(params).expect("context");
-        let secret = SecretKey::generate(&context, &mut rng(1));
-        let gadget = Gadget { limbs: 6, alpha };
-        let mut targets: Vec<_> = ROTATIONS.iter().map(|&r| (KeyTarget::Galois(Galois::rotation(r, log_n)), gadget)).collect();
-        targets.push((Galois::conjugation(log_n).into(), gadget));
-        targets.push((KeyTarget::Relinearization, gadget));
-        let keys = KeyGenerator::new(&context, &secret, rng(2))
-            .switching_keys(&targets)
-            .expect("keys")
-            .iter()
-            .map(|k| k.expand(context.ring()))
-            .collect();
-        Self { context, secret, keys, gadget, scale: Scale::pow2(40) }
-    }
-
-    fn evaluator(&self) -> Evaluator<'_> {
-        Evaluator::new(&self.context, &self.keys)
-    }
-
-    fn encrypt(&self, values: &[Complex64], limbs: usize) -> Ciphertext {
-        let plaintext = self.context.encode(values, &self.scale, limbs).expect("encode");
-        SecretKeyEncryptor::new(&self.context, &self.secret, rng(3)).encrypt(&plaintext).expand(self.context.ring(), limbs)
-    }
-
-    fn decrypt(&self, ciphertext: &Ciphertext) -> Vec<Complex64> {
-        let plaintext = Decryptor::new(&self.context, &self.secret).decrypt(ciphertext).expect("decrypt");
-        self.context.decode(&plaintext)
-    }
-
-    /// Numbers of modulus up to 1, from a seed.
-    fn values(&self, seed: u8) -> Vec<Complex64> {
-        let mut words = vec![0; 2 * self.context.slots()];
-        UniformSampler::new([seed; 32], 0).fill(&mut words, 1 << 20);
-        words
-            .chunks(2)
-            .map(|w| {
-                let part = |x: u64| (x as f64 / f64::from(1 << 19) - 1.0) / 2f64.sqrt();
-                Complex64::new(part(w[0]), part(w[1]))
-            })
-            .collect()
-    }
+    seeded: Vec<SeededSwitchingKey>,
+    keys: PreparedKeys,
 }
 
 fn rng(seed: u8) -> Csprng {
     Csprng::from_seed([seed; 32])
 }
 
-#[track_caller]
-fn close(got: &[Complex64], want: &[Complex64], bound: f64) {
-    let error = measured_error(got, want);
-    assert!(error < bound, "error {error:e} is not below {bound:e}");
-}
+impl Lab {
+    fn new() -> Self {
+        let targets = [3, -5].map(|r| KeyTarget::from(Galois::rotation(r, LOG_N)));
+        let targets = targets.into_iter().chain([KeyTarget::Relinearization, Galois::conjugation(LOG_N).into()]);
+        let targets: Vec<_> = targets.flat_map(|t| SHAPES.map(|g| (t, g))).collect();
+        Self::with(LOG_N, &[44, 40, 40, 40, 40, 40], &[45; 2], &targets)
+    }
 
-fn rotated(values: &[Complex64], offset: isize) -> Vec<Complex64> {
-    let n = values.len() as isize;
-    (0..n).map(|j| values[(j + offset).rem_euclid(n) as usize]).collect()
-}
+    fn with(log_n: u32, q_bits: &[u32], p_bits: &[u32], targets: &[(KeyTarget, Gadget)]) -> Self {
+        let literal = CkksParamsLiteral::generate(log_n, q_bits, p_bits).expect("primes");
+        let context = Context::new(CkksParams::try_from(literal.insecure()).expect("marked")).expect("context");
+        let secret = SecretKey::generate(&context, &mut rng(1));
+        let seeded = KeyGenerator::new(&context, &secret, rng(2)).switching_keys(targets).expect("keys");
+        let keys = PreparedKeys::expand(context.ring(), &seeded);
+        Self { context, secret, seeded, keys }
+    }
 
-fn zip(a: &[Complex64], b: &[Complex64], f: impl Fn(Complex64, Complex64) -> Complex64) -> Vec<Complex64> {
-    a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()
-}
+    fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator::new(&self.context, &self.keys)
+    }
 
-const TINY: f64 = 1.0 / (1u64 << 26) as f64;
+    /// Slots with parts in [-1, 1].
+    fn slots(&self, seed: u8) -> Vec<Complex64> {
+        let mut words = vec![0; 2 * self.context.slots()];
+        UniformSampler::new([seed; 32], 0).fill(&mut words, 1 << 30);
+        let part = |w: u64| w as f64 / f64::from(1 << 29) - 1.0;
+        words.chunks_exact(2).map(|w| Complex64::new(part(w[0]), part(w[1]))).collect()
+    }
 
-#[test]
-fn sums_and_differences() {
-    let lab = Lab::new(10, 2);
-    let (eval, x, y) = (lab.evaluator(), lab.values(10), lab.values(11));
-    let (a, b) = (lab.encrypt(&x, 3), lab.encrypt(&y, 3));
-    close(&lab.decrypt(&eval.add(&a, &b).expect("add")), &zip(&x, &y, |x, y| x + y), TINY);
-    close(&lab.decrypt(&eval.sub(&a, &b).expect("sub")), &zip(&x, &y, |x, y| x - y), TINY);
-    close(&lab.decrypt(&eval.neg(&a)), &zip(&x, &y, |x, _| -x), TINY);
-    let p = lab.context.encode(&y, &lab.scale, 5).expect("encode");
-    close(&lab.decrypt(&eval.add_plain(&a, &p).expect("add")), &zip(&x, &y, |x, y| x + y), TINY);
-    // Degree 1 minus degree 2.
-    let square = eval.square(&a).expect("square");
-    let linear = eval.mul_scalar(&b, 1.0, &lab.scale).expect("weight");
-    let got = lab.decrypt(&eval.sub(&linear, &square).expect("sub"));
-    close(&got, &zip(&x, &y, |x, y| y - x * x), TINY);
-}
+    fn encrypt(&self, slots: &[Complex64], scale: &Scale, limbs: usize) -> Ciphertext {
+        let plaintext = self.context.encode(slots, scale, limbs).expect("encode");
+        SecretKeyEncryptor::new(&self.context, &self.secret, rng(3)).encrypt(&plaintext).expand(self.context.ring(), limbs)
+    }
 
-#[test]
-fn products() {
-    let lab = Lab::new(10, 2);
-    let (eval, x, y) = (lab.evaluator(), lab.values(12), lab.values(13));
-    let (a, b) = (lab.encrypt(&x, 4), lab.encrypt(&y, 4));
-    let want = zip(&x, &y, |x, y| x * y);
-    let product = eval.mul(&a, &b).expect("mul");
-    assert_eq!(product.degree(), 2);
-    assert_eq!(product.scale, Scale::pow2(80));
-    close(&lab.decrypt(&product), &want, TINY);
-    let product = eval.relinearize(&product).expect("relinearize");
-    close(&lab.decrypt(&product), &want, TINY);
-    let rescaled = eval.rescale(&product).expect("rescale");
-    assert_eq!(rescaled.limbs, 3);
-    assert_eq!(rescaled.scale, Scale::pow2(80).div_prime(lab.context.params().q()[3]));
-    close(&lab.decrypt(&rescaled), &want, TINY);
-    let p = lab.context.encode(&y, &lab.scale, 4).expect("encode");
-    close(&lab.decrypt(&eval.mul_plain(&a, &p).expect("mul")), &want, TINY);
-    let period = &y[..4];
-    let p = lab.context.encode(period, &lab.scale, 4).expect("encode");
-    let want: Vec<_> = x.iter().zip(period.iter().cycle()).map(|(x, y)| x * y).collect();
-    close(&lab.decrypt(&eval.mul_plain(&a, &p).expect("mul")), &want, TINY);
-    let weighted = eval.mul_scalar(&a, -1.75, &Scale::pow2(20)).expect("weight");
-    assert_eq!(weighted.scale, Scale::pow2(60));
-    close(&lab.decrypt(&weighted), &zip(&x, &x, |x, _| x * -1.75), TINY);
-    close(&lab.decrypt(&eval.mul_imaginary(&a)), &zip(&x, &x, |x, _| x * Complex64::I), TINY);
+    #[track_caller]
+    fn check(&self, got: &Ciphertext, want: impl Iterator<Item = Complex64>, bits: i32) {
+        let got = self.context.decode(&Decryptor::new(&self.context, &self.secret).decrypt(got).expect("decrypt"));
+        let worst = got.iter().zip(want).map(|(g, w)| (g - w).norm()).fold(0.0, f64::max);
+        assert!(worst < 2f64.powi(-bits), "error 2^{:.1}", worst.log2());
+    }
 }
 
 #[test]
-fn rotations_at_all_limbs_and_gadgets() {
-    for alpha in 1..=4 {
-        let lab = Lab::new(10, alpha);
-        let (eval, x) = (lab.evaluator(), lab.values(14));
-        for limbs in 1..=6 {
-            let a = lab.encrypt(&x, limbs);
-            for (offset, got) in ROTATIONS.iter().zip(eval.rotate_hoisted(&a, &ROTATIONS).expect("rotate")) {
-                close(&lab.decrypt(&got), &rotated(&x, *offset), TINY);
-            }
-            let conjugated = lab.decrypt(&eval.conjugate(&a).expect("conjugate"));
-            close(&conjugated, &zip(&x, &x, |x, _| x.conj()), TINY);
+fn products_and_rotations_take_the_smallest_key_and_give_the_oracles_bits() {
+    let lab = Lab::new();
+    let all: EvaluationKeys = lab.seeded.iter().map(|k| k.expand(lab.context.ring())).collect();
+    let oracle = Reference::new(&lab.context, &all);
+    let (x, y, scale) = (lab.slots(1), lab.slots(2), Scale::pow2(40));
+    for limbs in [2, 3, 4, LIMBS] {
+        let (a, b) = (lab.encrypt(&x, &scale, limbs), lab.encrypt(&y, &scale, limbs));
+        let product = oracle.relinearize(&oracle.mul(&a, &b).expect("product")).expect("relinearised");
+        for isa in Isa::available() {
+            let eval = lab.evaluator().with_isa(isa);
+            let got = eval.mul_relin(&a, &b).expect("product");
+            assert!(got.polys == product.polys && got.scale == product.scale);
+            assert!(eval.rotate(&a, -5).expect("rotation").polys == oracle.rotate(&a, -5).expect("rotation").polys);
+            assert!(eval.conjugate(&a).expect("conjugate").polys == oracle.conjugate(&a).expect("conjugate").polys);
+            assert!(eval.rescale(&got).expect("rescale").polys == oracle.rescale(&product).expect("rescale").polys);
+            let fused = eval.mul(&a, &b).expect("product");
+            assert_eq!((fused.limbs, &fused.scale), (limbs - 1, &eval.rescale(&got).expect("rescale").scale));
+            lab.check(&fused, x.iter().zip(&y).map(|(x, y)| x * y), 20);
         }
     }
 }
 
 #[test]
-fn hoisting_changes_nothing() {
-    let lab = Lab::new(10, 2);
-    let a = lab.encrypt(&lab.values(15), 5);
+fn linear_maps_reach_the_scale_that_is_asked_for() {
+    let lab = Lab::new();
     let eval = lab.evaluator();
-    let together = eval.rotate_hoisted(&a, &ROTATIONS).expect("rotate");
-    for (offset, hoisted) in ROTATIONS.iter().zip(together) {
-        assert!(eval.rotate(&a, *offset).expect("rotate").polys == hoisted.polys);
+    let (x, scale, output) = (lab.slots(4), Scale::pow2(38), Scale::pow2(37));
+    let n = x.len() as isize;
+    let diagonals: Vec<(isize, Vec<f64>)> =
+        [(0, 8), (3, 512), (-5, 1)].map(|(r, len)| (r, (0..len).map(|j| ((j + r * r) as f64).cos()).collect())).into();
+    let table = LinearTable::from_diagonals(lab.context.encoder(), &diagonals).expect("diagonals");
+    let map = LinearMap { table: &table, output_scale: &output, drop: 1, bias: None, giants: None };
+    for limbs in [2, 3, LIMBS] {
+        let got = eval.linear_map(&[lab.encrypt(&x, &scale, limbs)], &map).expect("map");
+        assert_eq!((got.len(), got[0].limbs, &got[0].scale), (1, limbs - 1, &output));
+        let at = |j: isize| diagonals.iter().map(move |(r, d)| (d[j as usize % d.len()], (j + r).rem_euclid(n) as usize));
+        lab.check(&got[0], (0..n).map(|j| at(j).map(|(d, from)| d * x[from]).sum()), 20);
     }
-    assert!(eval.rotate(&a, 0).expect("rotate").polys == a.polys);
+    let a = lab.encrypt(&x, &scale, 1);
+    assert_eq!(eval.linear_map(&[a], &map), Err(EvalError::NoLimbsLeft { have: 1, want: 0 }));
+    let low = LinearMap { output_scale: &Scale::pow2(-10), ..map };
+    assert!(matches!(eval.linear_map(&[lab.encrypt(&x, &scale, 2)], &low), Err(EvalError::WeightScale { input: 0, .. })));
+    let other = LinearTable::from_diagonals(lab.context.encoder(), &[(7, vec![1.0])]).expect("diagonals");
+    let missing = eval.linear_map(&[lab.encrypt(&x, &scale, 2)], &LinearMap { table: &other, ..map });
+    assert!(matches!(missing, Err(EvalError::MissingKey { limbs: 2, .. })));
+    let two = [lab.encrypt(&x, &scale, 2), lab.encrypt(&x, &scale, 3)];
+    assert_eq!(eval.linear_map(&two, &map), Err(EvalError::Limbs { left: 2, right: 3 }));
+    assert!(LinearTable::from_diagonals(lab.context.encoder(), &[(0, vec![1.0; 3])]).is_err());
 }
 
 #[test]
-fn linear_transforms_are_sums_of_rotated_diagonals() {
-    let lab = Lab::new(10, 3);
-    let (eval, x) = (lab.evaluator(), lab.values(16));
-    let diagonals: Vec<(isize, Vec<Complex64>)> = [(0isize, 512), (1, 512), (-3, 8), (16, 1)]
-        .iter()
-        .map(|&(offset, period)| (offset, lab.values(17 + offset.unsigned_abs() as u8)[..period].to_vec()))
-        .collect();
-    let mut want = vec![Complex64::ZERO; x.len()];
-    for (offset, diagonal) in &diagonals {
-        for ((w, x), d) in want.iter_mut().zip(rotated(&x, *offset)).zip(diagonal.iter().cycle()) {
-            *w += x * d;
-        }
-    }
-    for (limbs, drop) in [(6, 1), (4, 2), (3, 0)] {
-        let transform = LinearTransform::encode(&lab.context, &diagonals, &lab.scale, limbs, 3).expect("encode");
-        let got = eval.linear_transform(&lab.encrypt(&x, limbs), &transform, drop).expect("transform");
-        assert_eq!(got.limbs, limbs - drop);
-        if drop < 2 {
-            close(&lab.decrypt(&got), &want, TINY);
-        }
-    }
-    let missing = LinearTransform::encode(&lab.context, &[(7, vec![Complex64::ONE])], &lab.scale, 3, 3).expect("encode");
-    let error = eval.linear_transform(&lab.encrypt(&x, 3), &missing, 0).expect_err("no key");
-    assert!(matches!(error, EvalError::MissingKey { limbs: 3, .. }));
+fn polynomials_of_ciphertexts() {
+    let lab = Lab::new();
+    let eval = lab.evaluator();
+    let (x, scale) = (lab.slots(5), Scale::pow2(39));
+    let reals: Vec<Complex64> = x.iter().map(|z| Complex64::from(z.re)).collect();
+    let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
+    let row = [0.1, 0.5, -0.25, 0.2, 0.1, -0.1, 0.05, 0.02];
+    let value = |x: f64| evaluate_clear(Basis::Chebyshev, &row, x);
+    let got = eval.polynomial(&[lab.encrypt(&reals, &scale, 5)], &plan, &[&row], &scale).expect("polynomial");
+    assert_eq!((got[0].limbs, &got[0].scale), (2, &scale));
+    lab.check(&got[0], reals.iter().map(|z| Complex64::from(value(z.re))), 18);
+    let got = eval.polynomial_of_parts(&[lab.encrypt(&x, &scale, 5)], &plan, &[&row], &scale).expect("polynomial");
+    lab.check(&got[0], x.iter().map(|z| Complex64::new(value(z.re), value(z.im))), 18);
+    let short = eval.polynomial(&[lab.encrypt(&reals, &scale, 3)], &plan, &[&row], &scale);
+    assert_eq!(short, Err(PolynomialError::Limbs { limbs: 3, depth: 3 }.into()));
+    let two = [lab.encrypt(&reals, &scale, 5), lab.encrypt(&reals, &Scale::pow2(38), 5)];
+    assert!(matches!(eval.polynomial(&two, &plan, &[&row, &row], &scale), Err(EvalError::Scales { .. })));
 }
 
 #[test]
-fn division_is_rounding_division() {
-    let lab = Lab::new(10, 2);
-    let ring = lab.context.ring();
-    // Small integers times S come back exactly; with a remainder below S/2 too.
-    let coefficients: Vec<i64> = (0..ring.n as i64).map(|k| k * 1001 % 777 - 388).collect();
-    let remainder: Vec<i64> = (0..ring.n as i64).map(|k| (k * 7919 % 2001 - 1000) << 40).collect();
-    for (limbs, keep, specials) in [(4, 4, 2), (4, 2, 2), (3, 1, 0)] {
-        let mut poly = ring.embed(&coefficients, limbs, specials);
-        let divisor: Vec<u64> = (keep..limbs + specials).map(|row| ring.moduli[ring.modulus_index(row, limbs)].q).collect();
-        let add = ring.embed(&remainder, limbs, specials);
-        for row in 0..limbs + specials {
-            let m = &ring.moduli[ring.modulus_index(row, limbs)];
-            for q in &divisor {
-                chiffre_ckks::ring::limb::mul_scalar_assign(m, poly.row_mut(row), m.reduce(*q));
-            }
-            chiffre_ckks::ring::limb::add_assign(m, poly.row_mut(row), add.row(row));
-        }
-        assert!(mod_down(ring, &poly, limbs, keep) == ring.embed(&coefficients, keep, 0));
-    }
-}
-
-#[test]
-fn key_switching_is_linear_up_to_its_noise() {
-    let lab = Lab::new(10, 2);
-    let ring = lab.context.ring();
-    let key = lab.keys.get(KeyTarget::Relinearization, lab.gadget).expect("key");
-    let zero = RnsPoly::new_zero(ring.n, 5);
-    assert!(key_switch(ring, &zero, key).iter().all(|p| *p == zero));
-    let c = &lab.encrypt(&lab.values(18), 5).polys[1];
-    let extended = inner_product(ring, &decompose(ring, c, lab.gadget), key, None);
-    assert_eq!(extended[0].rows(), 5 + 2);
+fn bootstraps_return_slots_at_more_limbs() {
+    let factor = |log_radix, babies| FactorSpec { log_radix, babies };
+    let spec = BootstrapSpec {
+        log_n: LOG_N,
+        alpha: 5,
+        limbs: 17,
+        slots_to_coeffs: vec![factor(4, 8), factor(5, 4)],
+        coeffs_to_slots: vec![factor(3, 1), factor(3, 16), factor(3, 4)],
+        ..BootstrapSpec::relu_15()
+    };
+    let mut q_bits = vec![45; spec.limbs];
+    q_bits[0] = 30;
+    let lab = Lab::with(LOG_N, &q_bits, &vec![46; spec.alpha], &spec.keys());
+    let eval = lab.evaluator();
+    let bootstrapper = Bootstrapper::new(lab.context.ring(), Isa::detect(), lab.context.encoder(), &spec).expect("spec");
+    let (x, scale, output, correction) = (lab.slots(6), Scale::pow2(60), Scale::pow2(45), Arcsine::new(3).expect("odd"));
+    let got = eval.bootstrap(&[lab.encrypt(&x, &scale, 3)], &bootstrapper, 32.0, &correction, &output).expect("bootstrap");
+    assert!(got[0].limbs > 3 && got[0].scale == output);
+    lab.check(&got[0], x.iter().copied(), 9);
+    let few = eval.bootstrap(&[lab.encrypt(&x, &scale, 2)], &bootstrapper, 32.0, &correction, &output);
+    assert!(matches!(few, Err(EvalError::Bootstrap(_))));
 }
 
 #[test]
 fn mismatches_are_refused() {
-    let lab = Lab::new(10, 2);
-    let (eval, x) = (lab.evaluator(), lab.values(19));
-    let a = lab.encrypt(&x, 3);
+    let lab = Lab::new();
+    let eval = lab.evaluator();
+    let x = lab.slots(7);
+    let a = lab.encrypt(&x, &Scale::pow2(40), 3);
     let lower = eval.mod_drop(&a, 2).expect("drop");
-    close(&lab.decrypt(&lower), &x, TINY);
-    assert!(matches!(eval.add(&a, &lower), Err(EvalError::Limbs { left: 3, right: 2 })));
-    let scaled = eval.mul_scalar(&a, 2.0, &Scale::pow2(1)).expect("weight");
-    assert!(matches!(eval.add(&a, &scaled), Err(EvalError::Scales { .. })));
-    assert!(matches!(eval.relinearize(&a), Err(EvalError::Degree { found: 1, expected: 2 })));
-    let square = eval.square(&a).expect("square");
-    assert!(matches!(eval.rotate(&square, 1), Err(EvalError::Degree { .. })));
-    assert!(matches!(eval.rotate(&a, 2), Err(EvalError::MissingKey { .. })));
-    assert!(matches!(eval.rescale_many(&a, 3), Err(EvalError::NoLimbsLeft { .. })));
-    assert!(matches!(eval.mod_drop(&a, 4), Err(EvalError::NoLimbsLeft { .. })));
-    assert!(matches!(eval.mul_scalar(&a, f64::NAN, &lab.scale), Err(EvalError::Weight { .. })));
-}
-
-/// Multiply, rotate, weigh and rescale until the chain ends; predictions follow measurements.
-///
-/// All slots have modulus 1, so that no slot's error grows faster than the others'.
-#[test]
-fn precision_of_a_chain_is_as_predicted() {
-    const WEIGHT: f64 = 0.75;
-    for log_n in [10, 12] {
-        let mut lab = Lab::new(log_n, 2);
-        lab.scale = Scale::pow2(30);
-        let model = NoiseModel::new(&lab.context.ring().chain);
-        let eval = lab.evaluator();
-        let unit = |seed| -> Vec<Complex64> { lab.values(seed).iter().map(|z| z / z.norm()).collect() };
-        let (mut want, factor) = (unit(20), unit(21));
-        let (mut got, fresh) = (lab.encrypt(&want, 6), lab.encrypt(&factor, 6));
-        let start = Estimate { message: 1.0, error: model.fresh_secret_key().hypot(model.encoding(want.len())) / 2f64.powi(30) };
-        let mut estimate = start;
-        while got.limbs > 1 {
-            let limbs = got.limbs;
-            let other = eval.mod_drop(&fresh, limbs).expect("drop");
-            got = eval.relinearize(&eval.mul(&got, &other).expect("mul")).expect("relinearize");
-            got = eval.rotate(&got, 5).expect("rotate");
-            let switch = model.switch_and_round(lab.gadget, limbs) / got.scale.to_f64();
-            estimate = estimate.product(start).with_error(switch).with_error(switch);
-            want = rotated(&zip(&want, &factor, |x, y| x * y), 5);
-            // Back to 2^30 with a weight whose scale makes the rescale land there.
-            let prime = lab.context.params().q()[limbs - 1];
-            let weight_scale = lab.scale.mul_prime(prime).div(&got.scale);
-            got = eval.rescale(&eval.mul_scalar(&got, WEIGHT, &weight_scale).expect("weight")).expect("rescale");
-            assert_eq!(got.scale, lab.scale);
-            let rounded = (WEIGHT * weight_scale.to_f64()).round_ties_even() / weight_scale.to_f64();
-            estimate = estimate
-                .scaled(WEIGHT)
-                .with_error(estimate.message * (rounded - WEIGHT).abs())
-                .with_error(model.rounding() / got.scale.to_f64());
-            want = zip(&want, &want, |x, _| x * WEIGHT);
-            let measured = -measured_error(&lab.decrypt(&got), &want).log2();
-            println!("N = 2^{log_n}, {} limbs: measured {measured:.2} bits, predicted {:.2}", got.limbs, estimate.bits());
-            assert!((measured - estimate.bits()).abs() < 1.0);
-        }
-    }
-}
-
-/// One operation at a time: the measured error against its term of the model.
-#[test]
-fn each_noise_source_is_as_predicted() {
-    // Special primes as large as the others, so that the keys' noise shows, and larger, so that rounding does.
-    for p_bits in [&[45][..], &[45; 2], &[45; 4], &[50; 2]] {
-        let lab = Lab::with_specials(11, p_bits);
-        let model = NoiseModel::new(&lab.context.ring().chain);
-        let (eval, x) = (lab.evaluator(), lab.values(22));
-        let a = lab.encrypt(&x, 6);
-        let reference = lab.decrypt(&a);
-        let check = |name: &str, got: &[Complex64], want: &[Complex64], scale: &Scale, predicted: f64| {
-            let measured = measured_error(got, want) * scale.to_f64();
-            println!("P {p_bits:?}, {name}: measured 2^{:.2}, predicted 2^{:.2}", measured.log2(), predicted.log2());
-            assert!((measured.log2() - predicted.log2()).abs() < 1.0);
-        };
-        let fresh = model.fresh_secret_key().hypot(model.encoding(x.len()));
-        check("fresh", &reference, &x, &a.scale, fresh);
-        let turned = eval.rotate(&a, 1).expect("rotate");
-        let predicted = model.switch_and_round(lab.gadget, 6);
-        check("rotate", &lab.decrypt(&turned), &rotated(&reference, 1), &a.scale, predicted);
-        let lower = eval.rotate(&eval.mod_drop(&a, 3).expect("drop"), 1).expect("rotate");
-        let predicted = model.switch_and_round(lab.gadget, 3);
-        check("rotate at 3 limbs", &lab.decrypt(&lower), &rotated(&reference, 1), &a.scale, predicted);
-        let rescaled = eval.rescale(&a).expect("rescale");
-        check("rescale", &lab.decrypt(&rescaled), &reference, &rescaled.scale, model.rounding());
-        let square = eval.square(&eval.mul_scalar(&a, 1.0, &Scale::pow2(10)).expect("weight")).expect("square");
-        let rescaled = eval.rescale_many(&square, 2).expect("rescale");
-        check("rescale at degree 2", &lab.decrypt(&rescaled), &lab.decrypt(&square), &rescaled.scale, model.rounding_degree_2());
-    }
+    lab.check(&lower, x.iter().copied(), 20);
+    assert_eq!(eval.add(&a, &lower), Err(EvalError::Limbs { left: 3, right: 2 }));
+    assert_eq!(eval.mul(&a, &lower), Err(EvalError::Limbs { left: 3, right: 2 }));
+    let doubled = eval.mul_scalar(&a, 2.0, &Scale::pow2(1)).expect("weight");
+    assert!(matches!(eval.sub(&a, &doubled), Err(EvalError::Scales { .. })));
+    let last = eval.mod_drop(&a, 1).expect("drop");
+    assert_eq!(eval.mul(&last, &last), Err(EvalError::NoLimbsLeft { have: 1, want: 0 }));
+    assert_eq!(eval.rescale(&last), Err(EvalError::NoLimbsLeft { have: 1, want: 0 }));
+    assert_eq!(eval.mod_drop(&a, 4), Err(EvalError::NoLimbsLeft { have: 3, want: 4 }));
+    assert!(matches!(eval.rotate(&a, 1), Err(EvalError::MissingKey { limbs: 3, .. })));
+    assert!(matches!(eval.mul_scalar(&a, f64::NAN, &Scale::pow2(1)), Err(EvalError::Weight { .. })));
+    let plain = lab.context.encode(&x, &Scale::pow2(40), 2).expect("encode");
+    assert_eq!(eval.mul_plain(&a, &plain), Err(EvalError::Limbs { left: 3, right: 2 }));
+    // Of another ring, and not relinearised.
+    let other = Lab::with(LOG_N - 1, &[44, 40, 40], &[45], &[]);
+    let foreign = other.encrypt(&other.slots(1), &Scale::pow2(40), 3);
+    assert!(matches!(eval.neg(&foreign), Err(EvalError::Bundle(BundleError::InputShape { .. }))));
+    let mut three = a.clone();
+    three.polys.push(a.polys[0].clone());
+    assert_eq!(eval.add(&three, &a), Err(EvalError::Bundle(BundleError::NotRelinearised(3))));
 }

@@ -1,6 +1,6 @@
 //! Laws of the ring, of its automorphisms and of division, over random polynomials.
 
-use chiffre_ckks::keyswitch_reference::mod_down;
+use crate::reference::keyswitch::mod_down;
 use chiffre_ckks::ring::primes::ntt_primes_below;
 use chiffre_ckks::ring::{Galois, GaloisTable, Modulus, Ring, RnsPoly, limb};
 use proptest::prelude::*;

@@ -8,3 +8,4 @@ mod oracle;
 mod pinned;
 mod polynomial;
 mod programs;
+mod reference;

@@ -1,17 +1,16 @@
 //! The fused operations give the same bits as the plain key switch.
 
+use crate::reference::{LinearTransform, Reference, keyswitch};
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::{
-    CtRef, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, apply_linear, key_switch, mul_relin, rotate,
+    CtRef, Input, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, apply_linear, key_switch, mul_relin, rotate,
 };
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
-use chiffre_ckks::evaluator::{Evaluator, LinearTransform};
 use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
-use chiffre_ckks::keyswitch_reference;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
@@ -52,7 +51,7 @@ impl Lab {
     }
 
     fn at(&self, limbs: usize) -> [Ciphertext; 2] {
-        let evaluator = Evaluator::new(&self.context, &self.plain);
+        let evaluator = Reference::new(&self.context, &self.plain);
         [0, 1].map(|i| evaluator.mod_drop(&self.inputs[i], limbs).expect("drop"))
     }
 }
@@ -62,12 +61,12 @@ fn key_switches_rotations_and_products() {
     for alpha in 1..=4 {
         let lab = Lab::new(alpha);
         let ring = lab.context.ring();
-        let evaluator = Evaluator::new(&lab.context, &lab.plain);
+        let evaluator = Reference::new(&lab.context, &lab.plain);
         for limbs in 1..=LIMBS {
             let [a, b] = lab.at(limbs);
             let (x, y) = (CtRef::new(&a).expect("degree 1"), CtRef::new(&b).expect("degree 1"));
             let key = lab.plain.get(KeyTarget::Relinearization, lab.gadget).expect("key");
-            let switched = keyswitch_reference::key_switch(ring, &a.polys[1], key);
+            let switched = keyswitch::key_switch(ring, &a.polys[1], key);
             let turned = evaluator.rotate(&a, OFFSETS[1]).expect("rotate");
             let product = evaluator.relinearize(&evaluator.mul(&a, &b).expect("mul")).expect("relinearize");
             for isa in Isa::available() {
@@ -76,7 +75,7 @@ fn key_switches_rotations_and_products() {
                 let galois = Galois::rotation(OFFSETS[1], LOG_N);
                 let got = rotate(ring, isa, x, limbs, galois, &lab.fused, lab.gadget).expect("rotate");
                 assert!(got[..] == turned.polys[..]);
-                let got = mul_relin(ring, isa, &[x], &[y], limbs, &lab.fused, lab.gadget).expect("mul");
+                let got = mul_relin(ring, isa, vec![x.into()], vec![y.into()], limbs, &lab.fused, lab.gadget).expect("mul");
                 assert!(got[0][..] == product.polys[..]);
             }
         }
@@ -87,7 +86,7 @@ fn key_switches_rotations_and_products() {
 fn linear_maps_with_merged_rescale() {
     let lab = Lab::new(3);
     let ring = lab.context.ring();
-    let evaluator = Evaluator::new(&lab.context, &lab.plain);
+    let evaluator = Reference::new(&lab.context, &lab.plain);
     let period = 16;
     let mask: Vec<f64> = (0..period).map(|j| f64::from(u8::from(j % 3 != 0))).collect();
     let weights = [(0isize, 0.3), (OFFSETS[0], -0.7), (OFFSETS[1], 1.1)];
@@ -110,6 +109,7 @@ fn linear_maps_with_merged_rescale() {
         for isa in Isa::available() {
             let op = LinearOp {
                 table: &table,
+                plan: None,
                 input_scales: &[scale.to_f64()],
                 limbs_in: limbs,
                 bias: None,
@@ -117,7 +117,7 @@ fn linear_maps_with_merged_rescale() {
                 drop_limbs: drop,
                 giants: None,
             };
-            let got = apply_linear(ring, isa, &input, &op, &lab.fused).expect("apply");
+            let got = apply_linear(ring, isa, vec![Input::borrowed(&input)], &op, &lab.fused).expect("apply").swap_remove(0);
             assert!(got[0][..] == want.polys[..], "{limbs} limbs, {drop} dropped");
         }
     }

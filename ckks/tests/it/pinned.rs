@@ -1,10 +1,11 @@
 //! Encrypted results have the same bits for the same seeds, on every instruction set: digests of keys, encryptions and of
 //! every kind of operation, recorded once. A change of a digest is a change of what existing keys and ciphertexts give.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapSpec, Bootstrapper, FactorSpec, RefreshOp};
 use chiffre_ckks::bundle::{
-    BiasPoly, CtRef, GiantSteps, Input, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, SCALAR, apply_linear_many_consuming,
-    conjugate, mul_relin_consuming, pair_mul_consuming, pair_square_consuming, rotate, square_relin_consuming,
+    BiasPoly, CtRef, GiantSteps, Input, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, SCALAR, apply_linear, conjugate,
+    mul_relin, pair_mul, pair_square, rotate, square_relin,
 };
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
@@ -12,7 +13,6 @@ use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 
@@ -140,9 +140,17 @@ fn bundle_operations() {
     let bias = [BiasPoly(vec![12345]), BiasPoly::default(), BiasPoly(vec![1, -2, 3, -4])];
     for isa in Isa::available() {
         let linear = |table: &LinearTable, limbs: usize, gadget: Gadget, giants: Option<GiantSteps<'_>>| {
-            let op =
-                LinearOp { table, input_scales: &[2f64.powi(45); 2], limbs_in: limbs, bias: Some(&bias), gadget, drop_limbs: 1, giants };
-            let out = apply_linear_many_consuming(ring, isa, vec![borrowed(0..2), borrowed(2..4)], &op, keys).expect("linear");
+            let op = LinearOp {
+                table,
+                plan: None,
+                input_scales: &[2f64.powi(45); 2],
+                limbs_in: limbs,
+                bias: Some(&bias),
+                gadget,
+                drop_limbs: 1,
+                giants,
+            };
+            let out = apply_linear(ring, isa, vec![borrowed(0..2), borrowed(2..4)], &op, keys).expect("linear");
             digest(out.iter().flatten().flatten())
         };
         let one = |ct: usize| CtRef::from(&cts[ct]);
@@ -153,10 +161,10 @@ fn bundle_operations() {
             ("linear map", linear(&plain, LIMBS, WIDE, None)),
             ("linear map at five limbs", linear(&plain, 5, NARROW, None)),
             ("linear map with giant steps", linear(&split, 6, WIDE, Some(giants))),
-            ("pair square", products(pair_square_consuming(ring, isa, borrowed(0..4), LIMBS, keys, WIDE).expect("square"))),
-            ("pair product", products(pair_mul_consuming(ring, isa, borrowed(0..2), borrowed(2..4), 4, keys, NARROW).expect("product"))),
-            ("square", products(square_relin_consuming(ring, isa, borrowed(0..4), LIMBS, keys, WIDE).expect("square"))),
-            ("product", products(mul_relin_consuming(ring, isa, borrowed(0..2), borrowed(2..4), 5, keys, NARROW).expect("product"))),
+            ("pair square", products(pair_square(ring, isa, borrowed(0..4), LIMBS, keys, WIDE).expect("square"))),
+            ("pair product", products(pair_mul(ring, isa, borrowed(0..2), borrowed(2..4), 4, keys, NARROW).expect("product"))),
+            ("square", products(square_relin(ring, isa, borrowed(0..4), LIMBS, keys, WIDE).expect("square"))),
+            ("product", products(mul_relin(ring, isa, borrowed(0..2), borrowed(2..4), 5, keys, NARROW).expect("product"))),
             ("rotation", digest(&rotate(ring, isa, one(0), 6, Galois::rotation(-8, LOG_N), keys, WIDE).expect("rotation"))),
             ("conjugation", digest(&conjugate(ring, isa, one(1), 3, keys, NARROW).expect("conjugation"))),
         ];

@@ -1,5 +1,6 @@
 //! Polynomials under real keys on small (insecure) rings against double precision.
 
+use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::{BundleError, CtRef, Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
@@ -9,7 +10,6 @@ use chiffre_ckks::polynomial::*;
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks::seed::UniformSampler;
-use chiffre_ckks::simd::Isa;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
 use proptest::prelude::*;

@@ -2,10 +2,11 @@
 
 use std::sync::LazyLock;
 
+use chiffre_ckks::bundle::PreparedKeys;
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{EvalError, Evaluator};
-use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
+use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::scale::Scale;
@@ -21,7 +22,7 @@ const OFFSETS: [isize; 3] = [1, -7, 64];
 struct Lab {
     context: Context,
     secret: SecretKey,
-    keys: EvaluationKeys,
+    keys: PreparedKeys,
 }
 
 static LAB: LazyLock<Lab> = LazyLock::new(|| {
@@ -36,7 +37,7 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
         targets.push((Galois::conjugation(LOG_N).into(), gadget));
         targets.push((KeyTarget::Relinearization, gadget));
     }
-    let keys = generator.switching_keys(&targets).expect("keys").iter().map(|k| k.expand(context.ring())).collect();
+    let keys = PreparedKeys::expand(context.ring(), &generator.switching_keys(&targets).expect("keys"));
     Lab { context, secret, keys }
 });
 
@@ -92,14 +93,14 @@ fn run(lab: &Lab, steps: &[Step], fresh: &Pair, plain: &[Complex64]) -> Result<P
             Step::Square | Step::TimesFresh | Step::TimesPlain | Step::Weigh(_) if !products_allowed => continue,
             Step::AddSelfRotated(k) => eval.add(c, &eval.rotate(c, OFFSETS[*k])?)?,
             Step::Conjugate => eval.conjugate(c)?,
-            Step::TimesI => eval.mul_imaginary(c),
-            Step::Square => eval.rescale(&eval.relinearize(&eval.square(c)?)?)?,
+            Step::TimesI => eval.mul_imaginary(c)?,
+            Step::Square => eval.square(c)?,
             Step::TimesFresh => {
                 let other = eval.mod_drop(&fresh.encrypted, c.limbs)?;
-                eval.rescale(&eval.relinearize(&eval.mul(c, &other)?)?)?
+                eval.mul(c, &other)?
             }
             Step::TimesPlain => eval.rescale(&eval.mul_plain(c, &encode(&Scale::pow2(40), c.limbs))?)?,
-            Step::SubPlain => eval.add_plain(&eval.neg(c), &encode(&c.scale, c.limbs))?,
+            Step::SubPlain => eval.add_plain(&eval.neg(c)?, &encode(&c.scale, c.limbs))?,
             Step::Weigh(w) => {
                 let prime = Scale::prime(lab.context.params().q()[c.limbs - 1]);
                 let out = eval.rescale(&eval.mul_scalar(c, *w, &prime)?)?;

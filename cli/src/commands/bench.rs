@@ -7,13 +7,14 @@ use chiffre::Error;
 use chiffre::pipeline::{self, Request};
 use chiffre::{data, logits};
 use chiffre_frontend::{Model, Reference};
-use chiffre_ir::program::KeyUse;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{Simulation, TensorGraph, certified, simulate};
 use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::Server;
 use chiffre_runtime::{EvalKeySet, Session};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time of each kind of instruction in the encrypted runs.
@@ -92,18 +93,18 @@ pub(super) fn encrypted_run(
     let simulation = simulated(compiled.tensor.as_ref(), images)?;
     let program = compiled.program;
     let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
-    let session = Session::new(file, request.options.allow_insecure)?;
+    let session = Arc::new(Session::on(super::engine()?, file, request.options.allow_insecure)?);
     let p = session.program();
 
     let at = Instant::now();
     let client = ClientKey::generate(&session)?;
     let keys: EvalKeySet = client.evaluation_keys(&session)?;
-    let (key_id, seeded_bytes) = (keys.id, keys.bytes());
+    let seeded_bytes = keys.bytes();
     let keygen_s = at.elapsed().as_secs_f64();
     let at = Instant::now();
-    let keys = keys.prepare(&session);
+    let keys = Arc::new(keys.prepare(&session));
     let buffers = pipeline::memory_plan(p, images.n.min(p.header.batch)).working;
-    let server = Server::new(&session, key_id, &keys, buffers)?;
+    let server = Server::new(session.clone(), keys.clone(), buffers)?;
     let prepare_s = at.elapsed().as_secs_f64();
     tracing::info!(seeded_bytes, expanded_bytes = keys.bytes(), "evaluation keys");
 
@@ -120,12 +121,15 @@ pub(super) fn encrypted_run(
         let encrypted = client.encrypt(&session, chunk, chunk.len() / per)?;
         encrypt_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        let result = server.run(&encrypted, None, |event| {
+        let mut run = server.start(encrypted)?;
+        let ended = run.drive(|event| {
             *times.entry(event.op).or_default() += event.time;
             tracing::info!(op = event.op, node = event.source, units = ?event.units, ms = event.time.as_millis() as u64, "step");
             bar.step(event);
+            ControlFlow::Continue(())
         });
-        let result = result?;
+        let _ = ended?;
+        let result = run.finish()?.result;
         run_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
         let decrypted = client.decrypt(&session, &result)?;
@@ -140,7 +144,7 @@ pub(super) fn encrypted_run(
     problems.iter().for_each(|line| eprintln!("{line}"));
     let comparison = logits::compare(&answers, &clear, classes, &affected)?;
     let as_simulated = simulation.as_ref().map(|s| logits::compare(&answers, &s.outputs[0], classes, &affected)).transpose()?;
-    let rotations = p.keys().iter().filter(|(u, _)| matches!(u, KeyUse::Rotate(_))).count();
+    let rotations = p.keys().iter().filter(|(u, _)| u.rotation_offset(p.header.log_n as u32).is_some()).count();
     let report = BenchReport {
         model: name.into(),
         batch,

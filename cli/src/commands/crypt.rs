@@ -11,7 +11,7 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret)?;
-    let options = super::program_data_options(&session, &args.normalisation, args.count)?;
+    let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
     let batch = key.encrypt(&session, &images.pixels, images.n)?;
     batch.save(&session, &args.output)?;

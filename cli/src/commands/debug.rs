@@ -7,6 +7,8 @@ use chiffre_runtime::client::{ClientKey, Opened};
 use chiffre_runtime::server::{Event, Server};
 use serde::Serialize;
 use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// How one instruction's encrypted result compares with the clear one.
 #[derive(Clone, Debug, Serialize)]
@@ -57,10 +59,10 @@ impl Row {
 /// Runs and prints one line per instruction.
 pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
     let p = session.program();
     let key = ClientKey::load(&session, &args.secret)?;
-    let options = super::program_data_options(&session, &args.normalisation, args.count)?;
+    let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let mut images = data::load(&args.input, &options)?;
     images.n = images.n.min(p.header.batch);
     images.pixels.truncate(images.n * options.shape.iter().product::<usize>());
@@ -82,10 +84,9 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     let mut rows: Vec<Row> = p.nodes.iter().enumerate().map(new_row).collect();
     let batch = key.encrypt(&session, &images.pixels, images.n)?;
     let keys = key.evaluation_keys(&session)?;
-    let id = keys.id;
     let keys = keys.prepare(&session);
     let mut failure = None;
-    let server = Server::new(&session, id, &keys, 0)?;
+    let server = Server::new(session.clone(), keys, 0)?;
     let probe = |event: &Event| {
         let layout = p.nodes[event.instruction].ty.layout.unit();
         let per: usize = layout.shape.iter().product();
@@ -97,11 +98,15 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
                     let want = &clear[event.instruction][first * per..(first + count) * per];
                     rows[event.instruction].add(&layout.unpack(&slots, count), want, headroom);
                 }
-                Err(e) => failure = failure.take().or(Some(e)),
+                Err(e) => {
+                    failure = Some(e);
+                    return ControlFlow::Break(());
+                }
             }
         }
+        ControlFlow::Continue(())
     };
-    server.run(&batch, None, probe)?;
+    let _ = server.start(batch).and_then(|mut run| run.drive(probe))?;
     if let Some(e) = failure {
         return Err(e.into());
     }

@@ -11,6 +11,7 @@ use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{CertifiedNode, Tensor};
 use chiffre_ir::text;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Prints a program's summary or one of its IRs.
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
@@ -20,10 +21,10 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     }
     let Some(stage) = args.stage else {
         return match args.form() {
-            Format::Text => super::print(Overview::of(&file).summary() + &activation_table(&file)?),
+            Format::Text => super::print(Overview::of(&file).summary() + &activation_table(&file, &args.program)?),
             Format::Json => {
                 let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
-                overview["activations"] = json!(certificate(&file)?);
+                overview["activations"] = json!(certificate(&file, &args.program)?);
                 super::print(overview)
             }
             Format::Dot => super::print(dot(&file.program)),
@@ -31,30 +32,30 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     };
     let source = match stage {
         Stage::Program => text::print(&*file.program),
-        Stage::Tensor => stage_text(&file, "tensor")?,
-        Stage::Packed => stage_text(&file, "packed")?,
-        Stage::He => stage_text(&file, "he")?,
+        Stage::Tensor => stage_text(&file, "tensor", &args.program)?,
+        Stage::Packed => stage_text(&file, "packed", &args.program)?,
+        Stage::He => stage_text(&file, "he", &args.program)?,
     };
     match args.form() {
         Format::Text => super::print(source.trim_end()),
         format => match stage {
-            Stage::Tensor => other::<Tensor>(&source, format),
-            Stage::Packed => other::<Packed>(&source, format),
-            Stage::He => other::<He>(&source, format),
-            Stage::Program => other::<Prog>(&source, format),
+            Stage::Tensor => other::<Tensor>(&source, format, &args.program),
+            Stage::Packed => other::<Packed>(&source, format, &args.program),
+            Stage::He => other::<He>(&source, format, &args.program),
+            Stage::Program => other::<Prog>(&source, format, &args.program),
         },
     }
 }
 
-/// The approximated activations of a program; none in a program without them.
-pub(super) fn certificate(file: &ProgramFile) -> Result<Vec<CertifiedNode>, Error> {
-    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input(format!("the program's certificate: {e}")));
+/// The approximated activations of a program read from `path`; none in a program without them.
+pub(super) fn certificate(file: &ProgramFile, path: &Path) -> Result<Vec<CertifiedNode>, Error> {
+    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input(format!("{}: certificate: {e}", path.display())));
     file.stages.get("certificate").map_or(Ok(vec![]), read)
 }
 
 /// The certificate as a table, one line per activation, with a heading; empty without approximated activations.
-fn activation_table(file: &ProgramFile) -> Result<String, Error> {
-    let nodes = certificate(file)?;
+fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
+    let nodes = certificate(file, path)?;
     if nodes.is_empty() {
         return Ok(String::new());
     }
@@ -80,12 +81,13 @@ fn activation_table(file: &ProgramFile) -> Result<String, Error> {
     Ok(s)
 }
 
-fn stage_text(file: &ProgramFile, name: &str) -> Result<String, Error> {
-    file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("the program file does not hold its {name} IR")))
+/// The text of a level that the program file at `path` holds beside its program.
+pub(super) fn stage_text(file: &ProgramFile, name: &str, path: &Path) -> Result<String, Error> {
+    file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("{} does not hold its {name} IR", path.display())))
 }
 
-fn other<D: Dialect>(source: &str, format: Format) -> Result<(), Error> {
-    let g: Graph<D> = text::parse(source).map_err(|e| Error::input(format!("stored IR: {e}")))?;
+fn other<D: Dialect>(source: &str, format: Format, path: &Path) -> Result<(), Error> {
+    let g: Graph<D> = text::parse(source).map_err(|e| Error::input(format!("{}: stored IR: {e}", path.display())))?;
     if format == Format::Dot { super::print(dot(&g)) } else { super::print(graph_json(&g)) }
 }
 

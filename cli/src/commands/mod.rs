@@ -43,6 +43,7 @@ fn dispatch(command: Command) -> Result<(), Error> {
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Encrypt(args) => crypt::encrypt(&args),
         Command::Decrypt(args) => crypt::decrypt(&args),
+        Command::Prepare(args) => run::prepare(&args),
         Command::Run(args) => run::run(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Bench(args) => bench::bench(&args),
@@ -74,17 +75,25 @@ fn measure_machine(args: &crate::args::MeasureMachineArgs) -> Result<(), Error> 
 /// Loads a program file and builds its context.
 fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
     let file = chiffre_ir::program::file::load(path)?;
-    chiffre_runtime::Session::new(file, allow_insecure).map_err(Error::from)
+    chiffre_runtime::Session::on(engine()?, file, allow_insecure).map_err(Error::from)
+}
+
+/// An engine with the number of threads that [`set_threads`] set.
+fn engine() -> Result<chiffre_runtime::Engine, Error> {
+    let threads = std::num::NonZeroUsize::new(rayon::current_num_threads()).unwrap_or(std::num::NonZeroUsize::MIN);
+    chiffre_runtime::Engine::builder().threads(threads).build().map_err(|e| Error::from(chiffre_runtime::RuntimeError::from(e)))
 }
 
 /// How to read DATA for a program.
 fn program_data_options(
     s: &chiffre_runtime::Session,
+    path: &std::path::Path,
     args: &crate::args::NormalisationArgs,
     count: Option<std::num::NonZeroUsize>,
 ) -> Result<chiffre::data::DataOptions, Error> {
     let shape = s.input_layout()?.shape;
-    let normalisation = args.or(s.program().header.normalisation.as_deref())?;
+    let named = s.program().header.normalisation.as_deref();
+    let normalisation = args.or(named).map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
 }
 

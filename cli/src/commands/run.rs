@@ -1,6 +1,6 @@
-//! `chiffre run`: the server's side.
+//! `chiffre prepare` and `chiffre run`: the server's side.
 
-use crate::args::RunArgs;
+use crate::args::{PrepareArgs, RunArgs};
 use crate::profile::Profile;
 use crate::progress::RunProgress;
 use crate::trace::Trace;
@@ -8,14 +8,26 @@ use chiffre::Error;
 use chiffre::memory::human_bytes;
 use chiffre_backend::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
-use chiffre_runtime::server::{Checkpoints, Server};
-use chiffre_runtime::{Batch, EvalKeySet, server};
+use chiffre_runtime::server::{Checkpoints, Finished, Server};
+use chiffre_runtime::{Batch, ServerKeys};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Writes the prepared state of a program and its evaluation keys.
+pub(super) fn prepare(args: &PrepareArgs) -> Result<(), Error> {
+    super::set_threads(&args.threads)?;
+    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
+    let keys = ServerKeys::load(&session, &args.eval)?;
+    Server::new(session, keys, 0)?.save(&args.output)?;
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    super::print(format!("prepared state of {}", human_bytes(bytes)))
+}
 
 /// Runs a program on encrypted images.
 pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
     let need = session.program().header.predicted_bytes as u64;
     if let Some(budget) = args.memory
         && need > budget
@@ -25,39 +37,42 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
             "compile with this --memory or a smaller --batch",
         ));
     }
-    let batch = Batch::load(&session, &args.input)?;
-    let (id, keys) = EvalKeySet::load_prepared(&session, &args.eval)?;
+    let batch = Arc::new(Batch::load(&session, &args.input)?);
     let buffers = chiffre::pipeline::memory_plan(session.program(), batch.images).working;
-    let server = Server::new(&session, id, &keys, buffers)?;
+    let server = match (&args.prepared, &args.eval) {
+        (Some(prepared), _) => Server::load(session.clone(), prepared, buffers)?,
+        (None, Some(eval)) => Server::new(session.clone(), ServerKeys::load(&session, eval)?, buffers)?,
+        (None, None) => return Err(Error::input("give the evaluation keys (--eval) or what `chiffre prepare` wrote (--prepared)")),
+    };
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
-    let mut opened = server::open_journal(&session, &batch, &Journal::directory(&args.output))?;
-    if let Some(warning) = &opened.warning {
-        tracing::warn!("{warning}");
-    }
-    if let Some(r) = &opened.resume {
-        eprintln!("going on with step {} of an interrupted run", r.step + 1);
-    }
-    let done = opened.resume.as_ref().map_or(0, |r| r.step);
     let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
     if args.checkpoint_every == 0 {
         policy.cost_factor = 0;
     }
-    opened.journal = opened.journal.with_policy(policy);
-    let checkpoints = Checkpoints::new(&session, batch.images, &mut opened.journal, opened.resume.take());
-    let mut steps = 0;
+    let checkpoints = Checkpoints::open(&session, &batch, &Journal::directory(&args.output))?;
+    if let Some(warning) = checkpoints.warning() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(step) = checkpoints.resumed() {
+        eprintln!("going on with step {} of an interrupted run", step + 1);
+    }
+    let mut run = server.start_with(batch.clone(), checkpoints.with_policy(policy))?;
+    let (steps, done) = (run.steps().len(), run.done());
+    bar.skip(&run.steps()[..done]);
     let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
     let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), chiffre::machine::load)?.on_threads(args.threads.get());
     let mut profile = args.profile.then(|| Profile::new(session.program(), batch.images, &cost));
-    let result = server.run(&batch, Some(checkpoints), |event| {
-        steps = event.steps;
+    let ended = run.drive(|event| {
         trace.iter_mut().for_each(|t| t.step(event));
         profile.iter_mut().for_each(|p| p.step(event));
         bar.step(event);
+        ControlFlow::Continue(())
     });
-    let result = result?;
+    let _ = ended?;
     bar.finish();
+    let Finished { result, journal } = run.finish()?;
     result.save(&session, &args.output)?;
-    opened.journal.finish()?;
+    journal.map_or(Ok(()), Journal::finish)?;
     if let (Some(path), Some(t)) = (&args.trace, &trace) {
         std::fs::write(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;
     }

@@ -12,13 +12,17 @@ use std::path::Path;
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, true)?;
-    let images = data::load(&args.input, &super::program_data_options(&session, &args.normalisation, args.count)?)?;
-    let source = session.file.stages.get("he").ok_or_else(|| Error::input("the program file does not hold its HE IR"))?;
-    let mut g = text::parse::<He>(source).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
+    let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
+    let unusable = |e: &dyn std::fmt::Display| Error::input(format!("{}: HE IR: {e}", args.program.display()));
+    let source = super::inspect::stage_text(&session.file, "he", &args.program)?;
+    let mut g = text::parse::<He>(&source).map_err(|e| unusable(&e))?;
     g.consts.resolve(&session.file.store);
-    let g = chiffre_ir::he::verify(g).map_err(|e| Error::input(format!("HE IR of the program: {e}")))?;
+    if let Some((_, c)) = g.consts.iter().find(|(_, c)| c.data.is_none()) {
+        return Err(unusable(&format!("constant @{} is missing", c.name)));
+    }
+    let g = chiffre_ir::he::verify(g).map_err(|e| unusable(&e))?;
     let limits: BTreeMap<String, f64> =
-        super::inspect::certificate(&session.file)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
+        super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
     let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
     let exact = interp(&g, &images.pixels, images.n, None)?.swap_remove(0);
     let mut noise = Noise::of(&session.program().header, args.seed);

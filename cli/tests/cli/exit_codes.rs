@@ -36,6 +36,9 @@ fn what_was_given_is_at_fault() {
     std::fs::write(dir.join("text.onnx"), "no model").unwrap();
     assert!(fails(dir, 2, &["compile", "text.onnx", "-o", "x.chf"]).contains("text.onnx"));
     assert!(fails(dir, 2, &run).contains("below 128-bit security"));
+    let case = root().join("passes/tests/filetests/place-relin/wrong_scale.hir");
+    let opt = ["opt", case.to_str().unwrap(), "--passes=place-relin"];
+    assert!(fails(dir, 2, &opt).contains("scale should be 2^62"), "IR that is wrong before a pass is no bug of the pass");
     // Mismatch: keys of another program, and a file of another kind.
     let run_other = ["run", "other.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure"];
     assert!(fails(dir, 2, &run_other).contains("another program"));

@@ -51,6 +51,33 @@ fn killed(dir: &Path, delay: Duration) -> (bool, String) {
 }
 
 #[test]
+fn a_run_from_prepared_state_ends_with_the_same_bytes() {
+    let tmp = prepared();
+    let dir = tmp.path();
+    ok(dir, &run_args("in.ct", "whole.ct"));
+    ok(dir, &["prepare", "p.chf", "--eval", "eval.key", "-o", "server.chf", "--allow-insecure"]);
+    let run = ["run", "p.chf", "--allow-insecure", "--input", "in.ct", "-o", "again.ct"];
+    ok(dir, &[&run[..], &["--prepared", "server.chf"]].concat());
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    assert!(read("whole.ct") == read("again.ct"));
+    // Neither of them, both of them, and a file of another kind.
+    for (arguments, message) in [
+        (&[][..], "--eval"),
+        (&["--prepared", "server.chf", "--eval", "eval.key"], "cannot be used with"),
+        (&["--prepared", "eval.key"], "kind `evaluation-keys`"),
+    ] {
+        let out = command(dir, &[&run[..], arguments].concat()).output().unwrap();
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(2) && err.contains(message), "{arguments:?}: {err}");
+    }
+    // Of other keys.
+    ok(dir, &["keygen", "p.chf", "--secret", "other.key", "--eval", "other-eval.key", "--allow-insecure"]);
+    ok(dir, &["prepare", "p.chf", "--eval", "other-eval.key", "-o", "other-server.chf", "--allow-insecure"]);
+    let out = command(dir, &[&run[..], &["--prepared", "other-server.chf"]].concat()).output().unwrap();
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("different secret keys"));
+}
+
+#[test]
 fn killed_runs_go_on_and_end_with_the_same_bytes() {
     let tmp = prepared();
     let dir = tmp.path();

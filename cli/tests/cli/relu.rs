@@ -107,9 +107,9 @@ fn the_failure_bound_of_a_run_is_kept_and_recorded() {
         let p = secure(wanted).program;
         let b = p.header.bootstrap.clone().expect("a network that is too deep for 2^15");
         let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })).map(|n| n.ty.layout.ct_count()).sum::<usize>();
-        assert!(refreshed > 0 && b.log2_failure + (refreshed as f64).log2() <= wanted, "{b:?}");
-        assert!(!p.header.insecure && b.noise > 0.0);
-        bounds.push(b.bound);
+        assert!(refreshed > 0 && b.log2_failure_of_run(refreshed as f64) <= wanted, "{b:?}");
+        assert!(!p.header.insecure && p.header.refresh_noise(1.06).unwrap() > 0.0);
+        bounds.push(b.range);
     }
     assert!(bounds[0] < bounds[1]);
 }

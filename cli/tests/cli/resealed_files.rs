@@ -6,8 +6,51 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Files of a tiny network, insecure, in a folder.
-struct Files(tempfile::TempDir);
+/// A tiny network and how it is compiled, insecure.
+struct Network {
+    model: &'static str,
+    data: &'static str,
+    options: &'static [&'static str],
+}
+
+/// Images in slots.
+const PLAIN: Network = Network { model: "tiny_cnn.onnx", data: "tiny1_test.npz", options: &["--batch", "4", "--log-n", "10"] };
+
+/// Channels in slots, with sums under giant steps.
+const GIANTS: Network = Network {
+    model: "tiny_resnet.onnx",
+    data: "tiny3_test.npz",
+    options: &[
+        "--batch",
+        "1",
+        "--log-n",
+        "11",
+        "--passes",
+        "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{phases=0x0,channels=3,fill=2},lower-linear,\
+         he(assign-levels,place-relin,select-params),schedule",
+    ],
+};
+
+/// Series behind bootstraps, with a certificate.
+const BOOTSTRAPPED: Network = Network {
+    model: "tiny_resnet_relu.onnx",
+    data: "tiny3_test.npz",
+    options: &[
+        "--batch",
+        "40",
+        "--log-n",
+        "11",
+        "--passes",
+        "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,\
+         approximate-activations{refresh=yes},fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule",
+    ],
+};
+
+/// Files of a network in a folder.
+struct Files {
+    folder: tempfile::TempDir,
+    data: String,
+}
 
 /// What the commands said, for the summary at the end.
 #[derive(Default)]
@@ -24,20 +67,28 @@ fn cases(ordinary: usize) -> usize {
 }
 
 impl Files {
-    fn new() -> Files {
-        let files = Files(tempfile::tempdir().unwrap());
+    /// The program of a network.
+    fn program(network: &Network) -> Files {
         let models = chiffre_testing::repository().join("models");
-        let (model, data) = (models.join("tiny_cnn.onnx"), models.join("tiny1_test.npz"));
-        let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
-        files.good(&["compile", model, "-o", "p.chf", "--batch", "4", "--log-n", "10", "--allow-insecure"]);
-        files.good(&["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", "--allow-insecure"]);
-        files.good(&["encrypt", "p.chf", "--secret", "secret.key", "--input", data, "--count", "4", "-o", "in.ct", "--allow-insecure"]);
-        files.good(&["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", "--allow-insecure"]);
+        let [model, data] = [network.model, network.data].map(|f| models.join(f).to_str().unwrap().to_string());
+        let files = Files { folder: tempfile::tempdir().unwrap(), data };
+        let calibrated: &[&str] = if network.model.contains("relu") { &["--calibrate", &files.data] } else { &[] };
+        files.good(&[&["compile", &model, "-o", "p.chf", "--allow-insecure"], calibrated, network.options].concat());
+        files
+    }
+
+    /// The program of a network, keys, an encrypted batch, and the result of a run.
+    fn run(network: &Network) -> Files {
+        let files = Files::program(network);
+        let (data, insecure) = (&files.data, "--allow-insecure");
+        files.good(&["keygen", "p.chf", "--secret", "secret.key", "--eval", "eval.key", insecure]);
+        files.good(&["encrypt", "p.chf", "--secret", "secret.key", "--input", data, "--count", "4", "-o", "in.ct", insecure]);
+        files.good(&["run", "p.chf", "--eval", "eval.key", "--input", "in.ct", "-o", "out.ct", insecure]);
         files
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     /// The command with 4 GiB of address space and a minute: what takes more ends in a way that is noticed.
@@ -104,45 +155,49 @@ impl Files {
 
 #[test]
 fn resealed_programs_are_survived() {
-    let files = Files::new();
-    let heard = files.feed("p.chf", cases(150), 1, &[&["inspect", "bad"]]);
-    assert!(heard.messages.len() > 15 && heard.codes.contains_key(&0), "{:?}", heard.messages);
+    for (seed, network) in [PLAIN, GIANTS, BOOTSTRAPPED].iter().enumerate() {
+        let files = Files::program(network);
+        let commands: [&[&str]; 3] = [
+            &["inspect", "bad"],
+            &["inspect", "bad", "--stage", "he", "--format", "dot"],
+            &["simulate", "bad", "--input", &files.data, "--count", "1"],
+        ];
+        let heard = files.feed("p.chf", cases(40), seed as u64, &commands);
+        assert!(heard.messages.len() > 15 && heard.codes.contains_key(&0), "{:?}", heard.messages);
+    }
 }
 
 /// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files that are made for them.
 #[test]
 fn resealed_programs_that_verify_run_or_say_why_not() {
-    let files = Files::new();
-    let data = chiffre_testing::repository().join("models/tiny1_test.npz");
-    let data = data.to_str().unwrap();
-    let good = Sealed::read(&files.path().join("p.chf"));
-    let (mut rng, mut heard, mut ran) = (Rng::new(2), Heard::default(), 0);
-    let cases = cases(150);
-    for case in 0..cases {
-        let mut sealed = good.clone();
-        let what = format!("case {case}: {}", sealed.mutate(&mut rng));
-        sealed.write(&files.path().join("bad"));
-        let insecure = "--allow-insecure";
-        let life: [&[&str]; 5] = [
-            &["inspect", "bad", "--html", "bad.html"],
-            &["keygen", "bad", "--secret", "bad.key", "--eval", "bad.eval", insecure],
-            &["encrypt", "bad", "--secret", "bad.key", "--input", data, "--count", "1", "-o", "bad.in", insecure],
-            &["run", "bad", "--eval", "bad.eval", "--input", "bad.in", "-o", "bad.out", "--memory", "1GiB", insecure],
-            &["decrypt", "bad", "--secret", "bad.key", "--input", "bad.out", "-o", "bad.npy", insecure],
-        ];
-        ran += usize::from(life.iter().all(|arguments| files.survives(arguments, &what, &mut heard)));
+    let mut whole_lives = 0;
+    for (seed, (network, ordinary)) in [(PLAIN, 60), (GIANTS, 20), (BOOTSTRAPPED, 4)].iter().enumerate() {
+        let (cases, files) = (cases(*ordinary), Files::program(network));
+        let good = Sealed::read(&files.path().join("p.chf"));
+        let (mut rng, mut heard, mut ran) = (Rng::new(100 + seed as u64), Heard::default(), 0);
+        for case in 0..cases {
+            let mut sealed = good.clone();
+            let what = format!("case {case} of {}: {}", network.model, sealed.mutate(&mut rng));
+            sealed.write(&files.path().join("bad"));
+            let insecure = "--allow-insecure";
+            let life: [&[&str]; 5] = [
+                &["inspect", "bad", "--html", "bad.html"],
+                &["keygen", "bad", "--secret", "bad.key", "--eval", "bad.eval", insecure],
+                &["encrypt", "bad", "--secret", "bad.key", "--input", &files.data, "--count", "1", "-o", "bad.in", insecure],
+                &["run", "bad", "--eval", "bad.eval", "--input", "bad.in", "-o", "bad.out", "--memory", "1GiB", insecure],
+                &["decrypt", "bad", "--secret", "bad.key", "--input", "bad.out", "-o", "bad.npy", insecure],
+            ];
+            ran += usize::from(life.iter().all(|arguments| files.survives(arguments, &what, &mut heard)));
+        }
+        println!("{}: {ran} of {cases} ran to their end; exit codes {:?}, {} messages", network.model, heard.codes, heard.messages.len());
+        whole_lives += ran;
     }
-    println!(
-        "{ran} of {cases} changed programs ran to their end; exit codes {:?}, {} different messages",
-        heard.codes,
-        heard.messages.len()
-    );
-    assert!(ran > 10, "{ran}");
+    assert!(whole_lives > 10, "{whole_lives}");
 }
 
 #[test]
 fn resealed_keys_and_ciphertexts_are_survived() {
-    let files = Files::new();
+    let files = Files::run(&PLAIN);
     let insecure = "--allow-insecure";
     let uses: [(&str, &[&str]); 4] = [
         ("secret.key", &["decrypt", "p.chf", "--secret", "bad", "--input", "out.ct", "-o", "x.npy", insecure]),

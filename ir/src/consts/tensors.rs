@@ -5,6 +5,7 @@ use super::{Array, Data, Element, Hash, Store, from_bytes, to_bytes};
 use crate::container::{ContainerError, Dtype, Reader, Writer};
 use crate::table::{DiagTable, file as table};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 /// Declarations of the tensors of a store, for [`Writer::create`].
 pub(crate) fn declare(store: &Store) -> Vec<(String, Dtype, Vec<usize>)> {
@@ -21,7 +22,7 @@ pub(crate) fn declare(store: &Store) -> Vec<(String, Dtype, Vec<usize>)> {
 }
 
 /// Writes all tensors of a store, in the order that the container asks for.
-pub(crate) fn write(w: &mut Writer, store: &Store) -> Result<(), ContainerError> {
+pub(crate) fn write(w: &mut Writer<'_>, store: &Store) -> Result<(), ContainerError> {
     let by_name: BTreeMap<String, &Data> = store.iter().map(|(h, d)| (h.to_string(), d)).collect();
     for (name, data) in &by_name {
         match data {
@@ -38,17 +39,17 @@ pub(crate) fn write(w: &mut Writer, store: &Store) -> Result<(), ContainerError>
 ///
 /// # Errors
 /// I/O errors, tensors that make no constant, a content that does not match the hash.
-pub(crate) fn read(r: &mut Reader, hash: Hash) -> Result<Option<Data>, ContainerError> {
-    fn array<T: Element>(r: &mut Reader, name: &str, shape: &[usize]) -> Result<Array<T>, ContainerError> {
+pub(crate) fn read<R: Read + Seek>(r: &mut Reader<R>, hash: Hash) -> Result<Option<Data>, ContainerError> {
+    fn array<T: Element, R: Read + Seek>(r: &mut Reader<R>, name: &str, shape: &[usize]) -> Result<Array<T>, ContainerError> {
         Ok(Array::new(shape.to_vec(), from_bytes(&r.read(name, T::DTYPE, shape)?)))
     }
     let name = hash.to_string();
     let shape_of =
         |r: &Reader, name: &str| r.tensors().get(name).map(|t| (t.dtype, t.shape.iter().map(|&d| d as usize).collect::<Vec<_>>()));
     let data: Data = match shape_of(r, &name) {
-        Some((Dtype::F32, shape)) => array::<f32>(r, &name, &shape)?.into(),
-        Some((Dtype::F64, shape)) => array::<f64>(r, &name, &shape)?.into(),
-        Some((Dtype::I64, shape)) => array::<i64>(r, &name, &shape)?.into(),
+        Some((Dtype::F32, shape)) => array::<f32, R>(r, &name, &shape)?.into(),
+        Some((Dtype::F64, shape)) => array::<f64, R>(r, &name, &shape)?.into(),
+        Some((Dtype::I64, shape)) => array::<i64, R>(r, &name, &shape)?.into(),
         Some((other, _)) => return Err(r.error(format!("constant {name} is of {other:?}, which is no type of a constant"))),
         None if r.tensors().contains_key(&format!("{name}.{}", table::PARTS[0].name)) => {
             let parts = table::PARTS.iter().map(|p| {

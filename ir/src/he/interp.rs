@@ -1,10 +1,11 @@
 //! Clear interpreter of the HE IR, with an optional noise model: what decryption of each value would show.
 
-use super::{He, HeGraph, HeOp};
+use super::{He, HeGraph, HeOp, PrimeIndex};
 use crate::error::InterpError;
 use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::table::DiagTable;
+use chiffre_params::bootstrap::CALIBRATED_RADIANS;
 use num_complex::Complex64;
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ pub struct Noise {
     /// Ring degree N.
     pub ring_degree: usize,
     /// log2 of the chain's primes.
-    pub log2_prime: Box<dyn Fn(u32) -> f64 + Sync>,
+    pub log2_prime: Box<dyn Fn(PrimeIndex) -> f64 + Sync>,
     /// Standard deviation of the error that a bootstrap leaves in each of its real values, radians.
     pub refresh_std: f64,
     /// State of the generator: a fixed seed gives the same errors.
@@ -25,13 +26,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// The model for a program's parameters.
+    /// The model for the parameters of a verified program.
     pub fn of(h: &crate::program::ProgramHeader, seed: u64) -> Noise {
         let q: Vec<f64> = h.q.iter().map(|&q| (q as f64).log2()).collect();
         Noise {
             ring_degree: 1 << h.log_n,
-            log2_prime: Box::new(move |i| q.get(i as usize).copied().unwrap_or(0.0)),
-            refresh_std: h.bootstrap.as_ref().map_or(0.0, |b| b.noise),
+            log2_prime: Box::new(move |PrimeIndex(i)| q.get(i as usize).copied().unwrap_or(0.0)),
+            refresh_std: h.refresh_noise(CALIBRATED_RADIANS).unwrap_or(0.0),
             seed,
         }
     }

@@ -2,14 +2,14 @@
 //! `rescale`, `relin` and `mod_drop`.
 
 mod interp;
-mod scale;
 mod simulate;
 mod verify;
 
 pub use interp::{Noise, interp, run};
-pub use scale::Scale;
 pub use simulate::simulate;
 pub use verify::{verify, verify_products_open};
+
+pub use chiffre_params::scale::{IndexedScale as Scale, PrimeIndex};
 
 use crate::consts::{ConstId, TableId};
 use crate::define_ops;
@@ -66,7 +66,7 @@ impl Type for HeType {
         for w in head.split_whitespace() {
             match w.split_once('=').ok_or_else(bad)? {
                 ("limbs", v) => limbs = Some(v.parse().map_err(|_| bad())?),
-                ("scale", v) => scale = Some(v.parse()?),
+                ("scale", v) => scale = Some(v.parse::<Scale>().map_err(|e| e.to_string())?),
                 ("parts", v) => parts = Some(v.parse().map_err(|_| bad())?),
                 _ => return Err(bad()),
             }
@@ -85,11 +85,6 @@ impl Dialect for He {
     type Type = HeType;
     type Header = ();
 }
-/// Levels that a Chebyshev series with so many coefficients takes: `⌈log2(degree+1)⌉`.
-pub fn series_depth(coefficients: usize) -> usize {
-    coefficients.max(1).next_power_of_two().trailing_zeros() as usize
-}
-
 /// A graph of encrypted bundles.
 pub type HeGraph = Graph<He>;
 

@@ -6,11 +6,12 @@
 //! 4. `chebyshev`: as many limbs less as the series is deep; `refresh`: any limbs; both have any scale; series as in the packed IR;
 //! 5. `relin`: 3 parts to 2, nothing else changes; `rescale`: scale / q_{limbs−1} and one limb less; `mod_drop`: fewer limbs, nothing else changes.
 
-use super::{He, HeGraph, HeOp, HeType, Scale, product_scale, series_depth};
+use super::{He, HeGraph, HeOp, HeType, PrimeIndex, Scale, product_scale};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 use crate::layout::Layout;
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
+use chiffre_params::polynomial::coefficients_depth;
 
 /// Checks all invariants; the graph is given back wrapped, or all findings.
 pub fn verify(g: HeGraph) -> Result<Verified<He>, VerifyError> {
@@ -40,7 +41,7 @@ fn findings(g: &HeGraph, relinearised: bool) -> Vec<Finding> {
             } else if let HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } = &n.op {
                 m.extend(check_chebyshev(&g.consts, &layouts, &n.ty.layout, *coeffs));
                 if let HeOp::Chebyshev { .. } = &n.op {
-                    let want = args[0].limbs as i64 - series_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)) as i64;
+                    let want = args[0].limbs as i64 - coefficients_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)) as i64;
                     expect(&mut m, "limbs", want.to_string(), n.ty.limbs.to_string());
                 }
             } else {
@@ -94,7 +95,7 @@ fn check_arithmetic(op: &HeOp, args: &[&HeType], ty: &HeType, relinearised: bool
                 e.push("no limb left to rescale by".into());
                 return e;
             }
-            want_type(args[0].limbs - 1, &(&args[0].scale / &Scale::prime(args[0].limbs as u32 - 1)), 2)
+            want_type(args[0].limbs - 1, &args[0].scale.div_prime(PrimeIndex(args[0].limbs as u32 - 1)), 2)
         }
         HeOp::ModDrop {} => {
             if ty.limbs > args[0].limbs {

@@ -1,105 +1,71 @@
-//! What a program says of its bootstraps.
+//! The text form of a program's bootstrap: its plan by names, `{limbs=17, alpha=7, …}`.
 
-use super::KeyUse;
-use crate::he::series_depth;
-use crate::ops::{Attr, AttrValue};
+use crate::ops::{Attr, take_attr};
+use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
 
-/// Bootstrapping of a program, the same for all its `refresh` instructions: SlotsToCoeffs, raise under a sparse ephemeral secret, CoeffsToSlots,
-/// cosine by a Chebyshev series and doublings, then the instruction's own series.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Bootstrap {
-    /// Limbs of operands: the bottom prime, and one for each factor of SlotsToCoeffs.
-    pub base: usize,
-    /// Limbs between the raised modulus and the sine's: CoeffsToSlots, cosine, doublings.
-    pub levels: usize,
-    /// Largest multiple of the bottom prime that the cosine's series covers.
-    pub bound: usize,
-    /// Degree of the cosine's series.
-    pub degree: usize,
-    /// Doublings of the angle.
-    pub doublings: usize,
-    /// Weight of the ephemeral secret.
-    pub weight: usize,
-    /// `[log2 of the radix, hoisted rotations]` of the factors of SlotsToCoeffs, in order of execution.
-    pub s2c: Vec<[usize; 2]>,
-    /// `[log2 of the radix, hoisted rotations]` of the factors of CoeffsToSlots, in order of execution.
-    pub c2s: Vec<[usize; 2]>,
-    /// Key shape of SlotsToCoeffs.
-    pub low_gadget: [usize; 2],
-    /// Limbs of the raised modulus, and special primes of the keys behind it.
-    pub gadget: [usize; 2],
-    /// All keys of a bootstrap.
-    pub keys: Vec<(KeyUse, [usize; 2])>,
-    /// log2 of the probability that a bootstrap of a ciphertext leaves its bound in some slot.
-    pub log2_failure: f64,
-    /// Predicted standard deviation of the error of the sine's argument, radians.
-    pub noise: f64,
-}
-
-impl Bootstrap {
-    /// Limbs of the raised modulus of a bootstrap whose series is `depth` deep and leaves `limbs` limbs.
-    pub fn raised(&self, limbs: usize, depth: usize) -> usize {
-        limbs + depth + self.levels
-    }
-    /// Levels of the cosine and its doublings.
-    pub fn reduction_depth(&self) -> usize {
-        series_depth(self.degree + 1) + self.doublings
-    }
-}
-
-impl KeyUse {
-    /// The use as two numbers, for text.
-    fn numbers(self) -> [usize; 2] {
-        match self {
-            KeyUse::Relin => [0, 0],
-            KeyUse::Conjugate => [1, 0],
-            KeyUse::Rotate(r) => [2, r],
-            KeyUse::ToSparse => [3, 0],
-            KeyUse::FromSparse(r) => [4, r],
-        }
-    }
-    fn from_numbers(n: [usize; 2]) -> Result<Self, String> {
-        Ok(match n {
-            [0, 0] => KeyUse::Relin,
-            [1, 0] => KeyUse::Conjugate,
-            [2, r] => KeyUse::Rotate(r),
-            [3, 0] => KeyUse::ToSparse,
-            [4, r] => KeyUse::FromSparse(r),
-            _ => return Err(format!("names no use of a key: {n:?}")),
-        })
-    }
-}
-
-impl AttrValue for Bootstrap {
-    fn to_attr(&self) -> Option<Attr> {
-        let numbers = [self.base, self.levels, self.bound, self.degree, self.doublings, self.weight];
-        let keys: Vec<[usize; 4]> = self.keys.iter().map(|(u, [l, a])| [u.numbers()[0], u.numbers()[1], *l, *a]).collect();
-        let parts =
-            [numbers.to_attr(), self.s2c.to_attr(), self.c2s.to_attr(), self.low_gadget.to_attr(), self.gadget.to_attr(), keys.to_attr()];
-        let reals = [Attr::Float(self.log2_failure), Attr::Float(self.noise)];
-        Some(Attr::List(parts.into_iter().flatten().chain(reals).collect()))
-    }
-    fn from_attr(a: Option<Attr>) -> Result<Self, String> {
-        let Some(Attr::List(l)) = a else { return Err("must be a list".into()) };
-        let Ok::<[Attr; 8], _>([numbers, s2c, c2s, low, gadget, keys, failure, noise]) = l.try_into() else {
-            return Err("must have 8 entries".into());
+/// The record of a plan. The ring degree is the header's, and bundles with real slots only use the same plan.
+pub(super) fn to_attr(b: &BootstrapSpec) -> Attr {
+    let factors = |f: &[FactorSpec]| {
+        let one = |f: &FactorSpec| {
+            Attr::Record(vec![("log_radix".into(), Attr::Int(f.log_radix.into())), ("babies".into(), Attr::Int(f.babies as i64))])
         };
-        let [base, levels, bound, degree, doublings, weight] = <[usize; 6]>::from_attr(Some(numbers))?;
-        let keys = Vec::<[usize; 4]>::from_attr(Some(keys))?;
-        Ok(Bootstrap {
-            base,
-            levels,
-            bound,
-            degree,
-            doublings,
-            weight,
-            s2c: AttrValue::from_attr(Some(s2c))?,
-            c2s: AttrValue::from_attr(Some(c2s))?,
-            low_gadget: AttrValue::from_attr(Some(low))?,
-            gadget: AttrValue::from_attr(Some(gadget))?,
-            keys: keys.into_iter().map(|[u, r, l, a]| Ok((KeyUse::from_numbers([u, r])?, [l, a]))).collect::<Result<_, String>>()?,
-            log2_failure: AttrValue::from_attr(Some(failure))?,
-            noise: AttrValue::from_attr(Some(noise))?,
-        })
+        Attr::List(f.iter().map(one).collect())
+    };
+    let number = |name: &str, value: usize| (name.to_string(), Attr::Int(value as i64));
+    Attr::Record(vec![
+        number("limbs", b.limbs),
+        number("alpha", b.alpha),
+        number("low_alpha", b.low_alpha),
+        ("slots_to_coeffs".into(), factors(&b.slots_to_coeffs)),
+        ("coeffs_to_slots".into(), factors(&b.coeffs_to_slots)),
+        number("range", b.range),
+        number("degree", b.degree),
+        number("doublings", b.doublings),
+        number("weight", b.weight),
+    ])
+}
+
+/// Reads a record for a ring of degree `2^log_n`. The verifier checks the numbers against each other.
+///
+/// # Errors
+/// Says which entry is missing, unknown or of another type.
+pub(super) fn from_attr(a: Attr, log_n: usize) -> Result<BootstrapSpec, String> {
+    let mut entries = record(a)?;
+    let e = &mut entries;
+    let spec = BootstrapSpec {
+        log_n: u32::try_from(log_n).map_err(|_| "has no ring".to_string())?,
+        limbs: take_attr(e, "limbs")?,
+        alpha: take_attr(e, "alpha")?,
+        low_alpha: take_attr(e, "low_alpha")?,
+        slots_to_coeffs: factors(e, "slots_to_coeffs")?,
+        coeffs_to_slots: factors(e, "coeffs_to_slots")?,
+        range: take_attr(e, "range")?,
+        degree: take_attr(e, "degree")?,
+        doublings: take_attr(e, "doublings")?,
+        weight: take_attr(e, "weight")?,
+        real_only: false,
+    };
+    nothing_left(entries).map(|()| spec)
+}
+
+fn factors(e: &mut Vec<(String, Attr)>, name: &str) -> Result<Vec<FactorSpec>, String> {
+    let at = e.iter().position(|(n, _)| n == name).ok_or_else(|| format!("{name} is missing"))?;
+    let Attr::List(list) = e.remove(at).1 else { return Err(format!("{name} must be a list")) };
+    let one = |a: Attr| {
+        let mut entries = record(a)?;
+        let factor = FactorSpec { log_radix: take_attr(&mut entries, "log_radix")?, babies: take_attr(&mut entries, "babies")? };
+        nothing_left(entries).map(|()| factor)
+    };
+    list.into_iter().map(|a| one(a).map_err(|e: String| format!("{name}: {e}"))).collect()
+}
+
+fn record(a: Attr) -> Result<Vec<(String, Attr)>, String> {
+    match a {
+        Attr::Record(entries) => Ok(entries),
+        _ => Err("must be a record such as {limbs=17, alpha=7}".into()),
     }
+}
+
+fn nothing_left(entries: Vec<(String, Attr)>) -> Result<(), String> {
+    entries.first().map_or(Ok(()), |(name, _)| Err(format!("has an unknown entry `{name}`")))
 }

@@ -3,9 +3,10 @@
 
 use super::{Prog, Program, VerifiedProgram, verify};
 use crate::consts::{Consts, Store, tensors};
-use crate::container::{ContainerError, Reader, Writer};
+use crate::container::{ContainerError, Contents, Reader};
 use crate::text;
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// Kind of program files.
@@ -43,15 +44,31 @@ impl ProgramFile {
 /// # Errors
 /// I/O errors; a constant without data.
 pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
+    let store = store(program, path)?;
+    contents(program, stages, &store).save(path, |w| tensors::write(w, &store))
+}
+
+/// As [`save`], to any sink, which errors call `name`.
+///
+/// # Errors
+/// As [`save`].
+pub fn write(sink: impl Write, name: &str, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
+    let store = store(program, Path::new(name))?;
+    contents(program, stages, &store).write(sink, name, |w| tensors::write(w, &store))
+}
+
+/// The constants of a program, all of which have values.
+fn store(program: &Program, path: &Path) -> Result<Store, ContainerError> {
+    match program.consts.iter().find(|(_, c)| c.data.is_none()) {
+        Some((_, c)) => Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) }),
+        None => Ok(program.consts.store()),
+    }
+}
+
+fn contents(program: &Program, stages: &BTreeMap<String, String>, store: &Store) -> Contents {
     let mut meta: BTreeMap<String, String> = stages.iter().map(|(k, v)| (format!("stage.{k}"), v.clone())).collect();
     meta.insert("program".into(), text::print(program));
-    if let Some((_, c)) = program.consts.iter().find(|(_, c)| c.data.is_none()) {
-        return Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) });
-    }
-    let store = program.consts.store();
-    let mut w = Writer::create(path, KIND, meta, &tensors::declare(&store))?;
-    tensors::write(&mut w, &store)?;
-    w.finish()
+    Contents::new(KIND, meta, &tensors::declare(store))
 }
 
 /// Reads and verifies a program file.
@@ -59,7 +76,18 @@ pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -
 /// # Errors
 /// I/O errors, and content errors for damaged, foreign or inconsistent files.
 pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
-    let mut r = Reader::open(path, KIND)?;
+    from_container(Reader::open(path, KIND)?)
+}
+
+/// As [`load`], from any source, which errors call `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(source: impl Read + Seek, name: &str) -> Result<ProgramFile, ContainerError> {
+    from_container(Reader::new(source, name, KIND)?)
+}
+
+fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, ContainerError> {
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
     let stages = ["tensor", "packed", "he", "certificate"]
@@ -76,7 +104,7 @@ pub fn load(path: &Path) -> Result<ProgramFile, ContainerError> {
     Ok(ProgramFile { program, digest, stages, store })
 }
 
-fn read_consts(r: &mut Reader, consts: &Consts) -> Result<Store, ContainerError> {
+fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<Store, ContainerError> {
     let mut store = Store::new();
     for (_, c) in consts.iter() {
         if !store.contains_key(&c.hash)

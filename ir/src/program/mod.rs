@@ -10,7 +10,6 @@ mod interp;
 mod steps;
 mod verify;
 
-pub use bootstrap::Bootstrap;
 pub use interp::{interp, visit};
 pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
 pub use verify::verify;
@@ -19,7 +18,10 @@ use crate::consts::{ConstId, TableId};
 use crate::define_ops;
 use crate::graph::{Dialect, Graph, HeaderText, Verified};
 use crate::he::{HeType, Scale};
-use crate::ops::{Attr, AttrValue};
+use crate::ops::{Attr, AttrValue, take_attr};
+use chiffre_params::bootstrap::{BootstrapSpec, SpecError};
+use chiffre_params::work::ROW_GAP;
+use chiffre_params::{Chain, Gadget, KeyTarget};
 use std::collections::BTreeSet;
 
 define_ops! {
@@ -30,13 +32,13 @@ define_ops! {
         /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
         /// With `giants` the table's outputs are partial sums, which are rotated by these steps and added ([`giants`](crate::giants)); they use the keys of
         /// `giant_gadget`, at the limbs of the result.
-        Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<[usize; 2]>, giants: Option<Vec<i64>>, giant_gadget: Option<[usize; 2]> },
+        Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<Gadget>, giants: Option<Vec<i64>>, giant_gadget: Option<Gadget> },
         /// Product with relinearisation (and conjugation if complex-packed).
-        Mul = "mul" (2) { gadget: [usize; 2] },
+        Mul = "mul" (2) { gadget: Gadget },
         /// Square with relinearisation (and conjugation if complex-packed).
-        Square = "square" (1) { gadget: [usize; 2] },
+        Square = "square" (1) { gadget: Gadget },
         /// Chebyshev series of each channel without bootstrap; keys of `gadget` relinearise, and conjugate if complex-packed.
-        Chebyshev = "chebyshev" (1) { coeffs: ConstId, gadget: [usize; 2] },
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, gadget: Gadget },
         /// Bootstrap with a Chebyshev series of the sine, with the header's bootstrap and its keys.
         Refresh = "refresh" (1) { coeffs: ConstId },
     }
@@ -62,7 +64,7 @@ pub struct ProgramHeader {
     /// BLAKE3 digest of the model file.
     pub model: String,
     /// How ciphertexts are refreshed, in programs that do.
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<BootstrapSpec>,
     /// Predicted peak memory of `run`, bytes.
     pub predicted_bytes: usize,
     /// Predicted time of `run` on the machine the cost model was made for, microseconds.
@@ -82,21 +84,22 @@ impl HeaderText for ProgramHeader {
             out.push(("normalisation", Attr::Str(n.clone())));
         }
         out.push(("model", Attr::Str(self.model.clone())));
-        out.extend(self.bootstrap.as_ref().and_then(|b| Some(("bootstrap", b.to_attr()?))));
+        out.extend(self.bootstrap.as_ref().map(|b| ("bootstrap", bootstrap::to_attr(b))));
         out.push(("predicted_bytes", Attr::Int(self.predicted_bytes as i64)));
         out.push(("predicted_us", Attr::Int(self.predicted_us as i64)));
         out
     }
     fn build(attrs: &mut Vec<(String, Attr)>) -> Result<Self, String> {
         fn take<T: AttrValue>(attrs: &mut Vec<(String, Attr)>, name: &str) -> Result<T, String> {
-            let a = attrs.iter().position(|(n, _)| n == name).map(|i| attrs.remove(i).1);
-            T::from_attr(a).map_err(|e| format!("header attribute {name} {e}"))
+            take_attr(attrs, name).map_err(|e| format!("header attribute {e}"))
         }
         let primes = |v: Vec<i64>| {
             v.into_iter().map(|x| u64::try_from(x).map_err(|_| "a prime is negative".to_string())).collect::<Result<Vec<u64>, _>>()
         };
+        let log_n = take(attrs, "log_n")?;
+        let bootstrap = attrs.iter().position(|(n, _)| n == "bootstrap").map(|i| attrs.remove(i).1);
         Ok(ProgramHeader {
-            log_n: take(attrs, "log_n")?,
+            log_n,
             q: primes(take(attrs, "q")?)?,
             p: primes(take(attrs, "p")?)?,
             insecure: take(attrs, "insecure")?,
@@ -104,7 +107,10 @@ impl HeaderText for ProgramHeader {
             tile: take(attrs, "tile")?,
             normalisation: take(attrs, "normalisation")?,
             model: take(attrs, "model")?,
-            bootstrap: take(attrs, "bootstrap")?,
+            bootstrap: bootstrap
+                .map(|a| bootstrap::from_attr(a, log_n))
+                .transpose()
+                .map_err(|e| format!("header attribute bootstrap {e}"))?,
             predicted_bytes: take(attrs, "predicted_bytes")?,
             predicted_us: take(attrs, "predicted_us")?,
         })
@@ -125,42 +131,34 @@ pub type Program = Graph<Prog>;
 /// A program that the verifier has accepted.
 pub type VerifiedProgram = Verified<Prog>;
 
-/// What an evaluation key is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub enum KeyUse {
-    /// Relinearisation, s² → s.
-    Relin,
-    /// Complex conjugation of the slots.
-    Conjugate,
-    /// Rotation of the slots by an offset in [1, slots).
-    Rotate(usize),
-    /// From the secret to the sparse ephemeral secret of bootstrapping.
-    ToSparse,
-    /// From the sparse ephemeral secret, rotated by an offset in [0, slots), back to the secret.
-    FromSparse(usize),
-}
-
-/// Bytes of one expanded key of shape `[limbs, special primes]`: two polynomials for each digit. A key from the sparse secret has one digit: what it
-/// switches is smaller than a prime.
-pub fn key_bytes(of: KeyUse, [limbs, alpha]: [usize; 2], log_n: usize) -> usize {
-    let digits = if let KeyUse::FromSparse(_) = of { 1 } else { limbs.div_ceil(alpha) };
-    (digits * 2 * (limbs + alpha)) << (log_n + 3)
-}
-
-/// Bytes between neighbouring rows of polynomials in the runtime's memory, which keep equal columns of different rows apart in the caches.
-const ROW_GAP: usize = 137 * 64;
+/// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
+pub const PROCESS_BYTES: usize = 128 << 20;
 
 /// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without their gaps.
 pub fn with_gaps(bytes: usize, log_n: usize) -> usize {
     bytes.saturating_add((bytes >> (log_n + 3)).saturating_mul(ROW_GAP))
 }
 
-/// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
-pub const PROCESS_BYTES: usize = 128 << 20;
+impl ProgramHeader {
+    /// Degree and primes.
+    pub fn chain(&self) -> Chain {
+        Chain { log_n: self.log_n as u32, q: self.q.clone(), p: self.p.clone() }
+    }
+
+    /// Predicted standard deviation of the error that a refresh leaves in each real value, radians, for operands within so many radians.
+    ///
+    /// # Errors
+    /// [`SpecError`] if there is a bootstrap that does not fit the chain; never in a verified program.
+    pub fn refresh_noise(&self, radians: f64) -> Result<f64, SpecError> {
+        self.bootstrap.as_ref().map_or(Ok(0.0), |b| b.predicted_noise(&self.chain(), radians))
+    }
+}
 
 impl Program {
-    /// The evaluation keys that the program uses: what for, and the gadget `[limbs, special primes]`.
-    pub fn keys(&self) -> BTreeSet<(KeyUse, [usize; 2])> {
+    /// The evaluation keys that the program uses, by what they are for, with their shapes.
+    pub fn keys(&self) -> BTreeSet<(KeyTarget, Gadget)> {
+        let log_n = self.header.log_n as u32;
+        let conjugation = KeyTarget::conjugation(log_n);
         let mut keys = BTreeSet::new();
         for n in &self.nodes {
             let slots = n.ty.layout.slot_count() as i64;
@@ -168,22 +166,17 @@ impl Program {
                 ProgramOp::Linear { taps, gadget, giants, giant_gadget, .. } => {
                     for (taps, gadget) in [(Some(taps), gadget), (giants.as_ref(), giant_gadget)] {
                         let (Some(taps), Some(g)) = (taps, gadget) else { continue };
-                        keys.extend(taps.iter().map(|t| t.rem_euclid(slots) as usize).filter(|&t| t != 0).map(|t| (KeyUse::Rotate(t), *g)));
+                        let turns = taps.iter().map(|t| t.rem_euclid(slots)).filter(|&t| t != 0);
+                        keys.extend(turns.map(|t| (KeyTarget::rotation(t as isize, log_n), *g)));
                     }
                 }
-                ProgramOp::Mul { gadget, .. } | ProgramOp::Square { gadget, .. } => {
-                    keys.insert((KeyUse::Relin, *gadget));
+                ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } | ProgramOp::Chebyshev { gadget, .. } => {
+                    keys.insert((KeyTarget::Relinearization, *gadget));
                     if n.ty.layout.complex.is_some() {
-                        keys.insert((KeyUse::Conjugate, *gadget));
+                        keys.insert((conjugation, *gadget));
                     }
                 }
-                ProgramOp::Chebyshev { gadget, .. } => {
-                    keys.insert((KeyUse::Relin, *gadget));
-                    if n.ty.layout.complex.is_some() {
-                        keys.insert((KeyUse::Conjugate, *gadget));
-                    }
-                }
-                ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(|b| b.keys.iter().copied())),
+                ProgramOp::Refresh { .. } => keys.extend(self.header.bootstrap.iter().flat_map(BootstrapSpec::keys)),
                 ProgramOp::Input {} => {}
             }
         }
@@ -191,7 +184,7 @@ impl Program {
     }
     /// Bytes of the expanded evaluation keys; the seeded form on disk has half.
     pub fn key_bytes(&self) -> usize {
-        self.keys().iter().map(|(of, gadget)| key_bytes(*of, *gadget, self.header.log_n)).sum()
+        self.keys().iter().map(|(of, gadget)| of.key_bytes(*gadget, 1 << self.header.log_n)).sum()
     }
     /// Data flow between units, for a number of images.
     pub fn flow(&self, images: usize) -> Vec<Flow> {

@@ -3,18 +3,21 @@
 //! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that scale divided by the dropped primes, and
 //!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero; giant steps are distinct rotations, with a gadget of their own for
 //!    the result's limbs if one is not zero;
+//!    scales of values name primes of the chain;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
 //! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
 //! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap whose shape fits the chain, the operand has its
 //!    base limbs at least, and the raised modulus fits its gadget;
 //! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
 
-use super::{KeyUse, MAX_STEPS, Prog, Program, ProgramOp};
+use super::{MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
 use crate::giants;
 use crate::graph::Verified;
-use crate::he::{HeType, Scale, product_scale, series_depth};
+use crate::he::{HeType, PrimeIndex, Scale, product_scale};
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
+use chiffre_params::Gadget;
+use chiffre_params::polynomial::coefficients_depth;
 
 /// Most partial sums of an instruction.
 const MAX_PARTIAL_SUMS: usize = 1 << 16;
@@ -62,29 +65,12 @@ fn header(g: &Program) -> Vec<String> {
         e.push("the primes are not distinct odd numbers below 2^51".into());
     }
     if let Some(b) = &h.bootstrap {
-        let slots = 1usize << h.log_n.saturating_sub(1);
-        let fits = |g: &[usize; 2]| (1..=h.q.len()).contains(&g[0]) && (1..=h.p.len()).contains(&g[1]);
-        if !fits(&b.gadget) || !fits(&b.low_gadget) || b.low_gadget[0] < b.base || b.base == 0 || b.base <= b.s2c.len() {
-            e.push(format!("gadgets {:?} and {:?} of a bootstrap from {} limbs do not fit the chain", b.low_gadget, b.gadget, b.base));
+        if let Err(m) = b.check() {
+            e.push(m.to_string());
         }
-        if [&b.s2c, &b.c2s].iter().any(|r| r.iter().any(|[k, _]| *k > 20) || r.iter().map(|[k, _]| k).sum::<usize>() + 1 != h.log_n) {
-            e.push("the radices of a bootstrap do not multiply to the number of slots".into());
-        }
-        let rotation = |u: &KeyUse| match u {
-            KeyUse::Rotate(r) => (1..slots).contains(r),
-            KeyUse::FromSparse(r) => *r < slots,
-            _ => true,
-        };
-        if let Some((u, g)) = b.keys.iter().find(|(u, g)| !rotation(u) || !fits(g)) {
-            e.push(format!("key {u:?} {g:?} of a bootstrap does not fit the ring"));
-        }
-        if !(1..=64).contains(&b.degree)
-            || b.doublings > 16
-            || !(1..=1 << 12).contains(&b.bound)
-            || !b.noise.is_finite()
-            || !b.log2_failure.is_finite()
-        {
-            e.push("a bootstrap with numbers out of range".into());
+        if b.log_n as usize != h.log_n || b.real_only || b.limbs > h.q.len() || b.alpha > h.p.len() {
+            let of = format!("{} limbs and {} special primes at a degree of 2^{}", b.limbs, b.alpha, b.log_n);
+            e.push(format!("a bootstrap of {of} in a ring of degree 2^{} with {} and {} primes", h.log_n, h.q.len(), h.p.len()));
         }
     }
     if h.batch == 0 || h.tile == 0 || g.nodes.iter().any(|n| n.ty.layout.batch != h.batch) {
@@ -100,17 +86,21 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
         e.push(format!("{} limbs (the chain has {}) and {} polynomials", ty.limbs, h.q.len(), ty.parts));
         return e;
     }
+    if ty.scale.odd_factors().any(|(PrimeIndex(i), _)| i as usize >= h.q.len()) {
+        e.push(format!("a scale of {} over a chain of {} primes", ty.scale, h.q.len()));
+    }
     if ty.layout.slots.len() + 1 != h.log_n {
         e.push(format!("2^{} slots in a ring of degree 2^{}", ty.layout.slots.len(), h.log_n));
     }
     let limbs = args.iter().map(|a| a.limbs).min().unwrap_or(0);
-    let mut gadget = |g: &[usize; 2]| {
-        if g[0] < limbs || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() {
-            e.push(format!("gadget {g:?} for {limbs} limbs, a chain of {} and {} special primes", h.q.len(), h.p.len()));
+    let fits = |g: &Gadget, limbs: usize| g.limbs >= limbs && g.fits(h.q.len(), h.p.len());
+    let mut gadget = |g: &Gadget| {
+        if !fits(g, limbs) {
+            e.push(format!("gadget {g} for {limbs} limbs, a chain of {} and {} special primes", h.q.len(), h.p.len()));
         }
     };
     let mut refused = None;
-    let depth = |c: crate::consts::ConstId| series_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
+    let depth = |c: crate::consts::ConstId| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let (want_limbs, want_scale) = match op {
         ProgramOp::Input {} => return e,
         ProgramOp::Chebyshev { coeffs, gadget: x } => {
@@ -120,13 +110,13 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
         ProgramOp::Refresh { coeffs } => {
             refused = match &h.bootstrap {
                 None => Some("a refresh in a program without a bootstrap".into()),
-                Some(b) if limbs < b.base => Some(format!("{limbs} limbs, a bootstrap starts at {}", b.base)),
-                Some(b) if b.raised(ty.limbs, depth(*coeffs)) > b.gadget[0] => Some(format!(
+                Some(b) if limbs < b.limbs_in() => Some(format!("{limbs} limbs, a bootstrap starts at {}", b.limbs_in())),
+                Some(b) if b.raised(ty.limbs, depth(*coeffs)) > b.limbs => Some(format!(
                     "{} limbs behind a series of depth {} and a bootstrap of {} levels are more than its keys have, {}",
                     ty.limbs,
                     depth(*coeffs),
-                    b.levels,
-                    b.gadget[0]
+                    b.levels(),
+                    b.limbs
                 )),
                 Some(_) => None,
             };
@@ -149,8 +139,8 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
                 e.push(format!("more than {MAX_PARTIAL_SUMS} partial sums"));
             }
             match giant_gadget {
-                Some(g) if steps.is_none() || g[0] < limbs - (*drop).min(limbs) || g[0] > h.q.len() || g[1] == 0 || g[1] > h.p.len() => {
-                    e.push(format!("gadget {g:?} for giant steps, a chain of {} and {} special primes", h.q.len(), h.p.len()));
+                Some(g) if steps.is_none() || !fits(g, limbs - (*drop).min(limbs)) => {
+                    e.push(format!("gadget {g} for giant steps, a chain of {} and {} special primes", h.q.len(), h.p.len()));
                 }
                 None if steps.iter().flatten().any(|t| *t != 0) => e.push("giant steps without a gadget".into()),
                 _ => {}
@@ -163,7 +153,7 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
             if products.iter().any(|p| *p != products[0]) {
                 e.push("operand scale × weight scale differs between operands".into());
             }
-            let dropped = (limbs - drop..limbs).fold(products[0].clone(), |s, i| &s / &Scale::prime(i as u32));
+            let dropped = (limbs - drop..limbs).fold(products[0].clone(), |s, i| s.div_prime(PrimeIndex(i as u32)));
             (limbs - drop, dropped)
         }
         ProgramOp::Mul { gadget: x, .. } | ProgramOp::Square { gadget: x, .. } => {

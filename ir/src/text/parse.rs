@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-/// Deepest nesting of lists; no op needs more than two.
+/// Deepest nesting of lists and records; no op needs more than two.
 const MAX_DEPTH: usize = 8;
 /// Numbers that no constant has.
 const LARGEST: usize = 1 << 40;
@@ -259,11 +259,35 @@ impl Parser<'_> {
         Ok(out)
     }
 
-    /// An attribute's value inside `depth` lists.
+    /// The entries of a record inside `depth` lists and records, behind its opening brace.
+    fn record(&mut self, depth: usize) -> Result<Attr> {
+        let mut entries: Vec<(String, Attr)> = vec![];
+        if self.c.eat("}") {
+            return Ok(Attr::Record(entries));
+        }
+        loop {
+            self.c.skip();
+            let at = self.c.pos();
+            let name = self.c.ident("the name of an entry")?.to_string();
+            if entries.iter().any(|(n, _)| *n == name) {
+                return Err(self.c.error_at(at, format!("entry `{name}` is given twice")));
+            }
+            self.c.expect("=")?;
+            let a = self.attr(depth + 1)?;
+            entries.push((name, a));
+            if !self.c.eat(",") {
+                break;
+            }
+        }
+        self.c.expect("}")?;
+        Ok(Attr::Record(entries))
+    }
+
+    /// An attribute's value inside `depth` lists and records.
     fn attr(&mut self, depth: usize) -> Result<Attr> {
         self.c.skip();
         if depth > MAX_DEPTH {
-            return Err(self.c.error(format!("lists are nested more than {MAX_DEPTH} deep")));
+            return Err(self.c.error(format!("lists and records are nested more than {MAX_DEPTH} deep")));
         }
         if self.c.eat("[") {
             let mut l = vec![];
@@ -278,6 +302,9 @@ impl Parser<'_> {
             }
             self.c.expect("]")?;
             return Ok(Attr::List(l));
+        }
+        if self.c.eat("{") {
+            return self.record(depth);
         }
         if self.c.peek("\"") {
             return Ok(Attr::Str(self.c.string()?));

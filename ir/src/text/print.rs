@@ -124,6 +124,17 @@ fn attr<D: Dialect>(s: &mut String, g: &Graph<D>, a: &Attr) {
             }
             s.push(']');
         }
+        Attr::Record(entries) => {
+            s.push('{');
+            for (i, (name, x)) in entries.iter().enumerate() {
+                if i > 0 {
+                    s.push_str(", ");
+                }
+                let _ = write!(s, "{name}=");
+                attr(s, g, x);
+            }
+            s.push('}');
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 use crate::common::Rng;
 use chiffre_ir::consts::{ConstId, Consts, TableId};
 use chiffre_ir::graph::{Dialect, Graph, ValueId};
-use chiffre_ir::he::{He, HeOp, HeType, Scale};
+use chiffre_ir::he::{He, HeOp, HeType, PrimeIndex, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
-use chiffre_ir::program::{Bootstrap, KeyUse, Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::program::{Prog, ProgramHeader, ProgramOp};
 use chiffre_ir::tensor::{ActivationKind, Certificate, Tensor, TensorOp, TensorType};
+use chiffre_params::Gadget;
+use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
 
 impl Rng {
     fn array<const N: usize>(&mut self, n: usize) -> [usize; N] {
@@ -29,29 +31,27 @@ impl Rng {
     fn scale(&mut self) -> Scale {
         let k = self.int() as i32 % 90;
         (0..self.below(3)).fold(Scale::pow2(k), |s, _| {
-            let q = Scale::prime(self.below(40) as u32);
+            let q = Scale::prime(PrimeIndex(self.below(40) as u32));
             if self.coin() { &s * &q } else { &s / &q }
         })
     }
-    fn bootstrap(&mut self) -> Bootstrap {
-        Bootstrap {
-            base: self.below(5),
-            levels: self.below(20),
-            bound: self.below(100),
+    fn gadget(&mut self) -> Gadget {
+        Gadget { limbs: self.below(40), alpha: self.below(40) }
+    }
+    fn bootstrap(&mut self, log_n: usize) -> BootstrapSpec {
+        let factor = |r: &mut Self| FactorSpec { log_radix: r.below(9) as u32, babies: r.below(40) };
+        BootstrapSpec {
+            log_n: log_n as u32,
+            limbs: self.below(30),
+            alpha: self.below(9),
+            low_alpha: self.below(9),
+            slots_to_coeffs: self.list(3, factor),
+            coeffs_to_slots: self.list(5, factor),
+            range: self.below(100),
             degree: self.below(30),
             doublings: self.below(6),
             weight: self.below(64),
-            s2c: self.list(3, |r| [r.below(9), r.below(9)]),
-            c2s: self.list(5, |r| [r.below(9), r.below(9)]),
-            low_gadget: [self.below(9), self.below(9)],
-            gadget: [self.below(30), self.below(9)],
-            keys: self.list(5, |r| {
-                let offset = r.below(1 << 15);
-                let uses = [KeyUse::Relin, KeyUse::Conjugate, KeyUse::Rotate(offset), KeyUse::ToSparse, KeyUse::FromSparse(offset)];
-                (uses[r.below(5)], [r.below(30), r.below(9)])
-            }),
-            log2_failure: -(self.below(1000) as f64) / 8.0,
-            noise: self.below(1000) as f64 / 4096.0,
+            real_only: false,
         }
     }
     /// A layout that [`Layout::check`] accepts.
@@ -186,23 +186,24 @@ impl Rng {
         let mut g = self.graph(
             |r, c, _| match r.below(5) {
                 0 => ProgramOp::Input {},
-                1 => ProgramOp::Mul { gadget: r.array(40) },
-                2 => ProgramOp::Square { gadget: r.array(40) },
+                1 => ProgramOp::Mul { gadget: r.gadget() },
+                2 => ProgramOp::Square { gadget: r.gadget() },
                 _ => ProgramOp::Linear {
                     taps: r.list(5, Rng::int),
                     table: TableId(c),
                     bias: r.coin().then_some(c),
                     scales: r.list(3, Rng::scale),
                     drop: r.below(3),
-                    gadget: r.coin().then(|| r.array(40)),
+                    gadget: r.coin().then(|| r.gadget()),
                     giants: r.coin().then(|| r.list(4, Rng::int)),
-                    giant_gadget: r.coin().then(|| r.array(40)),
+                    giant_gadget: r.coin().then(|| r.gadget()),
                 },
             },
             Rng::he_type,
         );
+        let log_n = self.below(18);
         g.header = ProgramHeader {
-            log_n: self.below(18),
+            log_n,
             q: self.list(4, |r| r.below(1 << 50) as u64),
             p: self.list(2, |r| r.below(1 << 50) as u64),
             insecure: self.coin(),
@@ -210,7 +211,7 @@ impl Rng {
             tile: self.below(100),
             normalisation: self.coin().then(|| self.text()),
             model: self.text(),
-            bootstrap: self.coin().then(|| self.bootstrap()),
+            bootstrap: self.coin().then(|| self.bootstrap(log_n)),
             predicted_bytes: self.below(1 << 40),
             predicted_us: self.below(1 << 40),
         };

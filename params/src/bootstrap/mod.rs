@@ -14,4 +14,6 @@ pub use counts::{Counts, StageCounts};
 pub use factor::{Direction, FactorPlan};
 pub use failure::{log2_any, log2_tail, smallest_range};
 pub use scales::{Scales, factor_share};
-pub use spec::{BootstrapSpec, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction, reduction_depth};
+pub use spec::{
+    BootstrapSpec, CALIBRATED_RADIANS, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction, reduction_depth,
+};

@@ -5,7 +5,7 @@ use super::failure::{log2_any, log2_tail, smallest_range};
 use crate::gadget::Gadget;
 use crate::galois::Galois;
 use crate::keys::KeyTarget;
-use crate::polynomial::{COMPOSITE_DEGREE, COMPOSITE_DEPTH, EvalMod, EvalModParams, PlanError, series_depth};
+use crate::polynomial::{COMPOSITE_DEGREE, COMPOSITE_DEPTH, EvalMod, EvalModParams, MAX_DEGREE, PlanError, series_depth};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
@@ -15,6 +15,18 @@ pub const DENSE_TO_SPARSE: Gadget = Gadget { limbs: 1, alpha: 1 };
 
 /// Special primes of the keys back: one against their noise, one for the rescale of the first factor.
 pub const RAISE_SPECIALS: usize = 2;
+
+/// Hamming weight of the ephemeral secrets of [`BootstrapSpec::for_failure`].
+const EPHEMERAL_WEIGHT: usize = 32;
+/// Bits of the sine that its cosine's series must have there: fewer than the noise at primes of 36 bits leaves.
+const SINE_BITS: f64 = 12.0;
+/// More limbs than any chain has room for at the degrees for which there are bounds of ephemeral secrets.
+const MOST_LIMBS: usize = 64;
+/// Largest range of a reduction.
+const MAX_RANGE: usize = 1 << 12;
+
+/// Largest angle for which the noise of a program's refreshes is predicted, radians: that of a calibrated range with its margin of 1.2.
+pub const CALIBRATED_RADIANS: f64 = 1.06;
 
 /// One factor of a slot transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +94,47 @@ impl BootstrapSpec {
         }
     }
 
+    /// The plan for a ring with the smallest range that keeps all values of `ciphertexts` refreshes right except with
+    /// probability `2^log2_failure`, of complex slots, from `limbs_in` limbs on. It has the fewest limbs and special primes that there are: see
+    /// [`Self::with_keys`].
+    ///
+    /// # Errors
+    /// [`SpecError`] if the ring is too small or too large, if `limbs_in` is below 2, or if there is no such reduction.
+    pub fn for_failure(log_n: u32, limbs_in: usize, ciphertexts: f64, log2_failure: f64) -> Result<Self, SpecError> {
+        if !(9..=17).contains(&log_n) || !(2..=log_n as usize).contains(&limbs_in) {
+            return Err(SpecError(format!("a refresh from {limbs_in} limbs at a ring degree of 2^{log_n}")));
+        }
+        let slots = log_n - 1;
+        // SlotsToCoeffs has as many factors as there are primes to drop; CoeffsToSlots has four, the first of which costs no level.
+        let split = |stages: u32, parts: u32| (0..parts).map(move |i| stages / parts + u32::from(i < stages % parts));
+        let factor = |most: usize| move |log_radix: u32| FactorSpec { log_radix, babies: most.min(2 << log_radix) };
+        let first = 5.min(slots - 3);
+        let slots_to_coeffs = split(slots, limbs_in as u32 - 1).map(factor(32)).collect();
+        let others = split(slots - first, 3).map(factor(8));
+        let coeffs_to_slots = std::iter::once(FactorSpec { log_radix: first, babies: 1 << first }).chain(others).collect();
+        let spec = Self {
+            log_n,
+            limbs: MOST_LIMBS,
+            alpha: RAISE_SPECIALS,
+            low_alpha: 1,
+            slots_to_coeffs,
+            coeffs_to_slots,
+            range: 1,
+            degree: 14,
+            doublings: 4,
+            weight: EPHEMERAL_WEIGHT,
+            real_only: false,
+        };
+        let spec = spec.with_failure_bound(ciphertexts, log2_failure, SINE_BITS)?;
+        Ok(Self { limbs: spec.least_limbs(), ..spec })
+    }
+
+    /// The same with `limbs` limbs after raising, and as many special primes in its keys.
+    #[must_use]
+    pub fn with_keys(self, limbs: usize, alpha: usize, low_alpha: usize) -> Self {
+        Self { limbs, alpha, low_alpha, ..self }
+    }
+
     /// The same with the smallest range that keeps all values of `ciphertexts` refreshes right except with probability
     /// `2^log2_bound`, and a reduction whose own error is below `2^-bits` for nearly all of them. A deeper reduction
     /// takes its levels from the results: see [`Self::limbs_activation`].
@@ -105,27 +158,35 @@ impl BootstrapSpec {
     /// [`SpecError`] with the first contradiction.
     pub fn check(&self) -> Result<(), SpecError> {
         let fail = |message: String| Err(SpecError(message));
+        if !(5..=17).contains(&self.log_n) {
+            return fail(format!("a ring degree of 2^{}", self.log_n));
+        }
         let slots = self.log_n - 1;
         for (name, factors) in [("SlotsToCoeffs", &self.slots_to_coeffs), ("CoeffsToSlots", &self.coeffs_to_slots)] {
             let sum: u32 = factors.iter().map(|f| f.log_radix).sum();
             if sum != slots || factors.iter().any(|f| f.log_radix == 0 || f.log_radix > 10) {
                 return fail(format!("the factors of {name} have {sum} stages in steps of 1 to 10, not {slots}"));
             }
-            if factors.iter().any(|f| !f.babies.is_power_of_two()) {
-                return fail(format!("a factor of {name} has a number of hoisted rotations that is not a power of two"));
+            if factors.iter().any(|f| !f.babies.is_power_of_two() || f.babies > 1 << self.log_n) {
+                return fail(format!("a factor of {name} has a number of hoisted rotations that is not a power of two up to the degree"));
             }
         }
-        if !(5..=17).contains(&self.log_n) {
-            return fail(format!("a ring degree of 2^{}", self.log_n));
+        if self.range == 0
+            || self.range > MAX_RANGE
+            || self.doublings > 16
+            || !(2..=MAX_DEGREE).contains(&self.degree)
+            || self.degree % 2 == 1
+        {
+            return fail(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));
         }
-        if self.limbs < self.limbs_in().max(self.reduction_depth() + self.coeffs_to_slots.len()) {
+        if self.weight == 0 || self.weight > 1 << self.log_n {
+            return fail(format!("an ephemeral secret of weight {}", self.weight));
+        }
+        if self.limbs < self.least_limbs() {
             return fail(format!("{} limbs are too few", self.limbs));
         }
         if self.alpha < RAISE_SPECIALS || self.low_alpha == 0 || self.low_alpha > self.alpha {
             return fail(format!("{} and {} special primes", self.alpha, self.low_alpha));
-        }
-        if self.range == 0 || !self.degree.is_multiple_of(2) || self.degree == 0 || self.doublings > 16 {
-            return fail(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));
         }
         self.reduction()?;
         Ok(())
@@ -134,6 +195,21 @@ impl BootstrapSpec {
     /// Limbs of the input: one, and one for each factor of SlotsToCoeffs.
     pub fn limbs_in(&self) -> usize {
         1 + self.slots_to_coeffs.len()
+    }
+
+    /// The fewest limbs after raising: one is left behind the reduction.
+    fn least_limbs(&self) -> usize {
+        self.limbs_in().max(self.levels() + 1)
+    }
+
+    /// Levels between the raised modulus and the sines: those of CoeffsToSlots, of which the first factor takes none, and of the reduction.
+    pub fn levels(&self) -> usize {
+        (self.coeffs_to_slots.len() - 1) + self.reduction_depth()
+    }
+
+    /// Limbs of the raised modulus for a polynomial of `depth` levels that is to leave `limbs` limbs.
+    pub fn raised(&self, limbs: usize, depth: usize) -> usize {
+        limbs + depth + self.levels()
     }
 
     /// Limbs when the values are back in the slots.
@@ -357,5 +433,24 @@ mod tests {
         assert!(change(|s| s.alpha = 1));
         assert!(change(|s| s.degree = 13));
         assert!(change(|s| s.log_n = 16));
+        assert!(change(|s| s.log_n = 0));
+        assert!(change(|s| s.weight = 0));
+        assert!(change(|s| s.range = 1 << 40), "nothing loops over a range that a file names");
+        assert!(change(|s| s.coeffs_to_slots[1].babies = 1 << 40));
+    }
+
+    #[test]
+    fn plans_for_a_failure_probability() {
+        let spec = BootstrapSpec::for_failure(15, 3, 4096.0, -40.0).expect("a plan");
+        let relu = BootstrapSpec::relu_15();
+        let want = BootstrapSpec { degree: 20, doublings: 3, ..relu.clone() };
+        assert_eq!(spec, BootstrapSpec { limbs: 12, alpha: RAISE_SPECIALS, low_alpha: 1, ..want.clone() });
+        assert!(spec.check().is_ok() && BootstrapSpec { limbs: 11, ..spec.clone() }.check().is_err());
+        assert_eq!((spec.levels(), spec.raised(3, 3)), (11, 17));
+        assert_eq!(spec.with_keys(17, 7, 2), want);
+        assert!(BootstrapSpec::for_failure(15, 3, 4096.0, -100.0).expect("a plan").range > relu.range);
+        for (log_n, limbs_in) in [(8, 3), (18, 3), (15, 1), (15, 16)] {
+            assert!(BootstrapSpec::for_failure(log_n, limbs_in, 1.0, -40.0).is_err());
+        }
     }
 }

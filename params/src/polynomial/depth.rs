@@ -5,3 +5,8 @@
 pub const fn series_depth(degree: usize) -> usize {
     (degree + 1).next_power_of_two().ilog2() as usize
 }
+
+/// Levels of a series with so many coefficients; none for one or for none.
+pub const fn coefficients_depth(coefficients: usize) -> usize {
+    series_depth(coefficients.saturating_sub(1))
+}

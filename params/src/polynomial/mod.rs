@@ -23,7 +23,7 @@ mod types;
 
 pub use composite::{CompositeIntegers, DEGREE as COMPOSITE_DEGREE, DEPTH as COMPOSITE_DEPTH};
 pub use cost::Cost;
-pub use depth::series_depth;
+pub use depth::{coefficients_depth, series_depth};
 pub use error::PlanError;
 pub use evalmod::{EvalMod, EvalModParams};
 pub use fit::{chebyshev_interpolation, evaluate_clear};

@@ -2,30 +2,64 @@
 //!
 //! The scale of a plaintext or ciphertext is the factor between slot values and the integers that carry them. It
 //! starts as a power of two and is multiplied by other scales and divided by primes of the modulus chain, so it is
-//! always `2^e · Π p^k` with odd primes `p`. [`Scale`] keeps that factorisation: equality is exact, products never
+//! always `2^e · Π p^k` with odd primes `p`. [`ScaleOver`] keeps that factorisation: equality is exact, products never
 //! drift, and two branches of a graph either meet at one scale or visibly do not.
+//!
+//! Primes go by a name: by their value in [`Scale`], by their place in the chain in [`IndexedScale`], for scales that are
+//! decided before the primes are.
 
 mod exact;
 mod text;
+mod value;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 
 pub use text::ParseScaleError;
 
-/// A positive rational number `2^e · Π p^k`, kept factored over distinct odd primes.
-///
-/// The text form, used by [`Display`](fmt::Display), [`FromStr`](std::str::FromStr) and serde, is the factors joined
-/// by `*` in ascending order of the base, for example `2^60*1125899904679937^-1`; the scale one is `1`.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Scale {
-    pow2: i32,
-    /// Odd primes with nonzero exponents.
-    primes: BTreeMap<u64, i32>,
+/// What primes are called. Different names stand for different primes.
+pub trait PrimeName: Copy + Ord + Hash + fmt::Display {
+    /// Whether it is 2, whose exponent is kept apart.
+    fn is_two(self) -> bool;
+
+    /// Reads what [`Display`](fmt::Display) has printed.
+    ///
+    /// # Errors
+    /// [`ParseScaleError`] for a text that names no prime.
+    fn parse(text: &str) -> Result<Self, ParseScaleError>;
 }
 
-impl Scale {
+/// A prime by its place in the modulus chain, 0 for the bottom one; printed as `q0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrimeIndex(pub u32);
+
+/// A scale over primes that are known by value.
+pub type Scale = ScaleOver<u64>;
+
+/// A scale over primes that are known by their place in the chain.
+pub type IndexedScale = ScaleOver<PrimeIndex>;
+
+/// A positive rational number `2^e · Π p^k`, kept factored over distinct odd primes that `P` names.
+///
+/// The text form, used by [`Display`](fmt::Display), [`FromStr`](std::str::FromStr) and serde, is the power of two and
+/// then the other factors in ascending order of their names, joined by `*`, for example `2^60*1125899904679937^-1` or
+/// `2^30*q4*q3^-1`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ScaleOver<P> {
+    pow2: i32,
+    /// Odd primes with nonzero exponents.
+    primes: BTreeMap<P, i32>,
+}
+
+impl<P> Default for ScaleOver<P> {
+    /// The scale 1.
+    fn default() -> Self {
+        Self { pow2: 0, primes: BTreeMap::new() }
+    }
+}
+
+impl<P: PrimeName> ScaleOver<P> {
     /// The scale 1.
     pub fn one() -> Self {
         Self::default()
@@ -39,7 +73,7 @@ impl Scale {
     /// The scale `p`, for a prime `p` (2 included).
     ///
     /// The caller promises that `p` is prime: equality of scales compares factorisations.
-    pub fn prime(p: u64) -> Self {
+    pub fn prime(p: P) -> Self {
         Self::one().mul_prime(p)
     }
 
@@ -57,7 +91,7 @@ impl Scale {
 
     /// `self · p` for a prime `p`.
     #[must_use]
-    pub fn mul_prime(&self, p: u64) -> Self {
+    pub fn mul_prime(&self, p: P) -> Self {
         let mut out = self.clone();
         out.multiply_power(p, 1);
         out
@@ -65,7 +99,7 @@ impl Scale {
 
     /// `self / p` for a prime `p`: the scale after a rescale by `p`.
     #[must_use]
-    pub fn div_prime(&self, p: u64) -> Self {
+    pub fn div_prime(&self, p: P) -> Self {
         let mut out = self.clone();
         out.multiply_power(p, -1);
         out
@@ -94,34 +128,13 @@ impl Scale {
         Some(Self { pow2: self.pow2 / 2, primes: self.primes.iter().map(|(&p, &e)| (p, e / 2)).collect() })
     }
 
-    /// The nearest double up to a relative error of about `2^-52` per unit of exponent; 0 or infinity out of range.
-    pub fn to_f64(&self) -> f64 {
-        let mut mantissa = 1.0f64;
-        let mut exponent = i64::from(self.pow2);
-        for (&p, &e) in &self.primes {
-            for _ in 0..e.unsigned_abs() {
-                if e > 0 {
-                    mantissa *= p as f64;
-                } else {
-                    mantissa /= p as f64;
-                }
-                let (m, shift) = split(mantissa);
-                mantissa = m;
-                exponent += shift;
-            }
-        }
-        // Two steps, so that results near the ends of the range neither overflow nor lose the mantissa early.
-        let exponent = exponent.clamp(-2200, 2200) as i32;
-        mantissa * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
+    /// The base-2 logarithm for primes with these logarithms.
+    pub fn log2_with(&self, log2_prime: impl Fn(P) -> f64) -> f64 {
+        f64::from(self.pow2) + self.primes.iter().map(|(&p, &e)| f64::from(e) * log2_prime(p)).sum::<f64>()
     }
 
-    /// The base-2 logarithm.
-    pub fn log2(&self) -> f64 {
-        self.primes.iter().map(|(&p, &e)| f64::from(e) * (p as f64).log2()).sum::<f64>() + f64::from(self.pow2)
-    }
-
-    /// The exponents of the odd primes, in ascending order of the prime.
-    pub fn odd_factors(&self) -> impl Iterator<Item = (u64, i32)> + '_ {
+    /// The exponents of the odd primes, in ascending order of the prime's name.
+    pub fn odd_factors(&self) -> impl Iterator<Item = (P, i32)> + '_ {
         self.primes.iter().map(|(&p, &e)| (p, e))
     }
 
@@ -132,16 +145,15 @@ impl Scale {
 
     fn combine(&self, other: &Self, sign: i32) -> Self {
         let mut out = self.clone();
-        out.multiply_power(2, other.pow2.saturating_mul(sign));
+        out.pow2 = out.pow2.saturating_add(other.pow2.saturating_mul(sign));
         for (&p, &e) in &other.primes {
             out.multiply_power(p, e.saturating_mul(sign));
         }
         out
     }
 
-    fn multiply_power(&mut self, p: u64, e: i32) {
-        debug_assert!(p >= 2, "a scale is a product of primes");
-        if p == 2 {
+    fn multiply_power(&mut self, p: P, e: i32) {
+        if p.is_two() {
             self.pow2 = self.pow2.saturating_add(e);
             return;
         }
@@ -153,51 +165,31 @@ impl Scale {
     }
 }
 
-/// `x = m · 2^e` with `m` in `[1, 2)`, for normal positive `x`.
-fn split(x: f64) -> (f64, i64) {
-    let exponent = ((x.to_bits() >> 52) & 0x7ff) as i64 - 1023;
-    let mantissa = f64::from_bits((x.to_bits() & ((1 << 52) - 1)) | (1023 << 52));
-    (mantissa, exponent)
-}
-
-impl Ord for Scale {
-    /// By value, exactly.
-    fn cmp(&self, other: &Self) -> Ordering {
-        if self == other {
-            return Ordering::Equal;
-        }
-        let ratio = self.div(other);
-        let log = ratio.log2();
-        let terms: f64 = ratio.primes.values().map(|e| f64::from(*e).abs()).sum::<f64>() + f64::from(ratio.pow2).abs();
-        // Each term's logarithm is below 64 and correct to 2^-51 of that.
-        if log.abs() > 1e-12 * (terms + 1.0) {
-            return log.total_cmp(&0.0);
-        }
-        exact::compare_to_one(ratio.pow2, ratio.odd_factors())
+impl IndexedScale {
+    /// The scale over the primes `q` of a chain, bottom prime first; `None` if it names a prime beyond them.
+    pub fn over(&self, q: &[u64]) -> Option<Scale> {
+        self.primes.iter().try_fold(Scale::pow2(self.pow2), |mut scale, (&PrimeIndex(i), &e)| {
+            scale.multiply_power(*q.get(i as usize)?, e);
+            Some(scale)
+        })
     }
 }
 
-impl PartialOrd for Scale {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl<P: PrimeName> std::ops::Mul for &ScaleOver<P> {
+    type Output = ScaleOver<P>;
+    fn mul(self, other: Self) -> ScaleOver<P> {
+        ScaleOver::mul(self, other)
     }
 }
 
-impl std::ops::Mul for &Scale {
-    type Output = Scale;
-    fn mul(self, other: &Scale) -> Scale {
-        Scale::mul(self, other)
+impl<P: PrimeName> std::ops::Div for &ScaleOver<P> {
+    type Output = ScaleOver<P>;
+    fn div(self, other: Self) -> ScaleOver<P> {
+        ScaleOver::div(self, other)
     }
 }
 
-impl std::ops::Div for &Scale {
-    type Output = Scale;
-    fn div(self, other: &Scale) -> Scale {
-        Scale::div(self, other)
-    }
-}
-
-impl fmt::Debug for Scale {
+impl<P: PrimeName> fmt::Debug for ScaleOver<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scale({self})")
     }
@@ -207,6 +199,7 @@ impl fmt::Debug for Scale {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cmp::Ordering;
 
     const PRIMES: [u64; 4] = [3, 65537, 1_125_899_904_679_937, 1_125_899_906_826_241];
 
@@ -258,5 +251,14 @@ mod tests {
         // 3^306 = 2^484.9985…: exact comparison works at any size.
         assert!(exact::compare_to_one(-484, [(3, 306)].into_iter()) == Ordering::Greater);
         assert!(exact::compare_to_one(-485, [(3, 306)].into_iter()) == Ordering::Less);
+    }
+
+    #[test]
+    fn indices_stand_for_the_primes_of_a_chain() {
+        let s = IndexedScale::pow2(30).div_prime(PrimeIndex(2)).mul_prime(PrimeIndex(0));
+        assert_eq!(s.over(&[3, 5, 7]), Some(Scale::pow2(30).mul_prime(3).div_prime(7)));
+        assert_eq!(s.over(&[3, 5]), None, "there is no third prime");
+        assert_eq!(&(&s * &IndexedScale::prime(PrimeIndex(2))) / &IndexedScale::prime(PrimeIndex(0)), IndexedScale::pow2(30));
+        assert_eq!(s.log2_with(|PrimeIndex(i)| f64::from(i)), 28.0);
     }
 }

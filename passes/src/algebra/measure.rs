@@ -4,7 +4,7 @@
 //! Every operand of a product is a linear map of its own, and every summand of a result is one more operand of the linear map behind.
 
 use super::expr::{Expr, degree};
-use chiffre_ir::he::series_depth;
+use chiffre_params::polynomial::series_depth;
 use egg::{Id, RecExpr};
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ pub fn poly_products(degree: usize) -> usize {
 
 /// Levels of a polynomial of the degree, from its operand to the linear map behind.
 pub fn poly_levels(degree: usize) -> usize {
-    if degree <= 2 { 1 } else { series_depth(degree + 1) + 1 }
+    if degree <= 2 { 1 } else { series_depth(degree) + 1 }
 }
 
 /// Maps that an operand of a product costs: a sum of inputs is a layer again, any other takes a weight per channel and summand.

@@ -9,9 +9,10 @@ use crate::error::PassError;
 use crate::levels::{Step, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::he::{HeGraph, HeOp, HeType, Scale, product_scale, series_depth};
+use chiffre_ir::he::{HeGraph, HeOp, HeType, PrimeIndex, Scale, product_scale};
 use chiffre_ir::packed::{Packed, PackedGraph, PackedOp};
 use chiffre_ir::table::DiagTable;
+use chiffre_params::polynomial::coefficients_depth;
 
 const PASS: &str = "assign-levels";
 /// Smallest weight scale, bits: below it, rounding the weights would change what the network computes.
@@ -42,7 +43,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
             unit[v.index()] = is_unit(t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
         }
     }
-    let depth = |c| series_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
+    let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let step = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => Step::Input,
         PackedOp::Mul {} | PackedOp::Square {} => Step::Product,
@@ -98,10 +99,10 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 } else if unit[v.index()] {
                     (delta.clone(), false)
                 } else {
-                    (&kept * &Scale::prime(limbs as u32 - 1), true)
+                    (kept.mul_prime(PrimeIndex(limbs as u32 - 1)), true)
                 };
                 let scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
-                let bits = |s: &Scale| s.log2_with(|i| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
+                let bits = |s: &Scale| s.log2_with(|PrimeIndex(i)| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
                 if let Some(s) = scales.iter().find(|s| (rescale || read_by(v, true)) && bits(s) < MIN_WEIGHT_BITS) {
                     let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
                     return Err(PassError::capacity(PASS, &n.source, m));

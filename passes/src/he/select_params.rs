@@ -5,11 +5,13 @@
 //! Keys with one digit, as many special primes as limbs, are a third smaller: that is what ranges with many keys have if so many primes fit.
 
 use crate::error::PassError;
-use crate::options::{BootstrapWish, CompileOptions, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{CompileOptions, ParameterFacts, PrimeSizes};
 pub use chiffre_backend::target::Params;
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::{He, HeGraph, HeOp, series_depth};
-use chiffre_ir::program::Bootstrap;
+use chiffre_ir::he::{He, HeGraph, HeOp};
+use chiffre_params::Gadget;
+use chiffre_params::bootstrap::{BootstrapSpec, RAISE_SPECIALS};
+use chiffre_params::polynomial::coefficients_depth;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PASS: &str = "select-params";
@@ -22,7 +24,7 @@ const MANY_KEYS: usize = 48;
 pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {
     let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() + 1);
     let sizes = PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
-    let mut bootstrap = find_bootstrap(g, log_n, opts, facts)?;
+    let bootstrap = find_bootstrap(g, log_n, opts, facts)?;
     let raised = raised_limbs(g, bootstrap.as_ref());
     let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1).max(raised);
     let room = facts.max_log_qp(log_n).unwrap_or(0.0);
@@ -46,12 +48,10 @@ pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFa
             _ => {}
         }
     }
-    if let Some(b) = &mut bootstrap {
-        shape_keys(b, raised, most, facts);
-    }
+    let bootstrap = bootstrap.map(|b| shape_keys(b, raised, most));
     let gadgets = key_ranges(&used, most);
-    let of_bootstrap = bootstrap.iter().flat_map(|b| [b.low_gadget[1], b.gadget[1]]);
-    let special = gadgets.values().map(|g| g[1]).chain(of_bootstrap).max().unwrap_or(0);
+    let of_bootstrap = bootstrap.iter().flat_map(|b| [b.low_alpha, b.alpha]);
+    let special = gadgets.values().map(|g| g.alpha).chain(of_bootstrap).max().unwrap_or(0);
     let find = |bits: u32, count: usize, skip: &[u64]| {
         let none = || PassError::capacity(PASS, "", format!("there are not {count} primes of {bits} bits for 2^{log_n}"));
         facts.primes(bits, log_n, count, skip).ok_or_else(none)
@@ -72,13 +72,17 @@ fn has(g: &HeGraph, f: impl Fn(&HeOp) -> bool) -> bool {
 }
 
 /// The bootstrap for a graph's refreshes, if it has any.
-fn find_bootstrap(g: &HeGraph, log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Option<Bootstrap>, PassError> {
+fn find_bootstrap(
+    g: &HeGraph,
+    log_n: usize,
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+) -> Result<Option<BootstrapSpec>, PassError> {
     let refreshed = g.nodes.iter().filter(|n| matches!(n.op, HeOp::Refresh { .. }));
     let ciphertexts: usize = refreshed.map(|n| n.ty.layout.ct_count()).sum();
     if ciphertexts == 0 {
         return Ok(None);
     }
-    let wish = BootstrapWish { log_n, ciphertexts, log2_failure: opts.log2_failure, base: REFRESH_BASE };
     let none = || {
         PassError::capacity(
             PASS,
@@ -86,28 +90,27 @@ fn find_bootstrap(g: &HeGraph, log_n: usize, opts: &CompileOptions, facts: &dyn 
             format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure),
         )
     };
-    facts.bootstrap(&wish).ok_or_else(none).map(Some)
+    facts.bootstrap(log_n, ciphertexts, opts.log2_failure).ok_or_else(none).map(Some)
 }
 
 /// Limbs of the highest raised modulus.
-fn raised_limbs(g: &HeGraph, b: Option<&Bootstrap>) -> usize {
+fn raised_limbs(g: &HeGraph, b: Option<&BootstrapSpec>) -> usize {
     let raised = |n: &Node<He>| match (&n.op, b) {
         (HeOp::Refresh { coeffs }, Some(b)) => {
-            b.raised(n.ty.limbs, series_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)))
+            b.raised(n.ty.limbs, coefficients_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)))
         }
         _ => 0,
     };
     g.nodes.iter().map(raised).max().unwrap_or(0)
 }
 
-/// Chooses the key shapes of a bootstrap that raises to `raised` limbs, with at most `most` special primes. Most key switches happen in the
+/// The bootstrap with key shapes, for one that raises to `raised` limbs, with at most `most` special primes. Most key switches happen in the
 /// reduction, behind CoeffsToSlots: its keys have two digits if that is possible, else as few as fit.
-pub fn shape_keys(b: &mut Bootstrap, raised: usize, most: usize, facts: &dyn ParameterFacts) {
-    let reduction = raised - (b.levels - b.reduction_depth());
+pub fn shape_keys(b: BootstrapSpec, raised: usize, most: usize) -> BootstrapSpec {
+    let reduction = raised - (b.levels() - b.reduction_depth());
     let digits = reduction.div_ceil(most.clamp(1, reduction)).max(2);
-    b.gadget = [raised, reduction.div_ceil(digits).max(2)];
-    b.low_gadget = [b.base, special_primes(b.base, most)];
-    b.keys = facts.bootstrap_keys(b);
+    let low = special_primes(b.limbs_in(), most);
+    b.with_keys(raised, reduction.div_ceil(digits).max(RAISE_SPECIALS), low)
 }
 
 /// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits, unless fewer fit (`most`).
@@ -118,20 +121,20 @@ pub fn special_primes(limbs: usize, most: usize) -> usize {
 /// Limbs at which ops switch keys → the rotations among these.
 pub type Rotations = BTreeMap<usize, BTreeSet<i64>>;
 
-/// Gadgets `[limbs, special primes]` for ops that switch keys at some limbs, with at most `most` special primes.
-pub fn key_ranges(used: &Rotations, most: usize) -> BTreeMap<usize, [usize; 2]> {
+/// Key shapes for ops that switch keys at some limbs, with at most `most` special primes.
+pub fn key_ranges(used: &Rotations, most: usize) -> BTreeMap<usize, Gadget> {
     let best = |l: usize| special_primes(l, most);
-    let mut ranges: Vec<([usize; 2], Vec<usize>)> = vec![];
+    let mut ranges: Vec<(Gadget, Vec<usize>)> = vec![];
     for &l in used.keys().rev() {
         match ranges.last_mut() {
-            Some((g, range)) if ((l + g[1]) as f64) <= KEY_RANGE_WASTE * (l + best(l)) as f64 => range.push(l),
-            _ => ranges.push(([l, best(l)], vec![l])),
+            Some((g, range)) if ((l + g.alpha) as f64) <= KEY_RANGE_WASTE * (l + best(l)) as f64 => range.push(l),
+            _ => ranges.push((Gadget { limbs: l, alpha: best(l) }, vec![l])),
         }
     }
     for (gadget, range) in &mut ranges {
         let keys: BTreeSet<i64> = range.iter().flat_map(|l| used[l].iter().copied()).collect();
-        if keys.len() >= MANY_KEYS && gadget[0] <= most {
-            gadget[1] = gadget[0];
+        if keys.len() >= MANY_KEYS && gadget.limbs <= most {
+            gadget.alpha = gadget.limbs;
         }
     }
     ranges.into_iter().flat_map(|(gadget, range)| range.into_iter().map(move |l| (l, gadget))).collect()

@@ -1,7 +1,7 @@
 //! Ways to compute a linear map, and the keys that maps share.
 
 use chiffre_backend::cost::LinearShape;
-use chiffre_ir::program::{KeyUse, key_bytes};
+use chiffre_params::{Gadget, KeyTarget};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A linear op, and its rotations at the limbs at which it switches keys.
@@ -24,18 +24,18 @@ pub(super) struct Chain {
 pub(super) struct Keys {
     pub log_n: usize,
     /// Key shape by limbs.
-    pub gadgets: BTreeMap<usize, [usize; 2]>,
-    pub uses: HashMap<([usize; 2], Option<i64>), usize>,
+    pub gadgets: BTreeMap<usize, Gadget>,
+    pub uses: HashMap<(Gadget, Option<i64>), usize>,
 }
 
 impl Keys {
-    pub fn gadget(&self, limbs: usize) -> [usize; 2] {
-        self.gadgets.get(&limbs).copied().unwrap_or([limbs, limbs])
+    pub fn gadget(&self, limbs: usize) -> Gadget {
+        self.gadgets.get(&limbs).copied().unwrap_or(Gadget { limbs, alpha: limbs })
     }
     pub fn add(&mut self, limbs: usize, of: Option<i64>) {
         *self.uses.entry((self.gadget(limbs), of)).or_default() += 1;
     }
-    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = ([usize; 2], Option<i64>)> + 'c {
+    fn of<'c>(&'c self, chain: &'c Chain) -> impl Iterator<Item = (Gadget, Option<i64>)> + 'c {
         let turns = chain.links.iter().flat_map(|l| &l.turns);
         turns.flat_map(|(limbs, taps)| taps.iter().filter(|t| **t != 0).map(|t| (self.gadget(*limbs), Some(*t))))
     }
@@ -53,10 +53,10 @@ impl Keys {
     /// Bytes of the keys that a chain needs and nobody else does.
     fn more(&self, chain: &Chain) -> usize {
         let new: BTreeSet<_> = self.of(chain).filter(|key| !self.uses.contains_key(key)).collect();
-        new.iter().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+        new.iter().map(|(gadget, _)| KeyTarget::Relinearization.key_bytes(*gadget, 1 << self.log_n)).sum()
     }
     pub fn bytes(&self) -> usize {
-        self.uses.keys().map(|(gadget, _)| key_bytes(KeyUse::Relin, *gadget, self.log_n)).sum()
+        self.uses.keys().map(|(gadget, _)| KeyTarget::Relinearization.key_bytes(*gadget, 1 << self.log_n)).sum()
     }
 }
 

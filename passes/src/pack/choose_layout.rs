@@ -9,7 +9,7 @@ use super::price::{Price, Pricer, Ring};
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::levels::Step;
-use crate::options::{BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes};
 use crate::tensor::{level_steps, levels};
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::layout::Layout;
@@ -47,8 +47,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let mut bootstrap = None;
         if refreshes {
-            let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
-            let Some(b) = facts.bootstrap(&wish) else {
+            let Some(b) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;
             };
@@ -69,9 +68,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             break;
         }
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
-        if let Some(b) = &mut bootstrap {
-            shape_keys(b, primes, most, facts);
-        }
+        let bootstrap = bootstrap.map(|b| shape_keys(b, primes, most));
         let ring = Ring { limbs: &limbs, most, bootstrap };
         deepest = primes;
         let packings = match Packing::candidates(g, log_n, opts.batch, &opts.packing) {

@@ -12,10 +12,11 @@ use crate::options::CompileOptions;
 use chiffre_backend::cost::{CostModel, Counts, GiantShape, LinearShape, ProductShape, SeriesShape};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
-use chiffre_ir::he::series_depth;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::program::{Bootstrap, Flow, PROCESS_BYTES, Step, key_bytes, order, peak, with_gaps};
+use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, order, peak, with_gaps};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::polynomial::coefficients_depth;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -41,7 +42,7 @@ pub struct Ring<'a> {
     /// Special primes that fit.
     pub most: usize,
     /// The bootstrap of all refreshes.
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<BootstrapSpec>,
 }
 
 /// Counts of a table that do not depend on the level, its inputs under their rotations, and what it may be cut into.
@@ -117,7 +118,7 @@ impl<'a> Pricer<'a> {
         let pooling = self.pooling(v, layouts);
         let table = self.table(v, layouts, pooling.as_ref());
         let at = |s: LinearShape, limbs: usize, drop: usize| {
-            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs)[1] } else { 0 };
+            let alpha = |rotated: usize, limbs: usize| if rotated > 0 { keys.gadget(limbs).alpha } else { 0 };
             let giants = s.giants.map(|g| GiantShape { alpha: alpha(g.rotated(), limbs - drop), ..g });
             LinearShape { limbs, drop, alpha: alpha(s.rotated, limbs), giants, ..s }
         };
@@ -223,8 +224,8 @@ impl<'a> Pricer<'a> {
             chosen = Some((chains, keys));
         }
         let Some((chains, keys)) = chosen else { return vec![] };
-        let alpha = |limbs: usize| keys.gadget(limbs)[1];
-        let mut boot_keys = None;
+        let alpha = |limbs: usize| keys.gadget(limbs).alpha;
+        let mut of_bootstrap = 0;
         let mut ops: Vec<Op> = vec![];
         for (v, node) in self.g.iter() {
             let v = v.index();
@@ -237,8 +238,8 @@ impl<'a> Pricer<'a> {
                     let bootstrap = if *sine { ring.bootstrap.clone().map(Box::new) } else { None };
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => {
-                            boot_keys.get_or_insert_with(|| b.keys.clone());
-                            (level[v] + series_depth(coefficients), b.gadget[1])
+                            of_bootstrap = b.key_bytes();
+                            (level[v] + coefficients_depth(coefficients), b.alpha)
                         }
                         None => (limbs, alpha(limbs)),
                     };
@@ -251,7 +252,6 @@ impl<'a> Pricer<'a> {
             });
         }
         let moduli: Vec<Option<i64>> = (0..ops.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
-        let of_bootstrap: usize = boot_keys.iter().flatten().map(|(of, gadget)| key_bytes(*of, *gadget, packing.log_n)).sum();
         let key_bytes = keys.bytes() + of_bootstrap;
         let constants: usize = ops.iter().map(Op::constants).sum();
         let unit_bytes = |v: usize| 16 * n * layouts[v].unit_cts() * level[v];

@@ -17,12 +17,12 @@ pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view
 
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
-use crate::options::{ActivationPlan, BootstrapWish, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
+use crate::options::{ActivationPlan, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
 use crate::tensor::levels;
 use chiffre_backend::cost::CostModel;
-use chiffre_ir::program::{Bootstrap, key_bytes};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use chiffre_params::bootstrap::BootstrapSpec;
 use std::collections::BTreeMap;
 
 /// A ring and a chain, as far as a placement's cost depends on them.
@@ -35,25 +35,20 @@ pub struct RingChoice {
     /// Special primes of keys behind a raise, and of levelled ops.
     pub special: usize,
     /// The bootstrap.
-    pub bootstrap: Bootstrap,
+    pub bootstrap: BootstrapSpec,
 }
 
 /// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first. The keys of a bootstrap may take half
 /// of the memory.
 pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
-    secure_rings(log_n, opts, facts).into_iter().filter(|r| bootstrap_key_bytes(r) <= budget / 2).collect()
-}
-
-fn bootstrap_key_bytes(r: &RingChoice) -> usize {
-    r.bootstrap.keys.iter().map(|(of, gadget)| key_bytes(*of, *gadget, r.log_n)).sum()
+    secure_rings(log_n, opts, facts).into_iter().filter(|r| r.bootstrap.key_bytes() <= budget / 2).collect()
 }
 
 /// The rings of [`rings`] whatever memory they take.
 fn secure_rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let sizes = PrimeSizes::of(opts, true, true);
-    let wish = BootstrapWish { log_n, ciphertexts: PRICED_REFRESHES, log2_failure: opts.log2_failure, base: REFRESH_BASE };
-    let Some(bootstrap) = facts.bootstrap(&wish) else { return vec![] };
+    let Some(bootstrap) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else { return vec![] };
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);
@@ -61,12 +56,11 @@ fn secure_rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts)
     };
     let one = |chain| {
         let most = fits(chain)?;
-        let mut bootstrap = bootstrap.clone();
-        shape_keys(&mut bootstrap, chain, most, facts);
-        let special = bootstrap.gadget[1];
+        let bootstrap = shape_keys(bootstrap.clone(), chain, most);
+        let special = bootstrap.alpha;
         Some(RingChoice { log_n, chain, special, bootstrap })
     };
-    (REFRESH_BASE + bootstrap.levels..=64).filter_map(one).collect()
+    (REFRESH_BASE + bootstrap.levels()..=64).filter_map(one).collect()
 }
 
 /// Plans for the activations of a composed network, given the degree of those behind a bootstrap. A network that has room for all its levels in some ring is
@@ -120,7 +114,7 @@ const PASS: &str = "place-bootstraps";
 /// Why no placement was found.
 fn nothing_found(log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts) -> String {
     let affordable = log_ns.iter().any(|&n| !rings(n, opts, facts).is_empty());
-    let keys = log_ns.iter().flat_map(|&n| secure_rings(n, opts, facts)).map(|r| bootstrap_key_bytes(&r)).min();
+    let keys = log_ns.iter().flat_map(|&n| secure_rings(n, opts, facts)).map(|r| r.bootstrap.key_bytes()).min();
     match keys.filter(|_| !affordable) {
         Some(keys) => {
             let mib = |bytes: usize| bytes.div_ceil(1 << 20);

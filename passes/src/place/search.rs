@@ -7,7 +7,7 @@ use super::{Network, RingChoice, SiteOp};
 use crate::he::select_params::special_primes;
 use crate::options::REFRESH_BASE;
 use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape};
-use chiffre_ir::he::series_depth;
+use chiffre_params::polynomial::coefficients_depth;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;
 
@@ -108,8 +108,8 @@ impl Space<'_> {
                 (own.limbs, own.limbs, false, s.counts(n) * site.cts)
             }
             (SiteOp::Activation { refreshed, .. }, Choice::Refreshed(limbs)) => {
-                let behind = limbs + series_depth(*refreshed);
-                if limbs < own.limbs || behind + self.ring.bootstrap.levels > self.ring.chain {
+                let behind = limbs + coefficients_depth(*refreshed);
+                if limbs < own.limbs || behind + self.ring.bootstrap.levels() > self.ring.chain {
                     return None;
                 }
                 let bootstrap = Some(Box::new(self.ring.bootstrap.clone()));
@@ -118,7 +118,7 @@ impl Space<'_> {
             }
             (SiteOp::Activation { levelled, .. }, _) => {
                 let levelled = &(*levelled)?;
-                let wants = own.limbs + series_depth(*levelled);
+                let wants = own.limbs + coefficients_depth(*levelled);
                 let alpha = special_primes(wants, self.ring.special);
                 let s = SeriesShape { cts: 1, limbs: wants, coefficients: *levelled, alpha, complex: true, bootstrap: None };
                 (own.limbs, wants, false, s.counts(n) * site.cts)
@@ -221,8 +221,9 @@ pub fn price(network: &Network, ring: &RingChoice, cost: &CostModel, choices: &[
 
 /// Limbs that a bootstrap can leave at most.
 fn top(network: &Network, ring: &RingChoice) -> usize {
-    let depth = network.sites.iter().map(|s| if let SiteOp::Activation { refreshed, .. } = s.op { series_depth(refreshed) } else { 0 });
-    ring.chain.saturating_sub(ring.bootstrap.levels + depth.max().unwrap_or(0))
+    let depth =
+        network.sites.iter().map(|s| if let SiteOp::Activation { refreshed, .. } = s.op { coefficients_depth(refreshed) } else { 0 });
+    ring.chain.saturating_sub(ring.bootstrap.levels() + depth.max().unwrap_or(0))
 }
 
 /// "Bootstrap when out of levels": from the inputs on, with a full chain, an activation is bootstrapped when what is left does not reach through it to
@@ -235,8 +236,8 @@ pub fn greedy(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<
         let least = s.args.iter().map(|&a| left[a]).min().unwrap_or(ring.chain);
         let (choice, limbs) = match &s.op {
             SiteOp::Linear(..) => (Choice::Plain, least.saturating_sub(1)),
-            SiteOp::Activation { levelled: Some(levelled), .. } if least > series_depth(*levelled) + REFRESH_BASE => {
-                (Choice::Levelled, least - series_depth(*levelled))
+            SiteOp::Activation { levelled: Some(levelled), .. } if least > coefficients_depth(*levelled) + REFRESH_BASE => {
+                (Choice::Levelled, least - coefficients_depth(*levelled))
             }
             SiteOp::Activation { .. } => (Choice::Refreshed(0), full),
             _ => (Choice::Plain, least),

@@ -13,12 +13,12 @@ pub mod remove_dead_channels;
 use crate::levels::{Step, limbs, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::he::series_depth;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
+use chiffre_params::polynomial::coefficients_depth;
 
 /// What each op of a composed network does to limbs, if activations that are still open become series of so many coefficients.
 pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
-    let depth = |c| series_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
+    let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
         TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
@@ -26,7 +26,7 @@ pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
         TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
         TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape().get(1).is_some_and(|terms| *terms > 3) => Step::Series(depth(coeffs)),
-        TensorOp::Activation { .. } => Step::Series(series_depth(open)),
+        TensorOp::Activation { .. } => Step::Series(coefficients_depth(open)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,
     };

@@ -3,9 +3,9 @@
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::program::{Bootstrap, KeyUse};
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
-use chiffre_passes::options::{BootstrapWish, CompileOptions, ParameterFacts};
+use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
+use chiffre_passes::options::{CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
 pub struct Rng(pub u64);
@@ -30,28 +30,18 @@ impl ParameterFacts for Facts {
         let all = (1..).map(|i: u64| (1 << bits) - (i << (log_n + 1)) + 1);
         Some(all.filter(|p| !skip.contains(p)).take(count).collect())
     }
-    fn bootstrap(&self, w: &BootstrapWish) -> Option<Bootstrap> {
-        let slots = w.log_n - 1;
-        Some(Bootstrap {
-            base: w.base,
-            levels: 11,
-            bound: 14,
-            degree: 14,
-            doublings: 4,
-            weight: 32,
-            s2c: vec![[slots / 2, 8], [slots - slots / 2, 8]],
-            c2s: vec![[slots - 3 * (slots / 4), 1 << (slots - 3 * (slots / 4))], [slots / 4, 8], [slots / 4, 8], [slots / 4, 8]],
-            log2_failure: -50.0,
-            noise: 1e-4,
-            ..Bootstrap::default()
+    fn bootstrap(&self, log_n: usize, _: usize, _: f64) -> Option<BootstrapSpec> {
+        let slots = log_n as u32 - 1;
+        let factor = |log_radix, babies| FactorSpec { log_radix, babies };
+        let quarter = factor(slots / 4, 8);
+        let first = slots - 3 * (slots / 4);
+        let low = [slots / 2, slots - slots / 2].map(|k| factor(k, 8));
+        let spec = BootstrapSpec { log_n: log_n as u32, limbs: 12, alpha: 2, low_alpha: 1, ..BootstrapSpec::relu_15() };
+        Some(BootstrapSpec {
+            slots_to_coeffs: low.into(),
+            coeffs_to_slots: vec![factor(first, 1 << first), quarter, quarter, quarter],
+            ..spec
         })
-    }
-    fn bootstrap_keys(&self, b: &Bootstrap) -> Vec<(KeyUse, [usize; 2])> {
-        let [limbs, alpha] = b.gadget;
-        let rotations = (1..60).map(|r| (KeyUse::Rotate(r), b.low_gadget)).chain((1..24).map(|r| (KeyUse::Rotate(r), [limbs - 1, alpha])));
-        let sparse = (0..31).map(|r| (KeyUse::FromSparse(r), [limbs, 2]));
-        let others = [KeyUse::Relin, KeyUse::Conjugate].map(|u| (u, [limbs - 3, alpha]));
-        rotations.chain(sparse).chain(others).chain([(KeyUse::ToSparse, [1, 1])]).collect()
     }
 }
 

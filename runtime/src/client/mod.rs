@@ -9,8 +9,9 @@ pub use probe::Opened;
 use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
 use crate::{Batch, ResultBatch, RuntimeError, Session};
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
-use chiffre_ir::container::{Dtype, Reader, Writer};
+use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -32,7 +33,7 @@ impl ClientKey {
         let mut rng = Csprng::from_os()?;
         let mut id = [0; 16];
         id.copy_from_slice(&rng.seed()[..16]);
-        Ok(ClientKey { id, secret: SecretKey::generate(&s.context, &mut rng) })
+        Ok(ClientKey { id, secret: s.engine().install(|| SecretKey::generate(&s.context, &mut rng)) })
     }
     /// Name of the key; not secret.
     pub fn id(&self) -> KeyId {
@@ -47,7 +48,7 @@ impl ClientKey {
         if let Some(b) = &s.program().header.bootstrap {
             generator = generator.with_sparse_weight(b.weight);
         }
-        Ok(EvalKeySet { id: self.id, keys: generator.switching_keys(&s.key_targets())? })
+        Ok(EvalKeySet { id: self.id, keys: s.engine().install(|| generator.switching_keys(&s.key_targets()))? })
     }
     /// Encrypts normalised images `[n, C, H, W]`.
     ///
@@ -72,13 +73,13 @@ impl ClientKey {
         }
         let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, Csprng::from_os()?);
         let scale = s.scale(&ty.scale);
-        let mut cts = vec![];
         let unit = ty.layout.unit();
-        for chunk in images.chunks(per * unit.batch) {
+        let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
+        let mut encrypt = |chunk: &[f32]| {
             let slots = unit.pack(chunk, chunk.len() / per);
-            let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
-            cts.push(slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()?);
-        }
+            slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()
+        };
+        let cts = s.engine().install(|| images.chunks(per * unit.batch).map(&mut encrypt).collect::<Result<Vec<_>, _>>())?;
         Ok(Batch { id: self.id, digest: None, images: n, cts })
     }
     /// Decrypts a result, and says which of its images have no answer.
@@ -92,7 +93,7 @@ impl ClientKey {
         let decryptor = Decryptor::new(&s.context, &self.secret);
         let (encoder, ring, ty) = (s.context.encoder(), s.context.ring(), s.output()?);
         let q = ring.moduli.iter().take(ty.limbs.min(3)).map(|m| m.q as f64).product();
-        let limits = Limits { q, scale: s.value(&ty.scale) };
+        let limits = Limits { q, scale: s.scale(&ty.scale).to_f64() };
         let layout = ty.layout.unit();
         let mut out = Decrypted { logits: vec![], report: Report::default() };
         for (m, cts) in result.cts.iter().enumerate() {
@@ -101,38 +102,57 @@ impl ClientKey {
                 let coefficients = encoder.coefficients(ring, &plaintext);
                 Ok((Spread::of(&coefficients, q), encoder.slots_of(&coefficients, &plaintext.scale)))
             };
-            let plain: Result<Vec<_>, RuntimeError> = cts.iter().map(one).collect();
+            let plain: Result<Vec<_>, RuntimeError> = s.engine().install(|| cts.iter().map(one).collect());
             let images = result.images.saturating_sub(out.report.images).min(layout.batch);
             out.push(&limits, &layout, m, plain?, images);
         }
         Ok(out)
     }
-    /// Writes the secret key, readable by its owner only.
+    fn contents(&self, s: &Session) -> Contents {
+        let n = s.context.ring().n;
+        let meta = BTreeMap::from([("params".to_string(), hex(&s.context.params().digest())), ("key-id".to_string(), hex(&self.id))]);
+        Contents::new(KIND, meta, &[("secret".to_string(), Dtype::I8, vec![n])])
+    }
+    fn fill(&self, w: &mut Writer<'_>) -> Result<(), RuntimeError> {
+        let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
+        Ok(w.tensor("secret", &bytes)?)
+    }
+    /// Writes the secret key to a file that only its owner can read.
     ///
     /// # Errors
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
-        let n = s.context.ring().n;
-        let meta = BTreeMap::from([("params".to_string(), hex(&s.context.params().digest())), ("key-id".to_string(), hex(&self.id))]);
-        let mut w = Writer::create(path, KIND, meta, &[("secret".to_string(), Dtype::I8, vec![n])])?;
-        let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
-        w.tensor("secret", &bytes)?;
-        w.finish()?;
-        Ok(())
+        self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
-    /// Reads a secret key for the session's parameters.
+    /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's care.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn write(&self, s: &Session, sink: impl Write, name: &str) -> Result<(), RuntimeError> {
+        self.contents(s).write(sink, name, |w| self.fill(w)).map(|_| ())
+    }
+    /// Reads a secret key for the session's parameters from a file.
     ///
     /// # Errors
     /// I/O errors, damaged files, keys for other parameters.
     pub fn load(s: &Session, path: &Path) -> Result<ClientKey, RuntimeError> {
-        let mut r = Reader::open(path, KIND)?;
+        ClientKey::from_container(s, Reader::open(path, KIND)?)
+    }
+    /// As [`Self::load`], from any source, which errors call `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ClientKey, RuntimeError> {
+        ClientKey::from_container(s, Reader::new(source, name, KIND)?)
+    }
+    fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<ClientKey, RuntimeError> {
         if r.meta("params")? != hex(&s.context.params().digest()) {
-            return Err(RuntimeError::Mismatch(format!("{} is a key for other parameters than this program's", path.display())));
+            return Err(RuntimeError::Mismatch(format!("{} is a key for other parameters than this program's", r.path().display())));
         }
         let id = parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id"))?;
         let bytes = Zeroizing::new(r.read("secret", Dtype::I8, &[s.context.ring().n])?);
         let coefficients: Zeroizing<Vec<i8>> = Zeroizing::new(bytes.iter().map(|&b| b as i8).collect());
-        let secret = SecretKey::from_coefficients(&s.context, &coefficients).map_err(|e| r.error(e.to_string()))?;
+        let secret = s.engine().install(|| SecretKey::from_coefficients(&s.context, &coefficients)).map_err(|e| r.error(e.to_string()))?;
         Ok(ClientKey { id, secret })
     }
 }

@@ -31,9 +31,12 @@ impl ClientKey {
         let scale = s.scale(&ty.scale);
         let mut out = Opened { slots: vec![], headroom: f64::INFINITY };
         for polys in cts {
-            let c = Ciphertext::new(polys.clone(), scale.clone());
-            let plaintext = decryptor.decrypt(&c).map_err(|e| RuntimeError::Mismatch(e.to_string()))?;
-            let coefficients = encoder.coefficients(ring, &plaintext);
+            let decrypt = || {
+                let c = Ciphertext::new(polys.clone(), scale.clone());
+                let plaintext = decryptor.decrypt(&c).map_err(|e| RuntimeError::Mismatch(e.to_string()))?;
+                Ok::<_, RuntimeError>((encoder.coefficients(ring, &plaintext), plaintext))
+            };
+            let (coefficients, plaintext) = s.engine().install(decrypt)?;
             let peak = Spread::of(&coefficients, q).peak;
             out.headroom = out.headroom.min(above - (2.0 * peak).max(f64::MIN_POSITIVE).log2());
             out.slots.push(encoder.slots_of(&coefficients, &plaintext.scale));

@@ -2,7 +2,7 @@
 
 use super::Values;
 use crate::eval_keys::binding;
-use crate::journal::{Journal, Opened, Resume, Shapes};
+use crate::journal::{Journal, Opened, Policy, Resume, Shapes};
 use crate::{Batch, RuntimeError, Session};
 use chiffre_ir::program::live;
 use std::path::Path;
@@ -26,42 +26,54 @@ fn worth_it(bytes: &[usize], next: usize, waited: &mut usize) -> bool {
 
 /// The journal of a run, and what an interrupted run left in it.
 #[derive(Debug)]
-pub struct Checkpoints<'a> {
-    journal: &'a mut Journal,
+pub struct Checkpoints {
+    journal: Journal,
     resume: Option<Resume>,
+    warning: Option<String>,
     /// Bytes that are live before each step.
     bytes: Vec<usize>,
     /// Steps for which a checkpoint has been due.
     waited: usize,
 }
 
-/// Opens the journal in `dir` for a run of the session's program on a batch.
-///
-/// # Errors
-/// I/O errors, or a folder that belongs to another run.
-pub fn open_journal(s: &Session, batch: &Batch, dir: &Path) -> Result<Opened, RuntimeError> {
-    let p = s.program();
-    let steps = p.steps(batch.images);
-    let states = live(&steps);
-    let mut bound = binding(s, &batch.id);
-    bound.insert("input".into(), batch.digest.clone().unwrap_or_default());
-    // The meaning of a step's number is part of what must agree.
-    let order = steps.iter().map(|s| format!("{}.{}..{}", s.node, s.units.start, s.units.end)).collect::<Vec<_>>().join(" ");
-    bound.insert("order".into(), chiffre_ir::consts::digest(order.as_bytes()));
-    let shapes = |step: usize| -> Option<Shapes> {
-        let shape = |v: usize| [p.nodes[v].ty.layout.unit_cts(), p.nodes[v].ty.limbs];
-        Some(states.get(step)?.iter().map(|&(v, u)| ((v, u), shape(v))).collect())
-    };
-    Journal::open(dir, s.context.ring(), bound, shapes)
-}
-
-impl<'a> Checkpoints<'a> {
-    /// Checkpoints of a run on `images` images into a journal that [`open_journal`] opened.
-    pub fn new(s: &Session, images: usize, journal: &'a mut Journal, resume: Option<Resume>) -> Self {
+impl Checkpoints {
+    /// Opens or makes the journal in the folder `dir`, for a run of the session's program on a batch.
+    ///
+    /// # Errors
+    /// I/O errors, or a folder that belongs to another run.
+    pub fn open(s: &Session, batch: &Batch, dir: &Path) -> Result<Checkpoints, RuntimeError> {
         let p = s.program();
+        let steps = p.steps(batch.images);
+        let states = live(&steps);
+        let mut bound = binding(s, &batch.id);
+        bound.insert("input".into(), batch.digest.clone().unwrap_or_default());
+        // The meaning of a step's number is part of what must agree.
+        let order = steps.iter().map(|s| format!("{}.{}..{}", s.node, s.units.start, s.units.end)).collect::<Vec<_>>().join(" ");
+        bound.insert("order".into(), chiffre_ir::consts::digest(order.as_bytes()));
+        let shapes = |step: usize| -> Option<Shapes> {
+            let shape = |v: usize| [p.nodes[v].ty.layout.unit_cts(), p.nodes[v].ty.limbs];
+            Some(states.get(step)?.iter().map(|&(v, u)| ((v, u), shape(v))).collect())
+        };
+        let Opened { journal, resume, warning } = s.engine().install(|| Journal::open(dir, s.context.ring(), bound, shapes))?;
         let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
-        let bytes = live(&p.steps(images)).iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
-        Checkpoints { journal, resume, bytes, waited: 0 }
+        let bytes = states.iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
+        Ok(Checkpoints { journal, resume, warning, bytes, waited: 0 })
+    }
+
+    /// The same, with another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Checkpoints {
+        Checkpoints { journal: self.journal.with_policy(policy), ..self }
+    }
+
+    /// Why what an earlier run left is not used, for the user.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    /// The number of steps that the interrupted run had done, if there was one.
+    pub fn resumed(&self) -> Option<usize> {
+        self.resume.as_ref().map(|r| r.step)
     }
 
     /// The step to go on with, and the values live before it.
@@ -74,7 +86,17 @@ impl<'a> Checkpoints<'a> {
         if !self.journal.due() || !worth_it(&self.bytes, next, &mut self.waited) {
             return None;
         }
-        self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice()))).err().map(|e| format!("no checkpoint: {e}"))
+        self.store(next, values).err().map(|e| format!("no checkpoint: {e}"))
+    }
+
+    /// Commits the values that are live before step `next`.
+    pub(super) fn store(&mut self, next: usize, values: &Values) -> Result<(), RuntimeError> {
+        self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice())))
+    }
+
+    /// The journal.
+    pub(super) fn into_journal(self) -> Journal {
+        self.journal
     }
 }
 

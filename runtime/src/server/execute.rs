@@ -1,11 +1,9 @@
 //! Execution of one step: an instruction on some of its units.
 
-use super::{Bundle, Server, Values, series};
+use super::prepare::Instruction;
+use super::{Bundle, Prepared, Values, series};
 use crate::RuntimeError;
-use chiffre_ckks::bundle::{
-    BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear_many_consuming, mul_relin_consuming, pair_mul_consuming,
-    pair_square_consuming, square_relin_consuming,
-};
+use chiffre_ckks::bundle::{BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear, mul_relin, pair_mul, pair_square, square_relin};
 use chiffre_ckks::ciphertext::SeededCiphertext;
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::graph::Node;
@@ -14,7 +12,7 @@ use std::ops::Range;
 
 /// What all steps of a run read.
 pub(super) struct Machine<'a> {
-    pub server: &'a Server<'a>,
+    pub prepared: &'a Prepared,
     /// `[unit][ciphertext]`.
     pub input: &'a [Vec<SeededCiphertext>],
     /// Images of the batch.
@@ -40,7 +38,7 @@ impl<'v> Sources<'v> {
 impl Machine<'_> {
     /// Computes the step's units; the buffers that it frees end while it runs.
     pub fn execute(&self, step: &Step, values: &mut Values) -> Result<(), RuntimeError> {
-        let n = &self.server.session.program().nodes[step.node];
+        let n = &self.prepared.session.program().nodes[step.node];
         // What is read twice in this step is given to neither reader.
         let once = |value: usize| n.args.iter().filter(|a| a.index() == value).count() == 1;
         let given = step.free.iter().filter(|at| once(at.0) && !self.stands_in(n, **at));
@@ -55,17 +53,18 @@ impl Machine<'_> {
 
     fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, RuntimeError> {
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let Server { session, isa, keys, ref linears, ref spare, .. } = *self.server;
+        let Prepared { session, isa, keys, instructions, spare, .. } = self.prepared;
+        let (isa, keys) = (*isa, keys.keys());
+        let unprepared = || fail(BundleError::Table("not prepared".into()));
         let ring = session.context.ring();
         let p = session.program();
         let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
-        let gadget = |g: &[usize; 2]| Gadget { limbs: g[0], alpha: g[1] };
         let complex = n.ty.layout.complex.is_some();
         match &n.op {
             ProgramOp::Input {} => Ok(step.units.clone().map(|u| self.fresh(u, n.ty.limbs)).collect()),
             ProgramOp::Linear { drop, gadget: g, giant_gadget, .. } => {
-                let Some(l) = &linears[step.node] else { return Err(fail(BundleError::Table("not prepared".into()))) };
-                let or_none = |g: &Option<[usize; 2]>, limbs: usize| g.as_ref().map_or(Gadget { limbs, alpha: 1 }, gadget);
+                let Instruction::Linear(l) = &instructions[step.node] else { return Err(unprepared()) };
+                let or_none = |g: &Option<Gadget>, limbs: usize| g.unwrap_or(Gadget { limbs, alpha: 1 });
                 let giants = l.giants.as_ref().map(|steps| GiantSteps {
                     steps,
                     outputs: n.ty.layout.unit_cts(),
@@ -75,6 +74,7 @@ impl Machine<'_> {
                 let table = l.table(session, spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
                 let op = LinearOp {
                     table: &table,
+                    plan: Some(&l.plan),
                     input_scales: &l.input_scales,
                     limbs_in: limbs,
                     bias,
@@ -83,25 +83,27 @@ impl Machine<'_> {
                     giants,
                 };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
-                let out = apply_linear_many_consuming(ring, isa, units, &op, keys).map_err(fail);
+                let out = apply_linear(ring, isa, units, &op, keys).map_err(fail);
                 spare.give_back(table);
                 out
             }
-            ProgramOp::Chebyshev { coeffs, gadget: g } => {
+            ProgramOp::Chebyshev { gadget: g, .. } => {
+                let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::levelled(self, n, *coeffs, gadget(g), p.ty(n.args[0]), units)
+                series::levelled(self, n, series, *g, p.ty(n.args[0]), units)
             }
-            ProgramOp::Refresh { coeffs } => {
+            ProgramOp::Refresh { .. } => {
+                let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::refreshed(self, n, *coeffs, p.ty(n.args[0]), units)
+                series::refreshed(self, n, series, p.ty(n.args[0]), units)
             }
             ProgramOp::Square { gadget: g } => step
                 .units
                 .clone()
                 .map(|u| {
                     let x = from.take((n.args[0].index(), u));
-                    let square = if complex { pair_square_consuming } else { square_relin_consuming };
-                    square(ring, isa, x, limbs, keys, gadget(g)).map_err(fail)
+                    let square = if complex { pair_square } else { square_relin };
+                    square(ring, isa, x, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),
             ProgramOp::Mul { gadget: g } => step
@@ -110,8 +112,8 @@ impl Machine<'_> {
                 .map(|u| {
                     let mut take = |arg: usize| from.take((n.args[arg].index(), u));
                     let (x, y) = (take(0), take(1));
-                    let product = if complex { pair_mul_consuming } else { mul_relin_consuming };
-                    product(ring, isa, x, y, limbs, keys, gadget(g)).map_err(fail)
+                    let product = if complex { pair_mul } else { mul_relin };
+                    product(ring, isa, x, y, limbs, keys, *g).map_err(fail)
                 })
                 .collect(),
         }
@@ -119,7 +121,7 @@ impl Machine<'_> {
 
     /// A unit of the input, expanded from its seeds.
     fn fresh(&self, unit: usize, limbs: usize) -> Bundle {
-        let ring = self.server.session.context.ring();
+        let ring = self.prepared.session.context.ring();
         let expand = |c: &SeededCiphertext| {
             let mut polys = c.expand(ring, limbs).polys.into_iter();
             let mut next = || polys.next().unwrap_or_else(|| RnsPoly::new_zero(ring.n, 0));
@@ -145,14 +147,14 @@ impl Machine<'_> {
 
     /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand hold images.
     fn merge(&self, n: &Node<Prog>, value: usize, unit: usize) -> (Range<usize>, usize) {
-        let layout = &self.server.session.program().nodes[value].ty.layout;
+        let layout = &self.prepared.session.program().nodes[value].ty.layout;
         let shift = layout.unit_bits() - n.ty.layout.unit_bits();
         (unit << shift..(unit + 1) << shift, layout.units_for(self.images))
     }
 
     /// True if a unit of an operand is read in the place of others too.
     fn stands_in(&self, n: &Node<Prog>, (value, unit): (usize, usize)) -> bool {
-        let shift = self.server.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
+        let shift = self.prepared.session.program().nodes[value].ty.layout.unit_bits() - n.ty.layout.unit_bits();
         let (merged, units) = self.merge(n, value, unit >> shift);
         unit == merged.start && merged.end > units
     }

@@ -1,7 +1,8 @@
-//! Tables of the program in the form that the kernels take.
+//! Instructions of the program in the form that the kernels take.
 
+use super::series::Series;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearTable, SCALAR, prepare_weights};
+use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearPlan, LinearTable, SCALAR, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
@@ -15,9 +16,19 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What an instruction needs beside its operands and keys.
+pub(super) enum Instruction {
+    /// Nothing.
+    Plain,
+    Linear(Box<Linear>),
+    Series(Series),
+}
+
 /// A linear op ready to run.
 pub(super) struct Linear {
     weights: Weights,
+    /// How the table's rows are computed together.
+    pub plan: LinearPlan,
     pub input_scales: Vec<f64>,
     pub bias: Option<Vec<BiasPoly>>,
     /// Giant steps under which the table's outputs are rotated and added.
@@ -44,9 +55,9 @@ struct Cells {
 }
 
 impl Cells {
-    /// `table` has no entries yet.
     fn new(t: &Arc<DiagTable>, mut table: LinearTable) -> Cells {
         let (mut sums, mut at) = (vec![], 0);
+        table.entries.clear();
         for cell in t.cells() {
             let one = |pattern: u32, weight: f64| LinearEntry { row: cell[0].row, output: cell[0].output, pattern, weight };
             // An entry without a mask is the first of its cell.
@@ -118,57 +129,102 @@ impl Linear {
     }
 }
 
-/// Prepares every `linear` of the program.
-pub(super) fn linears(s: &Session) -> Result<Vec<Option<Linear>>, RuntimeError> {
-    let all: Vec<Option<Linear>> = s
-        .program()
-        .nodes
-        .par_iter()
-        .map(|n| match &n.op {
-            ProgramOp::Linear { .. } => linear(s, n).map(Some),
-            _ => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    let periods: BTreeSet<usize> = all.iter().flatten().map(|l| l.period()).filter(|p| *p > 0).collect();
+/// What is encoded of a linear map, and may be stored.
+#[derive(Clone, Copy)]
+pub(super) struct Encoded<'a> {
+    /// Patterns that are there as long as the server.
+    pub patterns: &'a [Vec<f64>],
+    pub bias: Option<&'a [BiasPoly]>,
+}
+
+/// The same, read from a store: `patterns` are none for maps whose patterns are made when they run.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub patterns: Vec<Vec<f64>>,
+    pub bias: Option<Vec<BiasPoly>>,
+}
+
+impl Instruction {
+    /// What a store is to hold.
+    pub fn encoded(&self) -> Option<Encoded<'_>> {
+        let Instruction::Linear(l) = self else { return None };
+        let patterns: &[Vec<f64>] = match &l.weights {
+            Weights::Masks(t) => &t.patterns,
+            Weights::Cells(_) => &[],
+        };
+        Some(Encoded { patterns, bias: l.bias.as_deref() })
+    }
+}
+
+/// Prepares every instruction of the program, with what is stored of each node instead of encoding it.
+pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<Vec<Instruction>, RuntimeError> {
+    let one = |(n, stored): (&Node<Prog>, Option<Stored>)| match &n.op {
+        ProgramOp::Linear { .. } => linear(s, n, stored).map(|l| Instruction::Linear(Box::new(l))),
+        ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
+            let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+            Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
+        }
+        ProgramOp::Input {} | ProgramOp::Square { .. } | ProgramOp::Mul { .. } => Ok(Instruction::Plain),
+    };
+    let nodes = &s.program().nodes;
+    let mut stored = stored;
+    stored.resize_with(nodes.len(), || None);
+    let all: Vec<Instruction> = nodes.par_iter().zip(stored).map(one).collect::<Result<_, _>>()?;
+    let period = |i: &Instruction| match i {
+        Instruction::Linear(l) => l.period(),
+        Instruction::Plain | Instruction::Series(_) => 0,
+    };
+    let periods: BTreeSet<usize> = all.iter().map(period).filter(|p| *p > 0).collect();
     periods.into_iter().for_each(|p| prepare_weights(s.context.ring(), p));
     Ok(all)
 }
 
-fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
+fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear, RuntimeError> {
     let ProgramOp::Linear { table, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
+    let mut stored = stored;
     let p = s.program();
     let t = p.consts.table(*table).map_err(|e| fail(e.to_string()))?;
     // Ciphertexts of all operands are numbered in a row, with the units that the instruction merges.
     let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
     let counts: Vec<usize> = n.args.iter().map(|a| merged(&p.ty(*a).layout)).collect();
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();
-    let table = in_kernels(t, &first);
+    let mut table = in_kernels(t, &first);
+    let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
+    let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
     let weights = if DiagTable::is_dense(t.entries.len(), t.cell_count()) && !t.masks.is_empty() {
         Weights::Cells(Cells::new(t, table))
     } else {
         let pattern = |m: usize| s.context.encoder().encode_symmetric(&t.masks.values(m).collect::<Vec<_>>());
-        let patterns = (0..t.masks.len()).map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?;
-        let one = |e: &Entry| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight };
-        Weights::Masks(LinearTable { patterns, entries: t.entries.iter().map(one).collect(), ..table })
+        table.patterns = match &mut stored {
+            Some(known) => std::mem::take(&mut known.patterns),
+            None => (0..t.masks.len()).map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?,
+        };
+        table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
+        Weights::Masks(table)
     };
-    let input_scales = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.value(w), c)).collect();
-    let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
+    let bias = match stored {
+        Some(known) if known.bias.is_some() != bias.is_some() => return Err(fail("a constant is missing, or one too many".into())),
+        Some(known) => known.bias,
+        None => bias.map(|b| bias_polys(s, n, b)).transpose()?,
+    };
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
-    Ok(Linear { weights, input_scales, bias, giants })
+    Ok(Linear { weights, plan, input_scales, bias, giants })
 }
 
-/// Rotations, rows and sizes of a table as the kernels take them, without weights; the ciphertexts of operand k are numbered from `first[k]` on.
+/// A table as the kernels take it, without patterns; the ciphertexts of operand k are numbered from
+/// `first[k]` on.
 fn in_kernels(t: &DiagTable, first: &[u32]) -> LinearTable {
+    let one = |e: &Entry| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight };
     LinearTable {
         taps: t.taps.iter().map(|&x| x as isize).collect(),
         rows: t.rows.iter().map(|r| (first[r.operand as usize] + r.ct, r.tap as u16)).collect(),
         outputs: t.outputs,
         period: if t.masks.is_empty() { 0 } else { t.period() },
         patterns: vec![],
-        entries: vec![],
+        entries: t.entries.iter().map(one).collect(),
     }
 }
 
@@ -176,7 +232,7 @@ fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let a = s.program().consts.array(bias).map_err(|e| fail(e.to_string()))?;
     let period = a.shape.get(1).copied().unwrap_or(1);
-    let scale = s.value(&n.ty.scale);
+    let scale = s.scale(&n.ty.scale).to_f64();
     let imag = if n.ty.layout.complex.is_some() { 1.0 } else { 0.0 };
     a.data
         .chunks(period)

@@ -2,37 +2,38 @@
 
 use super::Bundle;
 use super::execute::Machine;
-use crate::bootstrap::spec_of;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp};
+use chiffre_ckks::Isa;
+use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::Gadget;
-use chiffre_ckks::simd::Isa;
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
 use chiffre_ir::he::HeType;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::interp::series_rows;
 use chiffre_ir::program::{Prog, ProgramOp};
+use chiffre_params::work::SERIES_GROUP;
 
-/// Ciphertexts that are bootstrapped together: keys and matrices are read once for so many.
-const GROUP: usize = 8;
+/// Operands of refreshes are angles.
+const RADIANS: f64 = 1.0;
 
-/// The rows of a series: one, or one for each channel; and the row of each ciphertext of a unit.
-pub(super) struct Rows {
+/// A series ready to run: its rows, one or one for each channel, the row of each ciphertext of a unit, and how its polynomial is evaluated.
+pub(super) struct Series {
     rows: Vec<Vec<f64>>,
     of_ct: Vec<usize>,
+    plan: Plan,
 }
 
-impl Rows {
+impl Series {
     /// The rows, and the plan of their polynomial.
-    fn load(m: &Machine, coeffs: ConstId, layout: &Layout) -> Result<(Rows, Plan), String> {
-        let array = m.server.session.program().consts.array(coeffs).map_err(|e| e.to_string())?;
+    pub fn new(s: &Session, coeffs: ConstId, layout: &Layout) -> Result<Series, String> {
+        let array = s.program().consts.array(coeffs).map_err(|e| e.to_string())?;
         let rows: Vec<Vec<f64>> = series_rows(array).collect();
         let last = rows.len().checked_sub(1).ok_or("a series without coefficients")?;
         let plan = Plan::new(rows[0].len().saturating_sub(1), Parity::Full, Basis::Chebyshev).map_err(|e| e.to_string())?;
-        Ok((Rows { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows }, plan))
+        Ok(Series { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows, plan })
     }
     /// The rows of so many units' ciphertexts, one after the other.
     fn of_units(&self, units: usize) -> Vec<&[f64]> {
@@ -45,26 +46,26 @@ impl Rows {
 pub(super) fn levelled(
     m: &Machine,
     n: &Node<Prog>,
-    coeffs: ConstId,
+    series: &Series,
     gadget: Gadget,
     from: &HeType,
     units: Vec<Vec<Input<'_>>>,
 ) -> Result<Vec<Bundle>, RuntimeError> {
     let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let (rows, plan) = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
-    let coefficients = rows.of_units(units.len());
+    let coefficients = series.of_units(units.len());
     let op = PolynomialOp {
-        plan: &plan,
+        plan: &series.plan,
         coefficients: &coefficients,
         limbs: from.limbs,
-        input_scale: &m.server.session.scale(&from.scale),
-        output_scale: &m.server.session.scale(&n.ty.scale),
+        input_scale: &m.prepared.session.scale(&from.scale),
+        output_scale: &m.prepared.session.scale(&n.ty.scale),
         gadget,
     };
     let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
     let inputs = units.into_iter().flatten().collect();
-    let out = evaluate(m.server.session.context.ring(), m.server.isa, inputs, &op, m.server.keys).map_err(|e| fail(e.to_string()))?;
-    Ok(by_units(out, rows.of_ct.len()))
+    let out = evaluate(m.prepared.session.context.ring(), m.prepared.isa, inputs, &op, m.prepared.keys.keys())
+        .map_err(|e| fail(e.to_string()))?;
+    Ok(by_units(out, series.of_ct.len()))
 }
 
 fn by_units(cts: Bundle, per_unit: usize) -> Vec<Bundle> {
@@ -76,28 +77,28 @@ fn by_units(cts: Bundle, per_unit: usize) -> Vec<Bundle> {
 pub(super) fn refreshed(
     m: &Machine,
     n: &Node<Prog>,
-    coeffs: ConstId,
+    series: &Series,
     from: &HeType,
     units: Vec<Vec<Input<'_>>>,
 ) -> Result<Vec<Bundle>, RuntimeError> {
     let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let (rows, plan) = Rows::load(m, coeffs, &n.ty.layout).map_err(fail)?;
-    let bootstrapper = if n.ty.layout.complex.is_some() { &m.server.bootstrappers.complex } else { &m.server.bootstrappers.real };
+    let bootstrapper = if n.ty.layout.complex.is_some() { &m.prepared.bootstrappers.complex } else { &m.prepared.bootstrappers.real };
     let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
-    let coefficients = rows.of_units(units.len());
+    let coefficients = series.of_units(units.len());
     let op = RefreshOp {
-        input_scale: &m.server.session.scale(&from.scale),
-        radians: 1.0,
-        activation: Some(Activation { plan: &plan, coefficients: &coefficients }),
-        output_scale: &m.server.session.scale(&n.ty.scale),
+        input_scale: &m.prepared.session.scale(&from.scale),
+        radians: RADIANS,
+        activation: Some(Activation { plan: &series.plan, coefficients: &coefficients }),
+        output_scale: &m.prepared.session.scale(&n.ty.scale),
     };
     let inputs = units.into_iter().flatten().collect();
-    let mut out =
-        bootstrapper.refresh(m.server.session.context.ring(), m.server.isa, inputs, &op, m.server.keys).map_err(|e| fail(e.to_string()))?;
+    let mut out = bootstrapper
+        .refresh(m.prepared.session.context.ring(), m.prepared.isa, inputs, &op, m.prepared.keys.keys())
+        .map_err(|e| fail(e.to_string()))?;
     for part in out.iter_mut().flatten().filter(|p| p.rows() > n.ty.limbs) {
         *part = part.truncated(n.ty.limbs);
     }
-    Ok(by_units(out, rows.of_ct.len()))
+    Ok(by_units(out, series.of_ct.len()))
 }
 
 /// The program's bootstrap, prepared for complex-packed and for real bundles, where there are such.
@@ -107,22 +108,57 @@ pub(super) struct Bootstrappers {
     real: Option<Bootstrapper>,
 }
 
+/// Fills rows with the words that are stored under a name, and says if there are some of this shape.
+pub(super) type Fill<'a> = dyn FnMut(&str, &mut [&mut [u64]]) -> bool + 'a;
+
+/// The stored diagonals of one of the two bootstraps.
+struct Named<'a, 'b> {
+    complex: bool,
+    fill: &'a mut Fill<'b>,
+}
+
+impl StoredDiagonals for Named<'_, '_> {
+    fn fill(&mut self, name: &str, rows: &mut [&mut [u64]]) -> bool {
+        (self.fill)(&stored_name(self.complex, name), rows)
+    }
+}
+
+fn stored_name(complex: bool, name: &str) -> String {
+    format!("bootstrap.{}.{name}", if complex { "complex" } else { "real" })
+}
+
 impl Bootstrappers {
-    /// Encodes the matrices that the program needs.
-    pub fn new(s: &Session, isa: Isa) -> Result<Bootstrappers, RuntimeError> {
+    /// Encodes the matrices that the program needs, or takes them from a store.
+    pub fn new(s: &Session, isa: Isa, mut stored: Option<&mut Fill<'_>>) -> Result<Bootstrappers, RuntimeError> {
         let mut out = Bootstrappers::default();
-        let p = s.program();
+        let (p, ring) = (s.program(), s.context.ring());
         let Some(b) = &p.header.bootstrap else { return Ok(out) };
         for n in p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })) {
             let complex = n.ty.layout.complex.is_some();
+            let mut named = stored.as_deref_mut().map(|fill| Named { complex, fill });
             let slot = if complex { &mut out.complex } else { &mut out.real };
             if slot.is_none() {
-                let spec = BootstrapSpec { real_only: !complex, ..spec_of(b, p.header.log_n) };
+                let spec = BootstrapSpec { real_only: !complex, ..b.clone() };
                 let fail = |e: BootstrapError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-                let prepared = Bootstrapper::new(s.context.ring(), isa, s.context.encoder(), &spec).map_err(fail)?;
-                *slot = Some(prepared.with_group(GROUP));
+                let prepared =
+                    Bootstrapper::with_stored(ring, isa, s.context.encoder(), &spec, named.as_mut().map(|n| n as &mut dyn StoredDiagonals))
+                        .map_err(fail)?;
+                *slot = Some(prepared.with_group(SERIES_GROUP));
+            }
+            if let Some(b) = slot {
+                b.prepare(ring, isa, &s.scale(&p.ty(n.args[0]).scale), RADIANS, named.as_mut().map(|n| n as &mut dyn StoredDiagonals));
             }
         }
         Ok(out)
+    }
+
+    /// Shows all diagonals with the names under which they are stored, in the order of the names.
+    pub fn visit<E>(&self, mut visit: impl FnMut(&str, &[&[u64]]) -> Result<(), E>) -> Result<(), E> {
+        for (complex, b) in [(true, &self.complex), (false, &self.real)] {
+            if let Some(b) = b {
+                b.transforms().visit_diagonals(|name, rows| visit(&stored_name(complex, name), rows))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -110,8 +110,14 @@ pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
             tensor.shape[i] /= 2;
         }
     }
-    let bytes = tensor.shape.iter().product::<usize>() * tensor.dtype.size() as usize;
-    tensor.bytes.resize(bytes, 0);
+    // A shape that was changed twice can hold more than any file does.
+    match tensor.shape.iter().try_fold(tensor.dtype.size() as usize, |a, &d| a.checked_mul(d)).filter(|&bytes| bytes < 1 << 28) {
+        Some(bytes) => tensor.bytes.resize(bytes, 0),
+        None => {
+            tensor.shape = vec![0];
+            tensor.bytes.clear();
+        }
+    }
     format!("{dtype:?} {shape:?} is {:?} {:?}", tensor.dtype, tensor.shape)
 }
 
@@ -150,6 +156,16 @@ mod tests {
         let text = "  %0 = input : f32[1x2]{q=3.5e1}\n é";
         assert_eq!(tokens(text).concat(), text);
         assert!(tokens(text).contains(&"f32") && tokens(text).contains(&"3.5e1"));
+    }
+
+    #[test]
+    fn shapes_stay_what_a_file_can_hold() {
+        let mut rng = Rng::new(4);
+        let mut tensor = Tensor { dtype: Dtype::U64, shape: vec![2, 3], bytes: vec![0; 48] };
+        for _ in 0..2000 {
+            mutate_shape(&mut tensor, &mut rng);
+            assert_eq!(tensor.shape.iter().product::<usize>() * size(tensor.dtype), tensor.bytes.len());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! *Roomy*, for `q < 2^49`: forward words are below `8q`, so three levels pass between corrections. Otherwise forward
 //! words are below `4q` and every butterfly corrects. Inverse words are below `2q` between passes in both.
 
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 use crate::simd::lanes::{Lanes, MASK52};
 
 /// A factor `w` in `[0, q)` with `low = w q^-1 mod 2^52`.

@@ -1,6 +1,6 @@
 //! Twiddle factors in the order in which the passes read them.
 
-use crate::ring::Modulus;
+use crate::arithmetic::Modulus;
 use crate::simd::lanes::MASK52;
 use crate::simd::{Buffer, Isa};
 

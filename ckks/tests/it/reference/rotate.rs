@@ -1,11 +1,11 @@
 //! Rotations and conjugation.
 
-use super::{EvalError, Evaluator, need_degree};
-use crate::ciphertext::Ciphertext;
-use crate::keyswitch_reference::{decompose, inner_product, mod_down};
-use crate::ring::{Galois, GaloisTable, RnsPoly, limb};
+use super::keyswitch::{decompose, inner_product, mod_down};
+use super::{EvalError, Reference, need_degree};
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::ring::{Galois, GaloisTable, RnsPoly, limb};
 
-impl Evaluator<'_> {
+impl Reference<'_> {
     /// Rotates the slots: `out[j] = in[j + offset]`, indices modulo `N/2`.
     ///
     /// # Errors

@@ -1,13 +1,12 @@
-//! Hybrid key switching, written for reading: the oracle for the fused kernels, and the path of the one-ciphertext
-//! evaluator.
+//! Hybrid key switching, written for reading.
 //!
 //! Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption" (CT-RSA 2020), §3; fast base conversion as
 //! in Halevi, Polyakov and Shoup, "An Improved RNS Variant of the BFV Homomorphic Encryption Scheme" (CT-RSA 2019).
 
 use rayon::prelude::*;
 
-use crate::keys::SwitchingKey;
-use crate::ring::{Gadget, GaloisTable, Ring, RnsPoly, limb};
+use chiffre_ckks::keys::SwitchingKey;
+use chiffre_ckks::ring::{Gadget, GaloisTable, Ring, RnsPoly, limb};
 
 /// A polynomial cut into digits, each lifted to the extended basis: what hoisting shares between rotations.
 pub struct Decomposition {

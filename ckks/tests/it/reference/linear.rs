@@ -3,13 +3,13 @@
 use num_complex::Complex64;
 use rayon::prelude::*;
 
-use super::{EvalError, Evaluator, need_degree};
-use crate::ciphertext::Ciphertext;
-use crate::context::Context;
-use crate::encode::EncodeError;
-use crate::keyswitch_reference::{decompose, inner_product, mod_down};
-use crate::ring::{Galois, GaloisTable, RnsPoly, limb};
-use crate::scale::Scale;
+use super::keyswitch::{decompose, inner_product, mod_down};
+use super::{EvalError, Reference, need_degree};
+use chiffre_ckks::ciphertext::Ciphertext;
+use chiffre_ckks::context::Context;
+use chiffre_ckks::encode::EncodeError;
+use chiffre_ckks::ring::{Galois, GaloisTable, RnsPoly, limb};
+use chiffre_ckks::scale::Scale;
 
 /// `out = Σ_r diag_r ⊙ rot_r(in)`: diagonals encoded in the extended basis.
 #[derive(Debug)]
@@ -58,14 +58,9 @@ impl LinearTransform {
             .collect::<Result<_, EncodeError>>()?;
         Ok(Self { limbs, alpha, scale: scale.clone(), diagonals })
     }
-
-    /// The rotations that need keys.
-    pub fn rotations(&self) -> impl Iterator<Item = isize> + '_ {
-        self.diagonals.iter().map(|(offset, _)| *offset)
-    }
 }
 
-impl Evaluator<'_> {
+impl Reference<'_> {
     /// Applies a linear transform and rescales by the top `drop` primes.
     ///
     /// Double hoisting (Bossuat et al., "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse
