@@ -45,7 +45,7 @@ pub(crate) fn read<R: Read + Seek>(r: &mut Reader<R>, hash: Hash) -> Result<Opti
     }
     let name = hash.to_string();
     let shape_of =
-        |r: &Reader, name: &str| r.tensors().get(name).map(|t| (t.dtype, t.shape.iter().map(|&d| d as usize).collect::<Vec<_>>()));
+        |r: &Reader<R>, name: &str| r.tensors().get(name).map(|t| (t.dtype, t.shape.iter().map(|&d| d as usize).collect::<Vec<_>>()));
     let data: Data = match shape_of(r, &name) {
         Some((Dtype::F32, shape)) => array::<f32, R>(r, &name, &shape)?.into(),
         Some((Dtype::F64, shape)) => array::<f64, R>(r, &name, &shape)?.into(),
