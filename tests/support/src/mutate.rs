@@ -164,7 +164,7 @@ mod tests {
         let mut tensor = Tensor { dtype: Dtype::U64, shape: vec![2, 3], bytes: vec![0; 48] };
         for _ in 0..2000 {
             mutate_shape(&mut tensor, &mut rng);
-            assert_eq!(tensor.shape.iter().product::<usize>() * size(tensor.dtype), tensor.bytes.len());
+            assert_eq!(tensor.shape.iter().product::<usize>() * tensor.dtype.size() as usize, tensor.bytes.len());
         }
     }
 
