@@ -7,7 +7,6 @@ use chiffre_ir::level::AnyGraph;
 use chiffre_ir::text::SourceMap;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A graph and the text it came from, for errors that point at it.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ fn constants(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
 
 fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
     let arrays = crate::data::float_arrays(path)?.into_iter().map(|a| Array::new(a.shape, a.data));
-    let hashed = arrays.map(|a| (a.hash(), Arc::new(a)));
+    let hashed = arrays.map(|a| (a.hash(), a.into()));
     Ok(hashed.filter(|(hash, _)| wanted.contains(hash)).collect())
 }
 

@@ -4,7 +4,7 @@
 
 use crate::cost::{Counts, Work};
 use crate::facts::{NoFacts, ParameterFacts};
-use crate::memory::{Outline, Value};
+use crate::memory::{Outline, Value, constant_bytes};
 use crate::property::Property;
 use crate::target::{Executable, Lowered, Origin, ScheduleError, Target};
 use chiffre_ir::error::InterpError;
@@ -72,7 +72,7 @@ impl Executable for ClearProgram {
             values: self.graph.nodes.iter().map(value).collect(),
             outputs: self.graph.outputs.iter().map(|o| o.index()).collect(),
             keys: 0,
-            constants: self.graph.consts.iter().map(|(_, c)| 4 * c.shape.iter().product::<usize>()).sum(),
+            constants: self.graph.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).sum(),
         }
     }
     fn text(&self) -> String {
@@ -90,7 +90,7 @@ impl ClearProgram {
     /// Work of a value for one image: as many multiply-accumulates per element as its constants have weights for it.
     fn counts(&self, n: &Node<Tensor>) -> Counts {
         let outputs = n.ty.len();
-        let weights: usize = n.op.consts().iter().map(|c| self.graph.consts.get(*c).shape.iter().product::<usize>()).sum();
+        let weights: usize = n.op.consts().iter().map(|c| self.graph.consts.get(*c).ty.len()).sum();
         let channels = n.ty.chw()[0].max(1);
         let macs = outputs * (weights / channels).max(1);
         Counts { mac: INTERPRETED * macs as f64, passes: outputs as f64, ..Counts::default() }

@@ -1,6 +1,7 @@
 //! The memory model: bytes live at each step of a run, from what its instructions are and how they depend on each other.
 
 use crate::cost::{CostModel, Counts, Work};
+use chiffre_ir::consts::{ConstKind, ConstType};
 use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, order, peak, with_gaps};
 
 /// Predicted memory of a run.
@@ -82,4 +83,14 @@ impl Outline {
         let rows = |bytes: usize| self.ring.map_or(bytes, |log_n| with_gaps(bytes, log_n));
         MemoryPlan { working: rows(working), keys: rows(self.keys), constants: self.constants, input }
     }
+}
+
+/// Bytes of a constant while it is in use. A table is with its prepared form then, in which every
+/// slot of a mask is a number.
+pub fn constant_bytes(ty: &ConstType) -> usize {
+    let each = match ty.kind() {
+        ConstKind::F32 | ConstKind::Table => 4,
+        ConstKind::F64 | ConstKind::I64 => 8,
+    };
+    each * ty.len()
 }

@@ -15,7 +15,7 @@ use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, SeekFrom, Wri
 use std::path::{Path, PathBuf};
 
 /// Version of the metadata.
-pub const FORMAT: &str = "1";
+pub const FORMAT: &str = "2";
 const MAX_HEADER: u64 = 64 << 20;
 const DIGEST: &str = "chiffre.digest";
 /// Hexadecimal digits of a digest.
@@ -68,17 +68,24 @@ pub enum Dtype {
     U8,
     /// Signed bytes.
     I8,
-    /// 32-bit floats.
-    F32,
+    /// 32-bit words.
+    U32,
     /// 64-bit words.
     U64,
+    /// Signed 64-bit words.
+    I64,
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
 }
 impl Dtype {
-    fn size(self) -> u64 {
+    /// Bytes of an element.
+    pub fn size(self) -> u64 {
         match self {
             Dtype::U8 | Dtype::I8 => 1,
-            Dtype::F32 => 4,
-            Dtype::U64 => 8,
+            Dtype::U32 | Dtype::F32 => 4,
+            Dtype::U64 | Dtype::I64 | Dtype::F64 => 8,
         }
     }
 }
@@ -301,6 +308,17 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     o.open(path)
 }
 
+/// What to do about a file of another format version.
+fn other_format(version: &str) -> String {
+    let number = |v: &str| v.parse::<u64>().ok();
+    let advice = match (number(version), number(FORMAT)) {
+        (Some(theirs), Some(ours)) if theirs < ours => "an older version of Chiffre wrote it: make it again with this one",
+        (Some(_), _) => "a newer version of Chiffre wrote it",
+        (None, _) => "this is no format version of Chiffre",
+    };
+    format!("format version `{version}`, and this version of Chiffre reads version {FORMAT}; {advice}")
+}
+
 fn hash_metadata(metadata: &BTreeMap<String, String>, tensors: &BTreeMap<String, TensorInfo>) -> blake3::Hasher {
     let mut h = blake3::Hasher::new();
     let mut part = |s: &str| {
@@ -397,7 +415,7 @@ impl<R: Read + Seek> Reader<R> {
             });
         }
         if get("chiffre.format") != FORMAT {
-            return Err(bad(format!("format version `{}`; this program reads version {FORMAT}", get("chiffre.format"))));
+            return Err(bad(other_format(get("chiffre.format"))));
         }
         let data = len - 8 - n;
         let mut spans: Vec<([u64; 2], &String)> = vec![];
@@ -589,6 +607,25 @@ mod tests {
         assert!(changed.unwrap_err().is_content());
         let short: Result<String, ContainerError> = contents.write(std::io::sink(), "socket", |w| w.tensor("a", &[1; 11]));
         assert!(short.unwrap_err().to_string().contains("lacks 1 bytes"));
+    }
+
+    #[test]
+    fn files_of_other_versions_are_refused_with_advice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.chf");
+        sample(&path);
+        let bytes = std::fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let at = text.find("\"chiffre.format\":\"2\"").unwrap() + "\"chiffre.format\":\"".len();
+        for (version, advice) in
+            [(b'1', "older version of Chiffre wrote it: make it again"), (b'3', "newer version"), (b'x', "no format version")]
+        {
+            let mut b = bytes.clone();
+            b[at] = version;
+            std::fs::write(&path, b).unwrap();
+            let message = Reader::open(&path, "test").map(|_| ()).unwrap_err().to_string();
+            assert!(message.contains(advice) && message.contains("reads version 2"), "{message}");
+        }
     }
 
     #[test]

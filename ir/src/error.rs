@@ -1,5 +1,6 @@
 //! Errors of the IR: text errors with a position, and verifier findings that name the node.
 
+use crate::consts::ConstKind;
 use crate::graph::ValueId;
 use std::fmt;
 
@@ -101,6 +102,16 @@ pub enum InterpError {
     /// A constant is known by name and hash only.
     #[error("constant @{0} has no data: give the file or store that holds it")]
     MissingConst(String),
+    /// A constant is of another kind than the op that names it takes.
+    #[error("constant @{name} is {got}, not {want}")]
+    ConstKind {
+        /// Name of the constant.
+        name: String,
+        /// What the op takes.
+        want: ConstKind,
+        /// What the constant is.
+        got: ConstKind,
+    },
     /// An operation that this interpreter does not execute.
     #[error("{0}")]
     Unsupported(String),

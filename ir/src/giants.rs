@@ -2,8 +2,7 @@
 //!
 //! Step k of a map to `outputs` ciphertexts has the partial sums from `k · stride` on, where the stride is the next power of two of `outputs`.
 
-use crate::table::{DiagTable, Entry, Row};
-use num_complex::Complex64;
+use crate::table::{DiagTable, Entry, Row, TableError, TableLiteral};
 
 /// Ciphertexts between the partial sums of neighbouring steps.
 pub fn stride(outputs: usize) -> usize {
@@ -16,22 +15,32 @@ pub fn partial_sums(outputs: usize, steps: Option<usize>) -> usize {
 }
 
 /// The table of the second map.
-pub fn table(steps: &[i64], outputs: usize) -> DiagTable {
-    let mut t = DiagTable { taps: steps.to_vec(), outputs, ..DiagTable::default() };
+///
+/// # Errors
+/// No or too many outputs, too many steps, a step that occurs twice.
+pub fn table(steps: &[i64], outputs: usize) -> Result<DiagTable, TableError> {
+    let mut t = TableLiteral { taps: steps.to_vec(), outputs, ..TableLiteral::default() };
     for tap in 0..steps.len() {
         for output in 0..outputs {
             t.entries.push(Entry { row: t.rows.len() as u32, output: output as u32, mask: None, weight: 1.0 });
             t.rows.push(Row { operand: 0, ct: (tap * stride(outputs) + output) as u32, tap: tap as u32 });
         }
     }
-    t
+    DiagTable::new(t)
 }
 
 /// The steps of a table that [`table`] makes; none of any other.
 pub fn steps(t: &DiagTable) -> Option<&[i64]> {
     let count = t.taps.len().checked_mul(t.outputs)?;
     let plausible = count > 0 && count == t.rows.len() && count == t.entries.len() && t.masks.is_empty();
-    (plausible && *t == table(&t.taps, t.outputs)).then_some(&t.taps)
+    let sum = || {
+        t.rows.iter().zip(&t.entries).enumerate().all(|(i, (r, e))| {
+            let (tap, output) = (i / t.outputs, i % t.outputs);
+            *r == Row { operand: 0, ct: (tap * stride(t.outputs) + output) as u32, tap: tap as u32 }
+                && *e == Entry { row: i as u32, output: output as u32, mask: None, weight: 1.0 }
+        })
+    };
+    (plausible && sum()).then_some(&t.taps)
 }
 
 /// True if steps are different rotations of so many slots.
@@ -41,32 +50,30 @@ pub fn distinct(steps: &[i64], slots: usize) -> bool {
     seen.windows(2).all(|w| w[0] != w[1])
 }
 
-/// What the second map makes of partial sums.
-pub fn add(partials: &[Vec<Complex64>], steps: &[i64], outputs: usize) -> Vec<Vec<Complex64>> {
-    let slots = partials.first().map_or(0, Vec::len);
-    table(steps, outputs).apply(&[partials], slots)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use num_complex::Complex64;
 
     #[test]
     fn steps_are_recognised() {
         for (list, outputs) in [(&[0, 8, -8][..], 1), (&[0, 8], 3), (&[4], 2)] {
-            let t = table(list, outputs);
+            let t = table(list, outputs).unwrap();
             assert_eq!(steps(&t), Some(list));
-            let last = t.rows.iter().map(|r| r.ct as usize).max();
-            assert_eq!(last, Some(partial_sums(outputs, Some(list.len())) - 1));
-            let broken: [fn(&mut DiagTable); 4] =
-                [|t| t.entries[0].weight = 2.0, |t| t.rows[0].ct = 9, |t| t.outputs += 1, |t| t.entries.truncate(1)];
+            assert_eq!(t.reads(), [partial_sums(outputs, Some(list.len()))]);
+            let broken: [fn(&mut TableLiteral); 4] = [
+                |t| t.entries[0].weight = 2.0,
+                |t| t.rows.iter_mut().for_each(|r| r.ct += 9),
+                |t| t.outputs += 1,
+                |t| t.entries.truncate(1),
+            ];
             for break_it in &broken[..if t.entries.len() > 1 { 4 } else { 3 }] {
-                let mut other = t.clone();
+                let mut other = TableLiteral::clone(&t);
                 break_it(&mut other);
-                assert_eq!(steps(&other), None);
+                assert_eq!(steps(&DiagTable::new(other).unwrap()), None);
             }
         }
-        assert_eq!(steps(&DiagTable { outputs: 1, ..DiagTable::default() }), None);
+        assert_eq!(steps(&DiagTable::new(TableLiteral { outputs: 1, ..TableLiteral::default() }).unwrap()), None);
         assert_eq!(partial_sums(5, None), 5);
         assert!(distinct(&[0, 16, -8], 32) && !distinct(&[16, 0, -16], 32));
     }
@@ -75,7 +82,7 @@ mod tests {
     fn partial_sums_are_rotated_and_added() {
         let ct = |from: usize| -> Vec<Complex64> { (0..4).map(|s| Complex64::from((from * 10 + s) as f64)).collect() };
         let partials: Vec<_> = (0..7).map(ct).collect();
-        let out = add(&partials, &[0, 1], 3);
+        let out = table(&[0, 1], 3).unwrap().apply(&[&partials], 4);
         assert_eq!(out.len(), 3);
         assert_eq!(out[1][3], Complex64::from(13.0 + 50.0));
     }

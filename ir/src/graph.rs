@@ -1,9 +1,10 @@
 //! Graphs in SSA form: a dense list of nodes, each yielding one value.
 //!
 //! **Invariants** (checked by [`Graph::check_structure`]): arguments come before their use, every
-//! id is in range, the number of arguments fits the op's arity, constants exist.
+//! id is in range, the number of arguments fits the op's arity, constants exist and are of the kind that
+//! the op takes, and the values of a constant, where they are known, have the type that it declares.
 
-use crate::consts::{ConstId, Consts};
+use crate::consts::{ConstId, ConstKind, Consts};
 use crate::error::{Finding, Part, VerifyError};
 use crate::ops::{Attr, BuildError, OpInfo};
 
@@ -31,18 +32,11 @@ pub trait Op: Clone + PartialEq + std::fmt::Debug {
     /// # Errors
     /// An unknown mnemonic; an attribute that is missing or of another kind, by name.
     fn build(mnemonic: &str, attrs: &mut Vec<(String, Attr)>) -> Result<Self, BuildError>;
+    /// Constants that the op refers to, and the kinds that it takes them for.
+    fn uses(&self) -> Vec<(ConstId, ConstKind)>;
     /// Constants that the op refers to.
     fn consts(&self) -> Vec<ConstId> {
-        fn visit(a: &Attr, out: &mut Vec<ConstId>) {
-            match a {
-                Attr::Const(c) => out.push(*c),
-                Attr::List(l) => l.iter().for_each(|x| visit(x, out)),
-                _ => {}
-            }
-        }
-        let mut out = vec![];
-        self.attrs().iter().for_each(|(_, a)| visit(a, &mut out));
-        out
+        self.uses().into_iter().map(|(c, _)| c).collect()
     }
 }
 
@@ -152,6 +146,12 @@ impl<D: Dialect> Graph<D> {
     }
     /// Structure shared by all levels; adds to `findings`.
     pub fn check_structure(&self, findings: &mut Vec<Finding>) {
+        for (_, c) in self.consts.iter() {
+            if let Some(ty) = c.data.as_ref().map(|d| d.ty()).filter(|ty| *ty != c.ty) {
+                let message = format!("constant @{} is {ty}, declared {}", c.name, c.ty);
+                findings.push(Finding::of_graph(message));
+            }
+        }
         for (v, n) in self.iter() {
             for a in &n.args {
                 if a.0 >= v.0 {
@@ -162,9 +162,12 @@ impl<D: Dialect> Graph<D> {
             if !info.arity.fits(n.args.len()) {
                 findings.push(self.finding(v, format!("{} takes {} operands, not {}", info.mnemonic, info.arity, n.args.len())));
             }
-            for c in n.op.consts() {
+            for (c, kind) in n.op.uses() {
                 if c.0 as usize >= self.consts.len() {
                     findings.push(self.finding(v, format!("constant {} does not exist", c.0)));
+                } else if self.consts.get(c).ty.kind() != kind {
+                    let c = self.consts.get(c);
+                    findings.push(self.finding(v, format!("{} takes {kind}, and @{} is {}", info.mnemonic, c.name, c.ty)));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What the four levels have in common, and a graph of any of them: for tools that take whatever a file holds.
 
-use crate::consts::{Array, Consts, Hash};
+use crate::consts::{Consts, Store};
 use crate::error::{InterpError, ParseError, VerifyError};
 use crate::graph::{Dialect, Graph, RemapConsts, Verified};
 use crate::he::{He, HeGraph, HeOp};
@@ -8,8 +8,6 @@ use crate::packed::{Packed, PackedGraph, PackedOp};
 use crate::program::{Prog, Program, ProgramOp};
 use crate::tensor::{Tensor, TensorGraph, TensorOp};
 use crate::text::{self, SourceMap};
-use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A dialect with its verifier and its clear interpreter.
 pub trait Level: Dialect
@@ -142,7 +140,7 @@ impl AnyGraph {
         on_level!(self, g => &g.consts)
     }
     /// Fills in constants from a store.
-    pub fn resolve(&mut self, store: &HashMap<Hash, Arc<Array>>) {
+    pub fn resolve(&mut self, store: &Store) {
         on_level!(self, g => g.consts.resolve(store));
     }
     /// Runs the level's verifier.

@@ -1,6 +1,6 @@
 //! Op tables: one declaration per dialect yields enum, printer, parser, arity check and documentation.
 
-use crate::consts::ConstId;
+use crate::consts::{ConstId, ConstKind, TableId};
 use chiffre_params::Gadget;
 use chiffre_params::scale::IndexedScale;
 use std::fmt;
@@ -85,6 +85,8 @@ pub trait AttrValue: Sized {
     fn to_attr(&self) -> Option<Attr>;
     /// Reads the attribute; `None` if it was left out.
     fn from_attr(a: Option<Attr>) -> Result<Self, String>;
+    /// Adds the constants that the attribute names, and the kinds that it takes.
+    fn uses(&self, _out: &mut Vec<(ConstId, ConstKind)>) {}
     /// Applies `f` to a contained constant id.
     fn remap(&mut self, _f: &dyn Fn(ConstId) -> ConstId) {}
 }
@@ -149,8 +151,25 @@ impl AttrValue for ConstId {
             _ => Err("must be a constant @name".into()),
         }
     }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        out.push((*self, ConstKind::F32));
+    }
     fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
         *self = f(*self);
+    }
+}
+impl AttrValue for TableId {
+    fn to_attr(&self) -> Option<Attr> {
+        self.0.to_attr()
+    }
+    fn from_attr(a: Option<Attr>) -> Result<Self, String> {
+        ConstId::from_attr(a).map(TableId)
+    }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        out.push((self.0, ConstKind::Table));
+    }
+    fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
+        self.0.remap(f);
     }
 }
 impl<T: AttrValue> AttrValue for Option<T> {
@@ -159,6 +178,9 @@ impl<T: AttrValue> AttrValue for Option<T> {
     }
     fn from_attr(a: Option<Attr>) -> Result<Self, String> {
         a.map(|a| T::from_attr(Some(a))).transpose()
+    }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        self.iter().for_each(|x| x.uses(out));
     }
     fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
         if let Some(x) = self {
@@ -176,6 +198,9 @@ impl<T: AttrValue> AttrValue for Vec<T> {
             _ => Err("must be a list".into()),
         }
     }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        self.iter().for_each(|x| x.uses(out));
+    }
     fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
         self.iter_mut().for_each(|x| x.remap(f));
     }
@@ -188,6 +213,12 @@ impl<T: AttrValue + std::fmt::Debug, const N: usize> AttrValue for [T; N] {
         let v = Vec::<T>::from_attr(a)?;
         let n = v.len();
         v.try_into().map_err(|_| format!("must have {N} entries, not {n}"))
+    }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        self.iter().for_each(|x| x.uses(out));
+    }
+    fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
+        self.iter_mut().for_each(|x| x.remap(f));
     }
 }
 
@@ -255,6 +286,12 @@ macro_rules! define_ops {
                     $( if let Some(a) = $crate::ops::AttrValue::to_attr($f) { out.push((stringify!($f), a)); } )*
                     out
                 } ),* }
+            }
+            fn uses(&self) -> Vec<($crate::consts::ConstId, $crate::consts::ConstKind)> {
+                #[allow(unused_mut)]
+                let mut out = vec![];
+                match self { $( $name::$v { $($f),* } => { $( $crate::ops::AttrValue::uses($f, &mut out); )* } ),* }
+                out
             }
             fn build(mnemonic: &str, attrs: &mut Vec<(String, $crate::ops::Attr)>) -> Result<Self, $crate::ops::BuildError> {
                 #[allow(unused)]

@@ -4,7 +4,7 @@
 //! **Invariant**: a patch claims that its result equals the value it replaces, in terms of values defined before that. All patches of a
 //! sweep are made against the same graph and applied together; since each claim holds by itself, so do all of them.
 
-use crate::consts::{Array, ConstId};
+use crate::consts::{Array, ConstId, Data};
 use crate::graph::{Dialect, Graph, Node, RemapConsts, ValueId};
 
 /// What takes the place of one value.
@@ -13,7 +13,7 @@ pub struct Patch<D: Dialect> {
     first_node: usize,
     first_const: usize,
     nodes: Vec<Node<D>>,
-    consts: Vec<(String, Array)>,
+    consts: Vec<(String, Data)>,
     result: Option<ValueId>,
 }
 
@@ -26,9 +26,13 @@ impl<D: Dialect> Patch<D> {
     pub fn alias(g: &Graph<D>, value: ValueId) -> Self {
         Patch { result: Some(value), ..Patch::new(g) }
     }
-    /// A new constant.
+    /// A new constant of single-precision numbers.
     pub fn constant(&mut self, name: &str, array: Array) -> ConstId {
-        self.consts.push((name.into(), array));
+        self.constant_data(name, array)
+    }
+    /// A new constant of any kind.
+    pub fn constant_data(&mut self, name: &str, data: impl Into<Data>) -> ConstId {
+        self.consts.push((name.into(), data.into()));
         ConstId((self.first_const + self.consts.len() - 1) as u32)
     }
     /// A new node; its arguments are old values or earlier nodes of the patch. The last one pushed is the result.
@@ -80,7 +84,7 @@ where
                 out.push(n.op.clone(), args, n.ty.clone(), &n.source)
             }
             Some((result, p)) => {
-                let consts: Vec<ConstId> = p.consts.into_iter().map(|(name, a)| out.consts.add(&name, a)).collect();
+                let consts: Vec<ConstId> = p.consts.into_iter().map(|(name, data)| out.consts.add_data(&name, data)).collect();
                 let mut new = vec![];
                 for mut node in p.nodes {
                     node.op.remap_consts(&|c| if (c.0 as usize) < p.first_const { c } else { consts[c.0 as usize - p.first_const] });

@@ -1,6 +1,7 @@
 //! The text form: `parse(print(g)) == g` for random graphs of every level, and no text makes the parser panic.
 
 mod common;
+mod graphs;
 
 use chiffre_ir::graph::{Dialect, Graph, Type};
 use chiffre_ir::he::{He, HeType, Scale};
@@ -8,7 +9,7 @@ use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::Prog;
 use chiffre_ir::tensor::{Tensor, TensorType};
-use chiffre_ir::text::{parse, print};
+use chiffre_ir::text::{parse, print, print_with_values};
 use chiffre_ir::{he, packed, program, tensor};
 use common::Rng;
 use proptest::prelude::*;
@@ -18,6 +19,11 @@ fn round_trip<D: Dialect>(g: Graph<D>) {
     let again: Graph<D> = parse(&text).unwrap_or_else(|e| panic!("{}\n{text}", e.with_caret(&text)));
     assert_eq!(again, g, "{text}");
     assert_eq!(print(&again), text);
+    // With its values, which come back to the same bits: a hash covers them.
+    let text = print_with_values(&g, usize::MAX);
+    let again: Graph<D> = parse(&text).unwrap_or_else(|e| panic!("{}\n{text}", e.with_caret(&text)));
+    assert_eq!(again, g, "{text}");
+    assert!(again.consts.iter().all(|(_, c)| c.data.is_some()), "{text}");
 }
 
 /// Parses and, if that works, verifies: a graph or an error, never a panic.
@@ -40,7 +46,7 @@ fn survives(text: &str) {
 
 /// Deletes, repeats, replaces or inserts a few pieces of a text.
 fn mutate(text: &str, r: &mut Rng) -> String {
-    const PIECES: [&str; 30] = [
+    const PIECES: [&str; 34] = [
         "%",
         "@",
         "{",
@@ -71,6 +77,10 @@ fn mutate(text: &str, r: &mut Rng) -> String {
         "const ",
         "return",
         "= [1, 2]",
+        "table<",
+        "masks=1x3",
+        "f64",
+        "= {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, _, 1]]}",
     ];
     let mut chars: Vec<char> = text.chars().collect();
     for _ in 0..1 + r.below(4) {
@@ -122,7 +132,11 @@ proptest! {
     #[test]
     fn mutated_texts_do_not_panic(seed in any::<u64>()) {
         let mut r = Rng(seed);
-        for text in [print(&r.tensor()), print(&r.packed()), print(&r.he()), print(&r.program())] {
+        let values = if r.below(2) == 0 { 0 } else { usize::MAX };
+        let (t, p, h, g) = (r.tensor(), r.packed(), r.he(), r.program());
+        let texts =
+            [print_with_values(&t, values), print_with_values(&p, values), print_with_values(&h, values), print_with_values(&g, values)];
+        for text in texts {
             survives(&mutate(&text, &mut r));
         }
     }
@@ -144,6 +158,65 @@ fn hostile_texts_are_errors() {
     let missing = "tensor @t { const @c : f32[1000000000] = [1] return }";
     for (text, message) in [(nested.as_str(), "nested more than 8 deep"), (huge, "too large"), (missing, "expected 1000000000 numbers")] {
         assert!(parse::<Tensor>(text).unwrap_err().message.contains(message), "{message}");
+    }
+}
+
+#[test]
+fn hostile_constants_are_errors() {
+    let types = [
+        ("u8[2]", "`u8` is no type of a constant"),
+        ("f31[2]", "did you mean `f32`?"),
+        ("table<>", "lacks `weights`"),
+        ("table<taps=1 rows=1 outputs=1 weights=f32>", "lacks `entries`"),
+        ("table<taps=1 rows=1 outputs=1 entries=1 weights=f16>", "expected f32 or f64"),
+        ("table<taps=1 taps=1 rows=1 outputs=1 entries=1 weights=f32>", "`taps` is given twice"),
+        ("table<taps=-1 rows=1 outputs=1 entries=1 weights=f32>", "taps=-1: expected a number"),
+        ("table<taps=1 rows=1 outputs=1 entries=1 masks=4 weights=f32>", "expected a number and a period"),
+        ("table<taps=1 rows=1 outputs=1 entries=1 masks=4294967296x4294967296 weights=f32>", "too large"),
+        ("table<taps=1 rows=1 outputs=1 entries=18446744073709551615 weights=f32>", "too large"),
+        ("table<taps=1 rows=1 outputs=1 entries=1 weights=f32", "expected `>`"),
+    ];
+    for (ty, message) in types {
+        let text = format!("tensor @t {{\n const @c : {ty}\n return }}");
+        let e = parse::<Tensor>(&text).unwrap_err();
+        assert!(e.message.contains(message), "{ty}: {e}");
+    }
+    let ty = "table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32>";
+    let good = "{taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2]], masks=[\"10\"]}";
+    let table = |ty: &str, values: &str| parse::<Tensor>(&format!("tensor @t {{\n const @c : {ty} = {values}\n return }}"));
+    assert!(table(ty, good).is_ok());
+    let values = [
+        ("[[0, 0, 0]]", "[[0, 0, 1]]", "row 0 names an operand, ciphertext or tap that does not exist"),
+        ("[[0, 0, 0]]", "[[4096, 0, 0]]", "row 0 names an operand"),
+        ("[[0, 0, 0]]", "[[0, 16777216, 0]]", "row 0 names an operand"),
+        ("[[0, 0, 0]]", "[[0, 0, 0], [0, 0, 0]]", "row 1 is out of order"),
+        ("[[0, 0, 0]]", "[[0, 0]]", "rows must have 3 entries, not 2"),
+        ("[[0, 0, 0]]", "[[0, -1, 0]]", "-1 is out of range"),
+        ("[[0, 0, 0, 2]]", "[[1, 0, 0, 2]]", "entry 0 names a row, output or mask that does not exist"),
+        ("[[0, 0, 0, 2]]", "[[0, 1, 0, 2]]", "entry 0 names"),
+        ("[[0, 0, 0, 2]]", "[[0, 0, 1, 2]]", "entry 0 names"),
+        ("[[0, 0, 0, 2]]", "[[0, 0, 0, 2], [0, 0, 0, 2]]", "entry 1 is out of order"),
+        ("[[0, 0, 0, 2]]", "[[0, 0, 0, 2], [0, 0, _, 2]]", "entry 1 is out of order"),
+        ("[[0, 0, 0, 2]]", "[[0, 0, 0, 1e300]]", "the weight of entry 0 is not finite"),
+        ("[[0, 0, 0, 2]]", "[[0, 0, x, 2]]", "must be lists [row, output, mask or _, weight]"),
+        ("[[0, 0, 0, 2]]", "[]", "other sizes than declared"),
+        ("taps=[1]", "taps=[1, 1]", "the tap 1 occurs twice"),
+        ("taps=[1]", "taps=[1, 2]", "other sizes than declared"),
+        ("taps=[1], ", "", "the table's taps is missing"),
+        ("[\"10\"]", "[\"101\"]", "masks of 3 slots: a period is a power of two"),
+        ("[\"10\"]", "[\"12\"]", "words of zeros and ones"),
+        ("[\"10\"]", "[\"10\", \"1\"]", "of the same length"),
+        (", masks=[\"10\"]", "", "entry 0 names"),
+        ("masks", "marks", "no part `marks`"),
+    ];
+    for (from, to, message) in values {
+        assert!(good.contains(from), "{from}");
+        let e = table(ty, &good.replace(from, to)).unwrap_err();
+        assert!(e.message.contains(message) && e.line == 2, "{from} → {to}: {e}");
+    }
+    for outputs in ["0", "65537"] {
+        let e = table(&ty.replace("outputs=1", &format!("outputs={outputs}")), good).unwrap_err();
+        assert!(e.message.contains("1 to 65536 are possible"), "{e}");
     }
 }
 

@@ -1,6 +1,7 @@
-//! Every invariant that the verifiers of packed IR, HE IR and programs list, broken once: the finding says so and names the node.
+//! Every invariant that the verifiers of packed IR, HE IR and programs list, broken once: the
+//! finding says so and names the node.
 
-use chiffre_ir::consts::ConstId;
+use chiffre_ir::consts::{ConstId, TableId};
 use chiffre_ir::error::VerifyError;
 use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp};
@@ -9,9 +10,9 @@ use chiffre_ir::program::{Prog, ProgramOp};
 use chiffre_ir::text::parse;
 use chiffre_ir::{he, packed, program};
 
-const CONSTS: &str = "const @r : f32[1x3] = [0, 0, 0]
-    const @e : f32[1x4] = [0, 0, 0, 2]
-    const @m : f32[1x2] = [1, 0]
+const CONSTS: &str = "const @t : table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32> = \
+    {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2]], masks=[\"10\"]}
+    const @u : table<taps=1 rows=1 outputs=1 entries=1 weights=f64> = {taps=[0], rows=[[0, 0, 0]], entries=[[0, 0, _, 2]]}
     const @b : f32[1x1] = [1]";
 const L: &str = "slots[b0 x0] cts[] shape=1x1x2 batch=2";
 
@@ -19,7 +20,7 @@ fn packed_text() -> String {
     format!(
         "packed @p {{ {CONSTS}
         %0 = input : {L} ; \"x\"
-        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b}} : {L} ; \"conv\"
+        %1 = linear %0 {{taps=[1], table=@t, bias=@b}} : {L} ; \"conv\"
         %2 = square %1 : {L} ; \"act\"
         %3 = mul %1, %2 : {L} ; \"gate\"
         return %3 }}"
@@ -30,7 +31,7 @@ fn he_text() -> String {
     format!(
         "he @h {{ {CONSTS}
         %0 = input : ct<limbs=3 scale=2^40 parts=2> {L} ; \"x\"
-        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b, scales=[2^-10*q2]}} : ct<limbs=3 scale=2^30*q2 parts=2> {L} ; \"conv\"
+        %1 = linear %0 {{taps=[1], table=@t, bias=@b, scales=[2^-10*q2]}} : ct<limbs=3 scale=2^30*q2 parts=2> {L} ; \"conv\"
         %2 = rescale %1 : ct<limbs=2 scale=2^30 parts=2> {L} ; \"resc\"
         %3 = square %2 : ct<limbs=2 scale=2^60 parts=3> {L} ; \"act\"
         %4 = relin %3 : ct<limbs=2 scale=2^60 parts=2> {L} ; \"rel\"
@@ -45,10 +46,10 @@ fn program_text() -> String {
     format!(
         "program @p (log_n=3, q=[17, 97, 113], p=[193, 241], batch=2, tile=1, model=\"\", predicted_bytes=0, predicted_us=0) {{ {CONSTS}
         %0 = input : ct<limbs=3 scale=2^40 parts=2> {L} ; \"x\"
-        %1 = linear %0 {{taps=[1], rows=@r, entries=@e, masks=@m, bias=@b, scales=[2^-10*q2], drop=1, gadget=[3, 2]}} : ct<limbs=2 scale=2^30 parts=2> {L} ; \"conv\"
+        %1 = linear %0 {{taps=[1], table=@t, bias=@b, scales=[2^-10*q2], drop=1, gadget=[3, 2]}} : ct<limbs=2 scale=2^30 parts=2> {L} ; \"conv\"
         %2 = square %1 {{gadget=[3, 2]}} : ct<limbs=2 scale=2^60 parts=2> {L} ; \"act\"
         %3 = mul %1, %2 {{gadget=[2, 1]}} : ct<limbs=2 scale=2^90 parts=2> {L} ; \"gate\"
-        %4 = linear %2, %3 {{taps=[0], rows=@r, entries=@e, scales=[2^30, 2^0], masks=@m, drop=0}} : ct<limbs=2 scale=2^90 parts=2> {L} ; \"fc\"
+        %4 = linear %2, %3 {{taps=[0], table=@u, scales=[2^30, 2^0], drop=0}} : ct<limbs=2 scale=2^90 parts=2> {L} ; \"fc\"
         return %4 }}"
     )
 }
@@ -112,20 +113,65 @@ const SHARED: [Case; 17] = [
         "does not lead to result layout",
     ),
     ("shape=1x1x2 batch=2 ; \"act\"", "shape=1x1x1 batch=2 ; \"act\"", "%2 (node \"act\")", "operand layout"),
-    ("taps=[1]", "taps=[4]", "%1 (node \"conv\")", "a tap is outside the 4 slots"),
-    ("taps=[1]", "taps=[-9223372036854775808]", "%1", "a tap is outside the 4 slots"),
-    ("[0, 0, 0]", "[1, 0, 0]", "%1", "a row names an operand, ciphertext or tap that does not exist"),
-    ("[0, 0, 0]", "[0, 0, 1]", "%1", "a row names an operand, ciphertext or tap that does not exist"),
-    ("[0, 0, 0]", "[0, 1, 0]", "%1", "a row names a ciphertext that its operand does not have"),
-    ("[0, 0, 0, 2]", "[0, 1, 0, 2]", "%1", "an entry is out of range or not finite"),
-    ("[0, 0, 0, 2]", "[0, 0, 1, 2]", "%1", "an entry is out of range or not finite"),
-    ("[0, 0, 0, 2]", "[0, 0, 0, 1e300]", "%1", "an entry is out of range or not finite"),
-    ("@r : f32[1x3] = [0, 0, 0]", "@r : f32[3] = [0, 0, 0]", "%1", "rows must be [n x 3]"),
-    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x3] = [1, 0, 1]", "%1", "masks must be [n x 2^k]"),
-    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x2] = [1, 0.5]", "%1", "masks must be of zeros and ones"),
-    ("@m : f32[1x2] = [1, 0]", "@m : f32[1x8] = [1, 0, 1, 0, 1, 0, 1, 0]", "%1", "masks are longer than the slot vector"),
+    ("{taps=[1], table", "{taps=[4], table", "%1 (node \"conv\")", "a tap is outside the 4 slots"),
+    ("{taps=[1], table", "{taps=[-9223372036854775808], table", "%1", "a tap is outside the 4 slots"),
+    ("{taps=[1], table", "{taps=[2], table", "%1", "the taps are not those of the table, [1]"),
+    ("{taps=[1], table", "{taps=[1, 2], table", "%1", "the taps are not those of the table, [1]"),
+    ("[[0, 0, 0]]", "[[1, 0, 0]]", "%1", "a row names operand 1 of 1"),
+    ("[[0, 0, 0]]", "[[0, 1, 0]]", "%1", "a row names a ciphertext that its operand does not have"),
+    ("outputs=1 entries=1 masks", "outputs=2 entries=1 masks", "%1", "a table of 2 outputs for 1 ciphertexts"),
+    (
+        "masks=1x2 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2]], masks=[\"10\"]}",
+        "masks=1x8 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2]], masks=[\"10101010\"]}",
+        "%1",
+        "masks are longer than the slot vector",
+    ),
     ("@b : f32[1x1] = [1]", "@b : f32[2x1] = [1, 1]", "%1", "bias of shape [2, 1] for 1 ciphertexts"),
+    ("@b : f32[1x1] = [1]", "@b : f64[1x1] = [1]", "%1", "linear takes an array of f32, and @b is f64[1x1]"),
+    ("@b : f32[1x1] = [1]", "@b : i64[1x1] = [1]", "%1", "linear takes an array of f32, and @b is i64[1x1]"),
+    ("bias=@b", "bias=@u", "%1", "linear takes an array of f32, and @u is table<taps=1 rows=1 outputs=1 entries=1 weights=f64>"),
+    ("table=@t", "table=@b", "%1", "linear takes a table of diagonals, and @b is f32[1x1]"),
 ];
+
+/// What the type of a table tells is checked without its values too; and values must have the
+/// declared type.
+#[test]
+fn tables_without_values() {
+    let hashed = |ty: &str| {
+        let at = packed_text().find("const @t").unwrap();
+        let end = packed_text().find("const @u").unwrap();
+        let mut text = packed_text();
+        text.replace_range(at..end, &format!("const @t : {ty} blake3:{}\n", "0".repeat(64)));
+        text
+    };
+    let ty = "table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32>";
+    assert!(packed::verify(parse(&hashed(ty)).unwrap()).is_ok());
+    let cases = [
+        ("taps=1", "taps=2", "a table of 2 taps under 1"),
+        ("outputs=1", "outputs=7", "a table of 7 outputs for 1 ciphertexts"),
+        ("1x2", "1x8", "masks are longer than the slot vector"),
+    ];
+    for (from, to, message) in cases {
+        expect(packed::verify(parse(&hashed(&ty.replace(from, to))).unwrap()), to, "%1 (node \"conv\")", message);
+    }
+    // A hash that a store knows, under another type than its values have.
+    let whole = parse::<Packed>(&packed_text()).unwrap();
+    let (b, t) = (whole.consts.get(ConstId(2)), whole.consts.get(ConstId(0)));
+    let declared = |from: &str, ty: &str, hash| {
+        let mut g = parse::<Packed>(&packed_text().replace(from, &format!("{ty} blake3:{hash}"))).unwrap();
+        g.consts.resolve(&whole.consts.store());
+        packed::verify(g)
+    };
+    let table_text = &packed_text()[packed_text().find("table<").unwrap()..packed_text().find("\n    const @u").unwrap()].to_string();
+    expect(declared("f32[1x1] = [1]", "f32[1]", b.hash), "array", "", "constant @b is f32[1x1], declared f32[1]");
+    expect(declared("f32[1x1] = [1]", "f32[1x1]", t.hash), "array", "", "constant @b is table<");
+    expect(
+        declared(table_text, &ty.replace("rows=1", "rows=2"), t.hash),
+        "table",
+        "",
+        "rows=1 outputs=1 entries=1 masks=1x2 weights=f32>, declared",
+    );
+}
 
 #[test]
 fn packed_ir() {
@@ -136,8 +182,8 @@ fn packed_ir() {
         &[("@b : f32[1x1] = [1]", "@b : f32[1x1] = [1e300]", "%1", "the bias is not finite")],
     );
     structure::<Packed, _>(&packed_text(), packed::verify, |op| {
-        if let PackedOp::Linear { rows, .. } = op {
-            *rows = ConstId(99);
+        if let PackedOp::Linear { table, .. } = op {
+            *table = TableId(ConstId(99));
         }
     });
     let mut g = parse::<Packed>(&packed_text()).unwrap();
@@ -151,8 +197,8 @@ fn he_ir() {
     let shared: Vec<Case> = SHARED.iter().map(|c| if c.2.contains("act") { act } else { *c }).collect();
     table::<He, _>(&he_text(), he::verify, &shared);
     structure::<He, _>(&he_text(), he::verify, |op| {
-        if let HeOp::Linear { masks, .. } = op {
-            *masks = Some(ConstId(99));
+        if let HeOp::Linear { table, .. } = op {
+            *table = TableId(ConstId(99));
         }
     });
     let cases: [Case; 19] = [
@@ -194,8 +240,8 @@ fn he_ir() {
 fn programs() {
     table::<Prog, _>(&program_text(), program::verify, &SHARED);
     structure::<Prog, _>(&program_text(), program::verify, |op| {
-        if let ProgramOp::Linear { entries, .. } = op {
-            *entries = ConstId(99);
+        if let ProgramOp::Linear { bias, .. } = op {
+            *bias = Some(ConstId(99));
         }
     });
     let primes = "the primes are not distinct odd numbers below 2^51";
@@ -227,7 +273,9 @@ fn programs() {
         ("drop=1, gadget=[3, 2]", "drop=1, gadget=[2, 2]", "%1", "gadget [2, 2] for 3 limbs"),
     ];
     table::<Prog, _>(&program_text(), program::verify, &cases);
-    let giants = program_text().replace("drop=1, gadget=[3, 2]", "drop=1, gadget=[3, 2], giants=[0, -2], giant_gadget=[2, 1]");
+    let giants = program_text()
+        .replace("drop=1, gadget=[3, 2]", "drop=1, gadget=[3, 2], giants=[0, -2], giant_gadget=[2, 1]")
+        .replace("outputs=1 entries=1 masks", "outputs=2 entries=1 masks");
     let cases: [Case; 8] = [
         ("giants=[0, -2]", "giants=[2, -2]", "%1 (node \"conv\")", "giant steps are none or not distinct"),
         ("giants=[0, -2]", "giants=[]", "%1", "giant steps are none or not distinct"),

@@ -111,7 +111,7 @@ impl Stats {
             level: D::NAME,
             ops,
             constants: g.consts.len(),
-            values: g.consts.iter().map(|(_, c)| c.shape.iter().product::<usize>()).sum(),
+            values: g.consts.iter().map(|(_, c)| c.ty.len()).sum(),
             depth: g.outputs.iter().filter_map(|o| depth.get(o.index())).copied().max().unwrap_or(0),
         }
     }

@@ -36,7 +36,7 @@ fn kill(g: &mut TensorGraph, r: &mut Rng, share: f32) {
         for (weight, bias) in &all {
             // The same numbers for a weight and its bias.
             let mut own = Rng(r.0 ^ u64::from(weight.0) << 8);
-            for o in 0..g.consts.get(*weight).shape[0] {
+            for o in 0..g.consts.get(*weight).shape()[0] {
                 let (dead, tiny, silent) = ((own.next() + 1.0) / 2.0 < share, own.next() > 0.3, own.next() > 0.0);
                 let per = a.data.len() / a.shape[0];
                 let row = o * per..(o + 1) * per;

@@ -6,7 +6,6 @@ use chiffre_ir::consts::ConstId;
 use chiffre_ir::giants;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::he::{HeGraph, HeOp, Scale};
-use chiffre_ir::packed::table_of;
 use chiffre_ir::program::{Program, ProgramHeader, ProgramOp};
 use chiffre_params::Gadget;
 use std::collections::BTreeMap;
@@ -39,7 +38,7 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, Ga
             HeOp::Input {} => Some(p.push(ProgramOp::Input {}, vec![], n.ty.clone(), &n.source)),
             // Merged into the map that it sums.
             HeOp::Linear { .. } if summed[v.index()] => map[n.args[0].index()],
-            HeOp::Linear { taps, rows, entries, masks, bias, scales } => {
+            HeOp::Linear { taps, table, bias, scales } => {
                 let (rescale, sum) = (rescale_of(v), sum_of(v));
                 let ty = sum.as_ref().map(|s| s.0).or(rescale).map_or(&n.ty, |u| g.ty(u)).clone();
                 let turns = |taps: &[i64], limbs: usize| taps.iter().any(|&t| t != 0).then(|| gadget(limbs)).transpose();
@@ -53,9 +52,7 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, Ga
                 let giant_gadget = giants.as_ref().map_or(Ok(None), |steps| turns(steps, ty.limbs))?;
                 let op = ProgramOp::Linear {
                     taps: taps.clone(),
-                    rows: *rows,
-                    entries: *entries,
-                    masks: *masks,
+                    table: *table,
                     bias,
                     scales: scales.clone(),
                     drop: usize::from(rescale.is_some()),
@@ -99,14 +96,11 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, Ga
 
 /// Steps and bias of the map `sum`, if it rotates and adds what the map `partials` makes, with weights of one.
 fn giant_steps(g: &HeGraph, partials: ValueId, sum: ValueId) -> Option<(Vec<i64>, Option<ConstId>)> {
-    let (HeOp::Linear { bias: None, .. }, HeOp::Linear { taps, rows, entries, masks, bias, scales }) =
-        (&g.node(partials).op, &g.node(sum).op)
-    else {
+    let (HeOp::Linear { bias: None, .. }, HeOp::Linear { table, bias, scales, .. }) = (&g.node(partials).op, &g.node(sum).op) else {
         return None;
     };
     let ty = &g.ty(sum).layout;
-    let table = table_of(&g.consts, *rows, *entries, *masks, taps, ty.unit_cts(), 1).ok()?;
-    let steps = giants::steps(&table)?;
+    let steps = giants::steps(g.consts.table(*table).ok()?)?;
     let same_units = g.ty(partials).layout.unit_bits() == ty.unit_bits();
     let all = giants::partial_sums(ty.unit_cts(), Some(steps.len())) <= g.ty(partials).layout.unit_cts();
     let distinct = giants::distinct(steps, ty.slot_count());

@@ -1,8 +1,7 @@
 //! The work of a program's instructions.
 
 use crate::cost::{GiantShape, LinearShape, ProductShape, SeriesShape, Work};
-use crate::memory::{Outline, Value};
-use chiffre_ir::giants::partial_sums;
+use crate::memory::{Outline, Value, constant_bytes};
 use chiffre_ir::graph::Node;
 use chiffre_ir::program::{Prog, Program, ProgramOp};
 use chiffre_params::Gadget;
@@ -13,17 +12,16 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
     let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(n.ty.limbs);
     let cts = n.ty.layout.unit_cts();
     let complex = n.ty.layout.complex.is_some();
-    let coefficients = |c| p.consts.get(c).shape.get(1).copied().unwrap_or(1);
+    let coefficients = |c| p.consts.get(c).shape().get(1).copied().unwrap_or(1);
     match &n.op {
         ProgramOp::Input {} => None,
-        ProgramOp::Linear { taps, rows, entries, masks, drop, gadget, giants, giant_gadget, .. } => {
-            let outputs = partial_sums(cts, giants.as_ref().map(Vec::len));
-            let table = chiffre_ir::packed::table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).ok()?;
+        ProgramOp::Linear { table, drop, gadget, giants, giant_gadget, .. } => {
+            let table = p.consts.table(*table).ok()?;
             let alpha = |g: &Option<Gadget>| g.map_or(0, |g| g.alpha);
             let of =
                 |steps: &Vec<i64>| GiantShape { taps: steps.iter().filter(|s| **s != 0).count(), outputs: cts, alpha: alpha(giant_gadget) };
             let giants = giants.as_ref().map(of);
-            Some(Work::Linear(LinearShape { limbs, drop: *drop, alpha: alpha(gadget), giants, ..LinearShape::of_table(&table) }))
+            Some(Work::Linear(LinearShape { limbs, drop: *drop, alpha: alpha(gadget), giants, ..LinearShape::of_table(table) }))
         }
         ProgramOp::Chebyshev { coeffs, gadget } => {
             let coefficients = coefficients(*coeffs);
@@ -51,7 +49,7 @@ pub fn outline(p: &Program, images: usize) -> Outline {
         values: p.nodes.iter().map(value).collect(),
         outputs: p.outputs.iter().map(|o| o.index()).collect(),
         keys: p.key_bytes(),
-        constants: p.consts.iter().map(|(_, c)| 4 * c.shape.iter().product::<usize>()).sum(),
+        constants: p.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).sum(),
     }
 }
 

@@ -91,7 +91,7 @@ impl LinearShape {
             rotated: distinct(&mut turned.iter().map(|r| (r.operand, r.ct))),
             taps: turned.iter().map(|r| t.taps[r.tap as usize]).collect::<BTreeSet<_>>().len(),
             rows: turned.len(),
-            cells: t.cells().count(),
+            cells: t.cell_count(),
             entries: t.entries.len(),
             weight_words: if t.masks.is_empty() { 1 } else { t.period() },
             outputs: t.outputs,

@@ -93,7 +93,7 @@ fn bound(cx: &Context, i: usize) -> Result<Option<f32>> {
 /// `scale·x + shift` with one scale and one shift for all channels: `(x, scale, shift)`.
 fn scalar_affine(g: &TensorGraph, v: ValueId) -> Option<(ValueId, f32, f32)> {
     let TensorOp::Affine { scale, shift } = &g.node(v).op else { return None };
-    let one = |c| match g.consts.get(c).data.as_deref().map(|a| a.data.as_slice()) {
+    let one = |c| match g.consts.get(c).array().map(|a| a.data.as_slice()) {
         Some([x]) => Some(*x),
         _ => None,
     };

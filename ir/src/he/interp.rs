@@ -4,10 +4,10 @@ use super::{He, HeGraph, HeOp, PrimeIndex};
 use crate::error::InterpError;
 use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
-use crate::packed::table_of;
 use crate::table::DiagTable;
 use chiffre_params::bootstrap::CALIBRATED_RADIANS;
 use num_complex::Complex64;
+use std::borrow::Cow;
 
 /// Noise model of an execution: sizes of rounding errors, and the generator of the errors drawn.
 ///
@@ -63,14 +63,10 @@ impl Noise {
 
 /// Rounds the weights to integers at their operand's scale.
 fn quantise(t: &DiagTable, omega: &[f64]) -> DiagTable {
-    let mut t = t.clone();
-    for e in &mut t.entries {
+    t.with_weights(|e| {
         let w = omega[t.rows[e.row as usize].operand as usize];
-        if e.mask.is_none() && w < 2f64.powi(40) {
-            e.weight = ((e.weight as f64 * w).round() / w) as f32;
-        }
-    }
-    t
+        if e.mask.is_none() && w < 2f64.powi(40) { f64::from(((e.weight * w).round() / w) as f32) } else { e.weight }
+    })
 }
 
 /// Mean |x|² of the slots of every operand's ciphertexts.
@@ -120,12 +116,12 @@ pub(super) fn run_watched(
         args.first().into_iter().for_each(|x| watch(n, x));
         let out = match &n.op {
             HeOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
-            HeOp::Linear { taps, rows, entries, masks, bias, scales } => {
-                let mut t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.layout.unit_cts(), args.len())?;
+            HeOp::Linear { table, bias, scales, .. } => {
+                let mut t = Cow::Borrowed(g.consts.table(*table)?.as_ref());
                 let mut omega = vec![];
                 if let Some(noise) = &noise {
                     omega = scales.iter().map(|s| 2f64.powf(s.log2_with(&noise.log2_prime))).collect();
-                    t = quantise(&t, &omega);
+                    t = Cow::Owned(quantise(&t, &omega));
                 }
                 let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
                 let mut out = by_units(&args, &layouts, &n.ty.layout, |args| {

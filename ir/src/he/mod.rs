@@ -11,7 +11,7 @@ pub use verify::{verify, verify_products_open};
 
 pub use chiffre_params::scale::{IndexedScale as Scale, PrimeIndex};
 
-use crate::consts::ConstId;
+use crate::consts::{ConstId, TableId};
 use crate::define_ops;
 use crate::graph::{Dialect, Graph, Type};
 use crate::layout::Layout;
@@ -23,7 +23,7 @@ define_ops! {
         /// An encrypted input.
         Input = "input" (0) {},
         /// As in the packed IR; operand k's weights are integers at scale `scales[k]`, the bias is added at the result's scale.
-        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale> },
+        Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale> },
         /// Product without relinearisation: three polynomials. On complex-packed bundles parts are multiplied separately (conjugation inside) and the scale gains 2^2.
         Mul = "mul" (2) {},
         /// Square without relinearisation; see `mul`.

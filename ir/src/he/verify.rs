@@ -36,12 +36,12 @@ fn findings(g: &HeGraph, relinearised: bool) -> Vec<Finding> {
             let args: Vec<&HeType> = n.args.iter().map(|a| g.ty(*a)).collect();
             let layouts: Vec<&Layout> = args.iter().map(|a| &a.layout).collect();
             let mut m = check_layouts(&layouts, &n.ty.layout);
-            if let HeOp::Linear { taps, rows, entries, masks, bias, .. } = &n.op {
-                m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, n.ty.layout.unit_cts(), taps, (*rows, *entries, *masks, *bias)));
+            if let HeOp::Linear { taps, table, bias, .. } = &n.op {
+                m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, n.ty.layout.unit_cts(), taps, (*table, *bias)));
             } else if let HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } = &n.op {
                 m.extend(check_chebyshev(&g.consts, &layouts, &n.ty.layout, *coeffs));
                 if let HeOp::Chebyshev { .. } = &n.op {
-                    let want = args[0].limbs as i64 - coefficients_depth(g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1)) as i64;
+                    let want = args[0].limbs as i64 - coefficients_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)) as i64;
                     expect(&mut m, "limbs", want.to_string(), n.ty.limbs.to_string());
                 }
             } else {

@@ -1,6 +1,6 @@
 //! Clear interpreter of the packed IR, on complex slot vectors.
 
-use super::{PackedGraph, PackedOp, table_of};
+use super::{PackedGraph, PackedOp};
 use crate::consts::{ConstId, Consts};
 use crate::error::InterpError;
 use crate::layout::Layout;
@@ -24,8 +24,8 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
             let args: Vec<&[Vec<Complex64>]> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
             match &n.op {
                 PackedOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
-                PackedOp::Linear { taps, rows, entries, masks, bias } => {
-                    let t = table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.unit_cts(), args.len())?;
+                PackedOp::Linear { table, bias, .. } => {
+                    let t = g.consts.table(*table)?;
                     let layouts: Vec<&Layout> = n.args.iter().map(|a| g.ty(*a)).collect();
                     let mut out = by_units(&args, &layouts, &n.ty, |args| t.apply(args, n.ty.slot_count()));
                     add_bias(&g.consts, *bias, n.ty.complex.is_some(), &mut out)?;

@@ -6,19 +6,18 @@ pub mod verify;
 pub use interp::{interp, run};
 pub use verify::verify;
 
-use crate::consts::ConstId;
+use crate::consts::{ConstId, TableId};
 use crate::define_ops;
 use crate::graph::{Dialect, Graph};
 use crate::layout::Layout;
-use crate::table::{DiagTable, TableConsts};
 
 define_ops! {
     /// Operations of the packed IR. Products act on real and imaginary parts independently (elementwise on the tensors).
     pub enum PackedOp {
         /// An input of the network, packed by the client.
         Input = "input" (0) {},
-        /// The linear map of a table of diagonals over all operands' ciphertexts, plus `bias` (`[outputs, period]`, the same for every image).
-        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId> },
+        /// The linear map of a table of diagonals over all operands' ciphertexts, whose rotations are `taps`, plus `bias` (`[outputs, period]`, the same for every image).
+        Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId> },
         /// Elementwise product.
         Mul = "mul" (2) {},
         /// Elementwise square.
@@ -39,16 +38,3 @@ impl Dialect for Packed {
 }
 /// A graph of bundles.
 pub type PackedGraph = Graph<Packed>;
-
-/// The table of a `linear` node, of any level that has one.
-pub fn table_of(
-    consts: &crate::consts::Consts,
-    rows: ConstId,
-    entries: ConstId,
-    masks: Option<ConstId>,
-    taps: &[i64],
-    outputs: usize,
-    operands: usize,
-) -> Result<DiagTable, crate::error::InterpError> {
-    DiagTable::load(consts, TableConsts { rows, entries, masks }, taps, outputs, operands)
-}

@@ -2,13 +2,13 @@
 //! 1. structure (see [`crate::graph`]); layouts are consistent ([`crate::layout::Layout::check`]);
 //! 2. operands and result of an op agree in batch, complex bit and number of slots; a linear map keeps units or merges them
 //!    ([`crate::layout::Layout::leads_to`]);
-//! 3. `linear`: the table is well formed, its rows name existing ciphertexts, its period covers the operands' and result's periods or divides them;
+//! 3. `linear`: the table has the op's taps and outputs, its rows name existing operands and ciphertexts, its period is at most the slot vector's;
 //!    the bias is `[outputs, 2^k]`;
 //! 4. `mul` and `square`: operand layouts equal the result's; `chebyshev`: the same, except that the result is dirty where there are slots
 //!    without an element; its coefficients are finite, one row for all channels or one for each, and no channel bit lies in the slots then.
 
-use super::{Packed, PackedGraph, PackedOp, table_of};
-use crate::consts::{ConstId, Consts};
+use super::{Packed, PackedGraph, PackedOp};
+use crate::consts::{ConstId, ConstType, Consts, TableId};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 use crate::layout::{Dim, Layout};
@@ -22,9 +22,7 @@ pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
             let args: Vec<&Layout> = n.args.iter().map(|a| g.ty(*a)).collect();
             f.extend(check_layouts(&args, &n.ty).into_iter().map(|m| g.finding(v, m)));
             let m = match &n.op {
-                PackedOp::Linear { taps, rows, entries, masks, bias } => {
-                    check_linear(&g.consts, &args, &n.ty, n.ty.unit_cts(), taps, (*rows, *entries, *masks, *bias))
-                }
+                PackedOp::Linear { taps, table, bias } => check_linear(&g.consts, &args, &n.ty, n.ty.unit_cts(), taps, (*table, *bias)),
                 PackedOp::Mul {} | PackedOp::Square {} => check_product(&args, &n.ty),
                 PackedOp::Chebyshev { coeffs, .. } => check_chebyshev(&g.consts, &args, &n.ty, *coeffs),
                 PackedOp::Input {} => vec![],
@@ -60,12 +58,13 @@ pub fn check_chebyshev(consts: &Consts, args: &[&Layout], ty: &Layout, coeffs: C
         e.push("slots without an element do not stay zero: the result must be dirty".into());
     }
     let c = consts.get(coeffs);
-    if c.shape.len() != 2 || c.shape[1] == 0 || c.shape[1] > MAX_SERIES || (c.shape[0] != 1 && c.shape[0] != ty.shape[0]) {
-        e.push(format!("coefficients of shape {:?} for {} channels", c.shape, ty.shape[0]));
-    } else if c.shape[0] != 1 && ty.slots.iter().flatten().any(|b| b.dim == Dim::C) {
+    let shape = c.shape();
+    if shape.len() != 2 || shape[1] == 0 || shape[1] > MAX_SERIES || (shape[0] != 1 && shape[0] != ty.shape[0]) {
+        e.push(format!("coefficients of shape {shape:?} for {} channels", ty.shape[0]));
+    } else if shape[0] != 1 && ty.slots.iter().flatten().any(|b| b.dim == Dim::C) {
         e.push("a series per channel needs channels that do not share a ciphertext".into());
     }
-    if c.data.as_ref().is_some_and(|a| a.data.iter().any(|x| !x.is_finite())) {
+    if c.data.as_ref().is_some_and(|d| d.not_finite().is_some()) {
         e.push("a coefficient is not finite".into());
     }
     e
@@ -81,37 +80,42 @@ pub fn check_linear(
     ty: &Layout,
     outputs: usize,
     taps: &[i64],
-    c: (ConstId, ConstId, Option<ConstId>, Option<ConstId>),
+    (table, bias): (TableId, Option<ConstId>),
 ) -> Vec<String> {
     let mut e = vec![];
-    let (rows, entries, masks, bias) = c;
     let slots = ty.slot_count() as u64;
     if taps.iter().any(|t| t.unsigned_abs() >= slots) {
         e.push(format!("a tap is outside the {slots} slots"));
     }
     if let Some(b) = bias {
-        let s = &consts.get(b).shape;
+        let s = consts.get(b).shape();
         if s.len() != 2 || s[0] != ty.unit_cts() || !s[1].is_power_of_two() || s[1] > ty.slot_count() {
             e.push(format!("bias of shape {s:?} for {} ciphertexts", ty.unit_cts()));
         }
-        if consts.get(b).data.as_ref().is_some_and(|a| a.data.iter().any(|x| !x.is_finite())) {
+        if consts.get(b).data.as_ref().is_some_and(|d| d.not_finite().is_some()) {
             e.push("the bias is not finite".into());
         }
     }
-    if consts.get(rows).data.is_some() && consts.get(entries).data.is_some() {
-        match table_of(consts, rows, entries, masks, taps, outputs, args.len()) {
-            Err(x) => e.push(x.to_string()),
-            Ok(t) => {
-                // One table serves each unit of the result; it reads the operands' units that are merged into that.
-                let read = |l: &&Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
-                let read: Vec<usize> = args.iter().map(read).collect();
-                if t.rows.iter().any(|r| r.ct as usize >= read[r.operand as usize]) {
-                    e.push("a row names a ciphertext that its operand does not have".into());
-                }
-                if t.period() > ty.slot_count() {
-                    e.push("masks are longer than the slot vector".into());
-                }
-            }
+    let ConstType::Table(sizes) = &consts.get(table.0).ty else { return e };
+    if sizes.outputs != outputs {
+        e.push(format!("a table of {} outputs for {outputs} ciphertexts", sizes.outputs));
+    }
+    if sizes.period > ty.slot_count() {
+        e.push("masks are longer than the slot vector".into());
+    }
+    match consts.table(table) {
+        Err(_) if sizes.taps != taps.len() => e.push(format!("a table of {} taps under {}", sizes.taps, taps.len())),
+        Ok(t) if t.taps != taps => e.push(format!("the taps are not those of the table, {:?}", t.taps)),
+        _ => {}
+    }
+    if let Ok(t) = consts.table(table) {
+        // One table serves each unit of the result; it reads the operands' units that are merged into that.
+        let held = |l: &Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
+        if t.reads().len() > args.len() {
+            e.push(format!("a row names operand {} of {}", t.reads().len() - 1, args.len()));
+        }
+        if t.reads().iter().zip(args).any(|(read, a)| *read > held(a)) {
+            e.push("a row names a ciphertext that its operand does not have".into());
         }
     }
     e

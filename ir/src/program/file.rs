@@ -1,13 +1,13 @@
-//! Program files: the text of every level in the metadata, the constants as tensors named by their hash.
+//! Program files: the text of every level in the metadata, the constants as tensors named by their
+//! hashes.
 
 use super::{Prog, Program, VerifiedProgram, verify};
-use crate::consts::{Array, Consts, Hash};
-use crate::container::{ContainerError, Contents, Dtype, Reader, Writer};
+use crate::consts::{Consts, Store, tensors};
+use crate::container::{ContainerError, Contents, Reader};
 use crate::text;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Kind of program files.
 pub const KIND: &str = "program";
@@ -19,10 +19,11 @@ pub struct ProgramFile {
     pub program: VerifiedProgram,
     /// Digest of the file; keys and ciphertexts name it.
     pub digest: String,
-    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated activations as JSON, if there are any.
+    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated
+    /// activations as JSON, if there are any.
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
-    pub store: HashMap<Hash, Arc<Array>>,
+    pub store: Store,
 }
 
 impl ProgramFile {
@@ -37,13 +38,14 @@ impl ProgramFile {
     }
 }
 
-/// Writes a program and the texts of its earlier levels; returns the digest. The same program gives the same bytes.
+/// Writes a program and the texts of its earlier levels; returns the digest. The same program gives
+/// the same bytes.
 ///
 /// # Errors
 /// I/O errors; a constant without data.
 pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let arrays = arrays(program, path)?;
-    contents(program, stages, &arrays).save(path, |w| fill(w, &arrays))
+    let store = store(program, path)?;
+    contents(program, stages, &store).save(path, |w| tensors::write(w, &store))
 }
 
 /// As [`save`], to any sink, which errors call `name`.
@@ -51,38 +53,22 @@ pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -
 /// # Errors
 /// As [`save`].
 pub fn write(sink: impl Write, name: &str, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let arrays = arrays(program, Path::new(name))?;
-    contents(program, stages, &arrays).write(sink, name, |w| fill(w, &arrays))
+    let store = store(program, Path::new(name))?;
+    contents(program, stages, &store).write(sink, name, |w| tensors::write(w, &store))
 }
 
-/// Constants by the text of their hash.
-type Arrays = BTreeMap<String, Arc<Array>>;
-
-fn arrays(program: &Program, path: &Path) -> Result<Arrays, ContainerError> {
-    let mut arrays = Arrays::new();
-    for (_, c) in program.consts.iter() {
-        let data = c
-            .data
-            .clone()
-            .ok_or_else(|| ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) })?;
-        arrays.insert(c.hash.to_string(), data);
+/// The constants of a program, all of which have values.
+fn store(program: &Program, path: &Path) -> Result<Store, ContainerError> {
+    match program.consts.iter().find(|(_, c)| c.data.is_none()) {
+        Some((_, c)) => Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) }),
+        None => Ok(program.consts.store()),
     }
-    Ok(arrays)
 }
 
-fn contents(program: &Program, stages: &BTreeMap<String, String>, arrays: &Arrays) -> Contents {
+fn contents(program: &Program, stages: &BTreeMap<String, String>, store: &Store) -> Contents {
     let mut meta: BTreeMap<String, String> = stages.iter().map(|(k, v)| (format!("stage.{k}"), v.clone())).collect();
     meta.insert("program".into(), text::print(program));
-    let list: Vec<_> = arrays.iter().map(|(n, a)| (n.clone(), Dtype::F32, a.shape.clone())).collect();
-    Contents::new(KIND, meta, &list)
-}
-
-fn fill(w: &mut Writer<'_>, arrays: &Arrays) -> Result<(), ContainerError> {
-    for (n, a) in arrays {
-        let bytes: Vec<u8> = a.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        w.tensor(n, &bytes)?;
-    }
-    Ok(())
+    Contents::new(KIND, meta, &tensors::declare(store))
 }
 
 /// Reads and verifies a program file.
@@ -118,19 +104,14 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, Conta
     Ok(ProgramFile { program, digest, stages, store })
 }
 
-fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<HashMap<Hash, Arc<Array>>, ContainerError> {
-    let mut store = HashMap::new();
+fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<Store, ContainerError> {
+    let mut store = Store::new();
     for (_, c) in consts.iter() {
-        if store.contains_key(&c.hash) {
-            continue;
+        if !store.contains_key(&c.hash)
+            && let Some(data) = tensors::read(r, c.hash)?
+        {
+            store.insert(c.hash, data);
         }
-        let bytes = r.read(&c.hash.to_string(), Dtype::F32, &c.shape)?;
-        let data = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let a = Array::new(c.shape.clone(), data);
-        if a.hash() != c.hash {
-            return Err(r.error(format!("constant @{} does not match its hash", c.name)));
-        }
-        store.insert(c.hash, Arc::new(a));
     }
     Ok(store)
 }

@@ -5,7 +5,6 @@ use crate::error::InterpError;
 use crate::giants;
 use crate::graph::ValueId;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
-use crate::packed::table_of;
 
 /// Runs the program on a batch of tensors `[n, C, H, W]`.
 pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
@@ -40,14 +39,16 @@ fn run(g: &Program, inputs: Vec<Bundle>, mut see: impl FnMut(ValueId, &Bundle)) 
         let args: Vec<_> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
         let out = match &n.op {
             ProgramOp::Input {} => inputs.next().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
-            ProgramOp::Linear { taps, rows, entries, masks, bias, giants: steps, .. } => {
+            ProgramOp::Linear { table, bias, giants: steps, .. } => {
                 let outputs = n.ty.layout.unit_cts();
-                let partials = giants::partial_sums(outputs, steps.as_ref().map(Vec::len));
-                let t = table_of(&g.consts, *rows, *entries, *masks, taps, partials, args.len())?;
+                let t = g.consts.table(*table)?;
+                let sum = steps.as_ref().map(|s| giants::table(s, outputs)).transpose();
+                let sum = sum.map_err(|e| InterpError::Unsupported(e.to_string()))?;
                 let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
+                let slots = n.ty.layout.slot_count();
                 let unit = |args: &[&[Vec<_>]]| {
-                    let partials = t.apply(args, n.ty.layout.slot_count());
-                    if let Some(steps) = steps { giants::add(&partials, steps, outputs) } else { partials }
+                    let partials = t.apply(args, slots);
+                    if let Some(sum) = &sum { sum.apply(&[&partials], slots) } else { partials }
                 };
                 let mut out = by_units(&args, &layouts, &n.ty.layout, unit);
                 add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;

@@ -14,7 +14,7 @@ pub use interp::{interp, visit};
 pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
 pub use verify::verify;
 
-use crate::consts::ConstId;
+use crate::consts::{ConstId, TableId};
 use crate::define_ops;
 use crate::graph::{Dialect, Graph, HeaderText, Verified};
 use crate::he::{HeType, Scale};
@@ -32,7 +32,7 @@ define_ops! {
         /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
         /// With `giants` the table's outputs are partial sums, which are rotated by these steps and added ([`giants`](crate::giants)); they use the keys of
         /// `giant_gadget`, at the limbs of the result.
-        Linear = "linear" (1 +) { taps: Vec<i64>, rows: ConstId, entries: ConstId, masks: Option<ConstId>, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<Gadget>, giants: Option<Vec<i64>>, giant_gadget: Option<Gadget> },
+        Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<Gadget>, giants: Option<Vec<i64>>, giant_gadget: Option<Gadget> },
         /// Product with relinearisation (and conjugation if complex-packed).
         Mul = "mul" (2) { gadget: Gadget },
         /// Square with relinearisation (and conjugation if complex-packed).

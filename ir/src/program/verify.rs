@@ -33,9 +33,9 @@ pub fn verify(g: Program) -> Result<Verified<Prog>, VerifyError> {
             let layouts: Vec<_> = args.iter().map(|a| &a.layout).collect();
             let mut m = check_layouts(&layouts, &n.ty.layout);
             match &n.op {
-                ProgramOp::Linear { taps, rows, entries, masks, bias, giants: steps, .. } => {
+                ProgramOp::Linear { taps, table, bias, giants: steps, .. } => {
                     let partials = giants::partial_sums(n.ty.layout.unit_cts(), steps.as_ref().map(Vec::len));
-                    m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, partials, taps, (*rows, *entries, *masks, *bias)));
+                    m.extend(check_linear(&g.consts, &layouts, &n.ty.layout, partials, taps, (*table, *bias)));
                 }
                 ProgramOp::Mul { .. } | ProgramOp::Square { .. } => m.extend(check_product(&layouts, &n.ty.layout)),
                 ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
@@ -100,7 +100,7 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
         }
     };
     let mut refused = None;
-    let depth = |c: crate::consts::ConstId| coefficients_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
+    let depth = |c: crate::consts::ConstId| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let (want_limbs, want_scale) = match op {
         ProgramOp::Input {} => return e,
         ProgramOp::Chebyshev { coeffs, gadget: x } => {

@@ -95,7 +95,7 @@ pub struct CertifiedNode {
 pub fn certified(g: &TensorGraph) -> Vec<CertifiedNode> {
     let one = |n: &Node<Tensor>| match &n.op {
         TensorOp::Chebyshev { coeffs, sine, certificate: Some(c) } => {
-            let shape = &g.consts.get(*coeffs).shape;
+            let shape = g.consts.get(*coeffs).shape();
             let channels = [n.ty.chw()[0], shape[0]];
             Some(CertifiedNode {
                 node: n.source.clone(),

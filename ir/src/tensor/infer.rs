@@ -20,7 +20,7 @@ pub fn infer(op: &TensorOp, args: &[&TensorType], consts: &Consts) -> Result<Opt
     if !crate::graph::Op::info(op).arity.fits(args.len()) {
         return Err(format!("wrong number of operands: {}", args.len()));
     }
-    let shape = |c: &ConstId| consts.get(*c).shape.as_slice();
+    let shape = |c: &ConstId| consts.get(*c).shape();
     let ty = match op {
         TensorOp::Input {} => return Ok(None),
         TensorOp::Conv2d { weight, bias, stride, pad, dilation } => {

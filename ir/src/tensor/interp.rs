@@ -173,7 +173,7 @@ fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: 
     let n = g.node(v);
     let out = n.ty.chw();
     let dims = |i: usize| g.ty(n.args[i]).chw();
-    let shape = |c: &ConstId| g.consts.get(*c).shape.as_slice();
+    let shape = |c: &ConstId| g.consts.get(*c).shape();
     let map = |f: &dyn Fn(f64) -> f64| args[0].iter().map(|&x| f(x)).collect();
     let zip = |f: &dyn Fn(f64, f64) -> f64| args[0].iter().zip(args[1]).map(|(&x, &y)| f(x, y)).collect();
     match &n.op {

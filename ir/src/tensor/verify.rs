@@ -6,13 +6,14 @@
 //! 3. Every value is `[C]` or `[C, H, W]` with extents of at least 1, and bounded ([`MAX_EXTENT`], [`MAX_ELEMENTS`]).
 //! 4. Every node's type is what the op's shape rule yields ([`infer`]); a `linear_map` has the channels of its
 //!    kernels and a bias of `[out]` or of its own shape.
-//! 5. A constant with data holds as many values as its shape says, all finite.
+//! 5. The values of constants, where they are known, are finite.
 //!
 //! All findings are collected; a node whose operands are broken is still checked against their declared types.
 
 #[cfg(doc)]
 use super::{MAX_ELEMENTS, MAX_EXTENT};
 use super::{Tensor, TensorGraph, TensorOp, infer, infer::check_size};
+use crate::consts::Data;
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 
@@ -31,15 +32,9 @@ pub fn verify(g: TensorGraph) -> Result<Verified<Tensor>, VerifyError> {
 
 fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
     for (_, c) in g.consts.iter() {
-        let Some(a) = &c.data else { continue };
-        let message = if a.shape != c.shape || a.data.len() != c.shape.iter().product::<usize>() {
-            format!("constant @{} has {} values of shape {:?}, declared {:?}", c.name, a.data.len(), a.shape, c.shape)
-        } else if let Some(x) = a.data.iter().find(|x| !x.is_finite()) {
-            format!("constant @{} holds {x}", c.name)
-        } else {
-            continue;
-        };
-        findings.push(Finding::of_graph(message));
+        if let Some(x) = c.data.as_ref().and_then(Data::not_finite) {
+            findings.push(Finding::of_graph(format!("constant @{} holds {x}", c.name)));
+        }
     }
     let mut inputs = 0;
     for (v, n) in g.iter() {
@@ -48,8 +43,8 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         let rule = check_size(&n.ty).and_then(|()| infer(&n.op, &args, &g.consts)).and_then(|ty| match (ty, &n.op) {
             (Some(ty), _) if ty != n.ty => Err(format!("declared {}, but the op yields {ty}", n.ty)),
             (None, TensorOp::LinearMap { kernels, bias, .. }) => {
-                let out = g.consts.get(kernels[0]).shape[0];
-                let bias = bias.map(|b| g.consts.get(b).shape.as_slice());
+                let out = g.consts.get(kernels[0]).shape()[0];
+                let bias = bias.map(|b| g.consts.get(b).shape());
                 if n.ty.chw()[0] != out {
                     return Err(format!("declared {}, but the kernels yield {out} channels", n.ty));
                 }

@@ -1,4 +1,5 @@
-//! The text form of every IR level, with a parser: `parse(print(g)) == g` up to the data of constants.
+//! The text form of every IR level, with a parser: `parse(print(g)) == g` up to the data of
+//! constants.
 //!
 //! ```text
 //! tensor @net {
@@ -8,13 +9,16 @@
 //!   return %1
 //! }
 //! ```
-//! `#` starts a comment. A constant of hand-written IR may give its values, `const @w : f32[2] = [1, 2.5]`,
-//! instead of a hash; [`print()`] never does, [`print_with_values`] does for small ones.
+//! `#` starts a comment. A constant of hand-written IR may give its values,
+//! `const @w : f32[2] = [1, 2.5]`, instead of a hash; [`print()`] never does, [`print_with_values`]
+//! does for small ones. So may a table:
+//! `const @t : table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2.5]], masks=["10"]}`.
 
 mod lexer;
 mod parse;
 mod print;
 mod source_map;
+mod values;
 
 pub use parse::{keyword, parse, parse_mapped};
 pub use print::{print, print_with_values};

@@ -2,17 +2,19 @@
 
 use super::lexer::Cursor;
 use super::source_map::{Position, SourceMap};
-use crate::consts::{Array, Const, ConstId, Consts, Hash};
+use crate::consts::{Const, ConstId, ConstKind, ConstType, Consts, Data, Element, Hash};
 use crate::error::ParseError;
 use crate::graph::{Dialect, Graph, HeaderText, Node, Op, Type, ValueId};
 use crate::ops::{Attr, BuildError, suggestion};
+use crate::table::TableType;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, ParseError>;
 
 /// Deepest nesting of lists and records; no op needs more than two.
 const MAX_DEPTH: usize = 8;
+/// Numbers that no constant has.
+const LARGEST: usize = 1 << 40;
 
 /// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of definition.
 /// Checks grammar, names, attributes and types' syntax; the level's verifier checks the rest.
@@ -169,42 +171,66 @@ impl Parser<'_> {
             return Err(self.c.error_at(at, format!("@{name} is defined twice")));
         }
         self.c.expect(":")?;
-        self.c.expect("f32")?;
-        self.c.expect("[")?;
-        let at = self.c.pos();
-        let dims = self.c.ident("extents such as 16x3x3x3")?;
-        let shape: Option<Vec<usize>> = dims.split('x').map(|d| d.parse().ok()).collect();
-        let shape = shape.ok_or_else(|| self.c.error_at(at, format!("bad extents `{dims}`")))?;
-        let count = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).filter(|&n| n < 1 << 40);
-        let count = count.ok_or_else(|| self.c.error_at(at, "this constant is too large"))?;
-        self.c.expect("]")?;
+        let ty = self.const_type()?;
         if self.c.eat("=") {
             self.c.skip();
             let at = self.c.pos();
-            let Attr::List(l) = self.attr(0)? else { return Err(self.c.error_at(at, "expected a list of numbers")) };
-            let data: Option<Vec<f32>> = l
-                .iter()
-                .map(|a| {
-                    if let Attr::Float(x) = a {
-                        Some(*x as f32)
-                    } else if let Attr::Int(i) = a {
-                        Some(*i as f32)
-                    } else {
-                        None
-                    }
-                })
-                .collect();
-            let data = data.filter(|d| d.len() == count).ok_or_else(|| self.c.error_at(at, format!("expected {count} numbers")))?;
-            let a = Array::new(shape, data);
-            self.consts.push(Const { name, shape: a.shape.clone(), hash: a.hash(), data: Some(Arc::new(a)) });
+            let data = self.values(&ty)?;
+            self.consts.push(Const::new(&name, data.map_err(|e| self.c.error_at(at, e))?));
         } else {
             self.c.expect("blake3:")?;
             let at = self.c.pos();
             let h = self.c.ident("a hash")?;
             let hash = Hash::parse(h).ok_or_else(|| self.c.error_at(at, "a BLAKE3 hash has 64 hexadecimal digits"))?;
-            self.consts.push(Const { name, shape, hash, data: None });
+            self.consts.push(Const { name, ty, hash, data: None });
         }
         Ok(())
+    }
+
+    /// The type of a constant: `f32[2x3]`, `table<…>`.
+    fn const_type(&mut self) -> Result<ConstType> {
+        self.c.skip();
+        let at = self.c.pos();
+        let kind = match self.c.ident("the type of a constant")? {
+            f32::NAME => ConstKind::F32,
+            f64::NAME => ConstKind::F64,
+            i64::NAME => ConstKind::I64,
+            "table" => {
+                self.c.expect("<")?;
+                let at = self.c.pos();
+                let ty = TableType::parse(self.c.until(&['>', '\n'])).map_err(|e| self.c.error_at(at, e))?;
+                self.c.expect(">")?;
+                if ty.len() >= LARGEST {
+                    return Err(self.c.error_at(at, "this constant is too large"));
+                }
+                return Ok(ConstType::Table(ty));
+            }
+            other => {
+                let near = suggestion(other, [f32::NAME, f64::NAME, i64::NAME, "table"].into_iter(), "one of");
+                return Err(self.c.error_at(at, format!("`{other}` is no type of a constant{near}")));
+            }
+        };
+        self.c.expect("[")?;
+        let at = self.c.pos();
+        let dims = self.c.ident("extents such as 16x3x3x3")?;
+        let shape: Option<Vec<usize>> = dims.split('x').map(|d| d.parse().ok()).collect();
+        let shape = shape.ok_or_else(|| self.c.error_at(at, format!("bad extents `{dims}`")))?;
+        if shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).is_none_or(|n| n >= LARGEST) {
+            return Err(self.c.error_at(at, "this constant is too large"));
+        }
+        self.c.expect("]")?;
+        Ok(ConstType::Array(kind, shape))
+    }
+
+    /// The values of a constant of a type, or what is wrong with them.
+    fn values(&mut self, ty: &ConstType) -> Result<std::result::Result<Data, String>> {
+        let ConstType::Table(table) = ty else {
+            let values = self.attr(0)?;
+            return Ok(super::values::array(ty, &values));
+        };
+        self.c.expect("{")?;
+        let parts = self.attrs_body("}")?;
+        Ok(super::values::table(table, parts).map(Data::from))
     }
 
     /// Attributes after an opening bracket, up to and including `close`.

@@ -36,15 +36,14 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
     };
     let mut unit = vec![false; g.nodes.len()];
     for (v, n) in g.iter() {
-        if let PackedOp::Linear { taps, rows, entries, masks, .. } = &n.op {
-            let t = chiffre_ir::packed::table_of(&g.consts, *rows, *entries, *masks, taps, n.ty.ct_count(), n.args.len());
-            let t = t.map_err(|e| PassError::clear(PASS, &n.source, e))?;
+        if let PackedOp::Linear { table, .. } = &n.op {
+            let t = g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
             // Operands must all have scale Δ already: results of linear maps.
             let plain = |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && !read_by(*a, true) && !read_by(*a, false);
-            unit[v.index()] = is_unit(&t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
+            unit[v.index()] = is_unit(t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
         }
     }
-    let depth = |c| coefficients_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
+    let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let step = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => Step::Input,
         PackedOp::Mul {} | PackedOp::Square {} => Step::Product,
@@ -89,7 +88,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 let op = if matches!(n.op, PackedOp::Mul {}) { HeOp::Mul {} } else { HeOp::Square {} };
                 out.push(op, dropped, HeType { limbs, scale, parts: 3, layout: n.ty.clone() }, &n.source)
             }
-            PackedOp::Linear { taps, rows, entries, masks, bias } => {
+            PackedOp::Linear { taps, table, bias } => {
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
                 // Powers square their scale, so that of a series' argument must be that of the primes; the parts of complex slots come at twice
                 // their scale.
@@ -108,7 +107,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                     let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
                     return Err(PassError::capacity(PASS, &n.source, m));
                 }
-                let op = HeOp::Linear { taps: taps.clone(), rows: *rows, entries: *entries, masks: *masks, bias: *bias, scales };
+                let op = HeOp::Linear { taps: taps.clone(), table: *table, bias: *bias, scales };
                 let ty = HeType { limbs, scale: target, parts: 2, layout: n.ty.clone() };
                 let lin = out.push(op, args, ty.clone(), &n.source);
                 if rescale { out.push(HeOp::Rescale {}, vec![lin], HeType { limbs: limbs - 1, scale: kept, ..ty }, &n.source) } else { lin }

@@ -97,7 +97,7 @@ fn find_bootstrap(
 fn raised_limbs(g: &HeGraph, b: Option<&BootstrapSpec>) -> usize {
     let raised = |n: &Node<He>| match (&n.op, b) {
         (HeOp::Refresh { coeffs }, Some(b)) => {
-            b.raised(n.ty.limbs, coefficients_depth(g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1)))
+            b.raised(n.ty.limbs, coefficients_depth(g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1)))
         }
         _ => 0,
     };

@@ -1,10 +1,13 @@
-//! How the channels of an operand meet those of a result: what one tap of a linear map does between two layouts.
+//! How the channels of an operand meet those of a result: what one tap of a linear map does between
+//! two layouts.
 //!
-//! All channels with the same slot offsets in operand and result, a *class*, are moved alike. So a table and its counts need the moves of a tap once
-//! per class, whatever the number of channels.
+//! All channels with the same slot offsets in operand and result, a *class*, are moved alike, and a
+//! class with other offsets is moved the same way from another place. So what a tap does is worked
+//! out once ([`Meeting::shifts`]), and a table and its counts need one addition for each class,
+//! whatever the number of channels.
 
 use chiffre_ir::layout::{Dim, Layout, bit};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Where an element is in the result and in the operand, as far as one coordinate decides it.
 #[derive(Clone, Copy, Default)]
@@ -22,6 +25,18 @@ pub(super) struct Place {
     pub ct: usize,
 }
 
+/// What a tap does to channels without a slot offset: a part of it under one rotation, from one
+/// ciphertext of an operand's channel to one of a result's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Shift {
+    /// Rotation, in [0, s) for the s slots of one copy of the operand.
+    by: i64,
+    /// Ciphertext of rows and columns in the operand, to add to the channel's.
+    pub in_ct: usize,
+    /// The same in the result.
+    pub out_ct: usize,
+}
+
 /// A part of a tap: one rotation, from one ciphertext of an operand's channel to one of a result's.
 pub(super) struct Move {
     /// Rotation, in (−s/2, s/2] for the s slots of one copy of the operand.
@@ -30,26 +45,28 @@ pub(super) struct Move {
     pub in_ct: usize,
     /// The same in the result.
     pub out_ct: usize,
-    /// Output slots below the period that are filled; none if a constant diagonal has the same effect.
+    /// Output slots below the period that are filled; none if a constant diagonal has the same
+    /// effect.
     pub mask: Option<Vec<usize>>,
 }
 
 /// An operand of a linear map, and its result.
 pub(super) struct Meeting<'a> {
     from: &'a Layout,
-    to: &'a Layout,
     stride: [usize; 2],
     occupied: Vec<bool>,
     wanted: Vec<bool>,
     batch: Vec<Step>,
+    /// Places of the rows and of the columns, in the result and in the operand.
+    axes: [[Vec<Place>; 2]; 2],
     /// Places of the result's channels.
     pub outs: Vec<Place>,
     /// Places of the operand's channels.
     pub ins: Vec<Place>,
 }
 
-/// Smallest period that describes every tap: that of the layouts, and above every batch bit that moves. Copies of the result below it are
-/// elements of their own.
+/// Smallest period that describes every tap: that of the layouts, and above every batch bit that
+/// moves. Copies of the result below it are elements of their own.
 pub(super) fn joint_period(from: &[&Layout], to: &Layout) -> usize {
     let layouts = from.iter().map(|l| l.period()).max().unwrap_or(1).max(to.period());
     let moved = from.iter().flat_map(|l| {
@@ -62,7 +79,8 @@ pub(super) fn joint_period(from: &[&Layout], to: &Layout) -> usize {
     moved.max().unwrap_or(1).max(layouts)
 }
 
-/// Places of all values of the batch bits and copies that lie below `period` or move, within one unit of the result.
+/// Places of all values of the batch bits and copies that lie below `period` or move, within one
+/// unit of the result.
 fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
     let slot = |l: &Layout, bit| l.slots.iter().position(|b| *b == Some(bit)).map(|i| 1usize << i);
     let kept = from.unit_bits() - to.unit_bits();
@@ -92,64 +110,120 @@ fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
 }
 
 impl<'a> Meeting<'a> {
-    /// Of `channels[1]` channels of an operand with `channels[0]` of the result, under the joint period of all operands.
-    pub fn new(from: &'a Layout, to: &'a Layout, stride: [usize; 2], channels: [usize; 2], period: usize) -> Meeting<'a> {
+    /// Of `channels[1]` channels of an operand with `channels[0]` of the result, under the joint
+    /// period of all operands.
+    pub fn new(from: &'a Layout, to: &Layout, stride: [usize; 2], channels: [usize; 2], period: usize) -> Meeting<'a> {
         // Where the result has no element: what a dirty one holds there does not matter.
         let clean = Layout { dirty: false, ..to.clone() };
-        let places = |l: &Layout, n: usize| {
-            let one = |c| {
-                let p = l.part(Dim::C, c);
+        let places = |l: &Layout, d: Dim, n: usize| {
+            let one = |v| {
+                let p = l.part(d, v);
                 Place { slot: p.slot, ct: p.ct }
             };
-            (0..n).map(one).collect()
+            (0..n).map(one).collect::<Vec<Place>>()
         };
+        let axes = [Dim::Y, Dim::X].map(|d| [to, from].map(|l| places(l, d, l.extent(d))));
         Meeting {
             from,
-            to,
             stride,
             occupied: from.occupied().into_iter().cycle().take(period).collect(),
             wanted: clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect(),
             batch: batch_steps(from, to, period),
-            outs: places(to, channels[0]),
-            ins: places(from, channels[1]),
+            axes,
+            outs: places(to, Dim::C, channels[0]),
+            ins: places(from, Dim::C, channels[1]),
         }
     }
 
-    /// What the tap at an offset does to channels at the given slot offsets in result and operand.
-    pub fn moves(&self, (dy, dx): (i64, i64), [out_slot, in_slot]: [usize; 2]) -> Vec<Move> {
-        // An operand that repeats is the same under rotations by its copies.
-        let slots = self.from.copy_slots() as i64;
-        let axis = |d: Dim, stride: usize, delta: i64| -> Vec<Step> {
-            (0..self.to.extent(d))
-                .filter_map(|v| {
-                    let s = usize::try_from((stride * v) as i64 + delta).ok().filter(|s| *s < self.from.extent(d))?;
-                    let (a, b) = (self.to.part(d, v), self.from.part(d, s));
-                    Some(Step { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
-                })
-                .collect()
+    /// Where the tap at an offset moves rows, and where it moves columns.
+    fn steps(&self, (dy, dx): (i64, i64)) -> [Vec<Step>; 2] {
+        let axis = |k: usize, delta: i64| {
+            let [to, from] = &self.axes[k];
+            let one = |(v, a): (usize, &Place)| {
+                let b = from.get(usize::try_from((self.stride[k] * v) as i64 + delta).ok()?)?;
+                Some(Step { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
+            };
+            to.iter().enumerate().filter_map(one).collect()
         };
-        let (ys, xs) = (axis(Dim::Y, self.stride[0], dy), axis(Dim::X, self.stride[1], dx));
-        // (rotation, ciphertext of the operand's y and x, of the result's) → output slots.
-        let mut groups: BTreeMap<(i64, usize, usize), Vec<usize>> = BTreeMap::new();
+        [axis(0, dy), axis(1, dx)]
+    }
+
+    /// Slots of one copy of the operand: one that repeats is the same under rotations by its
+    /// copies.
+    fn copy(&self) -> i64 {
+        self.from.copy_slots() as i64
+    }
+
+    /// What the tap at an offset does to channels without a slot offset, in ascending order.
+    pub fn shifts(&self, at: (i64, i64)) -> Vec<Shift> {
+        let distinct = |steps: &[Step]| {
+            let shift = |s: &Step| Shift { by: s.in_slot as i64 - s.out_slot as i64, in_ct: s.in_ct, out_ct: s.out_ct };
+            steps.iter().map(shift).collect::<BTreeSet<Shift>>()
+        };
+        let [ys, xs] = self.steps(at);
+        let (ys, xs, batch) = (distinct(&ys), distinct(&xs), distinct(&self.batch));
+        let mut out = BTreeSet::new();
+        for y in &ys {
+            for x in &xs {
+                out.extend(batch.iter().map(|b| Shift {
+                    by: (y.by + x.by + b.by).rem_euclid(self.copy()),
+                    in_ct: y.in_ct + x.in_ct + b.in_ct,
+                    out_ct: y.out_ct + x.out_ct,
+                }));
+            }
+        }
+        out.into_iter().collect()
+    }
+
+    /// Output slots that each of the [`shifts`](Self::shifts) of a tap fills for channels without a
+    /// slot offset, ascending.
+    pub fn filled(&self, at: (i64, i64)) -> Vec<Vec<usize>> {
+        let [ys, xs] = self.steps(at);
+        let shifts = self.shifts(at);
+        let mut out = vec![vec![]; shifts.len()];
         for y in &ys {
             for x in &xs {
                 for b in &self.batch {
-                    let (o, i) = (out_slot + y.out_slot + x.out_slot + b.out_slot, in_slot + y.in_slot + x.in_slot + b.in_slot);
-                    let rotation = (i as i64 - o as i64).rem_euclid(slots);
-                    groups.entry((rotation, y.in_ct + x.in_ct + b.in_ct, y.out_ct + x.out_ct)).or_default().push(o);
+                    let o = y.out_slot + x.out_slot + b.out_slot;
+                    let i = y.in_slot + x.in_slot + b.in_slot;
+                    let by = (i as i64 - o as i64).rem_euclid(self.copy());
+                    let shift = Shift { by, in_ct: y.in_ct + x.in_ct + b.in_ct, out_ct: y.out_ct + x.out_ct };
+                    out[shifts.binary_search(&shift).expect("a sum of shifts")].push(o);
                 }
             }
         }
-        let one = |((rotation, in_ct, out_ct), mut list): ((i64, usize, usize), Vec<usize>)| {
-            list.sort_unstable();
-            let rotation = if rotation > slots / 2 { rotation - slots } else { rotation };
-            let mask = (!self.is_scalar(&list, rotation)).then_some(list);
-            Move { rotation, in_ct, out_ct, mask }
-        };
-        groups.into_iter().map(one).collect()
+        out.iter_mut().for_each(|list| list.sort_unstable());
+        out
     }
 
-    /// True if a constant diagonal has the same effect as the mask: every output slot outside it that is wanted reads a slot that is zero.
+    /// Rotation of a shift for channels at the given slot offsets in result and operand, in (−s/2,
+    /// s/2].
+    pub fn rotation(&self, shift: &Shift, [out_slot, in_slot]: [usize; 2]) -> i64 {
+        let r = (shift.by + in_slot as i64 - out_slot as i64).rem_euclid(self.copy());
+        if r > self.copy() / 2 { r - self.copy() } else { r }
+    }
+
+    /// True if a shift that fills these slots needs a mask for channels at the given slot offsets
+    /// in result and operand.
+    pub fn is_masked(&self, shift: &Shift, filled: &[usize], class: [usize; 2]) -> bool {
+        let list: Vec<usize> = filled.iter().map(|s| s + class[0]).collect();
+        !self.is_scalar(&list, self.rotation(shift, class))
+    }
+
+    /// What the tap of these shifts, and of the slots that each fills, does to channels at the
+    /// given slot offsets in result and operand.
+    pub fn moves(&self, shifts: &[Shift], filled: &[Vec<usize>], class: [usize; 2]) -> Vec<Move> {
+        let one = |(shift, slots): (&Shift, &Vec<usize>)| {
+            let rotation = self.rotation(shift, class);
+            let list: Vec<usize> = slots.iter().map(|s| s + class[0]).collect();
+            let mask = (!self.is_scalar(&list, rotation)).then_some(list);
+            Move { rotation, in_ct: shift.in_ct, out_ct: shift.out_ct, mask }
+        };
+        shifts.iter().zip(filled).map(one).collect()
+    }
+
+    /// True if a constant diagonal has the same effect as the mask: every output slot outside it
+    /// that is wanted reads a slot that is zero.
     fn is_scalar(&self, list: &[usize], rotation: i64) -> bool {
         let period = self.occupied.len();
         let mut inside = vec![false; period];

@@ -19,7 +19,7 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::{PackedGraph, PackedOp};
-use chiffre_ir::table::{DiagTable, Entry, Row};
+use chiffre_ir::table::{DiagTable, Entry, Masks, Row, TableError, TableLiteral};
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeMap, HashMap};
 
@@ -58,10 +58,11 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                         let points: Vec<Array> = arrays.iter().map(|k| pointwise(k)).collect();
                         let ks = of(&points.iter().collect::<Vec<_>>(), p.mid.shape, &vec![[1, 1]; points.len()]);
                         let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, modulus);
-                        sums(&mut out, mid, &p, ty, bias, &n.source)
+                        mid.and_then(|mid| sums(&mut out, mid, &p, ty, bias, &n.source))
                     }
                     None => linear(&mut out, &args, &of(&arrays, n.ty.chw(), strides), ty, bias, &n.source, modulus),
                 }
+                .map_err(|e| PassError::capacity(PASS, &n.source, e.to_string()))?
             }
             op => {
                 let what = match op {
@@ -94,22 +95,29 @@ fn linear(
     bias: Option<&Array>,
     source: &str,
     modulus: Option<i64>,
-) -> ValueId {
+) -> Result<ValueId, TableError> {
     let layouts: Vec<Layout> = args.iter().map(|a| out.ty(*a).clone()).collect();
-    let table = diagonals(ks, &layouts.iter().collect::<Vec<_>>(), ty);
-    let Some(modulus) = modulus else { return push(out, args, &table, ty, bias, source) };
+    let table = diagonals(ks, &layouts.iter().collect::<Vec<_>>(), ty)?;
+    let Some(modulus) = modulus else { return Ok(push(out, args, table, ty, bias, source)) };
     let copies: Vec<usize> = layouts.iter().map(Layout::copy_slots).collect();
-    let [partials, sum] = split::tables(&table, &copies, modulus);
+    let [partials, sum] = split::tables(&table, &copies, modulus)?;
     let mid = split::partials_layout(ty, sum.taps.len());
-    let v = push(out, args, &partials, &mid, None, source);
-    push(out, &[v], &sum, ty, bias, source)
+    let v = push(out, args, partials, &mid, None, source);
+    Ok(push(out, &[v], sum, ty, bias, source))
 }
 
 /// Sums over columns and rows of a pooling; the result's other slots hold partial sums (`dirty`).
-fn sums(out: &mut PackedGraph, mut v: ValueId, p: &Pooling, ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
+fn sums(
+    out: &mut PackedGraph,
+    mut v: ValueId,
+    p: &Pooling,
+    ty: &Layout,
+    bias: Option<&Array>,
+    source: &str,
+) -> Result<ValueId, TableError> {
     let (n, axes) = (p.mid.unit_cts(), p.sums());
     for (i, taps) in axes.iter().enumerate() {
-        let mut t = DiagTable { taps: taps.clone(), outputs: n, ..DiagTable::default() };
+        let mut t = TableLiteral { taps: taps.clone(), outputs: n, ..TableLiteral::default() };
         for tap in 0..taps.len() as u32 {
             for ct in 0..n as u32 {
                 t.entries.push(Entry { row: t.rows.len() as u32, output: ct, mask: None, weight: 1.0 });
@@ -118,21 +126,17 @@ fn sums(out: &mut PackedGraph, mut v: ValueId, p: &Pooling, ty: &Layout, bias: O
         }
         let last = i + 1 == axes.len();
         let ty = Layout { dirty: true, ..if last { ty } else { &p.mid }.clone() };
-        v = push(out, &[v], &t, &ty, if last { bias } else { None }, source);
+        v = push(out, &[v], DiagTable::new(t)?, &ty, if last { bias } else { None }, source);
     }
-    v
+    Ok(v)
 }
 
-fn push(out: &mut PackedGraph, args: &[ValueId], table: &DiagTable, ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
+fn push(out: &mut PackedGraph, args: &[ValueId], table: DiagTable, ty: &Layout, bias: Option<&Array>, source: &str) -> ValueId {
     let name = format!("t{}", out.nodes.len());
-    let c = table.store(&mut out.consts, &name);
+    let taps = table.taps.clone();
+    let table = out.consts.add_table(&format!("{name}.table"), table);
     let bias = bias.map(|b| out.consts.add(&format!("{name}.bias"), bias_slots(b, ty)));
-    out.push(
-        PackedOp::Linear { taps: table.taps.clone(), rows: c.rows, entries: c.entries, masks: c.masks, bias },
-        args.to_vec(),
-        ty.clone(),
-        source,
-    )
+    out.push(PackedOp::Linear { taps, table, bias }, args.to_vec(), ty.clone(), source)
 }
 
 /// A bias `[C]` or `[C, H, W]` as `[ciphertexts of a unit, period]`, zero where there is no element.
@@ -162,7 +166,10 @@ struct Cell {
 type Numbered = (Row, usize, Option<u32>);
 
 /// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result.
-pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable {
+///
+/// # Errors
+/// A map beyond the limits of a table.
+pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<DiagTable, TableError> {
     let period = joint_period(from, to);
     let mut taps: BTreeMap<i64, u32> = BTreeMap::new();
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
@@ -170,6 +177,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
         let meeting = Meeting::new(l, to, k.stride, [k.output[0], k.input[0]], period);
         for (&at, tap_cells) in &k.taps {
+            let (shifts, filled) = (meeting.shifts(at), meeting.filled(at));
             // Slot offsets in result and operand → moves, with the numbers of their taps and masks.
             let mut classes: HashMap<[usize; 2], Vec<Numbered>> = HashMap::new();
             for (&(o, i), &weight) in tap_cells {
@@ -182,7 +190,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
                         let mask = m.mask.map(|list| *masks.entry(list).or_insert(n));
                         (Row { operand: operand as u32, ct: m.in_ct as u32, tap }, m.out_ct, mask)
                     };
-                    meeting.moves(at, [po.slot, pi.slot]).into_iter().map(numbered).collect()
+                    meeting.moves(&shifts, &filled, [po.slot, pi.slot]).into_iter().map(numbered).collect()
                 });
                 cells.extend(moves.iter().map(|&(row, out_ct, mask)| Cell {
                     row: Row { ct: row.ct + pi.ct as u32, ..row },
@@ -197,7 +205,13 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> DiagTable
 }
 
 /// Puts the collected parts in a canonical order: rows by (operand, tap, ciphertext), masks by content.
-fn table(taps: BTreeMap<i64, u32>, masks: HashMap<Vec<usize>, u32>, cells: Vec<Cell>, outputs: usize, period: usize) -> DiagTable {
+fn table(
+    taps: BTreeMap<i64, u32>,
+    masks: HashMap<Vec<usize>, u32>,
+    cells: Vec<Cell>,
+    outputs: usize,
+    period: usize,
+) -> Result<DiagTable, TableError> {
     let places = |order: &mut dyn Iterator<Item = u32>| {
         let mut new: Vec<(u32, u32)> = order.enumerate().map(|(new, old)| (old, new as u32)).collect();
         new.sort_unstable();
@@ -224,17 +238,13 @@ fn table(taps: BTreeMap<i64, u32>, masks: HashMap<Vec<usize>, u32>, cells: Vec<C
         }
         same
     });
-    let spread = |(list, _): &(Vec<usize>, u32)| {
-        let mut m = vec![0.0; period];
-        list.iter().for_each(|&s| m[s] = 1.0);
-        m
-    };
-    let entry = |&(row, output, mask, w): &(u32, u32, Option<u32>, f64)| Entry { row, output, mask, weight: w as f32 };
-    DiagTable {
+    let entry = |&(row, output, mask, w): &(u32, u32, Option<u32>, f64)| Entry { row, output, mask, weight: f64::from(w as f32) };
+    DiagTable::new(TableLiteral {
         taps: taps.keys().copied().collect(),
-        masks: lists.iter().map(spread).collect(),
+        masks: Masks::of_slots(period, lists.iter().map(|(list, _)| list.as_slice()))?,
         entries: sums.iter().filter(|s| s.3 != 0.0).map(entry).collect(),
         rows,
         outputs,
-    }
+        ..TableLiteral::default()
+    })
 }

@@ -50,7 +50,7 @@ impl Packing {
         let [yb, xb] = image_bits(g)?;
         let slots = log_n.saturating_sub(1);
         // Channels with a series of their own do not share a ciphertext.
-        let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape[0] > 1));
+        let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape()[0] > 1));
         let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
         let mut out = vec![];
         for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {

@@ -306,7 +306,7 @@ impl<'a> Pricer<'a> {
                     continue;
                 }
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
-                    let coefficients = self.g.consts.get(*coeffs).shape.get(1).copied().unwrap_or(1);
+                    let coefficients = self.g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1);
                     let bootstrap = ring.bootstrap.clone().filter(|_| *sine).map(Box::new);
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => (ring.limbs[v] + coefficients_depth(coefficients), b.alpha),

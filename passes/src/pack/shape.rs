@@ -82,13 +82,27 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
                 let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
                 classes.entry([po.slot, pi.slot]).or_default().entry(pi.ct).or_default().insert(po.ct);
             }
+            let joined: usize = classes.values().flat_map(BTreeMap::values).map(Bits::len).sum();
+            // Classes with equal distances move under equal rotations: a representative, and what all of them join.
+            let mut distances: BTreeMap<i64, ([usize; 2], BTreeMap<usize, Bits>)> = BTreeMap::new();
+            for (class, cts) in &classes {
+                let distance = (class[1] as i64 - class[0] as i64).rem_euclid(l.copy_slots() as i64);
+                let (_, all) = distances.entry(distance).or_insert_with(|| (*class, BTreeMap::new()));
+                cts.iter().for_each(|(ct, outputs)| all.entry(*ct).or_default().extend(outputs, 0));
+            }
             for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
-                for (class, joined) in &classes {
-                    for m in meeting.moves(*at, *class) {
-                        masked |= m.mask.is_some();
-                        for (ct, outputs) in joined {
-                            entries += outputs.len();
-                            rows.entry((operand, ct + m.in_ct, m.rotation)).or_default().extend(outputs, m.out_ct);
+                let shifts = meeting.shifts(*at);
+                entries += shifts.len() * joined;
+                if !masked {
+                    let filled = meeting.filled(*at);
+                    let mut all = classes.keys().flat_map(|class| shifts.iter().zip(&filled).map(move |(s, f)| (s, f, *class)));
+                    masked = all.any(|(shift, filled, class)| meeting.is_masked(shift, filled, class));
+                }
+                for (class, cts) in distances.values() {
+                    for shift in &shifts {
+                        let rotation = meeting.rotation(shift, *class);
+                        for (ct, outputs) in cts {
+                            rows.entry((operand, ct + shift.in_ct, rotation)).or_default().extend(outputs, shift.out_ct);
                         }
                     }
                 }
@@ -151,7 +165,7 @@ mod tests {
             for batch in [1, 20, 100] {
                 for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {
                     let Ok(layouts) = packing.assign(&g, batch) else { continue };
-                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]);
+                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]).unwrap();
                     let counted = shape(&support, &[&layouts[0]], &layouts[1]);
                     let mut turns: Vec<Turn> =
                         table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();

@@ -7,7 +7,7 @@
 use chiffre_backend::cost::{GiantShape, LinearShape};
 use chiffre_ir::giants;
 use chiffre_ir::layout::{Dim, Layout, bit};
-use chiffre_ir::table::{DiagTable, Entry, Row};
+use chiffre_ir::table::{DiagTable, Entry, Masks, Row, TableError, TableLiteral};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An input of a map under a rotation: operand, ciphertext, rotation.
@@ -69,8 +69,11 @@ pub(super) fn partials_layout(sum: &Layout, giants: usize) -> Layout {
 }
 
 /// The partials' table and the sum's.
-pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagTable; 2] {
-    let period = flat.period() as i64;
+///
+/// # Errors
+/// More partial sums than a table has outputs.
+pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> Result<[DiagTable; 2], TableError> {
+    let period = flat.period();
     let cuts: Vec<(i64, i64)> =
         flat.rows.iter().map(|r| cut(flat.taps[r.tap as usize], modulus, copies[r.operand as usize] as i64)).collect();
     let numbers = |steps: BTreeSet<i64>| -> BTreeMap<i64, u32> { steps.into_iter().zip(0..).collect() };
@@ -82,14 +85,15 @@ pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagT
     rows.sort_by_key(key);
     rows.dedup();
     let stride = giants::stride(flat.outputs);
-    let mut masks: Vec<Vec<f32>> = vec![];
-    let mut known: HashMap<(u32, i64), u32> = HashMap::new();
+    // Slots of each mask, in ascending order.
+    let mut masks: Vec<Vec<usize>> = vec![];
+    let mut known: HashMap<(u32, usize), u32> = HashMap::new();
     let mut moved = |mask: u32, giant: i64| {
         // out[s] = partial[s + g], so that the partial's mask is g slots further on.
-        let by = giant.rem_euclid(period);
+        let by = giant.rem_euclid(period as i64) as usize;
         *known.entry((mask, by)).or_insert_with(|| {
-            let mut m = flat.masks[mask as usize].clone();
-            m.rotate_right(by as usize);
+            let mut m: Vec<usize> = flat.masks.ones(mask as usize).map(|s| (s + by) % period).collect();
+            m.sort_unstable();
             masks.push(m);
             masks.len() as u32 - 1
         })
@@ -107,28 +111,31 @@ pub(super) fn tables(flat: &DiagTable, copies: &[usize], modulus: i64) -> [DiagT
             }
         })
         .collect();
-    let masks = merge_equal(masks, &mut entries);
+    let masks = merge_equal(&masks, &mut entries);
     entries.sort_by_key(|e| (e.row, e.output, e.mask));
+    // Rotations that differ by whole copies are the same.
+    entries.dedup_by(|next, sum| {
+        let same = (next.row, next.output, next.mask) == (sum.row, sum.output, sum.mask);
+        if same {
+            sum.weight = f64::from((sum.weight + next.weight) as f32);
+        }
+        same
+    });
     let outputs = giants::partial_sums(flat.outputs, Some(steps.len()));
-    let partials = DiagTable { taps: babies.keys().copied().collect(), rows, outputs, masks, entries };
-
-    let sum = giants::table(&steps.keys().copied().collect::<Vec<_>>(), flat.outputs);
-    [partials, sum]
+    let masks = Masks::of_slots(period, masks.into_iter().map(Vec::as_slice))?;
+    let taps = babies.keys().copied().collect();
+    let partials = DiagTable::new(TableLiteral { taps, rows, outputs, masks, entries, ..TableLiteral::default() })?;
+    let sum = giants::table(&steps.keys().copied().collect::<Vec<_>>(), flat.outputs)?;
+    Ok([partials, sum])
 }
 
 /// Masks in order and without repetition; entries name the new ones.
-fn merge_equal(masks: Vec<Vec<f32>>, entries: &mut [Entry]) -> Vec<Vec<f32>> {
-    let bits = |m: &[f32]| -> Vec<usize> { m.iter().enumerate().filter(|(_, v)| **v != 0.0).map(|(i, _)| i).collect() };
-    let lists: Vec<Vec<usize>> = masks.iter().map(|m| bits(m)).collect();
-    let distinct: BTreeMap<&Vec<usize>, u32> = lists.iter().collect::<BTreeSet<_>>().into_iter().zip(0..).collect();
+fn merge_equal<'m>(masks: &'m [Vec<usize>], entries: &mut [Entry]) -> Vec<&'m Vec<usize>> {
+    let distinct: BTreeMap<&Vec<usize>, u32> = masks.iter().collect::<BTreeSet<_>>().into_iter().zip(0..).collect();
     for e in entries.iter_mut() {
-        e.mask = e.mask.map(|m| distinct[&lists[m as usize]]);
+        e.mask = e.mask.map(|m| distinct[&masks[m as usize]]);
     }
-    let mut out = vec![vec![]; distinct.len()];
-    for (m, list) in masks.into_iter().zip(&lists) {
-        out[distinct[list] as usize] = m;
-    }
-    out
+    distinct.into_keys().collect()
 }
 
 #[cfg(test)]
@@ -142,18 +149,19 @@ mod tests {
     /// A table on two operands of two ciphertexts each, with masks of period 16 and scalars.
     fn table(numbers: &[(usize, usize, usize, i8)]) -> DiagTable {
         let taps: Vec<i64> = vec![-17, -5, -1, 0, 1, 3, 8, 19, 24];
-        let rows: Vec<Row> = (0..taps.len() as u32).flat_map(|tap| (0..4).map(move |i| Row { operand: i / 2, ct: i % 2, tap })).collect();
-        let masks = vec![(0..16).map(|i| f32::from(u8::from(i % 3 == 0))).collect(), (0..16).map(|i| f32::from(u8::from(i < 5))).collect()];
+        let of = |operand: u32| (0..taps.len() as u32).flat_map(move |tap| (0..2).map(move |ct| Row { operand, ct, tap }));
+        let rows: Vec<Row> = (0..2).flat_map(of).collect();
+        let masks = Masks::of_slots(16, [&[0, 3, 6, 9, 12, 15][..], &[0, 1, 2, 3, 4]]).unwrap();
         let entry = |&(row, output, mask, weight): &(usize, usize, usize, i8)| Entry {
             row: (row % rows.len()) as u32,
             output: (output % 3) as u32,
             mask: [None, Some(0), Some(1)][mask % 3],
-            weight: f32::from(weight) / 8.0,
+            weight: f64::from(weight) / 8.0,
         };
         let mut entries: Vec<Entry> = numbers.iter().map(entry).collect();
         entries.sort_by_key(|e| (e.row, e.output, e.mask));
         entries.dedup_by_key(|e| (e.row, e.output, e.mask));
-        DiagTable { taps, rows, outputs: 3, masks, entries }
+        DiagTable::new(TableLiteral { taps, rows, outputs: 3, masks, entries, ..TableLiteral::default() }).unwrap()
     }
 
     proptest! {
@@ -164,7 +172,7 @@ mod tests {
             copies in prop::sample::select(vec![[64usize, 64], [32, 64], [16, 32]]),
         ) {
             let flat = table(&numbers);
-            let [partials, sum] = tables(&flat, &copies, 1 << log_modulus);
+            let [partials, sum] = tables(&flat, &copies, 1 << log_modulus).unwrap();
             let value = |operand: usize, ct: usize, s: usize| {
                 let s = s % copies[operand];
                 Complex64::new((s * 7 + ct * 3 + operand) as f64 % 11.0, (s * s + ct) as f64 % 5.0)
@@ -186,7 +194,7 @@ mod tests {
         let flat = table(&numbers);
         let turns: Vec<Turn> = flat.rows.iter().map(|r| (r.operand as usize, r.ct as usize, flat.taps[r.tap as usize])).collect();
         for modulus in moduli(&turns) {
-            let [partials, sum] = tables(&flat, &[64, 64], modulus);
+            let [partials, sum] = tables(&flat, &[64, 64], modulus).unwrap();
             let priced = shapes(&LinearShape::of_table(&flat), &turns, &[64, 64], modulus);
             assert_eq!((&priced.babies, &priced.giants), (&partials.taps, &sum.taps));
             let of = LinearShape::of_table(&partials);

@@ -4,7 +4,6 @@ use super::resize;
 use chiffre_ir::consts::{Array, Const, Consts};
 use chiffre_ir::graph::{Graph, RemapConsts, ValueId};
 use chiffre_ir::level::{AnyGraph, Level};
-use std::sync::Arc;
 
 /// Candidates in the order in which they are tried; they need not verify.
 pub(super) fn candidates(g: &AnyGraph) -> Vec<AnyGraph> {
@@ -77,7 +76,7 @@ fn simpler(g: &Graph<chiffre_ir::tensor::Tensor>) -> Vec<AnyGraph> {
     let forms: [fn(f32) -> f32; 3] = [|_| 0.0, |_| 1.0, f32::round];
     let mut out = vec![];
     for (id, c) in g.consts.iter() {
-        let Some(a) = &c.data else { continue };
+        let Some(a) = c.array() else { continue };
         for f in forms {
             let data: Vec<f32> = a.data.iter().map(|&x| f(x)).collect();
             // Zero is the simplest, then ones, then whole numbers.
@@ -100,7 +99,7 @@ pub(super) fn replaced(consts: &Consts, at: usize, array: Array) -> Consts {
     let mut array = Some(array);
     for (id, c) in consts.iter() {
         match array.take_if(|_| id.0 as usize == at) {
-            Some(a) => out.push(Const { name: c.name.clone(), shape: a.shape.clone(), hash: a.hash(), data: Some(Arc::new(a)) }),
+            Some(a) => out.push(Const::new(&c.name, a)),
             None => out.push(c.clone()),
         };
     }

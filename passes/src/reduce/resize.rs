@@ -19,8 +19,9 @@ fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
     for (ConstId(i), c) in g.consts.iter() {
         // The kernel window of a convolution is no extent of a value.
         let window = g.nodes.iter().any(|n| kernels(&n.op).contains(&ConstId(i)));
-        let shape = if window && c.shape.len() == 4 { [shrink(&c.shape[..2]), c.shape[2..].to_vec()].concat() } else { shrink(&c.shape) };
-        let array = crop(c.data.as_deref()?, &shape);
+        let extents = c.shape();
+        let shape = if window && extents.len() == 4 { [shrink(&extents[..2]), extents[2..].to_vec()].concat() } else { shrink(extents) };
+        let array = crop(c.array()?, &shape);
         out.consts = super::candidates::replaced(&out.consts, i as usize, array);
     }
     for i in 0..g.nodes.len() {
@@ -31,7 +32,7 @@ fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
             None => declared(g, i, &args, &shrink(&n.ty.shape)),
         };
         if let TensorOp::LinearMap { bias: Some(ConstId(b)), .. } = n.op
-            && let Some(a) = out.consts.get(ConstId(b)).data.clone()
+            && let Some(a) = out.consts.get(ConstId(b)).array().cloned()
             && a.shape.len() == 3
             && a.shape.iter().zip(ty.chw()).all(|(a, b)| *a >= b)
         {

@@ -170,7 +170,7 @@ fn explain(g: &TensorGraph, f: &Found, c: &Candidate, old: &Measure) -> Explaine
 
 /// True for ops that a region consists of, as far as their constants are known.
 fn elementwise(g: &TensorGraph, v: ValueId) -> bool {
-    let known = |c: &ConstId| g.consts.get(*c).data.is_some();
+    let known = |c: &ConstId| g.consts.get(*c).array().is_some();
     match &g.node(v).op {
         TensorOp::Add {} | TensorOp::Sub {} | TensorOp::Mul {} | TensorOp::Square {} => true,
         TensorOp::Affine { scale, shift } => known(scale) && known(shift),
@@ -190,7 +190,7 @@ fn estimate(g: &TensorGraph) -> Vec<(usize, bool)> {
                 (level + usize::from(layer), true)
             }
             TensorOp::Mul {} | TensorOp::Square {} => (level + 1, false),
-            TensorOp::Poly { coeffs } => (level + poly_levels(g.consts.get(*coeffs).shape[1].saturating_sub(1)), false),
+            TensorOp::Poly { coeffs } => (level + poly_levels(g.consts.get(*coeffs).shape()[1].saturating_sub(1)), false),
             TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } | TensorOp::MaxPool { .. } => (level + ACTIVATION_LEVELS, false),
             TensorOp::Affine { .. }
             | TensorOp::AddConst { .. }
@@ -244,7 +244,7 @@ fn regions(g: &TensorGraph) -> Vec<Found> {
 fn may_gain(g: &TensorGraph, members: &[ValueId]) -> bool {
     let products = |v: &ValueId| match &g.node(*v).op {
         TensorOp::Mul {} | TensorOp::Square {} => 1,
-        TensorOp::Poly { coeffs } if g.consts.get(*coeffs).shape[1] > 3 => 2,
+        TensorOp::Poly { coeffs } if g.consts.get(*coeffs).shape()[1] > 3 => 2,
         TensorOp::Poly { .. } => 1,
         _ => 0,
     };
@@ -273,7 +273,7 @@ fn found(g: &TensorGraph, members: &[ValueId], users: &[Vec<ValueId>], at: &[(us
             TensorOp::Square {} => Term::product(arg(0), arg(0)),
             TensorOp::Affine { scale, shift } => Term::Sum(vec![(column(g, *scale, 0, 1), arg(0))], column(g, *shift, 0, 1)),
             TensorOp::Poly { coeffs } => {
-                let width = g.consts.get(*coeffs).shape[1];
+                let width = g.consts.get(*coeffs).shape()[1];
                 let mut rows: Vec<Row> = (0..width).map(|k| column(g, *coeffs, k, width)).collect();
                 rows.resize(width.max(2), Row::one(0.0));
                 Term::Poly(rows, Box::new(arg(0)))
@@ -292,7 +292,7 @@ fn found(g: &TensorGraph, members: &[ValueId], users: &[Vec<ValueId>], at: &[(us
 
 /// Every `step`-th value of a constant, from `start`.
 fn column(g: &TensorGraph, c: ConstId, start: usize, step: usize) -> Row {
-    let data = g.consts.get(c).data.as_deref().map_or(&[][..], |a| &a.data);
+    let data = g.consts.get(c).array().map_or(&[][..], |a| &a.data);
     Row::new(&data.iter().skip(start).step_by(step).map(|&x| f64::from(x)).collect::<Vec<_>>())
 }
 

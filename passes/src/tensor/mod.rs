@@ -18,14 +18,14 @@ use chiffre_params::polynomial::coefficients_depth;
 
 /// What each op of a composed network does to limbs, if activations that are still open become series of so many coefficients.
 pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
-    let depth = |c| coefficients_depth(g.consts.get(c).shape.get(1).copied().unwrap_or(1));
+    let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
         TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
         TensorOp::LinearMap { .. } => Step::Linear,
         TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
         TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
-        TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape.get(1).is_some_and(|terms| *terms > 3) => Step::Series(depth(coeffs)),
+        TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape().get(1).is_some_and(|terms| *terms > 3) => Step::Series(depth(coeffs)),
         TensorOp::Activation { .. } => Step::Series(coefficients_depth(open)),
         TensorOp::Input {} => Step::Input,
         _ => Step::Product,

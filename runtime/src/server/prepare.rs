@@ -5,17 +5,16 @@ use crate::{RuntimeError, Session};
 use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearPlan, LinearTable, SCALAR, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
-use chiffre_ir::giants::partial_sums;
 use chiffre_ir::graph::Node;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::packed::table_of;
 use chiffre_ir::program::{Prog, ProgramOp};
-use chiffre_ir::table::DiagTable;
+use chiffre_ir::table::{DiagTable, Entry};
 use num_complex::Complex64;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What an instruction needs beside its operands and keys.
 pub(super) enum Instruction {
@@ -47,39 +46,43 @@ enum Weights {
 struct Cells {
     /// With an entry for each cell and without the patterns.
     table: LinearTable,
+    /// The program's table, whose entries the patterns are made of.
+    of: Arc<DiagTable>,
     /// Slots of each mask, by their places in the order of [`slot_leaves`].
     masks: Vec<Vec<u32>>,
-    /// Masks and weights of each pattern.
-    sums: Vec<Vec<(u32, f32)>>,
+    /// Entries of each pattern, which have masks.
+    sums: Vec<Range<usize>>,
 }
 
 impl Cells {
-    fn new(t: &DiagTable, mut table: LinearTable) -> Cells {
-        let mut sums = vec![];
+    fn new(t: &Arc<DiagTable>, mut table: LinearTable) -> Cells {
+        let (mut sums, mut at) = (vec![], 0);
         table.entries.clear();
         for cell in t.cells() {
             let one = |pattern: u32, weight: f64| LinearEntry { row: cell[0].row, output: cell[0].output, pattern, weight };
-            let scalar: f64 = cell.iter().filter(|e| e.mask.is_none()).map(|e| f64::from(e.weight)).sum();
-            if scalar != 0.0 {
+            // An entry without a mask is the first of its cell.
+            let scalar = cell[0].weight;
+            let masked = at + usize::from(cell[0].mask.is_none())..at + cell.len();
+            if masked.start > at && scalar != 0.0 {
                 table.entries.push(one(SCALAR, scalar));
             }
-            let masked: Vec<(u32, f32)> = cell.iter().filter_map(|e| Some((e.mask?, e.weight))).collect();
             if !masked.is_empty() {
                 table.entries.push(one(sums.len() as u32, 1.0));
                 sums.push(masked);
             }
+            at += cell.len();
         }
         let leaves: Vec<u32> = slot_leaves(table.period).map(|l| l as u32).collect();
-        let slots = |m: &Vec<f32>| leaves.iter().zip(m).filter(|(_, v)| **v != 0.0).map(|(l, _)| *l).collect();
-        Cells { table, masks: t.masks.iter().map(slots).collect(), sums }
+        let slots = |m: usize| t.masks.ones(m).map(|s| leaves[s]).collect();
+        Cells { table, of: t.clone(), masks: (0..t.masks.len()).map(slots).collect(), sums }
     }
 
     fn table(&self, encoder: &Encoder, spare: &Spare) -> Result<LinearTable, EncodeError> {
         let mut patterns = spare.take(self.sums.len());
-        let fill = |leaves: &mut Vec<Complex64>, (sum, pattern): (&Vec<(u32, f32)>, &mut Vec<f64>)| {
+        let fill = |leaves: &mut Vec<Complex64>, (sum, pattern): (&Range<usize>, &mut Vec<f64>)| {
             leaves.fill(Complex64::default());
-            for (mask, weight) in sum {
-                self.masks[*mask as usize].iter().for_each(|s| leaves[*s as usize].re += f64::from(*weight));
+            for (mask, weight) in self.of.entries[sum.clone()].iter().filter_map(|e| Some((e.mask?, e.weight))) {
+                self.masks[mask as usize].iter().for_each(|s| leaves[*s as usize].re += weight);
             }
             encoder.encode_leaves(leaves, pattern)
         };
@@ -177,45 +180,27 @@ pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<V
 }
 
 fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear, RuntimeError> {
-    let ProgramOp::Linear { taps, rows, entries, masks, bias, scales, giants, .. } = &n.op else {
+    let ProgramOp::Linear { table, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
     let mut stored = stored;
     let p = s.program();
-    let outputs = partial_sums(n.ty.layout.unit_cts(), giants.as_ref().map(Vec::len));
-    let t = table_of(&p.consts, *rows, *entries, *masks, taps, outputs, n.args.len()).map_err(|e| fail(e.to_string()))?;
+    let t = p.consts.table(*table).map_err(|e| fail(e.to_string()))?;
     // Ciphertexts of all operands are numbered in a row, with the units that the instruction merges.
     let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
     let counts: Vec<usize> = n.args.iter().map(|a| merged(&p.ty(*a).layout)).collect();
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();
-    let encoder = s.context.encoder();
-    let mask = |m: &Vec<f32>| {
-        let v: Vec<f64> = m.iter().map(|&x| f64::from(x)).collect();
-        encoder.encode_symmetric(&v).map_err(|e| fail(e.to_string()))
-    };
-    let mut list: Vec<LinearEntry> = t
-        .entries
-        .iter()
-        .map(|e| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight as f64 })
-        .collect();
-    list.sort_by_key(|e| (e.row, e.output));
-    let mut table = LinearTable {
-        taps: t.taps.iter().map(|&x| x as isize).collect(),
-        rows: t.rows.iter().map(|r| (first[r.operand as usize] + r.ct, r.tap as u16)).collect(),
-        outputs,
-        period: if t.masks.is_empty() { 0 } else { t.period() },
-        patterns: vec![],
-        entries: list,
-    };
+    let mut table = in_kernels(t, &first);
     let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
     let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
-    let weights = if DiagTable::is_dense(t.entries.len(), t.cells().count()) && !t.masks.is_empty() {
-        Weights::Cells(Cells::new(&t, table))
+    let weights = if DiagTable::is_dense(t.entries.len(), t.cell_count()) && !t.masks.is_empty() {
+        Weights::Cells(Cells::new(t, table))
     } else {
+        let pattern = |m: usize| s.context.encoder().encode_symmetric(&t.masks.values(m).collect::<Vec<_>>());
         table.patterns = match &mut stored {
             Some(known) => std::mem::take(&mut known.patterns),
-            None => t.masks.iter().map(mask).collect::<Result<_, _>>()?,
+            None => (0..t.masks.len()).map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?,
         };
         table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
         Weights::Masks(table)
@@ -227,6 +212,20 @@ fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear,
     };
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
     Ok(Linear { weights, plan, input_scales, bias, giants })
+}
+
+/// A table as the kernels take it, without patterns; the ciphertexts of operand k are numbered from
+/// `first[k]` on.
+fn in_kernels(t: &DiagTable, first: &[u32]) -> LinearTable {
+    let one = |e: &Entry| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight };
+    LinearTable {
+        taps: t.taps.iter().map(|&x| x as isize).collect(),
+        rows: t.rows.iter().map(|r| (first[r.operand as usize] + r.ct, r.tap as u16)).collect(),
+        outputs: t.outputs,
+        period: if t.masks.is_empty() { 0 } else { t.period() },
+        patterns: vec![],
+        entries: t.entries.iter().map(one).collect(),
+    }
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {

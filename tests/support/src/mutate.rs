@@ -92,20 +92,11 @@ fn mutate_lines(text: &str, rng: &mut Rng) -> (String, String) {
     (lines.concat(), what)
 }
 
-/// Bytes of an element.
-pub fn size(dtype: Dtype) -> usize {
-    match dtype {
-        Dtype::U8 | Dtype::I8 => 1,
-        Dtype::F32 => 4,
-        Dtype::U64 => 8,
-    }
-}
-
 /// Changes the shape or the element type, and the content so that it fits.
 pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
     let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
     match rng.below(6) {
-        0 => tensor.dtype = *rng.one_of(&[Dtype::U8, Dtype::I8, Dtype::F32, Dtype::U64]),
+        0 => tensor.dtype = *rng.one_of(&[Dtype::U8, Dtype::I8, Dtype::U32, Dtype::U64, Dtype::I64, Dtype::F32, Dtype::F64]),
         1 => tensor.shape.reverse(),
         2 => tensor.shape.push(1),
         3 => tensor.shape = vec![0, 1 << 60],
@@ -120,7 +111,7 @@ pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
         }
     }
     // A shape that was changed twice can hold more than any file does.
-    match tensor.shape.iter().try_fold(size(tensor.dtype), |a, &d| a.checked_mul(d)).filter(|&bytes| bytes < 1 << 28) {
+    match tensor.shape.iter().try_fold(tensor.dtype.size() as usize, |a, &d| a.checked_mul(d)).filter(|&bytes| bytes < 1 << 28) {
         Some(bytes) => tensor.bytes.resize(bytes, 0),
         None => {
             tensor.shape = vec![0];
@@ -132,12 +123,13 @@ pub fn mutate_shape(tensor: &mut Tensor, rng: &mut Rng) -> String {
 
 /// Changes elements: single ones or all of them, to bounds of their type or to anything.
 pub fn mutate_bytes(tensor: &mut Tensor, rng: &mut Rng) -> String {
-    let size = size(tensor.dtype);
+    let size = tensor.dtype.size() as usize;
     let count = tensor.bytes.len() / size;
     if count == 0 {
         return "nothing to change".into();
     }
     let value: Vec<u8> = match (tensor.dtype, rng.below(5)) {
+        (Dtype::F64, 0) => f64::NAN.to_le_bytes().to_vec(),
         (Dtype::F32, 0) => f32::NAN.to_le_bytes().to_vec(),
         (Dtype::F32, 1) => f32::INFINITY.to_le_bytes().to_vec(),
         (Dtype::F32, 2) => f32::MAX.to_le_bytes().to_vec(),
@@ -172,7 +164,7 @@ mod tests {
         let mut tensor = Tensor { dtype: Dtype::U64, shape: vec![2, 3], bytes: vec![0; 48] };
         for _ in 0..2000 {
             mutate_shape(&mut tensor, &mut rng);
-            assert_eq!(tensor.shape.iter().product::<usize>() * size(tensor.dtype), tensor.bytes.len());
+            assert_eq!(tensor.shape.iter().product::<usize>() * tensor.dtype.size() as usize, tensor.bytes.len());
         }
     }
 

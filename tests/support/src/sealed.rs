@@ -3,10 +3,11 @@
 //! A flipped bit never gets past the digest of a container. Whoever means harm computes the digest anew, so everything that is read behind it has to be
 //! tested with files that carry a right one.
 
-use crate::mutate::{mutate_bytes, mutate_shape, mutate_text, size};
+use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
 use crate::rng::Rng;
 use chiffre_ir::consts::Array;
 use chiffre_ir::container::{ContainerError, Dtype, TensorInfo, Writer};
+use chiffre_ir::table::DiagTable;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -58,7 +59,7 @@ impl Sealed {
             let [from, to] = info.data_offsets.map(|o| usize::try_from(o).unwrap_or(usize::MAX));
             let shape: Vec<usize> = info.shape.iter().map(|&d| d as usize).collect();
             let bytes = data.get(from..to)?.to_vec();
-            if shape.iter().try_fold(size(info.dtype), |a, &d| a.checked_mul(d)) != Some(bytes.len()) {
+            if shape.iter().try_fold(info.dtype.size() as usize, |a, &d| a.checked_mul(d)) != Some(bytes.len()) {
                 return None;
             }
             tensors.insert(name, Tensor { dtype: info.dtype, shape, bytes });
@@ -142,20 +143,33 @@ impl Sealed {
         format!("tensor {name}: {what}")
     }
 
-    /// Gives a constant the name that its content has now.
-    fn rename_constant(&mut self, old: &str) {
-        let tensor = &self.tensors[old];
-        if tensor.dtype != Dtype::F32 || old.len() != 64 {
+    /// Gives a constant the name that its content has now, if it is one still.
+    fn rename_constant(&mut self, tensor: &str) {
+        let old = tensor.split('.').next().unwrap_or_default().to_string();
+        if old.len() != 64 {
             return;
         }
-        let data = tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
-        if data.len() != tensor.shape.iter().product::<usize>() {
-            return;
+        let names: Vec<String> = self.tensors.keys().filter(|n| n.split('.').next() == Some(&old)).cloned().collect();
+        let of = |n: &String| {
+            let t = &self.tensors[n];
+            (t.dtype, t.bytes.clone(), t.shape.clone())
+        };
+        let hash = match &names.iter().map(of).collect::<Vec<_>>()[..] {
+            [(Dtype::F32, bytes, shape)] if bytes.len() == 4 * shape.iter().product::<usize>() => {
+                let data = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
+                Array::new(shape.clone(), data).hash()
+            }
+            parts => match DiagTable::from_tensors(parts) {
+                Ok(table) => table.hash(),
+                Err(_) => return,
+            },
+        };
+        let new = hash.to_string();
+        for name in names {
+            let tensor = self.tensors.remove(&name).expect("there");
+            self.tensors.insert(name.replace(&old, &new), tensor);
         }
-        let new = Array::new(tensor.shape.clone(), data).hash().to_string();
-        let tensor = self.tensors.remove(old).expect("there");
-        self.tensors.insert(new.clone(), tensor);
-        self.metadata.values_mut().for_each(|text| *text = text.replace(old, &new));
+        self.metadata.values_mut().for_each(|text| *text = text.replace(&old, &new));
     }
 }
 

@@ -1,10 +1,10 @@
 # run: assign-levels{log-scale=45}
 packed @coarse {
-  const @r : f32[1x3] = [0, 0, 0]
-  const @e : f32[1x4] = [0, 0, -1, 0.5]
+  const @t : table<taps=1 rows=1 outputs=1 entries=1 weights=f32> = {taps=[0], rows=[[0, 0, 0]], entries=[[0, 0, _, 0.5]]}
+  const @t2 : table<taps=1 rows=1 outputs=1 entries=1 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, _, 0.5]]}
   %0 = input : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "in"
-  %1 = linear %0 {taps=[0], rows=@r, entries=@e} : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "conv1"
+  %1 = linear %0 {taps=[0], table=@t} : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "conv1"
   %2 = square %1 : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "act"
-  %3 = linear %2 {taps=[1], rows=@r, entries=@e} : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "features/conv2"
+  %3 = linear %2 {taps=[1], table=@t2} : slots[b0 x0] cts[] shape=1x1x2 batch=2 ; "features/conv2"
   return %3
 }
