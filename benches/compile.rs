@@ -1,7 +1,9 @@
-//! Time of compilation: ResNet-20, ResNet-34 and a synthetic ResNet-110, all with squares for activations, on one thread.
+//! Time of compilation: ResNet-20, ResNet-34 and a synthetic ResNet-110, all with squares for
+//! activations, on one thread.
 //!
-//! Depths beyond the security table are compiled for a ring that is marked insecure: what is measured is the compiler. The growth from
-//! ResNet-20 to ResNet-110 should be that of the layers, 5.7.
+//! Depths beyond the security table are compiled for a ring that is marked insecure: what is
+//! measured is the compiler. The growth from ResNet-20 to ResNet-110 should be that of the layers,
+//! 5.7.
 
 use chiffre::pipeline::{Request, compile_graph};
 use chiffre_ir::consts::Array;
@@ -37,7 +39,8 @@ impl Net {
     }
 }
 
-/// Stages of two-convolution blocks on images of 3×32×32; each stage but the first halves the extents.
+/// Stages of two-convolution blocks on images of 3×32×32; each stage but the first halves the
+/// extents.
 fn resnet(name: &str, blocks: &[usize], widths: &[usize], classes: usize) -> TensorGraph {
     let mut n = Net { g: TensorGraph::new(name), state: 1 };
     let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([3, 32, 32]), "input");

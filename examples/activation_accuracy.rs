@@ -2,7 +2,8 @@
 //!
 //!     cargo run --release --example activation_accuracy -- MODEL.onnx --calibrate DATA --data DATA [--noise 0.002] [OPTIONS…]
 //!
-//! Every further argument holds the options of `approximate-activations`, as in `degree=7,margin=1.2`, and gives one row.
+//! Every further argument holds the options of `approximate-activations`, as in
+//! `degree=7,margin=1.2`, and gives one row.
 
 use chiffre::data::{DataOptions, Images, load};
 use chiffre_backend::cost::CostModel;

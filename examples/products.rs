@@ -1,9 +1,10 @@
-//! What `minimise-products` gains: models with and without the pass, as they are and with their activations in other forms.
+//! What `minimise-products` gains: models with and without the pass, as they are and with their
+//! activations in other forms.
 //!
 //!     cargo run --release --example products -- MODEL.onnx… [--batch B] [--calibrate DATA]
 //!
-//! Without DATA, noise takes the place of calibration images; the polynomials' degrees, and so the figures, do not depend on it unless there are
-//! other activations.
+//! Without DATA, noise takes the place of calibration images; the polynomials' degrees, and so the
+//! figures, do not depend on it unless there are other activations.
 
 use chiffre::pipeline::{CKKS, Request, compile_graph, counts, predicted_seconds};
 use chiffre_backend::ckks::work_of;
@@ -21,7 +22,8 @@ use std::time::Instant;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Activations that networks for encrypted inference are trained with, beside quadratics: coefficients, lowest power first.
+/// Activations that networks for encrypted inference are trained with, beside quadratics:
+/// coefficients, lowest power first.
 const FORMS: [(&str, &[f32]); 4] = [
     ("x^4", &[0.0, 0.0, 0.0, 0.0, 0.0625]),
     ("cubic", &[0.0, 0.5, 0.25, -0.03125]),

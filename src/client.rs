@@ -66,7 +66,8 @@ impl Client {
     /// Decrypts the result of a run.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a result under another secret key. Images without an answer are no error: see [`Answers`].
+    /// [`Error::Mismatch`] for a result under another secret key. Images without an answer are no
+    /// error: see [`Answers`].
     pub fn decrypt(&self, result: &ResultBatch) -> Result<Answers, Error> {
         let decrypted = self.key.decrypt(self.program.session(), result)?;
         let classes = decrypted.logits.len() / result.images.max(1);

@@ -32,8 +32,8 @@ pub enum Class {
     Bug,
 }
 
-/// Why something could not be done. The variant is the class of the failure, which tells who can do something about it; the [`Detail`] names the
-/// ONNX node or the file at fault, where there is one.
+/// Why something could not be done. The variant is the class of the failure, which tells who can do
+/// something about it; the [`Detail`] names the ONNX node or the file at fault, where there is one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -43,7 +43,8 @@ pub enum Error {
     /// Parameters below 128-bit security, which were not allowed.
     #[error(transparent)]
     Security(Detail),
-    /// Things that do not belong together: keys of another program, an input under another secret key, a file of another kind.
+    /// Things that do not belong together: keys of another program, an input under another secret
+    /// key, a file of another kind.
     #[error(transparent)]
     Mismatch(Detail),
     /// A file that is truncated, altered or malformed.

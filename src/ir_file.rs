@@ -57,7 +57,8 @@ impl IrFile {
         Ok(IrFile { graph, normalisation, path: path.into(), text: Some((text, map)) })
     }
 
-    /// Runs the verifier; findings point at the text. With `products_open`, products of HE IR need not be relinearised yet.
+    /// Runs the verifier; findings point at the text. With `products_open`, products of HE IR need
+    /// not be relinearised yet.
     ///
     /// # Errors
     /// All findings.

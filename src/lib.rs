@@ -1,4 +1,5 @@
-//! Chiffre compiles ONNX model graphs to homomorphic-encryption programs and runs them on encrypted batches of images.
+//! Chiffre compiles ONNX model graphs to homomorphic-encryption programs and runs them on encrypted
+//! batches of images.
 //!
 //! In ten lines (`examples/ten_lines.rs`):
 //!
@@ -6,14 +7,16 @@
 #![doc = include_str!("../examples/ten_lines.rs")]
 //! ```
 //!
-//! * [`compile()`] makes a [`Program`], which both sides have; files of programs, keys and ciphertexts go from one side to the other.
+//! * [`compile()`] makes a [`Program`], which both sides have; files of programs, keys and
+//!   ciphertexts go from one side to the other.
 //! * [`Client`] is the data owner: it makes keys, encrypts [`Images`], decrypts [`Answers`].
 //! * [`Server`] runs the program with evaluation keys only. Its types hold no secret.
 //! * [`Error`] tells by its variant who can do something about a failure.
 //!
-//! Below them: [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is and [`page`] shows it, [`machine`] measures
-//! unit times, [`logits`] ranks and compares answers, [`ir_file`] reads intermediate representations. Everything cryptographic or about graphs
-//! lives in the crates below; the command line is a crate of its own.
+//! Below them: [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is
+//! and [`page`] shows it, [`machine`] measures unit times, [`logits`] ranks and compares answers,
+//! [`ir_file`] reads intermediate representations. Everything cryptographic or about graphs lives
+//! in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
 mod client;

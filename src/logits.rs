@@ -14,12 +14,13 @@ use std::path::Path;
 pub struct Comparison {
     /// Share of rows, in [0, 1], with the same best class.
     pub agreement: f64,
-    /// Largest absolute difference over rows with an answer; NaN when any of their values is, or when there is no such row.
+    /// Largest absolute difference over rows with an answer; NaN when any of their values is, or
+    /// when there is no such row.
     pub max_abs_error: f64,
 }
 
-/// Compares two lists of rows of `classes` logits each; rows in `without_answer` disagree whatever they hold. Lists of different or wrong
-/// lengths are a failed computation.
+/// Compares two lists of rows of `classes` logits each; rows in `without_answer` disagree whatever
+/// they hold. Lists of different or wrong lengths are a failed computation.
 pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answer: &BTreeSet<usize>) -> Result<Comparison, Error> {
     if answers.len() != reference.len() || classes == 0 || answers.is_empty() || !answers.len().is_multiple_of(classes) {
         let (a, r) = (answers.len(), reference.len());
@@ -37,7 +38,8 @@ pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answe
     Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error })
 }
 
-/// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no number.
+/// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no
+/// number.
 pub fn argmax(logits: &[f32]) -> Option<usize> {
     top_k(logits, 1).first().map(|&(class, _)| class)
 }
@@ -50,7 +52,8 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
     ranked
 }
 
-/// Share of rows, in [0, 1], whose best class is the label. `None` when there is not one label per row.
+/// Share of rows, in [0, 1], whose best class is the label. `None` when there is not one label per
+/// row.
 pub fn top1(logits: &[f32], labels: &[u32], classes: usize) -> Option<f64> {
     if classes == 0 || labels.is_empty() || labels.len().checked_mul(classes) != Some(logits.len()) {
         return None;

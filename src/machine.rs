@@ -1,4 +1,5 @@
-//! Measuring a machine: unit times of the cost model from encrypted runs of a small synthetic network on this machine.
+//! Measuring a machine: unit times of the cost model from encrypted runs of a small synthetic
+//! network on this machine.
 
 use crate::Error;
 use crate::pipeline::{self, Request};

@@ -10,7 +10,8 @@ pub fn human_bytes(bytes: u64) -> String {
     }
 }
 
-/// Peak resident memory of this process in bytes, from `/proc/self/status`; `None` where there is no such file.
+/// Peak resident memory of this process in bytes, from `/proc/self/status`; `None` where there is
+/// no such file.
 pub fn peak_rss_bytes() -> Option<u64> {
     vm_hwm(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -1,4 +1,5 @@
-//! What there is to know of a program, as data: the source of `inspect`'s summary, of its JSON (`docs/inspect-schema.md`) and of its page.
+//! What there is to know of a program, as data: the source of `inspect`'s summary, of its JSON
+//! (`docs/inspect-schema.md`) and of its page.
 
 use crate::memory::human_bytes;
 use crate::pipeline::{bootstraps, counts, memory_plan};
@@ -13,7 +14,8 @@ use chiffre_params::bootstrap::{BootstrapSpec, CALIBRATED_RADIANS};
 use chiffre_params::{Gadget, KeyTarget};
 use serde::Serialize;
 
-/// A program. Times are the cost model's for two Zen 4 cores, scaled to what the program itself predicts.
+/// A program. Times are the cost model's for two Zen 4 cores, scaled to what the program itself
+/// predicts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     /// Name of the network.

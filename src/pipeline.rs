@@ -62,7 +62,8 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as JSON.
+    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as
+    /// JSON.
     pub stages: BTreeMap<String, String>,
     /// The network as the last pass on tensor IR left it.
     pub tensor: Option<TensorGraph>,
@@ -87,7 +88,8 @@ pub struct Lowered {
     pub times: Vec<(&'static str, Duration)>,
 }
 
-/// Compiles a verified tensor graph for a target, by its own pipeline unless the request names another; `digest` names where the graph comes from.
+/// Compiles a verified tensor graph for a target, by its own pipeline unless the request names
+/// another; `digest` names where the graph comes from.
 ///
 /// # Errors
 /// Unsupported networks, specs and parameters as input errors that name node and pass.
@@ -111,7 +113,8 @@ pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, reque
 /// Compiles an imported model.
 ///
 /// # Errors
-/// Unsupported networks, specs and parameters as input errors that name node and pass; a program over the memory budget.
+/// Unsupported networks, specs and parameters as input errors that name node and pass; a program
+/// over the memory budget.
 pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     compile_graph(&model.graph, &model.digest.to_string(), request)
 }

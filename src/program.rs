@@ -17,11 +17,14 @@ use std::sync::Arc;
 pub struct Options {
     /// Images that one run takes, at least 1; fewer are fine when it runs.
     pub batch: usize,
-    /// Memory that a run may take, bytes: the fastest plan within it is chosen. Without it, 6 GiB or the leanest plan.
+    /// Memory that a run may take, bytes: the fastest plan within it is chosen. Without it, 6 GiB
+    /// or the leanest plan.
     pub memory: Option<usize>,
-    /// Images that ranges of activations are measured on; needed for activations that are not polynomials of degree 2.
+    /// Images that ranges of activations are measured on; needed for activations that are not
+    /// polynomials of degree 2.
     pub calibration: Option<Images>,
-    /// Degree, 1 to 1024, of the polynomials that stand in for such activations; without it, the least that keeps the answers.
+    /// Degree, 1 to 1024, of the polynomials that stand in for such activations; without it, the
+    /// least that keeps the answers.
     pub activation_degree: Option<usize>,
     /// How 8-bit pixels become inputs; without it, as the model's metadata says.
     pub normalisation: Option<Normalisation>,
@@ -33,7 +36,8 @@ pub struct Options {
     pub machine: CostModel,
     /// The pass pipeline as text; without it, the default one.
     pub passes: Option<String>,
-    /// Permit parameters below 128-bit security, for tests only. The program is marked, and whoever uses it has to permit it as well.
+    /// Permit parameters below 128-bit security, for tests only. The program is marked, and whoever
+    /// uses it has to permit it as well.
     pub allow_insecure: bool,
 }
 
@@ -77,7 +81,8 @@ impl Options {
     }
 }
 
-/// A compiled network with its parameters, which client and server start from. Clones are handles to the same program.
+/// A compiled network with its parameters, which client and server start from. Clones are handles
+/// to the same program.
 #[derive(Clone)]
 pub struct Program {
     session: Arc<Session>,
@@ -92,8 +97,8 @@ impl std::fmt::Debug for Program {
 /// Compiles the ONNX model in a file.
 ///
 /// # Errors
-/// A file that cannot be read or is no model; operators that are not supported; a network that needs more levels or memory than it may have;
-/// [`Error::Bug`] for a bug of the compiler.
+/// A file that cannot be read or is no model; operators that are not supported; a network that
+/// needs more levels or memory than it may have; [`Error::Bug`] for a bug of the compiler.
 pub fn compile(model: impl AsRef<Path>, options: &Options) -> Result<Program, Error> {
     compile_model(&chiffre_frontend::load(model.as_ref())?, options)
 }
@@ -115,7 +120,8 @@ impl Program {
     /// Reads a program file.
     ///
     /// # Errors
-    /// A file that cannot be read, is of another kind, or is damaged; [`Error::Security`] for parameters below 128-bit security.
+    /// A file that cannot be read, is of another kind, or is damaged; [`Error::Security`] for
+    /// parameters below 128-bit security.
     pub fn load(path: impl AsRef<Path>) -> Result<Program, Error> {
         Program::of(file::load(path.as_ref())?, false)
     }
@@ -160,7 +166,8 @@ impl Program {
         Ok(DataOptions { shape: self.image_shape()?, normalisation, count: None })
     }
 
-    /// What there is to know of the program: parameters, keys, predicted time and memory, every instruction.
+    /// What there is to know of the program: parameters, keys, predicted time and memory, every
+    /// instruction.
     pub fn overview(&self) -> Overview {
         Overview::of(&self.session.file)
     }

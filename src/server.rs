@@ -6,14 +6,16 @@ use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, ServerKeys};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A program ready to run with the keys of one client. It borrows nothing, and clones are handles to the same server.
+/// A program ready to run with the keys of one client. It borrows nothing, and clones are handles
+/// to the same server.
 #[derive(Clone, Debug)]
 pub struct Server {
     inner: server::Server,
 }
 
 impl Server {
-    /// Makes the server ready: expands the keys, encodes the tables of the program, and takes the memory that a run needs.
+    /// Makes the server ready: expands the keys, encodes the tables of the program, and takes the
+    /// memory that a run needs.
     ///
     /// # Errors
     /// A program that contradicts itself, which no compiler makes.
@@ -32,7 +34,8 @@ impl Server {
     /// Reads a server that [`Server::save_prepared`] wrote: nothing is expanded and encoded again.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged or of another kind; one of another program, or of another version of this library.
+    /// A file that cannot be read, is damaged or of another kind; one of another program, or of
+    /// another version of this library.
     pub fn load_prepared(program: &Program, path: impl AsRef<Path>) -> Result<Server, Error> {
         Ok(Server { inner: server::Server::load(program.session().clone(), path.as_ref(), buffers(program))? })
     }
@@ -48,8 +51,8 @@ impl Server {
     /// Runs the program on encrypted images, from beginning to end.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for images under another secret key than the server's; [`Error::Failed`] with the ONNX node for an instruction that
-    /// fails.
+    /// [`Error::Mismatch`] for images under another secret key than the server's; [`Error::Failed`]
+    /// with the ONNX node for an instruction that fails.
     pub fn run(&self, images: impl Into<Arc<Batch>>) -> Result<ResultBatch, Error> {
         Ok(self.inner.run(images)?)
     }

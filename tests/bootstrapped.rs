@@ -1,4 +1,5 @@
-//! Networks whose activations are Chebyshev series, with and without bootstraps, from compilation to decrypted answers (small insecure rings).
+//! Networks whose activations are Chebyshev series, with and without bootstraps, from compilation
+//! to decrypted answers (small insecure rings).
 
 #[path = "../passes/tests/common/mod.rs"]
 mod common;
@@ -55,7 +56,8 @@ fn a_network_with_bootstraps_gives_the_answers_of_the_clear_one() {
     }
 }
 
-/// The same network with weights so small that the operands of its series stay in [-1, 1], as those of a calibrated network do.
+/// The same network with weights so small that the operands of its series stay in [-1, 1], as those
+/// of a calibrated network do.
 fn tamed(mut g: TensorGraph) -> TensorGraph {
     for v in 0..g.nodes.len() {
         if let TensorOp::Conv2d { weight, bias: Some(bias), .. } = g.nodes[v].op {
@@ -103,7 +105,8 @@ fn an_absurd_image_behind_a_bootstrap_stays_its_own_problem() {
     let best = |l: &[f32]| l.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i);
     for i in (0..n).filter(|i| *i != absurd) {
         let (want, got) = (&plain[i * classes..(i + 1) * classes], &got.logits[i * classes..(i + 1) * classes]);
-        // Matrices are rounded, and a thousandfold value leaves a thousandfold rounding error with its neighbours.
+        // Matrices are rounded, and a thousandfold value leaves a thousandfold rounding error with
+        // its neighbours.
         let error = worst(want, got);
         assert!(error < 0.05 && best(want) == best(got), "image {i}: {error}");
     }

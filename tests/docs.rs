@@ -1,6 +1,8 @@
-//! Pages of the documentation agree with the sources: what the compiler prints, its tables, the example of a pass, the JSON.
+//! Pages of the documentation agree with the sources: what the compiler prints, its tables, the
+//! example of a pass, the JSON.
 //!
-//! `UPDATE_DOCS=1 cargo test --test docs` writes the pages that are made from tables, and the IR of the data path.
+//! `UPDATE_DOCS=1 cargo test --test docs` writes the pages that are made from tables, and the IR of
+//! the data path.
 
 #[path = "docs/data_path.rs"]
 mod data_path;
@@ -87,7 +89,8 @@ fn figures_come_from_the_log() {
     assert!(total > 100, "{total}");
 }
 
-/// The README's ten lines are the example that is compiled, and that the first documentation test runs.
+/// The README's ten lines are the example that is compiled, and that the first documentation test
+/// runs.
 #[test]
 fn the_readme_shows_the_example() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

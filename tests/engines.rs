@@ -1,5 +1,5 @@
-//! Several engines in one process: the same bits as alone, nothing shared, and memory that goes back. One test, since it looks at the memory of
-//! the whole process.
+//! Several engines in one process: the same bits as alone, nothing shared, and memory that goes
+//! back. One test, since it looks at the memory of the whole process.
 
 #[path = "server/case.rs"]
 mod case;
@@ -30,7 +30,8 @@ fn answer(case: Case, buffers: usize) -> String {
     bits(&server.run(case.batch.clone()).unwrap())
 }
 
-/// What a run of squares in a ring whose rows are pooled leaves: nothing, on the engine and outside.
+/// What a run of squares in a ring whose rows are pooled leaves: nothing, on the engine and
+/// outside.
 fn memory_goes_back() {
     let case = Case::squares_on(engine(2, Isa::detect()), 12);
     let keys = case.keys();

@@ -1,4 +1,5 @@
-//! The library as someone embeds it: two sides, files between them, and errors by class. A tiny ring (insecure, marked) keeps it to seconds.
+//! The library as someone embeds it: two sides, files between them, and errors by class. A tiny
+//! ring (insecure, marked) keeps it to seconds.
 
 use chiffre::{Class, Client, Images, Options, Program, ResultBatch, Server};
 use std::path::Path;
@@ -40,7 +41,8 @@ fn both_sides_work_from_files() {
     let best: Vec<_> = clear.chunks(answers.classes).map(chiffre::logits::argmax).collect();
     assert_eq!(answers.best(), best);
 
-    // Another client's images are refused before anything is computed, and so is another program's image.
+    // Another client's images are refused before anything is computed, and so is another program's
+    // image.
     let other = Client::new(&program).unwrap();
     assert_eq!(server.run(other.encrypt(&images).unwrap()).unwrap_err().class(), Class::Mismatch);
     assert_eq!(other.decrypt(&result).unwrap_err().class(), Class::Mismatch);

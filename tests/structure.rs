@@ -28,7 +28,8 @@ fn sources() -> Vec<(PathBuf, String)> {
     out
 }
 
-/// Chiffre crates and the libraries that only one crate may name, in a crate's ordinary dependencies.
+/// Chiffre crates and the libraries that only one crate may name, in a crate's ordinary
+/// dependencies.
 fn dependencies(krate: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
     let t: toml::Table = text.parse().unwrap();
@@ -224,7 +225,8 @@ fn no_code_reads_the_text_of_an_error() {
     }
 }
 
-/// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py` compares the hashes.
+/// Every shipped network and data file is listed, and every listed file ships; `models/evaluate.py`
+/// compares the hashes.
 #[test]
 fn the_manifest_lists_exactly_the_shipped_files() {
     let text = std::fs::read_to_string(root().join("models/manifest.toml")).unwrap();
@@ -236,4 +238,22 @@ fn the_manifest_lists_exactly_the_shipped_files() {
     listed.sort();
     shipped.sort();
     assert_eq!(listed, shipped);
+}
+/// Comments wrap at 100 columns. Tables, addresses and code on lines of their own may be longer.
+#[test]
+fn comments_wrap() {
+    let mut wide = vec![];
+    for (path, text) in sources() {
+        let mut fence = false;
+        for (i, line) in text.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let comment = comment.trim_start_matches(['/', '!']);
+            fence ^= comment.trim_start().starts_with("```");
+            let literal = fence || comment.starts_with("     ") || comment.trim_start().starts_with('|') || comment.contains("://");
+            if line.chars().count() > 100 && !literal {
+                wide.push(format!("{}:{}: {} columns", path.display(), i + 1, line.chars().count()));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{} lines of comments are beyond 100 columns:\n{}", wide.len(), wide.join("\n"));
 }

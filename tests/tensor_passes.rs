@@ -1,4 +1,5 @@
-//! The tensor passes on whole imported networks: the meaning stays, and exported activations are recognised.
+//! The tensor passes on whole imported networks: the meaning stays, and exported activations are
+//! recognised.
 
 use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{Model, load};
@@ -77,7 +78,8 @@ fn public_networks() {
     assert_eq!((ops["activation"], ops["conv2d"], ops.get("affine")), (19, 19, None), "{ops:?}");
 }
 
-/// ResNet-20 with ReLU: filters that training has zeroed, and polynomials of degree 7 behind bootstraps.
+/// ResNet-20 with ReLU: filters that training has zeroed, and polynomials of degree 7 behind
+/// bootstraps.
 #[test]
 fn a_public_relu_network() {
     let (Some(models), Some(data)) = (shared("models"), shared("data")) else { return };
@@ -85,7 +87,8 @@ fn a_public_relu_network() {
     let composed = compose_linear(&fold_affine(&model.graph)).unwrap();
     let (_, removed) = remove_dead_channels(&composed).unwrap();
     println!("{removed:?}");
-    // Channels of the 19 activations' operands and of the logits; where a sum of branches lives, its channel lives.
+    // Channels of the 19 activations' operands and of the logits; where a sum of branches lives,
+    // its channel lives.
     assert_eq!((removed.channels, removed.of), (130, 698));
     let (sample, n) = images(&model, &data.join("cifar10_train_calib500.bin"), 100);
     let mut options = CompileOptions::default();

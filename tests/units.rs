@@ -1,4 +1,5 @@
-//! Batches that fill a program's units in part: what no image needs is not computed, and what a merge lacks changes no answer.
+//! Batches that fill a program's units in part: what no image needs is not computed, and what a
+//! merge lacks changes no answer.
 
 use chiffre::data::{DataOptions, load};
 use chiffre::pipeline::{Request, compile};
@@ -27,7 +28,8 @@ fn units_without_images_are_not_computed() {
         let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
         let server = Server::new(session.clone(), keys, 1 << 20).unwrap();
         let whole = p.steps(200).len();
-        // Three of the four units of a merge; one image; full units; nine units, of which the last merge has one.
+        // Three of the four units of a merge; one image; full units; nine units, of which the last
+        // merge has one.
         for images in [20, 1, 32, 70] {
             let normalisation = model.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());
             let options = DataOptions { shape: [3, 8, 8], normalisation, count: Some(images) };

@@ -1,6 +1,8 @@
-//! In the clear: the network's own ops, run by the interpreter of the tensor IR on the plain images.
+//! In the clear: the network's own ops, run by the interpreter of the tensor IR on the plain
+//! images.
 //!
-//! It takes every network that can be read, activations and max pooling as they are, and tells what encryption and approximation change.
+//! It takes every network that can be read, activations and max pooling as they are, and tells what
+//! encryption and approximation change.
 
 use crate::cost::{Counts, Work};
 use crate::facts::{NoFacts, ParameterFacts};
@@ -87,7 +89,8 @@ impl Executable for ClearProgram {
 }
 
 impl ClearProgram {
-    /// Work of a value for one image: as many multiply-accumulates per element as its constants have weights for it.
+    /// Work of a value for one image: as many multiply-accumulates per element as its constants
+    /// have weights for it.
     fn counts(&self, n: &Node<Tensor>) -> Counts {
         let outputs = n.ty.len();
         let weights: usize = n.op.consts().iter().map(|c| self.graph.consts.get(*c).ty.len()).sum();

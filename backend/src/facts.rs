@@ -4,17 +4,21 @@ use chiffre_params::bootstrap::BootstrapSpec;
 use chiffre_params::primes::ntt_primes_below;
 use chiffre_params::security;
 
-/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of SlotsToCoeffs.
+/// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of
+/// SlotsToCoeffs.
 pub const REFRESH_BASE: usize = 3;
 
-/// Facts about the parameters of a target's scheme. Those of CKKS are [`CkksFacts`]; tests may have other tables.
+/// Facts about the parameters of a target's scheme. Those of CKKS are [`CkksFacts`]; tests may have
+/// other tables.
 pub trait ParameterFacts: Sync {
-    /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no such ring.
+    /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no
+    /// such ring.
     fn max_log_qp(&self, log_n: usize) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail with probability `2^log2_failure`, with the fewest limbs
-    /// and special primes; `None` if there is none for this ring.
+    /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail
+    /// with probability `2^log2_failure`, with the fewest limbs and special primes; `None` if there
+    /// is none for this ring.
     fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
         let _ = (log_n, ciphertexts, log2_failure);
         None

@@ -1,4 +1,5 @@
-//! The memory model: bytes live at each step of a run, from what its instructions are and how they depend on each other.
+//! The memory model: bytes live at each step of a run, from what its instructions are and how they
+//! depend on each other.
 
 use crate::cost::{CostModel, Counts, Work};
 use chiffre_ir::consts::{ConstKind, ConstType};
@@ -33,7 +34,8 @@ pub struct Value {
     pub work: Option<Work>,
 }
 
-/// What a run consists of: all that its predicted time and memory depend on. A plan that is not built yet has one as well as a program.
+/// What a run consists of: all that its predicted time and memory depend on. A plan that is not
+/// built yet has one as well as a program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outline {
     /// log2 of the ring degree, for programs on polynomials.

@@ -1,4 +1,5 @@
-//! What holds of a network on its way through the passes: what a pass needs and gives, and what a target takes.
+//! What holds of a network on its way through the passes: what a pass needs and gives, and what a
+//! target takes.
 
 use std::fmt;
 
@@ -7,9 +8,11 @@ use std::fmt;
 pub enum Property {
     /// There is tensor IR.
     Tensor,
-    /// Every linear region of the tensor IR is one `linear_map`; beside these it has only elementwise ops and pooling by maxima.
+    /// Every linear region of the tensor IR is one `linear_map`; beside these it has only
+    /// elementwise ops and pooling by maxima.
     Composed,
-    /// What the activations of this very tensor IR read has been measured, as far as there are calibration images.
+    /// What the activations of this very tensor IR read has been measured, as far as there are
+    /// calibration images.
     Calibrated,
     /// The tensor IR has no activation but polynomials.
     Approximated,

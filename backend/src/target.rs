@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 /// A target: a scheme, or a machine, that programs are made for.
 ///
-/// The passes know targets by this trait only, so that a crate of its own can add one: see `docs/write-a-target.md`.
+/// The passes know targets by this trait only, so that a crate of its own can add one: see
+/// `docs/write-a-target.md`.
 pub trait Target: Send + Sync {
     /// The name on the command line.
     fn name(&self) -> &'static str;
@@ -33,7 +34,8 @@ pub trait Target: Send + Sync {
     /// The program of a network that has the properties of [`Target::takes`].
     ///
     /// # Errors
-    /// [`ScheduleError::Refused`] for a network that the target has no program for, [`ScheduleError::Broken`] for a bug.
+    /// [`ScheduleError::Refused`] for a network that the target has no program for,
+    /// [`ScheduleError::Broken`] for a bug.
     fn schedule(&self, network: &Lowered) -> Result<Arc<dyn Executable>, ScheduleError>;
     /// Predicted time of a run on `images` images, seconds.
     fn cost(&self, program: &dyn Executable, machine: &CostModel, images: usize) -> f64 {
@@ -55,7 +57,8 @@ pub trait Executable: Any + Debug + Send + Sync {
     fn graph(&self) -> Option<AnyGraph> {
         None
     }
-    /// Answers in the clear, without encryption or its noise: for images `[n, C, H, W]`, `n` results for each output.
+    /// Answers in the clear, without encryption or its noise: for images `[n, C, H, W]`, `n`
+    /// results for each output.
     ///
     /// # Errors
     /// An input of another size, a constant without data.

@@ -1,4 +1,5 @@
-//! One cost model and one memory model: what the search for a plan priced is what the program predicts, to the bit.
+//! One cost model and one memory model: what the search for a plan priced is what the program
+//! predicts, to the bit.
 
 #[path = "../../passes/tests/common/mod.rs"]
 mod common;
@@ -22,7 +23,8 @@ fn compile(g: TensorGraph, options: &CompileOptions, machine: &CostModel) -> (La
     (end.layouts().unwrap().clone(), (**p).clone())
 }
 
-/// The plan's figures are the program's; its constants are estimated, since masks are counted when tables are built.
+/// The plan's figures are the program's; its constants are estimated, since masks are counted when
+/// tables are built.
 fn same(what: &str, plan: &Layouts, p: &Program, machine: &CostModel) {
     assert_eq!(plan.seconds, seconds(p, machine, p.header.batch), "{what}: seconds");
     let got = memory(p, p.header.batch);

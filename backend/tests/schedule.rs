@@ -1,4 +1,5 @@
-//! `schedule`: file tests (`filetests/<case>.hir` → `<case>.snap`), and programs that compute what their HE graph does.
+//! `schedule`: file tests (`filetests/<case>.hir` → `<case>.snap`), and programs that compute what
+//! their HE graph does.
 
 #[path = "../../passes/tests/common/mod.rs"]
 mod common;

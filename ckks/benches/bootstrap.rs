@@ -1,8 +1,10 @@
 //! Refreshes at full size with real keys: time by stage, precision, bytes.
 //!
-//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group] [threads] [repetitions] [degree] [doublings]`
+//! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group]
+//! [threads] [repetitions] [degree] [doublings]`
 //!
-//! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
+//! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall
+//! seconds for the bundle.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};

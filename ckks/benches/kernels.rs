@@ -1,5 +1,6 @@
-//! Kernels against the transform: `cargo bench -p chiffre-ckks --bench kernels`. Items per second are limbs for
-//! transforms and multiply-accumulates for linear maps, so that ratios to the transform floor can be read off.
+//! Kernels against the transform: `cargo bench -p chiffre-ckks --bench kernels`. Items per second
+//! are limbs for transforms and multiply-accumulates for linear maps, so that ratios to the
+//! transform floor can be read off.
 
 mod common;
 
@@ -33,7 +34,8 @@ impl Setup {
     }
 }
 
-/// Transforms in one key switch at `l` limbs: inverse and forward of ModUp, then of ModDown for two polynomials.
+/// Transforms in one key switch at `l` limbs: inverse and forward of ModUp, then of ModDown for two
+/// polynomials.
 fn switch_transforms(l: usize) -> usize {
     let digits = GADGET.digits_at(l);
     l + digits * (l + GADGET.alpha) - l + 2 * (GADGET.alpha + l)

@@ -1,9 +1,9 @@
-//! One batched convolution layer and its square at full size:
-//! `cargo bench -p chiffre-ckks --bench layer -- [phases] [give] [limbs alpha channels period threads log_n]`.
+//! One batched convolution layer and its square at full size: `cargo bench -p chiffre-ckks --bench
+//! layer -- [phases] [give] [limbs alpha channels period threads log_n]`.
 //!
-//! With `phases` the low bits of x and y select the ciphertext: four times the ciphertexts for four times the images,
-//! and three rotations of each instead of eight. Times are also given for 64 images (at N = 2^16). With `give` the layer
-//! owns its inputs, which shows in the peak.
+//! With `phases` the low bits of x and y select the ciphertext: four times the ciphertexts for four
+//! times the images, and three rotations of each instead of eight. Times are also given for 64
+//! images (at N = 2^16). With `give` the layer owns its inputs, which shows in the peak.
 
 mod common;
 
@@ -56,9 +56,10 @@ fn main() {
     }
 }
 
-/// A dense 3x3 convolution between ciphertexts that hold every second pixel of every second row: input and output
-/// `4 c + 2 py + px` are phase `(px, py)` of channel `c`, with rows of `side` slots. Output phase 0 reads the odd phase
-/// at offsets -1 and 0, output phase 1 the even one at 0 and 1, in each direction.
+/// A dense 3x3 convolution between ciphertexts that hold every second pixel of every second row:
+/// input and output `4 c + 2 py + px` are phase `(px, py)` of channel `c`, with rows of `side`
+/// slots. Output phase 0 reads the odd phase at offsets -1 and 0, output phase 1 the even one at 0
+/// and 1, in each direction.
 fn phase_table(side: isize, channels: usize, period: usize) -> LinearTable {
     let taps = common::conv_taps(side);
     let wave = |t: usize, j: usize| ((t * 131 + j * 17) as f64).sin() / (1.0 + j as f64);

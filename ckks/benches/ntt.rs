@@ -1,6 +1,6 @@
-//! Our transform against `tfhe-ntt`: `cargo bench -p chiffre-ckks --bench ntt`. One prime with everything in the second
-//! level cache, then 24 primes in turn, as key switching goes through them. Calls alternate; minimum and median in
-//! microseconds.
+//! Our transform against `tfhe-ntt`: `cargo bench -p chiffre-ckks --bench ntt`. One prime with
+//! everything in the second level cache, then 24 primes in turn, as key switching goes through
+//! them. Calls alternate; minimum and median in microseconds.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::ring::{Modulus, NttTable, RnsPoly, primes::ntt_primes_below};

@@ -1,7 +1,9 @@
-//! Polynomials against the transforms that they count: `cargo bench -p chiffre-ckks --bench polynomial`.
+//! Polynomials against the transforms that they count:
+//! `cargo bench -p chiffre-ckks --bench polynomial`.
 //!
-//! The modular reduction of a bootstrap (degree 14, 4 doublings) and activations of degree 7 and 15, on a bundle of eight
-//! ciphertexts at N = 2^15 with primes of 36 bits. Environment: `THREADS` (1), `ROUNDS` (5), `LIMBS` (14, of the reduction).
+//! The modular reduction of a bootstrap (degree 14, 4 doublings) and activations of degree 7 and
+//! 15, on a bundle of eight ciphertexts at N = 2^15 with primes of 36 bits. Environment: `THREADS`
+//! (1), `ROUNDS` (5), `LIMBS` (14, of the reduction).
 
 mod common;
 
@@ -66,7 +68,8 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
     }
 }
 
-/// Processor time of this thread with one thread, which is what counts on a busy machine, else wall time.
+/// Processor time of this thread with one thread, which is what counts on a busy machine, else wall
+/// time.
 struct Clock(std::time::Instant, Option<f64>);
 
 impl Clock {

@@ -1,6 +1,8 @@
-//! Measured next to predicted precision of a chain of multiplications, rotations and rescales at N = 2^16.
+//! Measured next to predicted precision of a chain of multiplications, rotations and rescales at N
+//! = 2^16.
 //!
-//! `cargo run --release -p chiffre-ckks --example precision [bits of the Q primes] [log2 of the scale]`
+//! `cargo run --release -p chiffre-ckks --example precision [bits of the Q primes] [log2 of the
+//! scale]`
 
 use std::error::Error;
 use std::time::Instant;

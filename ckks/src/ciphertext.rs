@@ -52,7 +52,8 @@ pub enum ShapeError {
     },
 }
 
-/// Checks degree, row count and the range of every residue of `poly`, which has `limbs` Q rows, then `specials` P rows.
+/// Checks degree, row count and the range of every residue of `poly`, which has `limbs` Q rows,
+/// then `specials` P rows.
 ///
 /// # Errors
 /// The first [`ShapeError`] found.
@@ -75,7 +76,8 @@ pub fn check_poly(ring: &Ring, poly: &RnsPoly, limbs: usize, specials: usize) ->
     Ok(())
 }
 
-/// A ciphertext `(c0, c1)` or, before relinearisation, `(c0, c1, c2)`; it decrypts as `c0 + c1·s + c2·s²`.
+/// A ciphertext `(c0, c1)` or, before relinearisation, `(c0, c1, c2)`; it decrypts as
+/// `c0 + c1·s + c2·s²`.
 ///
 /// **Invariant**: every polynomial has `limbs` rows, in NTT order.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,7 +20,8 @@ impl Context {
     /// The tables of `params`.
     ///
     /// # Errors
-    /// None for parameters that passed their checks, except where the transform library refuses a prime.
+    /// None for parameters that passed their checks, except where the transform library refuses a
+    /// prime.
     pub fn new(params: CkksParams) -> Result<Self, ParamsError> {
         let ring = Ring::new(params.log_n(), params.q(), params.p())?;
         let encoder = Encoder::new(params.log_n());

@@ -1,11 +1,13 @@
-//! What a computation runs on: threads, an instruction set, and memory that is used again and again.
+//! What a computation runs on: threads, an instruction set, and memory that is used again and
+//! again.
 //!
-//! Whatever an engine's threads compute uses its instruction set and takes rows and buffers from its memory, see
-//! [`Engine::install`]. When an engine is dropped, its memory goes back to the system: at once what is free, and what
-//! polynomials still hold when they end. Engines share nothing, so that several of them work side by side.
+//! Whatever an engine's threads compute uses its instruction set and takes rows and buffers from
+//! its memory, see [`Engine::install`]. When an engine is dropped, its memory goes back to the
+//! system: at once what is free, and what polynomials still hold when they end. Engines share
+//! nothing, so that several of them work side by side.
 //!
-//! Code that never names an engine runs on the calling thread and rayon's current threads, with the best instruction set of the
-//! machine and a memory that all such threads share.
+//! Code that never names an engine runs on the calling thread and rayon's current threads, with the
+//! best instruction set of the machine and a memory that all such threads share.
 
 use crate::simd::{self, Isa, Memory};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -115,13 +117,15 @@ impl Engine {
         Memory::shared().usage()
     }
 
-    /// Takes memory from the system until `bytes` of it, as rows of `n` words, are free, and touches all pages: work that needs no more of
-    /// them at a time faults no page. Rows of less than 4096 words are not pooled.
+    /// Takes memory from the system until `bytes` of it, as rows of `n` words, are free, and
+    /// touches all pages: work that needs no more of them at a time faults no page. Rows of less
+    /// than 4096 words are not pooled.
     pub fn reserve(&self, n: usize, bytes: usize) {
         self.install(|| self.memory.reserve(n, bytes));
     }
 
-    /// Returns memory that nothing uses to the system, as the end of the engine does: for times between two runs.
+    /// Returns memory that nothing uses to the system, as the end of the engine does: for times
+    /// between two runs.
     pub fn release(&self) {
         self.memory.release();
     }

@@ -1,9 +1,10 @@
 //! Evaluation keys: what the server gets. Nothing in this module can name a secret key.
 //!
-//! A switching key of shape [`Gadget`] holds, for digit d, an encryption `(b_d, a_d)` under s of `P·g_d·s'`, where g_d is 1
-//! modulo the primes of digit d and 0 modulo the other Q primes, and s' is `s(X^g)` for the automorphism g or `s²` for
-//! relinearisation (Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, §3). The two
-//! keys of the sparse-secret encapsulation are [`KeyTarget::DenseToSparse`] and [`KeyTarget::SparseToDense`].
+//! A switching key of shape [`Gadget`] holds, for digit d, an encryption `(b_d, a_d)` under s of
+//! `P·g_d·s'`, where g_d is 1 modulo the primes of digit d and 0 modulo the other Q primes, and s'
+//! is `s(X^g)` for the automorphism g or `s²` for relinearisation (Han and Ki, "Better
+//! Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, §3). The two keys of the
+//! sparse-secret encapsulation are [`KeyTarget::DenseToSparse`] and [`KeyTarget::SparseToDense`].
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,8 @@ impl SeededSwitchingKey {
     /// Puts a key together from outside parts: one polynomial `b` per digit.
     ///
     /// # Errors
-    /// A [`ShapeError`] if the gadget does not fit the ring or a polynomial does not fit the gadget.
+    /// A [`ShapeError`] if the gadget does not fit the ring or a polynomial does not fit the
+    /// gadget.
     pub fn from_parts(ring: &Ring, gadget: Gadget, target: KeyTarget, seed: Seed, b: Vec<RnsPoly>) -> Result<Self, ShapeError> {
         if !(1..=ring.q_count).contains(&gadget.limbs) || !(1..=ring.p_count()).contains(&gadget.alpha) {
             return Err(ShapeError::Limbs { limbs: gadget.limbs, max: ring.q_count });
@@ -94,7 +96,8 @@ impl SeededSwitchingKey {
     }
 }
 
-/// A public encryption key: an encryption `(b, a)` of zero over all Q limbs, with the uniform half as a seed.
+/// A public encryption key: an encryption `(b, a)` of zero over all Q limbs, with the uniform half
+/// as a seed.
 #[derive(Clone, Debug)]
 pub struct PublicKey {
     seed: Seed,

@@ -4,12 +4,15 @@
 //!
 //! From the bottom up, each knowing only those before it; a test reads the sources for this:
 //!
-//! * numbers, kernels on limbs and [`ring`]: moduli, transforms, polynomials, automorphisms, base conversion;
-//! * what is stored and sent: [`seed`], [`plaintext`], [`encode`], [`context`], [`ciphertext`], [`keys`];
-//! * what is computed: [`bundle`] (fused operations on lists of ciphertexts), [`polynomial`], [`bootstrap`], and
-//!   [`evaluator`], which checks scales and limbs and calls the others.
+//! * numbers, kernels on limbs and [`ring`]: moduli, transforms, polynomials, automorphisms, base
+//!   conversion;
+//! * what is stored and sent: [`seed`], [`plaintext`], [`encode`], [`context`], [`ciphertext`],
+//!   [`keys`];
+//! * what is computed: [`bundle`] (fused operations on lists of ciphertexts), [`polynomial`],
+//!   [`bootstrap`], and [`evaluator`], which checks scales and limbs and calls the others.
 //!
-//! Numbers that need no ring, like [`params`], [`scale`], [`security`] and [`noise`], come from `chiffre-params`.
+//! Numbers that need no ring, like [`params`], [`scale`], [`security`] and [`noise`], come from
+//! `chiffre-params`.
 #![deny(unsafe_code)] // allowed in `simd` alone
 
 mod arithmetic;

@@ -18,10 +18,12 @@ impl Plaintext {
         self.poly.rows()
     }
 
-    /// The plaintext of the polynomial Σ `coefficients[k]` X^(k·N/len), `len = coefficients.len()` a power of two.
+    /// The plaintext of the polynomial Σ `coefficients[k]` X^(k·N/len), `len = coefficients.len()`
+    /// a power of two.
     ///
-    /// With `len = N` these are all coefficients; with `len = 2g` the slots have period g, and with `len = 1` they are
-    /// constant. Coefficients are integers in double precision, below `2^100` in magnitude.
+    /// With `len = N` these are all coefficients; with `len = 2g` the slots have period g, and with
+    /// `len = 1` they are constant. Coefficients are integers in double precision, below `2^100` in
+    /// magnitude.
     ///
     /// # Panics
     /// If `len` is not a power of two, is larger than N, or `limbs` is not in `1..=ring.q_count`.

@@ -1,5 +1,5 @@
-//! Public seeds and the uniform polynomials that they stand for: halves of keys and of fresh ciphertexts are stored as a
-//! seed and expanded on use.
+//! Public seeds and the uniform polynomials that they stand for: halves of keys and of fresh
+//! ciphertexts are stored as a seed and expanded on use.
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -65,10 +65,11 @@ impl WordBuffer {
     }
 }
 
-/// The uniform polynomial number `index` of a public seed, in NTT order: `limbs` Q rows, then `specials` P rows.
+/// The uniform polynomial number `index` of a public seed, in NTT order: `limbs` Q rows, then
+/// `specials` P rows.
 ///
-/// Row r of modulus number m is ChaCha20 stream `index·2^32 + m` of the seed, so rows expand independently and a
-/// polynomial with fewer limbs is a prefix of one with more.
+/// Row r of modulus number m is ChaCha20 stream `index·2^32 + m` of the seed, so rows expand
+/// independently and a polynomial with fewer limbs is a prefix of one with more.
 pub fn uniform_poly(ring: &Ring, seed: &Seed, index: u32, limbs: usize, specials: usize) -> RnsPoly {
     let mut poly = RnsPoly::new_unspecified(ring.n, limbs + specials);
     poly.par_iter_mut().enumerate().for_each(|(row, residues)| {

@@ -1,4 +1,5 @@
-//! The layers of the crate and the files of each folder: what lies above may use what lies below, and nothing else.
+//! The layers of the crate and the files of each folder: what lies above may use what lies below,
+//! and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn files() -> BTreeMap<PathBuf, String> {
     out
 }
 
-/// The names behind every `path` in `code`: `a` for `path::a::b`, `a` and `b` for `path::{a, b::c}`.
+/// The names behind every `path` in `code`: `a` for `path::a::b`, `a` and `b` for
+/// `path::{a, b::c}`.
 fn names_behind(code: &str, path: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (at, _) in code.match_indices(path) {
@@ -100,7 +102,8 @@ fn layers_use_what_lies_below_them() {
     }
 }
 
-/// In each folder the files that a file uses, itself or through what the folder's `mod.rs` shows of them.
+/// In each folder the files that a file uses, itself or through what the folder's `mod.rs` shows of
+/// them.
 fn uses(folder: &Path, files: &BTreeMap<PathBuf, String>) -> BTreeMap<String, BTreeSet<String>> {
     let inside: BTreeMap<String, &String> = files
         .iter()

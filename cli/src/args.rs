@@ -1,4 +1,5 @@
-//! The command line's arguments. Every option's meaning is stated once, here; `chiffre COMMAND --help` prints it.
+//! The command line's arguments. Every option's meaning is stated once, here;
+//! `chiffre COMMAND --help` prints it.
 
 use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
@@ -14,11 +15,13 @@ pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
 ///
-/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 70 a bug of Chiffre.
+/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 70 a bug of
+/// Chiffre.
 #[derive(Debug, Parser)]
 #[command(name = "chiffre", version)]
 pub struct Cli {
-    /// More log lines on stderr; twice for even more (the variable CHIFFRE_LOG takes a tracing filter)
+    /// More log lines on stderr; twice for even more (the variable CHIFFRE_LOG takes a tracing
+    /// filter)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do.
@@ -37,11 +40,13 @@ pub enum Command {
     Keygen(KeygenArgs),
     /// Encrypt images
     Encrypt(EncryptArgs),
-    /// Expand the evaluation keys and encode the tables of a program once, for runs that start at once
+    /// Expand the evaluation keys and encode the tables of a program once, for runs that start at
+    /// once
     Prepare(PrepareArgs),
     /// Run a program on encrypted images, or go on with an interrupted run; needs no secret key
     Run(RunArgs),
-    /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it fail
+    /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it
+    /// fail
     Decrypt(DecryptArgs),
     /// Run a program in the clear, with the noise model
     Simulate(SimulateArgs),
@@ -58,7 +63,8 @@ pub enum Command {
     Opt(OptArgs),
     /// Run IR of any level in the clear
     Interp(InterpArgs),
-    /// Run a program as data owner, decrypt after every instruction, and show where precision is lost
+    /// Run a program as data owner, decrypt after every instruction, and show where precision is
+    /// lost
     Debug(DebugArgs),
     /// Shrink IR on which passes fail to a small one, for a bug report
     Reduce(ReduceArgs),
@@ -70,26 +76,30 @@ pub struct CompilerArgs {
     /// Images per encrypted batch [default: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<NonZeroUsize>,
-    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default: 6GiB or the leanest plan]
+    /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default:
+    /// 6GiB or the leanest plan]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
     /// Unit times written by `measure-machine` [default: two Zen 4 cores]
     #[arg(long, value_name = "FILE")]
     pub machine: Option<PathBuf>,
-    /// Images that activation ranges are measured on; needed for activations that are not polynomials of degree 2
+    /// Images that activation ranges are measured on; needed for activations that are not
+    /// polynomials of degree 2
     #[arg(long, value_name = "DATA")]
     pub calibrate: Option<PathBuf>,
     /// Use the first C calibration images [default: all]
     #[arg(long, value_name = "C", requires = "calibrate")]
     pub calibrate_count: Option<NonZeroUsize>,
-    /// Degree of the polynomials that stand in for activations [default: the least that keeps to --accuracy-loss]
+    /// Degree of the polynomials that stand in for activations [default: the least that keeps to
+    /// --accuracy-loss]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub activation_degree: Option<u32>,
-    /// What approximated activations may cost on the calibration images, in percentage points: of top-1 where they have labels, else of answers
-    /// that stay the same
+    /// What approximated activations may cost on the calibration images, in percentage points: of
+    /// top-1 where they have labels, else of answers that stay the same
     #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = parse_points, conflicts_with = "accurate")]
     pub accuracy_loss: f64,
-    /// Choose the degree so that 99.5 % of the answers stay the same on the calibration images (and about 98.5 % on others)
+    /// Choose the degree so that 99.5 % of the answers stay the same on the calibration images (and
+    /// about 98.5 % on others)
     #[arg(long)]
     pub accurate: bool,
     /// What the program runs on
@@ -104,7 +114,8 @@ pub struct CompilerArgs {
     /// Print the IR to stderr before or after a pass, or after all
     #[arg(long, value_name = "after:P|before:P|all")]
     pub dump_ir: Vec<Dump>,
-    /// Write the dumps as files into this folder instead, with their constants, for `opt` and `interp`
+    /// Write the dumps as files into this folder instead, with their constants, for `opt` and
+    /// `interp`
     #[arg(long, value_name = "FOLDER", requires = "dump_ir")]
     pub dump_to: Option<PathBuf>,
     /// Print the time each pass took
@@ -166,7 +177,8 @@ impl ThreadArgs {
 /// `--progress`.
 #[derive(Debug, Clone, Args)]
 pub struct ProgressArgs {
-    /// Progress on stderr: a bar on a terminal and plain lines otherwise, always plain lines, or nothing
+    /// Progress on stderr: a bar on a terminal and plain lines otherwise, always plain lines, or
+    /// nothing
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
     pub progress: ProgressMode,
 }
@@ -315,7 +327,8 @@ pub struct RunArgs {
     /// Refuse a program that is predicted to need more: 16GiB, 4096MiB or bytes [default: no limit]
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<u64>,
-    /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes as many as there are good moments
+    /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes
+    /// as many as there are good moments
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub checkpoint_every: u64,
     /// Write a trace of the run for Chrome's or Perfetto's viewer

@@ -1,5 +1,6 @@
-//! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the library `chiffre`, [`exit`] says how
-//! they ended, [`report`] writes results, [`progress`], [`profile`] and [`trace`] watch a run.
+//! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the
+//! library `chiffre`, [`exit`] says how they ended, [`report`] writes results, [`progress`],
+//! [`profile`] and [`trace`] watch a run.
 #![forbid(unsafe_code)]
 
 pub mod args;

@@ -1,4 +1,5 @@
-//! Results for people and for programs: the bench report, images without an answer, memory of the process.
+//! Results for people and for programs: the bench report, images without an answer, memory of the
+//! process.
 
 use chiffre::Error;
 use chiffre::memory::human_bytes;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What `bench` measured. The fields are the JSON object's, in this order; times are wall-clock seconds.
+/// What `bench` measured. The fields are the JSON object's, in this order; times are wall-clock
+/// seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
     /// The model's file name without its extension.
@@ -36,7 +38,8 @@ pub struct BenchReport {
     pub compile_s: f64,
     /// Time to generate all keys.
     pub keygen_s: f64,
-    /// Time to make the server ready: expand keys, bring tables into the form of the kernels, take memory from the system.
+    /// Time to make the server ready: expand keys, bring tables into the form of the kernels, take
+    /// memory from the system.
     #[serde(default)]
     pub prepare_s: f64,
     /// Time to encrypt all images.
@@ -49,14 +52,17 @@ pub struct BenchReport {
     pub amortized_s_per_image: f64,
     /// Peak resident memory of the whole process.
     pub peak_rss_bytes: u64,
-    /// Share of images, in [0, 1], whose best class is that of the clear ONNX run; images without an answer disagree.
+    /// Share of images, in [0, 1], whose best class is that of the clear ONNX run; images without
+    /// an answer disagree.
     pub agreement: f64,
     /// Largest absolute difference of a logit from the clear ONNX run, over images with an answer.
     pub max_abs_logit_error: f64,
-    /// For approximated activations: share of images, in [0, 1], whose best class is that of the approximated network in the clear.
+    /// For approximated activations: share of images, in [0, 1], whose best class is that of the
+    /// approximated network in the clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement_simulated: Option<f64>,
-    /// Largest absolute difference of a logit from the approximated network in the clear, over images with an answer.
+    /// Largest absolute difference of a logit from the approximated network in the clear, over
+    /// images with an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_abs_logit_error_simulated: Option<f64>,
     /// Images that leave the calibrated range of an activation in the clear.
@@ -68,7 +74,8 @@ pub struct BenchReport {
     pub predicted_run_s: f64,
     /// The memory plan's peak.
     pub predicted_peak_bytes: u64,
-    /// Images without an answer: their ciphertexts are damaged or their logits implausible. Left out when there are none.
+    /// Images without an answer: their ciphertexts are damaged or their logits implausible. Left
+    /// out when there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub images_without_answer: usize,
 }

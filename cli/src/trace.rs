@@ -1,4 +1,5 @@
-//! A run as a trace for Chrome's and Perfetto's viewers: a bar per step in the row of its first unit, and the live bytes over time.
+//! A run as a trace for Chrome's and Perfetto's viewers: a bar per step in the row of its first
+//! unit, and the live bytes over time.
 
 use chiffre::overview::live_bytes;
 use chiffre_ir::program::{Program, Step};

@@ -1,8 +1,9 @@
 //! ONNX import for Chiffre: from a model file to the tensor IR.
 //!
-//! [`load`] reads a file, folds its constant and shape subgraphs, and converts it node by node: every value of the
-//! result carries the name of its ONNX node, and so does every error. The batch dimension disappears on the way:
-//! the tensor IR describes one image. [`Reference`] runs the untouched file and is what "right" means.
+//! [`load`] reads a file, folds its constant and shape subgraphs, and converts it node by node:
+//! every value of the result carries the name of its ONNX node, and so does every error. The batch
+//! dimension disappears on the way: the tensor IR describes one image. [`Reference`] runs the
+//! untouched file and is what "right" means.
 //!
 //! tract's types stay in `onnx.rs`; one file per family of operators lives under `import/`.
 #![forbid(unsafe_code)]
@@ -47,12 +48,14 @@ pub struct Model {
 /// Imports a model file.
 ///
 /// # Errors
-/// The file cannot be read, is not a model, or holds something that has no meaning here; see [`FrontendError`].
+/// The file cannot be read, is not a model, or holds something that has no meaning here; see
+/// [`FrontendError`].
 pub fn load(path: &Path) -> Result<Model, FrontendError> {
     load_bytes(&path.display().to_string(), &read(path)?)
 }
 
-/// Imports a model from the bytes of a file; `name` is used in messages, and its stem names the graph.
+/// Imports a model from the bytes of a file; `name` is used in messages, and its stem names the
+/// graph.
 ///
 /// # Errors
 /// As [`load`].

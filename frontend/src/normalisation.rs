@@ -1,9 +1,11 @@
-//! From pixels to network inputs: `(px/255 - mean) / std`, per channel; the metadata key `normalisation` of a model says it.
+//! From pixels to network inputs: `(px/255 - mean) / std`, per channel; the metadata key
+//! `normalisation` of a model says it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Per-channel normalisation of 8-bit pixels. Each list holds one value per channel, or a single value for all channels.
+/// Per-channel normalisation of 8-bit pixels. Each list holds one value per channel, or a single
+/// value for all channels.
 ///
 /// Invariant: all values are finite, every `std` is positive, neither list is empty.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +20,8 @@ pub enum NormalisationError {
     /// The text has another form than the ones this parser knows.
     #[error("{0:?} is not of the form `(px/255-mean)/std mean=M,… std=S,…` or `(px/255-M)/S`")]
     Form(String),
-    /// A number that cannot be read, is not finite, or is a standard deviation that is not positive.
+    /// A number that cannot be read, is not finite, or is a standard deviation that is not
+    /// positive.
     #[error("{what} {text:?} is not {expected}")]
     Number {
         /// `mean` or `std`.

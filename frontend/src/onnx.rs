@@ -78,7 +78,8 @@ fn attr(a: &pb::AttributeProto) -> Attr {
     }
 }
 
-/// The value of a tensor; integers of all widths and booleans become integers, floats of all widths f32.
+/// The value of a tensor; integers of all widths and booleans become integers, floats of all widths
+/// f32.
 fn tensor(t: &pb::TensorProto) -> Result<Const, String> {
     if t.data_location == Some(pb::tensor_proto::DataLocation::External as i32) || !t.external_data.is_empty() {
         return Err("its data lies in another file; store the weights inside the model".into());
@@ -156,7 +157,8 @@ impl Runner {
     }
 }
 
-/// Runs tract; it asserts where it meets what it does not expect (a negative pad, say), and that must not end the process.
+/// Runs tract; it asserts where it meets what it does not expect (a negative pad, say), and that
+/// must not end the process.
 fn guarded<T>(f: impl FnOnce() -> tract_onnx::prelude::TractResult<T>) -> Result<T, String> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
         Ok(result) => result.map_err(|e| format!("{e:#}")),

@@ -2,7 +2,8 @@
 
 use crate::constant::Const;
 
-/// A decoded file. Shapes and names are as written; only sizes of tensors have been checked against their data.
+/// A decoded file. Shapes and names are as written; only sizes of tensors have been checked against
+/// their data.
 #[derive(Debug, Default)]
 pub(crate) struct File {
     /// Opset of the default domain.
@@ -10,7 +11,8 @@ pub(crate) struct File {
     pub metadata: Vec<(String, String)>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<String>,
-    /// Name and value, or the reason why there is none (external data, a strange type, a wrong length).
+    /// Name and value, or the reason why there is none (external data, a strange type, a wrong
+    /// length).
     pub initializers: Vec<(String, Result<Const, String>)>,
     pub nodes: Vec<Node>,
 }

@@ -35,8 +35,8 @@ impl Reference {
         Ok(Reference { runner, file: name.into(), shape })
     }
 
-    /// Runs `n` images (`n·C·H·W` values, image-major); returns `n·classes` values of the first output.
-    /// A model with a fixed batch runs in batches, the last one filled up with zeros.
+    /// Runs `n` images (`n·C·H·W` values, image-major); returns `n·classes` values of the first
+    /// output. A model with a fixed batch runs in batches, the last one filled up with zeros.
     ///
     /// # Errors
     /// The number of values is not `n` images, or the runtime fails.

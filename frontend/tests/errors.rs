@@ -1,4 +1,5 @@
-//! Every class of import error: the message names the file, the node and the operator, and says why.
+//! Every class of import error: the message names the file, the node and the operator, and says
+//! why.
 
 mod common;
 

@@ -1,11 +1,13 @@
-//! Imported graphs against the clear reference, on real networks and images where `../shared` exists.
+//! Imported graphs against the clear reference, on real networks and images where `../shared`
+//! exists.
 
 use chiffre_frontend::{Model, Normalisation, Reference, load};
 use chiffre_ir::tensor::interp;
 use chiffre_testing::shared;
 use std::path::Path;
 
-/// The first `n` images of a CIFAR file with `labels` label bytes per image, or ramps where the model is not for CIFAR.
+/// The first `n` images of a CIFAR file with `labels` label bytes per image, or ramps where the
+/// model is not for CIFAR.
 fn images(data: &Path, model: &Model, n: usize) -> Vec<f32> {
     let plain = Normalisation::new(vec![0.0], vec![1.0]).unwrap();
     let norm = model.normalisation.as_ref().unwrap_or(&plain);

@@ -1,4 +1,5 @@
-//! Bytes as files, as they are and with a right digest: an error, never a panic or an allocation beyond the size of the file.
+//! Bytes as files, as they are and with a right digest: an error, never a panic or an allocation
+//! beyond the size of the file.
 #![no_main]
 
 use chiffre_testing::Sealed;

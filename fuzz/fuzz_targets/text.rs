@@ -1,4 +1,5 @@
-//! Texts of any level: an error with a place, or a graph that prints and reads back and survives its verifier.
+//! Texts of any level: an error with a place, or a graph that prints and reads back and survives
+//! its verifier.
 #![no_main]
 
 use chiffre_ir::level::AnyGraph;

@@ -1,12 +1,15 @@
 //! The one file format for programs, keys and ciphertexts: safetensors with checked metadata.
 //!
-//! A file is an 8-byte little-endian header length, a JSON header (tensor name → dtype, shape, offsets; `__metadata__`: strings), and the
-//! tensors' bytes. Chiffre's metadata has `chiffre.kind`, `chiffre.format` and `chiffre.digest`: BLAKE3 over all other metadata and all tensors.
-//! Reading checks header size, kind, format, offsets against the file's length, and the digest, before any tensor is used; it never
-//! allocates more than the file holds. Any source that can seek is read, and any other one up to a size, through memory. Writing a file
-//! streams to `NAME.partial`, which takes the final name only when complete; any sink is written ([`Contents`]).
-//! (The reader is ours because tensors are read one by one from files larger than we want in memory, without `unsafe` mapping;
-//! a test checks that the `safetensors` crate reads the same files.)
+//! A file is an 8-byte little-endian header length, a JSON header (tensor name → dtype, shape,
+//! offsets; `__metadata__`: strings), and the tensors' bytes. Chiffre's metadata has
+//! `chiffre.kind`, `chiffre.format` and `chiffre.digest`: BLAKE3 over all other metadata and all
+//! tensors. Reading checks header size, kind, format, offsets against the file's length, and the
+//! digest, before any tensor is used; it never allocates more than the file holds. Any source that
+//! can seek is read, and any other one up to a size, through memory. Writing a file streams to
+//! `NAME.partial`, which takes the final name only when complete; any sink is written
+//! ([`Contents`]). (The reader is ours because tensors are read one by one from files larger than
+//! we want in memory, without `unsafe` mapping; a test checks that the `safetensors` crate reads
+//! the same files.)
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -121,7 +124,8 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// A container of this kind with this metadata, and with tensors of these names, types and shapes.
+    /// A container of this kind with this metadata, and with tensors of these names, types and
+    /// shapes.
     pub fn new(kind: &str, mut metadata: BTreeMap<String, String>, tensors: &[(String, Dtype, Vec<usize>)]) -> Contents {
         metadata.insert("chiffre.format".into(), FORMAT.into());
         metadata.insert("chiffre.kind".into(), kind.into());
@@ -148,8 +152,9 @@ impl Contents {
         Ok(w.finish()?)
     }
 
-    /// Writes to any sink; `name` is what errors call it. `fill` writes all tensors in order of their names, twice: the digest, which comes
-    /// before them, is known only when all have been seen. Returns the digest.
+    /// Writes to any sink; `name` is what errors call it. `fill` writes all tensors in order of
+    /// their names, twice: the digest, which comes before them, is known only when all have been
+    /// seen. Returns the digest.
     ///
     /// # Errors
     /// As [`Self::save`]; a `fill` that writes something else the second time.
@@ -361,8 +366,8 @@ impl Reader {
 }
 
 impl Reader<Cursor<Vec<u8>>> {
-    /// Reads a container of at most `limit` bytes from a source that cannot seek, through memory, and checks it. `name` is what errors call
-    /// it.
+    /// Reads a container of at most `limit` bytes from a source that cannot seek, through memory,
+    /// and checks it. `name` is what errors call it.
     ///
     /// # Errors
     /// As [`Reader::open`]; a source that holds more.
@@ -380,7 +385,8 @@ impl Reader<Cursor<Vec<u8>>> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Checks that a source, from where it stands to its end, is an intact container of this kind. `name` is what errors call it.
+    /// Checks that a source, from where it stands to its end, is an intact container of this kind.
+    /// `name` is what errors call it.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -494,7 +500,8 @@ impl<R: Read + Seek> Reader<R> {
         })?;
         Ok(out)
     }
-    /// As [`Self::read`], for tensors that are not to be in memory twice: `take` gets the bytes in parts of whole elements.
+    /// As [`Self::read`], for tensors that are not to be in memory twice: `take` gets the bytes in
+    /// parts of whole elements.
     ///
     /// # Errors
     /// As [`Self::read`].

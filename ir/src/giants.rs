@@ -1,6 +1,7 @@
 //! Giant steps: a linear map as partial sums, which a second map rotates and adds.
 //!
-//! Step k of a map to `outputs` ciphertexts has the partial sums from `k · stride` on, where the stride is the next power of two of `outputs`.
+//! Step k of a map to `outputs` ciphertexts has the partial sums from `k · stride` on, where the
+//! stride is the next power of two of `outputs`.
 
 use crate::table::{DiagTable, Entry, Row, TableError, TableLiteral};
 
@@ -9,7 +10,8 @@ pub fn stride(outputs: usize) -> usize {
     outputs.next_power_of_two()
 }
 
-/// Number of partial sums of a map to `outputs` ciphertexts with so many steps; without steps its outputs themselves.
+/// Number of partial sums of a map to `outputs` ciphertexts with so many steps; without steps its
+/// outputs themselves.
 pub fn partial_sums(outputs: usize, steps: Option<usize>) -> usize {
     steps.map_or(outputs, |k| stride(outputs).saturating_mul(k.saturating_sub(1)).saturating_add(outputs))
 }

@@ -1,8 +1,9 @@
 //! Graphs in SSA form: a dense list of nodes, each yielding one value.
 //!
 //! **Invariants** (checked by [`Graph::check_structure`]): arguments come before their use, every
-//! id is in range, the number of arguments fits the op's arity, constants exist and are of the kind that
-//! the op takes, and the values of a constant, where they are known, have the type that it declares.
+//! id is in range, the number of arguments fits the op's arity, constants exist and are of the kind
+//! that the op takes, and the values of a constant, where they are known, have the type that it
+//! declares.
 
 use crate::consts::{ConstId, ConstKind, Consts};
 use crate::error::{Finding, Part, VerifyError};
@@ -184,7 +185,8 @@ impl<D: Dialect> Graph<D> {
     pub fn finding(&self, v: ValueId, message: String) -> Finding {
         Finding { at: Part::Node(v), source: self.nodes[v.index()].source.clone(), message }
     }
-    /// Keeps only nodes that an output needs (and the ops `keep` names), renumbering values and dropping unused constants.
+    /// Keeps only nodes that an output needs (and the ops `keep` names), renumbering values and
+    /// dropping unused constants.
     pub fn prune(&mut self, keep: impl Fn(&D::Op) -> bool)
     where
         D::Op: RemapConsts,

@@ -1,15 +1,17 @@
 //! Layouts: where each element of a batch of tensors lives in a bundle of slot vectors.
 //!
 //! A layout gives every bit of the slot index and of the ciphertext index one bit of a logical
-//! dimension (`b`, `c`, `y`, `x`), or marks it as a gap:
-//! `slots[b4..b0 y4..y0 x4..x0] cts[b7..b6 c3..c0] complex=b5 shape=16x32x32 batch=256`, most significant bit first.
-//! The `complex` bit selects the real or the imaginary part of a slot. The highest slot bits may be **copies** (`*`): the slots repeat
-//! for all their values, so that a rotation within a copy is cyclic. Batch bits of the ciphertext index number
-//! **units**: bundles of the same shape for different images, which a schedule may execute one after the other.
-//! They are the highest bits of the batch and of the ciphertext index.
+//! dimension (`b`, `c`, `y`, `x`), or marks it as a gap: `slots[b4..b0 y4..y0 x4..x0] cts[b7..b6
+//! c3..c0] complex=b5 shape=16x32x32 batch=256`, most significant bit first. The `complex` bit
+//! selects the real or the imaginary part of a slot. The highest slot bits may be **copies** (`*`):
+//! the slots repeat for all their values, so that a rotation within a copy is cyclic. Batch bits of
+//! the ciphertext index number **units**: bundles of the same shape for different images, which a
+//! schedule may execute one after the other. They are the highest bits of the batch and of the
+//! ciphertext index.
 //!
-//! **Invariant**: unless a layout is `dirty`, every slot that holds no element (a gap, or a coordinate
-//! outside the shape) is zero. Slots of images beyond `batch` hold whatever the network computes there.
+//! **Invariant**: unless a layout is `dirty`, every slot that holds no element (a gap, or a
+//! coordinate outside the shape) is zero. Slots of images beyond `batch` hold whatever the network
+//! computes there.
 
 use crate::graph::Type;
 use std::collections::BTreeSet;
@@ -179,7 +181,8 @@ impl Layout {
     pub fn copy_slots(&self) -> usize {
         1 << (self.slots.len() - self.copies)
     }
-    /// Smallest power of two g such that the position of `c`, `y`, `x` in the slots depends on `slot mod g` only.
+    /// Smallest power of two g such that the position of `c`, `y`, `x` in the slots depends on
+    /// `slot mod g` only.
     pub fn period(&self) -> usize {
         let low = self.slots[..self.slots.len() - self.copies].iter().rposition(|b| b.is_none_or(|b| b.dim != Dim::B));
         low.map_or(1, |i| 2 << i)
@@ -219,17 +222,20 @@ impl Layout {
         let n = self.slots.iter().flatten().chain(&self.cts).chain(&self.complex).filter(|b| b.dim == Dim::B).count();
         1 << n
     }
-    /// The `b` bits and the complex bit of two layouts agree, so that linear maps act within an image.
+    /// The `b` bits and the complex bit of two layouts agree, so that linear maps act within an
+    /// image.
     pub fn same_batch(&self, o: &Layout) -> bool {
         let b = |l: &Layout| l.slots.iter().map(|b| b.filter(|b| b.dim == Dim::B)).collect::<Vec<_>>();
         b(self) == b(o) && self.complex == o.complex && self.batch == o.batch && self.unit_bits() == o.unit_bits()
     }
-    /// A linear map may lead from this layout to `o`: the same batch and complex bit, and units are kept or merged.
+    /// A linear map may lead from this layout to `o`: the same batch and complex bit, and units are
+    /// kept or merged.
     pub fn leads_to(&self, o: &Layout) -> bool {
         let same = self.complex == o.complex && self.batch == o.batch && self.batch_capacity() == o.batch_capacity();
         same && self.slots.len() == o.slots.len() && self.unit_bits() >= o.unit_bits()
     }
-    /// What is wrong with the layout, if anything. Sizes are bounded, so that no text makes later work unbounded.
+    /// What is wrong with the layout, if anything. Sizes are bounded, so that no text makes later
+    /// work unbounded.
     pub fn check(&self) -> Vec<String> {
         let mut e = vec![];
         for (bits, what) in [(self.slots.len(), "slots"), (self.cts.len(), "ciphertexts")] {
@@ -286,7 +292,8 @@ impl Layout {
             Place { ct: at.iter().map(|p| p.ct).sum(), slot: at.iter().map(|p| p.slot).sum(), imag: at.iter().any(|p| p.imag) }
         })
     }
-    /// Writes a batch of values (`[b, c, y, x]` row-major, `n <= batch` images) into slot vectors: per ciphertext, (re, im) of each slot.
+    /// Writes a batch of values (`[b, c, y, x]` row-major, `n <= batch` images) into slot vectors:
+    /// per ciphertext, (re, im) of each slot.
     pub fn pack(&self, values: &[f32], n: usize) -> Vec<Vec<num_complex::Complex64>> {
         let mut out = vec![vec![num_complex::Complex64::default(); self.slot_count()]; self.units_for(n) * self.unit_cts()];
         for (p, v) in self.places(n).zip(values) {

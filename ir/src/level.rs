@@ -1,4 +1,5 @@
-//! What the four levels have in common, and a graph of any of them: for tools that take whatever a file holds.
+//! What the four levels have in common, and a graph of any of them: for tools that take whatever a
+//! file holds.
 
 use crate::consts::{Consts, Store};
 use crate::error::{InterpError, ParseError, VerifyError};
@@ -21,7 +22,8 @@ where
     /// # Errors
     /// Every finding.
     fn verify(g: Graph<Self>) -> Result<Verified<Self>, VerifyError>;
-    /// The level's clear interpreter on images `[n, C, H, W]`; one vector of `n` results per output.
+    /// The level's clear interpreter on images `[n, C, H, W]`; one vector of `n` results per
+    /// output.
     ///
     /// # Errors
     /// Constants without data, an input of another size.

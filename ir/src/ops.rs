@@ -1,4 +1,5 @@
-//! Op tables: one declaration per dialect yields enum, printer, parser, arity check and documentation.
+//! Op tables: one declaration per dialect yields enum, printer, parser, arity check and
+//! documentation.
 
 use crate::consts::{ConstId, ConstKind, TableId};
 use chiffre_params::Gadget;
@@ -263,7 +264,8 @@ pub fn take_attr<T: AttrValue>(attrs: &mut Vec<(String, Attr)>, name: &str) -> R
     T::from_attr(a).map_err(|e| format!("{name} {e}"))
 }
 
-/// Declares a dialect's ops: `Variant = "mnemonic" (arity) { attribute: type, ... }` with a doc line each.
+/// Declares a dialect's ops: `Variant = "mnemonic" (arity) { attribute: type, ... }` with a doc
+/// line each.
 #[macro_export]
 macro_rules! define_ops {
     ($(#[$em:meta])* pub enum $name:ident { $( $(#[doc = $doc:literal])+ $v:ident = $mn:literal ($($ar:tt)*) { $( $(#[$fm:meta])* $f:ident : $t:ty ),* $(,)? } ),* $(,)? }) => {
@@ -316,7 +318,8 @@ pub fn unknown_op(mnemonic: &str, table: &[OpInfo]) -> String {
     format!("unknown op `{mnemonic}`{}", suggestion(mnemonic, table.iter().map(|o| o.mnemonic), "it is one of"))
 }
 
-/// `; did you mean …?` if a candidate is near enough to be a slip of the pen, else all of them after `else_list` (nothing if there are none).
+/// `; did you mean …?` if a candidate is near enough to be a slip of the pen, else all of them
+/// after `else_list` (nothing if there are none).
 pub fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, else_list: &str) -> String {
     let all: Vec<&str> = candidates.collect();
     let near = all.iter().map(|c| (strsim::levenshtein(c, word), c)).min_by_key(|(d, _)| *d);

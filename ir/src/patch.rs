@@ -1,8 +1,11 @@
-//! Local rewrites: a patch says what to compute in the place of a value, a sweep applies many at once.
+//! Local rewrites: a patch says what to compute in the place of a value, a sweep applies many at
+//! once.
 //!
-//! A rewrite looks at one node and may return a [`Patch`]: new nodes over *old* values, and the value that takes the node's place.
-//! **Invariant**: a patch claims that its result equals the value it replaces, in terms of values defined before that. All patches of a
-//! sweep are made against the same graph and applied together; since each claim holds by itself, so do all of them.
+//! A rewrite looks at one node and may return a [`Patch`]: new nodes over *old* values, and the
+//! value that takes the node's place. **Invariant**: a patch claims that its result equals the
+//! value it replaces, in terms of values defined before that. All patches of a sweep are made
+//! against the same graph and applied together; since each claim holds by itself, so do all of
+//! them.
 
 use crate::consts::{Array, ConstId, Data};
 use crate::graph::{Dialect, Graph, Node, RemapConsts, ValueId};
@@ -35,7 +38,8 @@ impl<D: Dialect> Patch<D> {
         self.consts.push((name.into(), data.into()));
         ConstId((self.first_const + self.consts.len() - 1) as u32)
     }
-    /// A new node; its arguments are old values or earlier nodes of the patch. The last one pushed is the result.
+    /// A new node; its arguments are old values or earlier nodes of the patch. The last one pushed
+    /// is the result.
     pub fn push(&mut self, op: D::Op, args: Vec<ValueId>, ty: D::Type, source: &str) -> ValueId {
         self.nodes.push(Node { op, args, ty, source: source.into() });
         let v = ValueId((self.first_node + self.nodes.len() - 1) as u32);
@@ -47,8 +51,8 @@ impl<D: Dialect> Patch<D> {
 /// Most sweeps of [`rewrite`]: rules that undo each other end here.
 pub const MOST_SWEEPS: usize = 100;
 
-/// Sweeps over the graph until no rule applies (or [`MOST_SWEEPS`] times); returns how many patches were applied.
-/// Nodes that nothing reads any more are dropped, inputs stay.
+/// Sweeps over the graph until no rule applies (or [`MOST_SWEEPS`] times); returns how many patches
+/// were applied. Nodes that nothing reads any more are dropped, inputs stay.
 pub fn rewrite<D: crate::level::Level>(g: &mut Graph<D>, rule: impl Fn(&Graph<D>, ValueId) -> Option<Patch<D>>) -> usize
 where
     D::Op: RemapConsts,

@@ -1,4 +1,5 @@
-//! The text form: `parse(print(g)) == g` for random graphs of every level, and no text makes the parser panic.
+//! The text form: `parse(print(g)) == g` for random graphs of every level, and no text makes the
+//! parser panic.
 
 mod common;
 mod graphs;

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 /// Shape of a key-switching key (hybrid RNS decomposition, Han and Ki 2020).
 ///
-/// The first `limbs` Q primes are cut into runs of `alpha` consecutive primes, the digits; the special modulus is the
-/// product of the first `alpha` P primes. A key of this shape switches any polynomial that has at most `limbs` Q limbs.
+/// The first `limbs` Q primes are cut into runs of `alpha` consecutive primes, the digits; the
+/// special modulus is the product of the first `alpha` P primes. A key of this shape switches any
+/// polynomial that has at most `limbs` Q limbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gadget {
     /// Largest number of Q limbs that the key serves, at least 1.

@@ -10,13 +10,14 @@ pub enum KeyTarget {
     Relinearization,
     /// From `s(X^g)` to `s`.
     Galois(Galois),
-    /// From `s` to the ephemeral sparse secret, under which a ciphertext is raised (Bossuat, Troncoso-Pastoriza and
-    /// Hubaux, "Bootstrapping for Approximate Homomorphic Encryption with Negligible Failure-Probability by Using
-    /// Sparse-Secret Encapsulation", ACNS 2022, §3). Its modulus must be small.
+    /// From `s` to the ephemeral sparse secret, under which a ciphertext is raised (Bossuat,
+    /// Troncoso-Pastoriza and Hubaux, "Bootstrapping for Approximate Homomorphic Encryption with
+    /// Negligible Failure-Probability by Using Sparse-Secret Encapsulation", ACNS 2022, §3). Its
+    /// modulus must be small.
     DenseToSparse,
-    /// From the ephemeral sparse secret, after an automorphism, back to `s`. What it switches is smaller than a single
-    /// prime, so that one digit is enough: the key encrypts `p·s'(X^g)` with the first special prime p, and further
-    /// special primes only make room for what follows.
+    /// From the ephemeral sparse secret, after an automorphism, back to `s`. What it switches is
+    /// smaller than a single prime, so that one digit is enough: the key encrypts `p·s'(X^g)` with
+    /// the first special prime p, and further special primes only make room for what follows.
     SparseToDense(Galois),
 }
 
@@ -39,7 +40,8 @@ impl KeyTarget {
         Self::Galois(Galois::conjugation(log_n))
     }
 
-    /// The offset in `[1, N/2)` of the rotation that a key is for, if it is for one under the ordinary secret.
+    /// The offset in `[1, N/2)` of the rotation that a key is for, if it is for one under the
+    /// ordinary secret.
     pub fn rotation_offset(self, log_n: u32) -> Option<usize> {
         match self {
             Self::Galois(galois) => galois.rotation_offset(log_n),
@@ -55,7 +57,8 @@ impl KeyTarget {
         }
     }
 
-    /// Bytes of a key of this target and shape for degree `n`, in full; a seeded key has half of them.
+    /// Bytes of a key of this target and shape for degree `n`, in full; a seeded key has half of
+    /// them.
     pub fn key_bytes(self, gadget: Gadget, n: usize) -> usize {
         2 * self.digits(gadget) * gadget.rows() * n * 8
     }

@@ -1,10 +1,12 @@
 //! The pure numbers of the schemes that programs are compiled to and run under.
 //!
-//! What a compiler must know of CKKS and what a library that runs CKKS must know are the same facts: which degrees and primes are secure, what an exact
-//! scale is, which keys a bootstrap takes and how often it fails, how deep a polynomial is and what it costs. They stand here once. Nothing in this crate
-//! knows a ring element, a kernel, a thread or a secret.
+//! What a compiler must know of CKKS and what a library that runs CKKS must know are the same
+//! facts: which degrees and primes are secure, what an exact scale is, which keys a bootstrap takes
+//! and how often it fails, how deep a polynomial is and what it costs. They stand here once.
+//! Nothing in this crate knows a ring element, a kernel, a thread or a secret.
 //!
-//! * [`chain`]: degree and primes of a ring; [`primes`] finds them, [`security`] bounds them, [`parameters`] checks them.
+//! * [`chain`]: degree and primes of a ring; [`primes`] finds them, [`security`] bounds them,
+//!   [`parameters`] checks them.
 //! * [`scale`]: exact scales, [`noise`]: predicted errors.
 //! * [`gadget`], [`keys`], [`galois`]: the shape of a switching key, and what it is for.
 //! * [`polynomial`]: plans of polynomials and of the modular reduction.

@@ -1,11 +1,13 @@
 //! Noise estimates: predicted precision, in bits, of what a computation decrypts to.
 //!
-//! Errors are measured in the canonical embedding, as the root mean square over slots of the complex error. A polynomial
-//! with independent coefficients of variance V has slots of mean square N·V. Independent errors add in the mean square;
-//! slot products multiply exactly. Under uniform ternary secrets, s has slots of mean square h = 2N/3.
+//! Errors are measured in the canonical embedding, as the root mean square over slots of the
+//! complex error. A polynomial with independent coefficients of variance V has slots of mean square
+//! N·V. Independent errors add in the mean square; slot products multiply exactly. Under uniform
+//! ternary secrets, s has slots of mean square h = 2N/3.
 //!
-//! Sources: Costache, Curtis, Hales, Murphy, Ogilvie and Player, "On the Precision Loss in Approximate Homomorphic
-//! Encryption" (SAC 2023) for the canonical-embedding heuristics; the key-switch term follows the `ModUp` of the library that runs programs.
+//! Sources: Costache, Curtis, Hales, Murphy, Ogilvie and Player, "On the Precision Loss in
+//! Approximate Homomorphic Encryption" (SAC 2023) for the canonical-embedding heuristics; the
+//! key-switch term follows the `ModUp` of the library that runs programs.
 
 use crate::chain::Chain;
 use crate::gadget::Gadget;
@@ -13,7 +15,8 @@ use crate::gadget::Gadget;
 /// Standard deviation of the discrete Gaussian errors of encryptions and keys.
 pub const SIGMA: f64 = 3.2;
 
-/// Message and error of a value, in slot units (already divided by the scale): root mean squares over slots.
+/// Message and error of a value, in slot units (already divided by the scale): root mean squares
+/// over slots.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// Root mean square of the message.
@@ -43,7 +46,8 @@ impl Estimate {
         }
     }
 
-    /// The slot square; `fourth` is the root mean square of the squared message (at least `message²`).
+    /// The slot square; `fourth` is the root mean square of the squared message (at least
+    /// `message²`).
     #[must_use]
     pub fn square(self, fourth: f64) -> Self {
         Self { message: fourth, error: (2.0 * self.message * self.error).hypot(self.error * self.error * 2f64.sqrt()) }
@@ -62,8 +66,8 @@ impl Estimate {
     }
 }
 
-/// The noise of single operations in one ring. All results are root mean squares over slots of the error of the
-/// *integer* polynomial; divide by the scale for slot units.
+/// The noise of single operations in one ring. All results are root mean squares over slots of the
+/// error of the *integer* polynomial; divide by the scale for slot units.
 #[derive(Debug, Clone)]
 pub struct NoiseModel {
     n: f64,
@@ -104,15 +108,18 @@ impl NoiseModel {
         (self.n / 12.0 * (1.0 + self.secret())).sqrt()
     }
 
-    /// Rounding three polynomials (rescale before relinearisation): the slots of s² have mean square 2·(2N/3)².
+    /// Rounding three polynomials (rescale before relinearisation): the slots of s² have mean
+    /// square 2·(2N/3)².
     pub fn rounding_degree_2(&self) -> f64 {
         let h = self.secret();
         (self.n / 12.0 * (1.0 + h + 2.0 * h * h)).sqrt()
     }
 
-    /// The keys' noise in a key switch at `limbs` limbs, after division by P and without the rounding of that division.
+    /// The keys' noise in a key switch at `limbs` limbs, after division by P and without the
+    /// rounding of that division.
     ///
-    /// A digit with product D has coefficients of variance D²/12, each multiplied by a noise polynomial of the key.
+    /// A digit with product D has coefficients of variance D²/12, each multiplied by a noise
+    /// polynomial of the key.
     pub fn key_switch(&self, gadget: Gadget, limbs: usize) -> f64 {
         let p: f64 = self.p_bits[..gadget.alpha].iter().sum();
         let variance: f64 = (0..gadget.digits_at(limbs))

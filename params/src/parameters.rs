@@ -26,7 +26,8 @@ pub struct CkksParamsLiteral {
 }
 
 impl CkksParamsLiteral {
-    /// A literal with distinct primes of the given sizes, each the largest below `2^bits` that is still free.
+    /// A literal with distinct primes of the given sizes, each the largest below `2^bits` that is
+    /// still free.
     ///
     /// # Errors
     /// [`ParamsError::NoPrime`] if a size has too few NTT-friendly primes.
@@ -115,8 +116,9 @@ pub enum ParamsError {
 
 /// Checked parameters.
 ///
-/// **Invariants**: the degree is supported; all primes are distinct, below 2^50 and 1 modulo 2N; there is a Q prime; and
-/// `log2 QP` is within the bound for 128-bit security unless [`is_insecure`](Self::is_insecure).
+/// **Invariants**: the degree is supported; all primes are distinct, below 2^50 and 1 modulo 2N;
+/// there is a Q prime; and `log2 QP` is within the bound for 128-bit security unless
+/// [`is_insecure`](Self::is_insecure).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "CkksParamsLiteral", into = "CkksParamsLiteral")]
 pub struct CkksParams {
@@ -212,7 +214,8 @@ impl CkksParams {
         security::security_bits(self.log_n(), self.log_qp())
     }
 
-    /// Whether the parameters are beyond the bound. Keys and programs made with them must be marked.
+    /// Whether the parameters are beyond the bound. Keys and programs made with them must be
+    /// marked.
     pub fn is_insecure(&self) -> bool {
         self.security_bits() < security::SECURITY_BITS
     }

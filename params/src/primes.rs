@@ -3,7 +3,8 @@
 /// Largest supported number of bits of a prime.
 pub const MAX_PRIME_BITS: u32 = 50;
 
-/// Whether `n < 2^50` is prime (deterministic Miller–Rabin: the first twelve primes suffice below 3.3e24).
+/// Whether `n < 2^50` is prime (deterministic Miller–Rabin: the first twelve primes suffice below
+/// 3.3e24).
 pub fn is_prime(n: u64) -> bool {
     const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
     if n < 2 || n >> MAX_PRIME_BITS != 0 {
@@ -40,7 +41,8 @@ fn power(mut base: u64, mut exponent: u64, mul: impl Fn(u64, u64) -> u64) -> u64
     result
 }
 
-/// The `count` largest primes below `2^bits` that are 1 modulo `2^(log_n + 1)` and not in `skip`, in descending order.
+/// The `count` largest primes below `2^bits` that are 1 modulo `2^(log_n + 1)` and not in `skip`,
+/// in descending order.
 ///
 /// `None` when `bits` is above 50 or there are not that many with exactly `bits` bits.
 pub fn ntt_primes_below(bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {

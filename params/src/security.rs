@@ -1,8 +1,9 @@
 //! Parameter bounds for 128-bit security.
 //!
-//! The bounds are the table for uniform ternary secrets, σ = 3.2, 128-bit classical security, of Bossuat et al.,
-//! "Security Guidelines for Implementing Homomorphic Encryption" (IACR ePrint 2024/463):
-//! for each ring degree the largest `log2 QP`, taken over the whole modulus, special primes included.
+//! The bounds are the table for uniform ternary secrets, σ = 3.2, 128-bit classical security, of
+//! Bossuat et al., "Security Guidelines for Implementing Homomorphic Encryption" (IACR ePrint
+//! 2024/463): for each ring degree the largest `log2 QP`, taken over the whole modulus, special
+//! primes included.
 
 /// The security level that the bounds are for, in bits.
 pub const SECURITY_BITS: u32 = 128;
@@ -11,13 +12,14 @@ pub const SECURITY_BITS: u32 = 128;
 const MAX_LOG_QP: [(u32, f64); 8] =
     [(10, 26.0), (11, 53.0), (12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
 
-/// The largest `log2 QP` at 128-bit security for the ring of degree `2^log_n`, or `None` outside the table.
+/// The largest `log2 QP` at 128-bit security for the ring of degree `2^log_n`, or `None` outside
+/// the table.
 pub fn max_log_qp(log_n: u32) -> Option<f64> {
     MAX_LOG_QP.iter().find(|(l, _)| *l == log_n).map(|&(_, bound)| bound)
 }
 
-/// The smallest `log2 N` at which a modulus of `log_qp` bits has 128-bit security, or `None` if no ring of the
-/// table is large enough.
+/// The smallest `log2 N` at which a modulus of `log_qp` bits has 128-bit security, or `None` if no
+/// ring of the table is large enough.
 pub fn min_log_n(log_qp: f64) -> Option<u32> {
     MAX_LOG_QP.iter().find(|(_, bound)| log_qp <= *bound).map(|&(log_n, _)| log_n)
 }
@@ -30,19 +32,21 @@ pub fn security_bits(log_n: u32, log_qp: f64) -> u32 {
     }
 }
 
-/// `(log2 N, largest log2 of the modulus)` of ciphertexts under an ephemeral ternary secret of Hamming weight 32 or more:
-/// the moduli for which Bossuat, Troncoso-Pastoriza and Hubaux (IACR ePrint 2022/024) state 128 bits or more.
+/// `(log2 N, largest log2 of the modulus)` of ciphertexts under an ephemeral ternary secret of
+/// Hamming weight 32 or more: the moduli for which Bossuat, Troncoso-Pastoriza and Hubaux (IACR
+/// ePrint 2022/024) state 128 bits or more.
 const MAX_LOG_Q_SPARSE: [(u32, f64); 2] = [(15, 111.0), (16, 121.0)];
 /// The smallest Hamming weight for which a bound is known.
 pub const MIN_SPARSE_WEIGHT: usize = 32;
 
-/// The largest `log2` of the modulus of ciphertexts under an ephemeral secret of Hamming weight `weight` at 128-bit security, or `None` if
-/// no bound is known.
+/// The largest `log2` of the modulus of ciphertexts under an ephemeral secret of Hamming weight
+/// `weight` at 128-bit security, or `None` if no bound is known.
 pub fn max_log_q_sparse(log_n: u32, weight: usize) -> Option<f64> {
     MAX_LOG_Q_SPARSE.iter().find(|(l, _)| *l == log_n && weight >= MIN_SPARSE_WEIGHT).map(|&(_, bound)| bound)
 }
 
-/// Refuses ephemeral secrets beyond the bound: `log_q` is the modulus of the key from the dense secret to the sparse one, special prime included.
+/// Refuses ephemeral secrets beyond the bound: `log_q` is the modulus of the key from the dense
+/// secret to the sparse one, special prime included.
 ///
 /// # Errors
 /// [`SecurityError`] says which bound is exceeded, or that there is none.
@@ -56,8 +60,8 @@ pub fn check_sparse(log_n: u32, weight: usize, log_q: f64) -> Result<(), Securit
 
 /// `log2` of the product of `moduli`.
 ///
-/// Summed over the primes themselves rather than their bit sizes; the rounding error stays below `2^-40` bits for
-/// hundreds of primes.
+/// Summed over the primes themselves rather than their bit sizes; the rounding error stays below
+/// `2^-40` bits for hundreds of primes.
 pub fn log2_product<'a>(moduli: impl IntoIterator<Item = &'a u64>) -> f64 {
     moduli.into_iter().map(|&q| (q as f64).log2()).sum()
 }

@@ -1,4 +1,5 @@
-//! Errors of passes: what the user can change (with the node and the pass), what does not fit the parameters, what is not secure, and bugs.
+//! Errors of passes: what the user can change (with the node and the pass), what does not fit the
+//! parameters, what is not secure, and bugs.
 
 use chiffre_ir::error::InterpError;
 
@@ -33,7 +34,8 @@ pub enum PassError {
         /// What is needed, and what the bound is.
         message: String,
     },
-    /// A part of the graph cannot be computed in the clear, which the pass needs: as a rule because a constant has no data.
+    /// A part of the graph cannot be computed in the clear, which the pass needs: as a rule because
+    /// a constant has no data.
     #[error("{}{source} [pass {pass}]", node_prefix(.node))]
     Clear {
         /// The pass.

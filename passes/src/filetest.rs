@@ -1,11 +1,13 @@
-//! Cases of passes as text files, for the tests of this crate and of crates with passes of their own.
+//! Cases of passes as text files, for the tests of this crate and of crates with passes of their
+//! own.
 //!
-//! A case is IR of any level whose first line is `# run: <pipeline> [; option]…`. Its result is the text of what the pipeline leaves, with the
-//! values of small constants, or the error. Options: `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `calibrate=N` (on N images
-//! of noise), `agreement=POINTS`, `refresh=NODE:DEGREE`.
+//! A case is IR of any level whose first line is `# run: <pipeline> [; option]…`. Its result is the
+//! text of what the pipeline leaves, with the values of small constants, or the error. Options:
+//! `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `calibrate=N` (on N images of noise),
+//! `agreement=POINTS`, `refresh=NODE:DEGREE`.
 //!
-//! [`file_tests!`](crate::file_tests) tests a folder of cases, also with passes of your own: `passes/tests/own_pass.rs` and `docs/write-a-pass.md`.
-//! [`Runner`] runs one:
+//! [`file_tests!`](crate::file_tests) tests a folder of cases, also with passes of your own:
+//! `passes/tests/own_pass.rs` and `docs/write-a-pass.md`. [`Runner`] runs one:
 //!
 //! ```
 //! use chiffre_passes::filetest::{NoFacts, Runner};
@@ -32,9 +34,11 @@ pub const MOST_VALUES: usize = 64;
 
 /// Tests every case of a folder: its result is the insta snapshot beside it, `<case>.snap`.
 ///
-/// Arguments: the folder, from the manifest of the crate that tests; passes that pipelines may name beside the compiler's; the parameter table
-/// ([`NoFacts`](crate::filetest::NoFacts) where no pipeline chooses parameters). The crate needs `insta` as a dependency for development.
-/// Fails as [`results`](crate::filetest::results) does, and where a snapshot differs; `INSTA_UPDATE=always` writes snapshots.
+/// Arguments: the folder, from the manifest of the crate that tests; passes that pipelines may name
+/// beside the compiler's; the parameter table ([`NoFacts`](crate::filetest::NoFacts) where no
+/// pipeline chooses parameters). The crate needs `insta` as a dependency for development. Fails as
+/// [`results`](crate::filetest::results) does, and where a snapshot differs; `INSTA_UPDATE=always`
+/// writes snapshots.
 ///
 /// ```no_run
 /// #[test]
@@ -62,7 +66,8 @@ macro_rules! file_tests {
 /// Name and result of every case of a folder, by name.
 ///
 /// # Errors
-/// A folder that cannot be read or has no cases, a case that is wrong ([`Runner::run`]), and a snapshot without a case.
+/// A folder that cannot be read or has no cases, a case that is wrong ([`Runner::run`]), and a
+/// snapshot without a case.
 pub fn results(folder: &Path, runner: &Runner) -> Result<Vec<(String, String)>, String> {
     let unreadable = |e: std::io::Error| e.to_string();
     let cases = cases(folder).map_err(unreadable)?;
@@ -94,7 +99,8 @@ impl Runner<'_> {
     /// The result of a case: the text of what its pipeline leaves, or `error: …`.
     ///
     /// # Errors
-    /// A case without a `# run:` line, with an unknown option, or with IR that does not parse or verify: the case is wrong, not the pass.
+    /// A case without a `# run:` line, with an unknown option, or with IR that does not parse or
+    /// verify: the case is wrong, not the pass.
     pub fn run(&self, text: &str) -> Result<String, String> {
         let first = text.lines().next().and_then(|l| l.strip_prefix("# run: "));
         let mut words = first.ok_or("the first line must be `# run: <pipeline>`")?.split(';').map(str::trim);

@@ -1,7 +1,7 @@
 //! Limbs of every value of a network, counted from its outputs and its bootstraps.
 //!
-//! A value has as many limbs as its most demanding reader needs; a bootstrap asks for its base, whatever comes behind it, and its result has what
-//! its own readers need.
+//! A value has as many limbs as its most demanding reader needs; a bootstrap asks for its base,
+//! whatever comes behind it, and its result has what its own readers need.
 
 /// What an op does to the number of limbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,8 @@ pub enum Step {
     Input,
     /// A linear map that ends with a rescale.
     Linear,
-    /// A linear map without a rescale: small integer weights, or its reader is a bootstrap that rescales.
+    /// A linear map without a rescale: small integer weights, or its reader is a bootstrap that
+    /// rescales.
     Unscaled,
     /// A product; the next linear map rescales.
     Product,
@@ -31,8 +32,8 @@ impl Step {
     }
 }
 
-/// Limbs that each value must have: at least 1, an output at least `output`, a bootstrap's operand at least `base`.
-/// `steps[v]` reads `args[v]`, all defined before.
+/// Limbs that each value must have: at least 1, an output at least `output`, a bootstrap's operand
+/// at least `base`. `steps[v]` reads `args[v]`, all defined before.
 pub fn needed(steps: &[Step], args: &[Vec<usize>], outputs: &[usize], output: usize, base: usize) -> Vec<usize> {
     let mut need = vec![1usize; steps.len()];
     for &o in outputs {
@@ -69,7 +70,8 @@ mod tests {
 
     #[test]
     fn bootstraps_cut_the_count() {
-        // input → linear → series → linear → refresh (also read by the last linear) → linear → output
+        // input → linear → series → linear → refresh (also read by the last linear) → linear →
+        // output
         let steps = [Step::Input, Step::Linear, Step::Series(3), Step::Unscaled, Step::Refresh(3), Step::Linear, Step::Linear];
         let args = [vec![], vec![0], vec![1], vec![2], vec![3], vec![4], vec![5, 4]].to_vec();
         let need = needed(&steps, &args, &[6], 2, 3);
@@ -83,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_stays() {
-        // A short branch beside a long one keeps the limbs that it has: nothing is dropped that no op drops.
+        // A short branch beside a long one keeps the limbs that it has: nothing is dropped that no
+        // op drops.
         let steps = [Step::Input, Step::Linear, Step::Linear, Step::Linear];
         let args = [vec![], vec![0], vec![1], vec![2, 0]].to_vec();
         let need = needed(&steps, &args, &[3], 1, 1);

@@ -1,4 +1,5 @@
-//! What a pipeline shows of itself while it runs: dumps, times, statistics, and checks after every pass.
+//! What a pipeline shows of itself while it runs: dumps, times, statistics, and checks after every
+//! pass.
 
 use crate::error::PassError;
 use crate::pass::Step;
@@ -158,7 +159,8 @@ pub struct Recorder {
 pub const TOLERANCE: f32 = 1e-2;
 
 impl Recorder {
-    /// What the graph computes on the recorder's images; `None` if it cannot be interpreted (for want of constants, say).
+    /// What the graph computes on the recorder's images; `None` if it cannot be interpreted (for
+    /// want of constants, say).
     fn meaning(&self, g: &AnyGraph) -> Option<Vec<Vec<f32>>> {
         let (images, n) = self.images.as_ref()?;
         g.interp(images, *n).ok()

@@ -11,7 +11,8 @@ pub struct PrimeSizes {
     pub bottom: u32,
     /// All other primes of the chain.
     pub prime: u32,
-    /// The special primes: a bit more than the chain's keeps the noise of key switching below that of rescaling.
+    /// The special primes: a bit more than the chain's keeps the noise of key switching below that
+    /// of rescaling.
     pub special: u32,
     /// log2 of the scale of values behind a linear map that no series reads.
     pub log_scale: i32,
@@ -24,9 +25,12 @@ pub struct PrimeSizes {
 impl PrimeSizes {
     /// For a network with Chebyshev series and with bootstraps.
     ///
-    /// Squares share a prime with the linear map behind them, so that primes are as large as they can be. A series rescales once a level, so that
-    /// primes are as large as its scale; the special primes are as large as the bottom one, which is a digit of its own at the last level. A bootstrap needs a level of about 36 bits for each of some twelve products; its bottom
-    /// prime holds a bare angle, and the primes of SlotsToCoeffs carry the precision of the convolution before as well.
+    /// Squares share a prime with the linear map behind them, so that primes are as large as they
+    /// can be. A series rescales once a level, so that primes are as large as its scale; the
+    /// special primes are as large as the bottom one, which is a digit of its own at the last
+    /// level. A bootstrap needs a level of about 36 bits for each of some twelve products; its
+    /// bottom prime holds a bare angle, and the primes of SlotsToCoeffs carry the precision of the
+    /// convolution before as well.
     pub fn of(opts: &CompileOptions, series: bool, refresh: bool) -> PrimeSizes {
         let quadratic = PrimeSizes {
             bottom: opts.prime_bits,
@@ -48,8 +52,8 @@ impl PrimeSizes {
     }
 }
 
-/// Refreshed ciphertexts of a run that prices assume before layouts are known: at N = 2^15 and a bound of 2^-40 the bootstrap is the same for
-/// 2 to 20,000.
+/// Refreshed ciphertexts of a run that prices assume before layouts are known: at N = 2^15 and a
+/// bound of 2^-40 the bootstrap is the same for 2 to 20,000.
 pub const PRICED_REFRESHES: usize = 1 << 12;
 
 /// Parts of a packing that the caller fixes instead of leaving them to the search.
@@ -89,7 +93,8 @@ pub enum FitMethod {
     Minimax,
 }
 
-/// How polynomials are fitted to activations; ranges are multiples of a channel's (or layer's) largest calibrated absolute value.
+/// How polynomials are fitted to activations; ranges are multiples of a channel's (or layer's)
+/// largest calibrated absolute value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitOptions {
     /// What is minimised.
@@ -100,7 +105,8 @@ pub struct FitOptions {
     pub margin: f64,
     /// Largest angle within the range, radians; below π/2, where the sine turns.
     pub angle: f64,
-    /// How far the fit of a bootstrapped activation looks; beyond the sine's turn there is nothing to see.
+    /// How far the fit of a bootstrapped activation looks; beyond the sine's turn there is nothing
+    /// to see.
     pub extension: f64,
     /// Range of a levelled activation, on which its polynomial is fitted.
     pub reach: f64,
@@ -125,10 +131,12 @@ impl Default for FitOptions {
     }
 }
 
-/// When a degree is good enough, judged on the calibration images with the approximated activations.
+/// When a degree is good enough, judged on the calibration images with the approximated
+/// activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AccuracyTarget {
-    /// At most this loss: of top-1 where there are labels, else the share of images whose best class changes. In [0, 1].
+    /// At most this loss: of top-1 where there are labels, else the share of images whose best
+    /// class changes. In [0, 1].
     Loss(f64),
     /// At least this share of images keeps its best class. In [0, 1].
     Agreement(f64),
@@ -150,7 +158,8 @@ pub struct CalibrationSet {
 pub struct ActivationOptions {
     /// Plans of single activations, by ONNX node.
     pub plans: BTreeMap<String, ActivationPlan>,
-    /// Bootstrap before the activations that `plans` does not name. (Polynomials of degree 2 that it does not name stay as they are.)
+    /// Bootstrap before the activations that `plans` does not name. (Polynomials of degree 2 that
+    /// it does not name stay as they are.)
     pub refresh: bool,
     /// Degree of those; chosen by `target` if absent.
     pub degree: Option<usize>,
@@ -194,7 +203,8 @@ pub struct CompileOptions {
     pub log_scale: i32,
     /// Size of the chain's primes, bits.
     pub prime_bits: u32,
-    /// Size of the special primes, bits. A bit more than the chain's keeps the noise of key switching below that of rescaling.
+    /// Size of the special primes, bits. A bit more than the chain's keeps the noise of key
+    /// switching below that of rescaling.
     pub special_bits: u32,
     /// Activations that are not polynomials.
     pub activations: ActivationOptions,

@@ -22,7 +22,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Reads a spec such as [`DEFAULT`]: passes separated by commas, `level(…)` groups, options in braces.
+    /// Reads a spec such as [`DEFAULT`]: passes separated by commas, `level(…)` groups, options in
+    /// braces.
     pub fn parse(spec: &str) -> Result<Pipeline, PassError> {
         Pipeline::parse_with(spec, &[])
     }
@@ -81,7 +82,8 @@ impl Pipeline {
         Ok(Pipeline { steps })
     }
 
-    /// Checks, before anything runs, that every pass finds what it requires: in the state at the start, or by a pass before it.
+    /// Checks, before anything runs, that every pass finds what it requires: in the state at the
+    /// start, or by a pass before it.
     ///
     /// # Errors
     /// The first pass that does not, what it lacks, and the pass that gives it.
@@ -101,7 +103,8 @@ impl Pipeline {
         self.steps.iter().any(|s| s.pass.establishes.contains(&Property::Relinearised))
     }
 
-    /// The caller's options with what passes say for the whole program, which then counts for every pass.
+    /// The caller's options with what passes say for the whole program, which then counts for every
+    /// pass.
     ///
     /// # Errors
     /// A value that is none, of any option, or two for the whole program that differ.
@@ -144,8 +147,8 @@ impl Pipeline {
     /// Runs the passes on `state`, watched by an observer.
     ///
     /// # Errors
-    /// A pass that does not find what it requires, what a pass refuses, what a verifier finds after it, a pass that does not establish what its record says,
-    /// what the observer objects to.
+    /// A pass that does not find what it requires, what a pass refuses, what a verifier finds after
+    /// it, a pass that does not establish what its record says, what the observer objects to.
     pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
         let of_program = self.options_of_program(cx.options)?;
         self.check(&state, cx.target)?;

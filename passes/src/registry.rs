@@ -248,7 +248,8 @@ pub fn names(properties: &[Property]) -> String {
     properties.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// The tables of passes, options and properties as Markdown, for the docs; `target` is what `schedule` requires for.
+/// The tables of passes, options and properties as Markdown, for the docs; `target` is what
+/// `schedule` requires for.
 pub fn markdown_table(passes: &[PassInfo], target: &dyn Target) -> String {
     let mut s = String::from("| pass | IR | effect | requires | establishes |\n|---|---|---|---|---|\n");
     for p in passes {

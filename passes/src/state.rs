@@ -1,4 +1,5 @@
-//! A network on its way through the pipeline: its graph on every level reached, and what passes have found out about it.
+//! A network on its way through the pipeline: its graph on every level reached, and what passes
+//! have found out about it.
 
 use crate::activation::statistics::Statistics;
 use crate::error::PassError;
@@ -16,14 +17,16 @@ use chiffre_ir::{he, packed, tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A network on its way through the pipeline. What was found out about a graph goes when the graph is replaced, and so do the graphs of later levels.
+/// A network on its way through the pipeline. What was found out about a graph goes when the graph
+/// is replaced, and so do the graphs of later levels.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Where the network comes from.
     pub origin: Origin,
     /// Regions that `minimise-products` has rewritten, with the rules.
     pub explained: Vec<Explained>,
-    /// Plans of single activations, by ONNX node, for each degree that `approximate-activations` may choose.
+    /// Plans of single activations, by ONNX node, for each degree that `approximate-activations`
+    /// may choose.
     pub plans: BTreeMap<usize, Plans>,
     tensor: Option<TensorGraph>,
     calibration: Option<Calibration>,
@@ -151,7 +154,8 @@ impl State {
     pub fn holds(&self, p: Property) -> bool {
         self.lacks(p).is_none()
     }
-    /// Why the network does not have the property: the ONNX node at fault, or an empty text if something is missing altogether. `None` if it has it.
+    /// Why the network does not have the property: the ONNX node at fault, or an empty text if
+    /// something is missing altogether. `None` if it has it.
     pub fn lacks(&self, p: Property) -> Option<String> {
         let missing = |there: bool| (!there).then(String::new);
         match p {
@@ -195,7 +199,8 @@ impl State {
         g.nodes.iter().find(|n| kind(&n.op)).map(|n| n.source.clone())
     }
 
-    /// Runs the verifiers on the graphs that were replaced since the last time. HE IR may have products that are not relinearised unless `relinearised`.
+    /// Runs the verifiers on the graphs that were replaced since the last time. HE IR may have
+    /// products that are not relinearised unless `relinearised`.
     ///
     /// # Errors
     /// All findings of the first graph that has some.

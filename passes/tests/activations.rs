@@ -1,4 +1,5 @@
-//! Dead channels and approximated activations on random networks: what is exact stays exact, what is approximated stays close.
+//! Dead channels and approximated activations on random networks: what is exact stays exact, what
+//! is approximated stays close.
 
 mod common;
 

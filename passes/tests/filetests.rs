@@ -1,6 +1,8 @@
-//! File tests: `filetests/<pass>/<case>.{tir,pir,hir}` → `<case>.snap` beside it; `chiffre_passes::filetest` says how cases are written.
+//! File tests: `filetests/<pass>/<case>.{tir,pir,hir}` → `<case>.snap` beside it;
+//! `chiffre_passes::filetest` says how cases are written.
 //!
-//! `INSTA_UPDATE=always cargo test -p chiffre-passes --test filetests` writes the results; review them.
+//! `INSTA_UPDATE=always cargo test -p chiffre-passes --test filetests` writes the results; review
+//! them.
 
 mod common;
 
@@ -56,8 +58,9 @@ fn diagnostics() {
     });
 }
 
-/// Passes whose result is no graph: `choose-layout` shows in the types that `lower-linear` prints, `calibrate-activations` in what
-/// `approximate-activations` fits, `place-bootstraps` is tested in `place.rs`, `schedule` with the backend.
+/// Passes whose result is no graph: `choose-layout` shows in the types that `lower-linear` prints,
+/// `calibrate-activations` in what `approximate-activations` fits, `place-bootstraps` is tested in
+/// `place.rs`, `schedule` with the backend.
 #[test]
 fn every_pass_has_a_folder() {
     for p in PASSES {

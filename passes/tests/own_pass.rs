@@ -1,4 +1,5 @@
-//! A pass of one's own with file tests, as `docs/write-a-pass.md` shows it (the page is compared with this file).
+//! A pass of one's own with file tests, as `docs/write-a-pass.md` shows it (the page is compared
+//! with this file).
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;

@@ -1,5 +1,6 @@
-//! A target of one's own, as `docs/write-a-target.md` shows it (the page is compared with this file): fixed-point integers in the clear. It is made of what
-//! `backend`, `ir` and `passes` offer to everybody; none of them knows it.
+//! A target of one's own, as `docs/write-a-target.md` shows it (the page is compared with this
+//! file): fixed-point integers in the clear. It is made of what `backend`, `ir` and `passes` offer
+//! to everybody; none of them knows it.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Placement of bootstraps in the residual networks of the literature: the shortest path against the usual rules of thumb.
+//! Placement of bootstraps in the residual networks of the literature: the shortest path against
+//! the usual rules of thumb.
 
 mod common;
 
@@ -48,7 +49,8 @@ fn the_shortest_path_beats_the_rules_of_thumb() {
     for (name, net) in [("ResNet-20", resnet20 as fn(usize) -> Network), ("ResNet-34", resnet34)] {
         let nets = [net(15), net(16)];
         let of = |r: &RingChoice| &nets[r.log_n - 15];
-        // In a small ring a bootstrap has levels for its own activation only, and all that is left to choose is how far a fresh ciphertext reaches.
+        // In a small ring a bootstrap has levels for its own activation only, and all that is left
+        // to choose is how far a fresh ciphertext reaches.
         for (log_n, strict) in [(&[15][..], false), (&[16], true), (&[15, 16], false)] {
             let ours = cheapest(log_n, |r| best(of(r), r, &cost));
             let greedy = cheapest(log_n, |r| greedy(of(r), r, &cost));
@@ -64,7 +66,8 @@ fn the_shortest_path_beats_the_rules_of_thumb() {
             let (Some(a), Some(b)) = (best(of(&r), &r, &cost), chiffre_passes::place::greedy(of(&r), &r, &cost)) else { continue };
             assert!(a.seconds <= b.seconds * (1.0 + 1e-9), "{name}, {} primes", r.chain);
         }
-        // Within the default memory the small ring is taken: the keys of the large one would fill it.
+        // Within the default memory the small ring is taken: the keys of the large one would fill
+        // it.
         let direct = place(net, &[15, 16], &CompileOptions::default(), &Facts, &cost).unwrap();
         assert_eq!(direct, cheapest(&[15], |r| best(of(r), r, &cost)));
     }

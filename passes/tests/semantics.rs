@@ -39,7 +39,8 @@ fn same(pass: &str, before: &tensor::TensorGraph, after: tensor::TensorGraph, im
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Every tensor pass alone, and one after the other, on random chains of affine, polynomial, sum, product and linear ops.
+    /// Every tensor pass alone, and one after the other, on random chains of affine, polynomial,
+    /// sum, product and linear ops.
     #[test]
     fn tensor_passes_keep_the_meaning(seed in any::<u64>()) {
         let g = tensor::verify(chain(seed)).unwrap_or_else(|e| panic!("{e}")).into_inner();
@@ -100,7 +101,8 @@ proptest! {
         close(&want[0], &tensor::interp(&g, &images, n).unwrap()[0], 2e-3);
         prop_assert_eq!(levels(&g, 1, &options(1, 8)).0[0], 7);
 
-        // Rings that the batch overflows, so that units are merged by the strides, with every kind of packing.
+        // Rings that the batch overflows, so that units are merged by the strides, with every kind
+        // of packing.
         let phases = [None, Some([0, 0]), Some([0, 1]), Some([1, 1])][phases];
         let packing = PackingWish { phases, channels: None, fill: Some(fill), tile: Some(tile) };
         let opts = CompileOptions { packing, ..options(batch, 8) };

@@ -1,4 +1,5 @@
-//! Encrypted batches: inputs in seeded form, results, in memory, on disk and in any other source and sink. A batch has the units of its layout that hold its images.
+//! Encrypted batches: inputs in seeded form, results, in memory, on disk and in any other source
+//! and sink. A batch has the units of its layout that hold its images.
 
 use crate::eval_keys::{KeyId, binding, check_binding};
 use crate::words::{poly_bytes, polys_from_bytes};
@@ -96,7 +97,8 @@ impl Batch {
     pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<Batch, RuntimeError> {
         Batch::from_container(s, Reader::new(source, name, INPUT_KIND)?)
     }
-    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of which are in memory for a while.
+    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of
+    /// which are in memory for a while.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -168,7 +170,8 @@ impl ResultBatch {
     pub fn read(s: &Session, source: impl Read + Seek, name: &str) -> Result<ResultBatch, RuntimeError> {
         ResultBatch::from_container(s, Reader::new(source, name, RESULT_KIND)?)
     }
-    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of which are in memory for a while.
+    /// As [`Self::load`], from a source that cannot seek and holds at most `limit` bytes, all of
+    /// which are in memory for a while.
     ///
     /// # Errors
     /// As [`Self::load`].

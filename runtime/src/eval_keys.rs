@@ -14,7 +14,8 @@ use std::path::Path;
 /// Kind of evaluation-key files.
 pub const KIND: &str = "evaluation-keys";
 
-/// Random name of a secret key: its evaluation keys and ciphertexts carry it, so that mixed-up files are noticed.
+/// Random name of a secret key: its evaluation keys and ciphertexts carry it, so that mixed-up
+/// files are noticed.
 pub type KeyId = [u8; 16];
 
 /// The seeded evaluation keys of one secret key for one program.
@@ -139,7 +140,8 @@ impl ServerKeys {
     pub(crate) fn keys(&self) -> &PreparedKeys {
         &self.keys
     }
-    /// Reads the keys that the program uses from a file of seeded keys, and expands them one by one.
+    /// Reads the keys that the program uses from a file of seeded keys, and expands them one by
+    /// one.
     ///
     /// # Errors
     /// I/O errors, damaged files, keys of another program, missing keys, residues out of range.

@@ -1,13 +1,16 @@
 //! A journal of a run: what an interrupted run needs to go on, in a folder beside its output.
 //!
-//! A run is a fixed list of steps; between two steps some values are live. [`Journal::commit`] stores the live values, each in a file of its
-//! own, and then a manifest that names the next step, these files and their digests. Values never change once computed, so a commit
-//! writes only those that are not there yet.
+//! A run is a fixed list of steps; between two steps some values are live. [`Journal::commit`]
+//! stores the live values, each in a file of its own, and then a manifest that names the next step,
+//! these files and their digests. Values never change once computed, so a commit writes only those
+//! that are not there yet.
 //!
 //! **Invariants**:
-//! * The manifest takes its name in one rename, after all files it names are on disk; files go only when no manifest names them. A run
-//!   that ends at any moment leaves the state before or after a commit.
-//! * A journal of another run is refused and left alone. A damaged one is dropped with a warning, never used in part.
+//! * The manifest takes its name in one rename, after all files it names are on disk; files go only
+//!   when no manifest names them. A run that ends at any moment leaves the state before or after a
+//!   commit.
+//! * A journal of another run is refused and left alone. A damaged one is dropped with a warning,
+//!   never used in part.
 //! * Loaded values have the shapes that the program's step has, and residues below their moduli.
 //! * Nothing here is secret from the server: ciphertexts, digests and names of keys.
 
@@ -64,7 +67,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// True if the next commit should be made now, `since` after the end of the last one (or the start), which took `cost`.
+    /// True if the next commit should be made now, `since` after the end of the last one (or the
+    /// start), which took `cost`.
     pub fn due(&self, since: Duration, cost: Duration) -> bool {
         since >= self.min_interval.max(cost.saturating_mul(self.cost_factor))
     }
@@ -111,7 +115,8 @@ enum Unusable {
 }
 
 impl From<ContainerError> for Unusable {
-    /// A file that is not what the manifest says, or not there, is damage; a disk that does not answer is an error.
+    /// A file that is not what the manifest says, or not there, is damage; a disk that does not
+    /// answer is an error.
     fn from(e: ContainerError) -> Unusable {
         match &e {
             ContainerError::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => Unusable::Error(e.into()),
@@ -130,11 +135,12 @@ impl Journal {
 
     /// Opens or makes the journal in `dir`.
     ///
-    /// `binding` names everything that the steps and their values depend on: program, key, input. `live` gives the values that are
-    /// live before a step, or `None` if the run has no such step.
+    /// `binding` names everything that the steps and their values depend on: program, key, input.
+    /// `live` gives the values that are live before a step, or `None` if the run has no such step.
     ///
     /// # Errors
-    /// I/O errors; a folder that another process uses, that holds a run with another binding, or files that are no journal's.
+    /// I/O errors; a folder that another process uses, that holds a run with another binding, or
+    /// files that are no journal's.
     pub fn open(
         dir: &Path,
         ring: &Ring,
@@ -194,11 +200,12 @@ impl Journal {
         self.policy.due(self.last.elapsed(), self.cost)
     }
 
-    /// Stores the values that are live before `step`. A value that was committed before is not looked at again.
+    /// Stores the values that are live before `step`. A value that was committed before is not
+    /// looked at again.
     ///
     /// # Errors
-    /// I/O errors. The state on disk is then that of the last commit, or (if only the final flush failed) that of this one; the run may
-    /// go on and try again later.
+    /// I/O errors. The state on disk is then that of the last commit, or (if only the final flush
+    /// failed) that of this one; the run may go on and try again later.
     pub fn commit<'a>(&mut self, step: usize, live: impl IntoIterator<Item = (Key, &'a [[RnsPoly; 2]])>) -> Result<(), RuntimeError> {
         let start = Instant::now();
         let result = self.store(step, live);
@@ -243,14 +250,16 @@ impl Journal {
             self.write_manifest(step, &wanted)
         })();
         if let Err(e) = named {
-            // Best effort: a full disk gets its room back, and what stays is swept by the next open.
+            // Best effort: a full disk gets its room back, and what stays is swept by the next
+            // open.
             let files = fresh.iter().flat_map(|k| [value_name(*k), format!("{}.partial", value_name(*k))]);
             for name in files.chain([format!("{MANIFEST}.partial")]).collect::<Vec<_>>() {
                 let _ = self.remove(&name);
             }
             return Err(e);
         }
-        // From here on the manifest is the new one. Until that is sure to last, the old one's files stay.
+        // From here on the manifest is the new one. Until that is sure to last, the old one's files
+        // stay.
         self.files.extend(wanted.clone());
         self.sync()?;
         self.files = wanted;

@@ -1,7 +1,7 @@
 //! Executes Chiffre programs: the client half and the server half.
 //!
-//! **Invariant**: `server` and everything it uses never name a secret key. [`client`] is the only module that uses
-//! `chiffre_ckks_client`.
+//! **Invariant**: `server` and everything it uses never name a secret key. [`client`] is the only
+//! module that uses `chiffre_ckks_client`.
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -14,7 +14,8 @@ use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::program::{Program, ProgramOp};
 use std::sync::Arc;
 
-/// A program, its file's digest, its context and the engine that computes with them. Both halves of the runtime start from one.
+/// A program, its file's digest, its context and the engine that computes with them. Both halves of
+/// the runtime start from one.
 #[derive(Debug)]
 pub struct Session {
     /// The verified program and its provenance.
@@ -25,15 +26,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// Checks the program's parameters and builds their context, on an engine of its own with all defaults.
+    /// Checks the program's parameters and builds their context, on an engine of its own with all
+    /// defaults.
     ///
     /// # Errors
-    /// Parameters outside the security tables unless `allow_insecure`, or inconsistent ones; a system without threads to give.
+    /// Parameters outside the security tables unless `allow_insecure`, or inconsistent ones; a
+    /// system without threads to give.
     pub fn new(file: ProgramFile, allow_insecure: bool) -> Result<Session, RuntimeError> {
         Session::on(Engine::new()?, file, allow_insecure)
     }
-    /// As [`Session::new`], on this engine, which several sessions may share. Keys, encryption, decryption, servers and runs of the session
-    /// compute on its threads and take their memory from it.
+    /// As [`Session::new`], on this engine, which several sessions may share. Keys, encryption,
+    /// decryption, servers and runs of the session compute on its threads and take their memory
+    /// from it.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -44,7 +48,8 @@ impl Session {
             return Err(RuntimeError::Insecure);
         }
         if let (Some(b), false) = (&h.bootstrap, h.insecure) {
-            // Under the ephemeral secret: the key to it, modulo the bottom prime and one special prime.
+            // Under the ephemeral secret: the key to it, modulo the bottom prime and one special
+            // prime.
             let log_q = log2_product(h.q.iter().take(1).chain(h.p.iter().take(1)));
             check_sparse(h.log_n as u32, b.weight, log_q).map_err(ParamsError::from)?;
         }

@@ -1,4 +1,5 @@
-//! A process that keeps a journal is killed at random moments, again and again, and still gets to its end.
+//! A process that keeps a journal is killed at random moments, again and again, and still gets to
+//! its end.
 
 use chiffre_ckks::ring::primes::ntt_primes_below;
 use chiffre_ckks::ring::{Ring, RnsPoly};

@@ -1,4 +1,5 @@
-//! Hostile journals: manifest and values are changed, and all digests are right. A run goes on, starts anew with a warning, or is refused.
+//! Hostile journals: manifest and values are changed, and all digests are right. A run goes on,
+//! starts anew with a warning, or is refused.
 
 use chiffre_ckks::ring::primes::ntt_primes_below;
 use chiffre_ckks::ring::{Ring, RnsPoly};
@@ -37,7 +38,8 @@ fn interrupted(ring: &Ring) -> BTreeMap<String, Sealed> {
     chf.map(|p| (p.file_name().expect("a name").to_string_lossy().into_owned(), Sealed::read(&p))).collect()
 }
 
-/// Writes the files, and the digests of the values into the manifest where it still names the old ones.
+/// Writes the files, and the digests of the values into the manifest where it still names the old
+/// ones.
 fn write(dir: &Path, files: &BTreeMap<String, Sealed>, old: &BTreeMap<String, String>) {
     std::fs::create_dir(dir).expect("a folder");
     let mut manifest = files["manifest.chf"].clone();

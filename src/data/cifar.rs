@@ -1,4 +1,5 @@
-//! The binary files of CIFAR-10 and CIFAR-100: records of one or two label bytes and 3×32×32 pixels.
+//! The binary files of CIFAR-10 and CIFAR-100: records of one or two label bytes and 3×32×32
+//! pixels.
 
 use super::npy::read_exact;
 use super::{Batch, DataOptions, Problem, push_bytes, reserve};
@@ -30,7 +31,8 @@ impl Kind {
     }
 }
 
-/// Reads a `.bin` file. Which of the two kinds it is follows from its length, and from the labels where both lengths fit.
+/// Reads a `.bin` file. Which of the two kinds it is follows from its length, and from the labels
+/// where both lengths fit.
 pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();

@@ -7,9 +7,10 @@
 //! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
 //! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
 //!
-//! float32 values are taken as normalised already; 8-bit pixels go through a [`Normalisation`]. Nothing is resized or
-//! converted silently: what does not fit the model is an error that names the file. Sizes in headers are compared with the
-//! size of the file before anything is allocated for them.
+//! float32 values are taken as normalised already; 8-bit pixels go through a [`Normalisation`].
+//! Nothing is resized or converted silently: what does not fit the model is an error that names the
+//! file. Sizes in headers are compared with the size of the file before anything is allocated for
+//! them.
 
 mod cifar;
 mod npy;
@@ -37,10 +38,12 @@ pub struct Images {
 }
 
 impl Images {
-    /// Images in memory: values as the network takes them, N×C×H×W row-major, of images of `shape` (C, H, W).
+    /// Images in memory: values as the network takes them, N×C×H×W row-major, of images of `shape`
+    /// (C, H, W).
     ///
     /// # Errors
-    /// No image, a number of values that is no multiple of an image's, or values that are not finite.
+    /// No image, a number of values that is no multiple of an image's, or values that are not
+    /// finite.
     pub fn new(pixels: Vec<f32>, shape: [usize; 3]) -> Result<Images, Error> {
         let len: usize = shape.iter().product();
         if len == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(len) {
@@ -53,7 +56,8 @@ impl Images {
         Ok(Images { pixels, n, shape, labels: None, names: (0..n).map(|i| format!("image {i}")).collect() })
     }
 
-    /// Reads images from a file or folder, with the labels where the format has them; [`crate::Program::data_options`] says how they must look.
+    /// Reads images from a file or folder, with the labels where the format has them;
+    /// [`crate::Program::data_options`] says how they must look.
     ///
     /// # Errors
     /// What is wrong with the data; names the file.
@@ -154,14 +158,16 @@ pub fn load(path: &Path, options: &DataOptions) -> Result<Images, DataError> {
     Ok(Images { pixels: batch.pixels, n, shape: options.shape, labels: batch.labels, names })
 }
 
-/// Reads the logits that `decrypt` wrote, `rows × classes`; those of images without an answer are NaN.
+/// Reads the logits that `decrypt` wrote, `rows × classes`; those of images without an answer are
+/// NaN.
 ///
 /// Errors name the file; all of them are the user's to solve.
 pub fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, DataError> {
     npy::load_logits(path, classes).map_err(|problem| DataError { path: path.to_owned(), problem })
 }
 
-/// The float32 arrays of a `.npz` archive by name, with their shapes; row-major, whatever their order in the file. Other arrays are left out.
+/// The float32 arrays of a `.npz` archive by name, with their shapes; row-major, whatever their
+/// order in the file. Other arrays are left out.
 ///
 /// # Errors
 /// A file that cannot be read or is no such archive; it is named.

@@ -1,7 +1,8 @@
 //! NumPy's `.npy` format, versions 1 to 3.
 //!
-//! ndarray-npy allocates what a header announces and parses the header by recursion, so that hostile files can exhaust memory
-//! or the stack; this reader compares announced sizes with the bytes that exist first, and reads only the images asked for.
+//! ndarray-npy allocates what a header announces and parses the header by recursion, so that
+//! hostile files can exhaust memory or the stack; this reader compares announced sizes with the
+//! bytes that exist first, and reads only the images asked for.
 
 use super::{Batch, DataOptions, FloatArray, Problem, by, check_finite, push_bytes, reserve};
 use std::fs::File;
@@ -54,7 +55,8 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
     Ok(Batch { pixels: read_images(&mut reader, &header, options)?, labels: None })
 }
 
-/// Reads a `.npy` file of float32 logits, rows × `classes`, as `decrypt` writes it; NaN stands for a row without an answer.
+/// Reads a `.npy` file of float32 logits, rows × `classes`, as `decrypt` writes it; NaN stands for
+/// a row without an answer.
 pub(super) fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, Problem> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
@@ -104,7 +106,8 @@ pub(super) fn read_header(reader: &mut (impl Read + ?Sized)) -> Result<Header, P
     Ok(Header { descr: descr.into(), element, fortran, shape, len: (8 + width + length) as u64 })
 }
 
-/// Reads an array of float32 whose size has been checked against the bytes that exist; `None` for other elements.
+/// Reads an array of float32 whose size has been checked against the bytes that exist; `None` for
+/// other elements.
 pub(super) fn read_floats(reader: &mut (impl Read + ?Sized), header: &Header) -> Result<Option<FloatArray>, Problem> {
     let Element { kind: b'f', size: 4, big_endian } = header.element else { return Ok(None) };
     let shape: Vec<usize> = header.shape.iter().map(|&d| d as usize).collect();
@@ -226,7 +229,8 @@ pub(super) fn read_exact(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -
     })
 }
 
-/// Number of images in an array of `shape`, which must be that of the model behind the first dimension.
+/// Number of images in an array of `shape`, which must be that of the model behind the first
+/// dimension.
 fn image_count(shape: &[u64], model: [usize; 3]) -> Result<u64, Problem> {
     let [c, h, w] = model.map(|d| d as u64);
     match *shape {

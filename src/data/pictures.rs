@@ -18,7 +18,8 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
     Ok(Batch { pixels, labels: None })
 }
 
-/// Reads the pictures of a folder in the order of their names. Other files and folders inside are left alone.
+/// Reads the pictures of a folder in the order of their names. Other files and folders inside are
+/// left alone.
 pub(super) fn load_folder(folder: &Path, options: &DataOptions) -> Result<Images, DataError> {
     let fail = |path: &Path, problem| DataError { path: path.to_owned(), problem };
     let entries = std::fs::read_dir(folder).map_err(|e| fail(folder, e.into()))?;
@@ -41,7 +42,8 @@ pub(super) fn load_folder(folder: &Path, options: &DataOptions) -> Result<Images
     Ok(Images { pixels, n, shape: options.shape, labels: None, names })
 }
 
-/// C×H×W pixels. The size must be the model's; colours may only be converted where that loses nothing.
+/// C×H×W pixels. The size must be the model's; colours may only be converted where that loses
+/// nothing.
 fn decode(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, Problem> {
     let [c, h, w] = shape;
     let invalid = |error: image::ImageError| Problem::Format { format: "picture", why: error.to_string() };

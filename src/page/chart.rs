@@ -1,4 +1,5 @@
-//! What the charts share: a figure with title, description and caption, a frame with axes, and rows of bars.
+//! What the charts share: a figure with title, description and caption, a frame with axes, and rows
+//! of bars.
 
 use super::{escape, region};
 use std::fmt::Write;
@@ -6,7 +7,8 @@ use std::fmt::Write;
 /// Width of every chart.
 pub(super) const WIDTH: f64 = 1200.0;
 
-/// A chart as a figure that scrolls where the page is narrow. `description` is plain text for those who do not see the chart; `caption` is HTML.
+/// A chart as a figure that scrolls where the page is narrow. `description` is plain text for those
+/// who do not see the chart; `caption` is HTML.
 pub(super) fn figure(id: &str, [title, description]: [&str; 2], height: f64, body: &str, caption: &str) -> String {
     let svg = format!(
         "<svg id=\"{id}\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\">\n\
@@ -22,7 +24,8 @@ pub(super) fn swatch(class: &str, word: &str) -> String {
     format!("<span class=\"legend\"><span class=\"swatch {class}\"></span>{word}</span> ")
 }
 
-/// The rectangle that a panel of a chart draws in, in pixels. Parts in [0, 1] run to the right and upwards.
+/// The rectangle that a panel of a chart draws in, in pixels. Parts in [0, 1] run to the right and
+/// upwards.
 pub(super) struct Frame {
     pub left: f64,
     pub right: f64,
@@ -62,7 +65,8 @@ impl Frame {
     }
 }
 
-/// Points of a line that keeps each value until the next begins: values change in steps, not in slopes.
+/// Points of a line that keeps each value until the next begins: values change in steps, not in
+/// slopes.
 pub(super) fn steps(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = vec![];
     for (x, y) in points {

@@ -1,7 +1,8 @@
 //! `inspect --html`: one page about a program that works from a file, without a network.
 //!
-//! The page is semantic HTML with SVG charts. Every chart has a title and a description for those who do not see it, and a table with the same
-//! numbers; nothing depends on colour alone or on scripts (the one script lets a node of the graph lead to its row).
+//! The page is semantic HTML with SVG charts. Every chart has a title and a description for those
+//! who do not see it, and a table with the same numbers; nothing depends on colour alone or on
+//! scripts (the one script lets a node of the graph lead to its row).
 
 mod chart;
 mod graph;

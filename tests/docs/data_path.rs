@@ -1,7 +1,8 @@
 //! Makes the IR blocks of `docs/data-path.md`; the prose around them is written by hand.
 //!
-//! A block stands between `<!-- ir STAGE: "NODE", … -->` and `<!-- end -->`: the head of that stage's text, the instructions of these ONNX
-//! nodes, and the constants that they name. Hashes and long lists are shortened, long lines are broken before the type.
+//! A block stands between `<!-- ir STAGE: "NODE", … -->` and `<!-- end -->`: the head of that
+//! stage's text, the instructions of these ONNX nodes, and the constants that they name. Hashes and
+//! long lists are shortened, long lines are broken before the type.
 
 use chiffre::pipeline::{Request, compile};
 use chiffre_passes::observe::Dump;

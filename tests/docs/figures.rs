@@ -1,4 +1,5 @@
-//! Figures in the pages are those of the records in `docs/bench-log`: see the README there for how a page refers to one.
+//! Figures in the pages are those of the records in `docs/bench-log`: see the README there for how
+//! a page refers to one.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -145,7 +146,8 @@ fn value(record: &Record, key: &str) -> Result<f64, String> {
     record.get(key).and_then(Value::as_f64).ok_or_else(missing)
 }
 
-/// Whether a figure such as `0.24 s`, `4.9 GiB`, `96.7 %` or `1.66·10^9` is a value, rounded as it stands there.
+/// Whether a figure such as `0.24 s`, `4.9 GiB`, `96.7 %` or `1.66·10^9` is a value, rounded as it
+/// stands there.
 fn agrees(text: &str, value: &Result<f64, String>) -> Result<(), String> {
     let value = value.clone()?;
     let text = text.trim_matches('*');
@@ -174,8 +176,9 @@ fn share(text: &str, record: &Record, key: &str) -> Result<(), String> {
     if text.trim_matches('*') == want { Ok(()) } else { Err(format!("`{text}` should be {want}")) }
 }
 
-/// Times and sizes of a page that say nothing about where they come from: neither a link to a record, nor in a table with reports, nor in a row or
-/// sentence that cites a paper. Code is not looked at.
+/// Times and sizes of a page that say nothing about where they come from: neither a link to a
+/// record, nor in a table with reports, nor in a row or sentence that cites a paper. Code is not
+/// looked at.
 pub fn unsourced(page: &str) -> Vec<String> {
     let mut out = vec![];
     let mut reports = false;

@@ -1,7 +1,8 @@
 //! The page of `inspect --html`: its structure as text, and as a browser lays it out and paints it.
 //!
-//! The second needs a Chromium: on the path, or named by `CHIFFRE_BROWSER`. Without one, its test is recorded as skipped.
-//! `KEEP_PAGES=FOLDER` keeps the pages, and their screenshots, for looking at.
+//! The second needs a Chromium: on the path, or named by `CHIFFRE_BROWSER`. Without one, its test
+//! is recorded as skipped. `KEEP_PAGES=FOLDER` keeps the pages, and their screenshots, for looking
+//! at.
 
 mod browser;
 #[path = "../../passes/tests/common/mod.rs"]
@@ -37,7 +38,8 @@ fn plain() -> String {
     page(compile(&chiffre_frontend::load(&model).unwrap(), &request(options(8))))
 }
 
-/// A program with bootstraps, a merge of units, certified ranges, and names that are long or look like markup.
+/// A program with bootstraps, a merge of units, certified ranges, and names that are long or look
+/// like markup.
 fn bootstrapped() -> String {
     let mut g = with_series(residual_net(1), 1, 7, |name| name != "act0");
     for (i, n) in g.nodes.iter_mut().enumerate() {

@@ -32,7 +32,8 @@ impl Case {
         Case { session, batch, seed }
     }
 
-    /// Linear maps, products and merges of units, 40 images of 64, in a ring of degree `2^log_n`. The pinned bits are those for 2^10.
+    /// Linear maps, products and merges of units, 40 images of 64, in a ring of degree `2^log_n`.
+    /// The pinned bits are those for 2^10.
     pub fn squares_on(engine: Engine, log_n: usize) -> Case {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let model = chiffre_frontend::load(&models.join("tiny_resnet.onnx")).unwrap();
@@ -85,7 +86,8 @@ pub fn bits(r: &ResultBatch) -> String {
     digest(&rows.flat_map(|row| row.iter().flat_map(|w| w.to_le_bytes())).collect::<Vec<u8>>())
 }
 
-/// The answer of [`Case::squares_on`] in the ring of degree 2^10, from the first version that had this test.
+/// The answer of [`Case::squares_on`] in the ring of degree 2^10, from the first version that had
+/// this test.
 pub const SQUARES: &str = "cbf7a7470065e6627faeb2121dc334682b25a47a308f3680ae07222bd6060875";
 /// The answer of [`Case::series_on`], from the first version that had this test.
 pub const SERIES: &str = "0bb8a00019ef4f7bfd066970931107026908953be07b8655cfd2a1424642d724";

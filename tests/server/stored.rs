@@ -1,4 +1,5 @@
-//! Prepared state: a server that is written and read again gives the same bits; what does not belong together is refused.
+//! Prepared state: a server that is written and read again gives the same bits; what does not
+//! belong together is refused.
 
 use super::case::{Case, SERIES, SQUARES, bits};
 use super::{series, squares};

@@ -18,13 +18,20 @@ use chiffre_ir::text;
 use std::sync::Arc;
 
 /// The pipeline of this target. Why here:
-/// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine maps move;
-/// * `minimise-products` where polynomials have one normal form, and sums are still ops of their own: `compose-linear` hides them in kernels;
-/// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained network;
-/// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and behind each activation;
-/// * `remove-dead-channels` where every residual sum is one linear map, and before anything is measured or fitted for dead channels;
-/// * `place-bootstraps` on the composed graph, where every linear map is one op: its plans name nodes;
-/// * `calibrate-activations` right before `approximate-activations`: its figures belong to that very graph;
+/// * `recognise-activation` first: it needs the chains as the exporter wrote them, before affine
+///   maps move;
+/// * `minimise-products` where polynomials have one normal form, and sums are still ops of their
+///   own: `compose-linear` hides them in kernels;
+/// * `fold-affine` gives convolutions their batch norm, so that dumps read like the trained
+///   network;
+/// * `compose-linear` before `fold-scales`: completing the square needs one linear map before and
+///   behind each activation;
+/// * `remove-dead-channels` where every residual sum is one linear map, and before anything is
+///   measured or fitted for dead channels;
+/// * `place-bootstraps` on the composed graph, where every linear map is one op: its plans name
+///   nodes;
+/// * `calibrate-activations` right before `approximate-activations`: its figures belong to that
+///   very graph;
 /// * `choose-layout` needs the final shape of the linear maps, `lower-linear` needs layouts;
 /// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
 /// * `select-params` when all levels are known: it needs every key's limbs;

@@ -1,5 +1,7 @@
-//! `schedule`: the HE graph in execution order, with rescales merged into linear maps, relinearisations into products, mod drops into
-//! their readers, and sums under giant steps into the maps that make the partial sums. The order of steps and the end of every buffer follow from the program ([`Program::steps`]).
+//! `schedule`: the HE graph in execution order, with rescales merged into linear maps,
+//! relinearisations into products, mod drops into their readers, and sums under giant steps into
+//! the maps that make the partial sums. The order of steps and the end of every buffer follow from
+//! the program ([`Program::steps`]).
 
 use crate::target::ScheduleError;
 use chiffre_ir::consts::ConstId;
@@ -94,7 +96,8 @@ pub fn schedule(g: &HeGraph, header: ProgramHeader, gadgets: &BTreeMap<usize, Ga
     Ok(p)
 }
 
-/// Steps and bias of the map `sum`, if it rotates and adds what the map `partials` makes, with weights of one.
+/// Steps and bias of the map `sum`, if it rotates and adds what the map `partials` makes, with
+/// weights of one.
 fn giant_steps(g: &HeGraph, partials: ValueId, sum: ValueId) -> Option<(Vec<i64>, Option<ConstId>)> {
     let (HeOp::Linear { bias: None, .. }, HeOp::Linear { table, bias, scales, .. }) = (&g.node(partials).op, &g.node(sum).op) else {
         return None;

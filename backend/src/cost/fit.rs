@@ -18,10 +18,11 @@ const PRIOR: f64 = 0.02;
 /// No unit time falls below this part of the prior's.
 const LEAST: f64 = 0.1;
 
-/// Fits unit times to samples: least squares of relative errors with a small pull towards `prior`, whose threads are kept.
-/// Few samples leave what they do not tell as it was.
+/// Fits unit times to samples: least squares of relative errors with a small pull towards `prior`,
+/// whose threads are kept. Few samples leave what they do not tell as it was.
 pub fn fit(samples: &[Sample], prior: &CostModel) -> CostModel {
-    // Parts of the predicted time of each sample, relative to the measured one; factors are sought that make their sum 1.
+    // Parts of the predicted time of each sample, relative to the measured one; factors are sought
+    // that make their sum 1.
     let parts: Vec<[f64; 6]> =
         samples.iter().filter(|s| s.seconds > 0.0).map(|s| prior.parts(s.counts, s.log_n).map(|t| t / s.seconds)).collect();
     let mut v = [1.0f64; 6];

@@ -73,8 +73,8 @@ impl GiantShape {
         let [digits, _, ext] = self.limbs(keep).map(|x| x as f64);
         self.taps as f64 * 2.0 * digits * ext * n
     }
-    /// Rows that exist at the worst moment between the partial sums and the result: what is decomposed, its digits, some of their rows in the
-    /// extended basis, and both results.
+    /// Rows that exist at the worst moment between the partial sums and the result: what is
+    /// decomposed, its digits, some of their rows in the extended basis, and both results.
     fn rows(&self, keep: usize) -> usize {
         let [digits, l, ext] = self.limbs(keep);
         self.rotated() * (2 * l + digits * (1 + EXTENDED_ROWS)) + self.outputs * (2 * l + 2 * ext)
@@ -120,7 +120,8 @@ impl LinearShape {
     pub fn counts(&self, n: f64, units: usize, together: usize) -> Counts {
         let (l, a, digits) = (self.limbs as f64, self.alpha as f64, self.digits() as f64);
         let ext = l + a;
-        // Of partial sums only the component at s is divided, the other one when they have been added.
+        // Of partial sums only the component at s is divided, the other one when they have been
+        // added.
         let divided = self.giants.map_or(2 * self.outputs, |g| self.outputs + g.outputs) as f64;
         let rotated = self.rotated as f64;
         let (removed, keep) = (a + self.drop as f64, l - self.drop as f64);
@@ -143,8 +144,9 @@ impl LinearShape {
         let words = KEY_READ * (self.taps as f64 * key + self.giants.map_or(0.0, |g| g.keys(n, kept)));
         (unit + giants) * units as f64 + Counts { expand, words, ..Counts::default() } * times
     }
-    /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of operands end with the op: limb by limb,
-    /// digits and operands turn into sums, at last into results; and one limb's weights.
+    /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of
+    /// operands end with the op: limb by limb, digits and operands turn into sums, at last into
+    /// results; and one limb's weights.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let ext = self.limbs + self.alpha;
         let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
@@ -159,7 +161,8 @@ impl LinearShape {
     }
 }
 
-/// Reading a word of a key from memory costs as much as so many words of inner products; fitted, with [`CostModel::expand`], to runs of one image.
+/// Reading a word of a key from memory costs as much as so many words of inner products; fitted,
+/// with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 3.0;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.
 const SUM_LIMBS: f64 = 8.0;

@@ -22,8 +22,9 @@ pub struct CostModel {
 }
 
 impl Default for CostModel {
-    /// Two Zen 4 cores with AVX-512 IFMA, as `measure-machine` found them, median of runs; but `expand` is set by hand to what a run of one
-    /// image takes, since calibrations of it scatter by a factor of four.
+    /// Two Zen 4 cores with AVX-512 IFMA, as `measure-machine` found them, median of runs; but
+    /// `expand` is set by hand to what a run of one image takes, since calibrations of it scatter
+    /// by a factor of four.
     fn default() -> Self {
         CostModel { ntt_2_16: 170e-6, mac: 0.07e-9, convert: 0.09e-9, word: 0.52e-9, pass: 0.8e-9, expand: 4.0e-9, threads: 1.9 }
     }
@@ -38,7 +39,8 @@ impl CostModel {
     pub fn time(&self, c: Counts, log_n: usize) -> f64 {
         self.parts(c, log_n).iter().sum()
     }
-    /// Wall time of each kind of counted work, seconds: transforms, weights, conversions, inner products, passes, expansion.
+    /// Wall time of each kind of counted work, seconds: transforms, weights, conversions, inner
+    /// products, passes, expansion.
     pub fn parts(&self, c: Counts, log_n: usize) -> [f64; 6] {
         let n = (1u64 << log_n) as f64;
         let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);

@@ -1,7 +1,8 @@
 //! Cost model: operation counts and scratch memory of encrypted ops, and the machine's unit times.
 //!
-//! Counts follow the fused execution: one ModUp per rotated input, inner products and multiply-accumulates limb by limb, one ModDown merged
-//! with the rescale per output polynomial; a product of complex-packed bundles has two key switches.
+//! Counts follow the fused execution: one ModUp per rotated input, inner products and
+//! multiply-accumulates limb by limb, one ModDown merged with the rescale per output polynomial; a
+//! product of complex-packed bundles has two key switches.
 
 mod fit;
 mod linear;

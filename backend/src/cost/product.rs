@@ -31,7 +31,8 @@ impl ProductShape {
         let tensor = Counts { passes: if self.complex { 9.0 } else { 5.0 } * l * n, ..Counts::default() };
         (if self.complex { switch * 2.0 } else { switch } + tensor) * self.cts as f64
     }
-    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
+    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with
+    /// the op.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let (l, ext) = (self.limbs, self.limbs + self.alpha);
         let digits = (l.div_ceil(self.alpha) * ext).saturating_sub(l);

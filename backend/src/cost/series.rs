@@ -22,7 +22,8 @@ pub struct SeriesShape {
     pub bootstrap: Option<Box<BootstrapSpec>>,
 }
 
-/// One key switch at `l` limbs with `a` special primes: a ModUp, an inner product, a ModDown of two polynomials.
+/// One key switch at `l` limbs with `a` special primes: a ModUp, an inner product, a ModDown of two
+/// polynomials.
 fn key_switch(l: f64, a: f64, n: f64) -> Counts {
     mod_up(l, a, n) + inner_product(l, a, n) + mod_down(l, a, n) * 2.0
 }
@@ -50,14 +51,15 @@ pub fn relinearisations(coefficients: usize) -> f64 {
     (2.0 * (coefficients as f64).sqrt()).ceil() - 1.0
 }
 
-/// Baby and giant steps of a factor of radix 2^k, with up to `2^(k+1)` diagonals, of which so many rotations are hoisted.
+/// Baby and giant steps of a factor of radix 2^k, with up to `2^(k+1)` diagonals, of which so many
+/// rotations are hoisted.
 pub fn baby_giant(FactorSpec { log_radix: k, babies }: FactorSpec) -> (usize, usize) {
     let baby = babies.clamp(1, 2 << k);
     (baby, (2 << k) / baby)
 }
 
-/// A double-hoisted linear transform (Bossuat et al. 2021, §4): the first ModUp serves all baby steps, each giant step has a ModDown of one
-/// polynomial and a ModUp, and one ModDown ends it all.
+/// A double-hoisted linear transform (Bossuat et al. 2021, §4): the first ModUp serves all baby
+/// steps, each giant step has a ModDown of one polynomial and a ModUp, and one ModDown ends it all.
 fn transform(factor: FactorSpec, l: f64, a: f64, n: f64) -> Counts {
     let (k, (baby, giant)) = (factor.log_radix, baby_giant(factor));
     let (b, g) = (baby as f64 - 1.0, giant as f64 - 1.0);
@@ -102,11 +104,13 @@ impl SeriesShape {
         let split = if self.complex { key_switch(sine, a, n) } else { Counts::default() };
         s2c + raise + c2s + split + (cosine + doublings) * halves
     }
-    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with the op.
+    /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with
+    /// the op.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let result_limbs = self.limbs - coefficients_depth(self.coefficients);
         let top = self.bootstrap.as_ref().map_or(self.limbs, |b| self.limbs + b.levels());
-        // A ciphertext in work: digits and sums of the first transform, later some eight powers of both halves.
+        // A ciphertext in work: digits and sums of the first transform, later some eight powers of
+        // both halves.
         let (l, a) = (top, self.alpha.max(1));
         let digits = l.div_ceil(a) * (l + a);
         let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs;

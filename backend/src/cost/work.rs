@@ -31,7 +31,8 @@ impl Work {
             Work::Counted { counts, .. } => *counts * flow.units as f64,
         }
     }
-    /// Bytes beyond its operands that a step on `units` units needs at its worst moment, results included, when `freed` bytes of operands end with it.
+    /// Bytes beyond its operands that a step on `units` units needs at its worst moment, results
+    /// included, when `freed` bytes of operands end with it.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         match self {
             Work::Linear(s) => s.extra(n, units, freed),

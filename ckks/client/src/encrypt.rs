@@ -26,13 +26,15 @@ impl<'a> SecretKeyEncryptor<'a> {
         Self { context, secret, rng }
     }
 
-    /// An encryptor with its own randomness, independent of what this one draws later: one for each thread or item.
+    /// An encryptor with its own randomness, independent of what this one draws later: one for each
+    /// thread or item.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self { context: self.context, secret: self.secret, rng: self.rng.fork() }
     }
 
-    /// `c0 = m + e − a·s`, with a from a fresh public seed. The ciphertext has the plaintext's limbs and scale.
+    /// `c0 = m + e − a·s`, with a from a fresh public seed. The ciphertext has the plaintext's
+    /// limbs and scale.
     pub fn encrypt(&mut self, plaintext: &Plaintext) -> SeededCiphertext {
         let ring = self.context.ring();
         let limbs = plaintext.limbs();
@@ -63,7 +65,8 @@ impl<'a> PublicKeyEncryptor<'a> {
         Self { context, key, rng }
     }
 
-    /// `(b·v + e0 + m, a·v + e1)` with ternary v. The ciphertext has the plaintext's limbs and scale.
+    /// `(b·v + e0 + m, a·v + e1)` with ternary v. The ciphertext has the plaintext's limbs and
+    /// scale.
     pub fn encrypt(&mut self, plaintext: &Plaintext) -> Ciphertext {
         let ring = self.context.ring();
         let limbs = plaintext.limbs();

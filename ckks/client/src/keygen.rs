@@ -78,13 +78,15 @@ impl<'a> KeyGenerator<'a> {
         Ok(self.switching_keys(&[(target, gadget)])?.swap_remove(0))
     }
 
-    /// Several keys in parallel; the result is in the order of `targets`, and the same as one by one.
+    /// Several keys in parallel; the result is in the order of `targets`, and the same as one by
+    /// one.
     ///
-    /// Keys to and from a sparse secret belong together: they share a fresh secret that nothing keeps.
+    /// Keys to and from a sparse secret belong together: they share a fresh secret that nothing
+    /// keeps.
     ///
     /// # Errors
-    /// [`ParamsError::Gadget`] if a gadget does not fit the chain; [`ParamsError::Encapsulation`] if there are keys to a
-    /// sparse secret and none back, or the other way round.
+    /// [`ParamsError::Gadget`] if a gadget does not fit the chain; [`ParamsError::Encapsulation`]
+    /// if there are keys to a sparse secret and none back, or the other way round.
     pub fn switching_keys(&mut self, targets: &[(KeyTarget, Gadget)]) -> Result<Vec<SeededSwitchingKey>, ParamsError> {
         for (_, gadget) in targets {
             self.context.params().check_gadget(*gadget)?;

@@ -1,7 +1,8 @@
 //! Secret randomness: a ChaCha20 generator, ternary secrets and noise.
 //!
-//! All secret randomness comes from [`Csprng`], seeded from the operating system. Uniform halves of keys and fresh
-//! ciphertexts are public: they are drawn as a seed, which [`uniform_poly`](chiffre_ckks::seed::uniform_poly) expands.
+//! All secret randomness comes from [`Csprng`], seeded from the operating system. Uniform halves of
+//! keys and fresh ciphertexts are public: they are drawn as a seed, which
+//! [`uniform_poly`](chiffre_ckks::seed::uniform_poly) expands.
 
 use chiffre_ckks::seed::Seed;
 
@@ -64,7 +65,8 @@ impl Csprng {
 
     /// Fills `out` with independent uniform values in {-1, 0, 1}.
     ///
-    /// Pairs of random bits are used and the pair 3 is rejected: the running time depends on the rejected pairs only.
+    /// Pairs of random bits are used and the pair 3 is rejected: the running time depends on the
+    /// rejected pairs only.
     pub fn fill_ternary(&mut self, out: &mut [i8]) {
         let (mut word, mut left) = (0u64, 0u32);
         for value in out.iter_mut() {
@@ -84,10 +86,12 @@ impl Csprng {
         word.zeroize();
     }
 
-    /// Fills `out`, of a power-of-two length, with a uniform vector of exactly `weight` entries ±1 and zeros elsewhere.
+    /// Fills `out`, of a power-of-two length, with a uniform vector of exactly `weight` entries ±1
+    /// and zeros elsewhere.
     ///
-    /// Positions are drawn one by one and drawn again when taken. Each is found by a scan of the whole vector, so that
-    /// neither branches nor addresses depend on it; the running time depends on the number of repeated draws.
+    /// Positions are drawn one by one and drawn again when taken. Each is found by a scan of the
+    /// whole vector, so that neither branches nor addresses depend on it; the running time depends
+    /// on the number of repeated draws.
     pub fn fill_sparse_ternary(&mut self, out: &mut [i8], weight: usize) {
         assert!(out.len().is_power_of_two() && weight <= out.len());
         out.fill(0);
@@ -106,11 +110,11 @@ impl Csprng {
         }
     }
 
-    /// Fills `out` with independent values of the discrete Gaussian distribution with σ = [`SIGMA`](chiffre_ckks::noise::SIGMA), truncated at
-    /// [`NOISE_BOUND`].
+    /// Fills `out` with independent values of the discrete Gaussian distribution with σ =
+    /// [`SIGMA`](chiffre_ckks::noise::SIGMA), truncated at [`NOISE_BOUND`].
     ///
-    /// Inversion of the cumulative distribution of |x| with a scan of the whole table for every value, so that
-    /// neither branches nor addresses depend on it.
+    /// Inversion of the cumulative distribution of |x| with a scan of the whole table for every
+    /// value, so that neither branches nor addresses depend on it.
     pub fn fill_gaussian(&mut self, out: &mut [i8]) {
         for value in out {
             let word = self.rng.next_u64();
@@ -123,7 +127,8 @@ impl Csprng {
 
 impl Drop for Csprng {
     fn drop(&mut self) {
-        // ChaCha20Rng has no wiping of its own: overwrite its key and buffer, and keep the store observable.
+        // ChaCha20Rng has no wiping of its own: overwrite its key and buffer, and keep the store
+        // observable.
         self.rng = ChaCha20Rng::from_seed(Seed::default());
         std::hint::black_box(&self.rng);
     }

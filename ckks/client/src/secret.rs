@@ -28,8 +28,8 @@ pub enum SecretKeyError {
 
 /// A uniform ternary secret.
 ///
-/// Wiped on drop; its contents appear in no `Debug` output and it has no serialisation: whoever stores it asks for
-/// [`expose_coefficients`](Self::expose_coefficients) by name.
+/// Wiped on drop; its contents appear in no `Debug` output and it has no serialisation: whoever
+/// stores it asks for [`expose_coefficients`](Self::expose_coefficients) by name.
 pub struct SecretKey {
     coefficients: Zeroizing<Vec<i8>>,
     /// One row per modulus of the ring (Q, then P), NTT order.
@@ -44,7 +44,8 @@ impl SecretKey {
         Self::build(context.ring(), coefficients)
     }
 
-    /// A fresh secret with `weight` nonzero coefficients: for the encapsulation keys, which live at small moduli only.
+    /// A fresh secret with `weight` nonzero coefficients: for the encapsulation keys, which live at
+    /// small moduli only.
     pub(crate) fn generate_sparse(context: &Context, rng: &mut Csprng, weight: usize) -> Self {
         let mut coefficients = Zeroizing::new(vec![0; context.ring().n]);
         rng.fill_sparse_ternary(&mut coefficients, weight);

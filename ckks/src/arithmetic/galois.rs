@@ -5,8 +5,8 @@ use chiffre_params::galois::bit_reverse;
 
 /// The index permutation of one automorphism in NTT order, in blocks of eight.
 ///
-/// Every aligned run of `2^m` outputs comes from an aligned run of `2^m` inputs, so one source block and one of eight
-/// in-block patterns describe eight outputs.
+/// Every aligned run of `2^m` outputs comes from an aligned run of `2^m` inputs, so one source
+/// block and one of eight in-block patterns describe eight outputs.
 #[derive(Clone, Debug)]
 pub struct GaloisTable {
     galois: Galois,
@@ -49,7 +49,8 @@ impl GaloisTable {
         &self.blocks
     }
 
-    /// The in-block permutations: output `i` of a block comes from element `pattern[i]` of its source block.
+    /// The in-block permutations: output `i` of a block comes from element `pattern[i]` of its
+    /// source block.
     #[inline]
     pub fn patterns(&self) -> &[[u64; 8]; 8] {
         &self.patterns

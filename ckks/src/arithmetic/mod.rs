@@ -1,5 +1,5 @@
-//! Numbers: moduli with their reduction, and the permutations of automorphisms. Below everything else; kernels know nothing
-//! but this.
+//! Numbers: moduli with their reduction, and the permutations of automorphisms. Below everything
+//! else; kernels know nothing but this.
 
 mod galois;
 mod modulus;

@@ -1,12 +1,13 @@
 //! The slot transforms as products of few sparse matrices.
 //!
-//! With the coefficients in bit-reversed order, the transform of `n = N/2` coefficients `c_k = m_k + i m_(k+n)` to slots
-//! is `F_n ... F_4 F_2`, where `F_len` maps the pairs `(x, y)` that are `len/2` apart in blocks of `len` values to
-//! `(x + w y, x - w y)`, `w_j = e^(2 pi i (5^j mod 4 len) / (4 len))` (Cheon, Han, Kim, Kim and Song, "Bootstrapping for
-//! Approximate Homomorphic Encryption", EUROCRYPT 2018, section 4). Neighbouring stages are multiplied out, which gives
-//! matrices with few nonzero (generalised) diagonals (Chen, Chillotti and Song 2019, section 3.2). All entries have
-//! magnitude one: from every input of a block there is one path to every output. The inverse is taken without its factor
-//! `1/2` for each stage.
+//! With the coefficients in bit-reversed order, the transform of `n = N/2` coefficients
+//! `c_k = m_k + i m_(k+n)` to slots is `F_n ... F_4 F_2`, where `F_len` maps the pairs `(x, y)`
+//! that are `len/2` apart in blocks of `len` values to `(x + w y, x - w y)`,
+//! `w_j = e^(2 pi i (5^j mod 4 len) / (4 len))` (Cheon, Han, Kim, Kim and Song, "Bootstrapping for
+//! Approximate Homomorphic Encryption", EUROCRYPT 2018, section 4). Neighbouring stages are
+//! multiplied out, which gives matrices with few nonzero (generalised) diagonals (Chen, Chillotti
+//! and Song 2019, section 3.2). All entries have magnitude one: from every input of a block there
+//! is one path to every output. The inverse is taken without its factor `1/2` for each stage.
 
 use chiffre_params::bootstrap::Direction;
 use num_complex::Complex64;
@@ -14,15 +15,16 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::ops::Range;
 
-/// A matrix by its nonzero diagonals: `out[j] = sum_d diagonal_d[j] in[j + d]`, indices modulo the number of slots and, in
-/// a diagonal, modulo its length, the period.
+/// A matrix by its nonzero diagonals: `out[j] = sum_d diagonal_d[j] in[j + d]`, indices modulo the
+/// number of slots and, in a diagonal, modulo its length, the period.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiagonalMatrix {
     /// Values by offset, all of the same power-of-two length.
     pub diagonals: BTreeMap<isize, Vec<Complex64>>,
 }
 
-/// The product of stages `F_(2^(s+1))` for `s` in `stages`, or of their inverses times 2, for `2^log_slots` slots.
+/// The product of stages `F_(2^(s+1))` for `s` in `stages`, or of their inverses times 2, for
+/// `2^log_slots` slots.
 pub fn matrix(direction: Direction, stages: Range<u32>, log_slots: u32) -> DiagonalMatrix {
     let period = 1usize << stages.end;
     let whole = stages.end == log_slots;

@@ -1,13 +1,17 @@
-//! Raising the modulus under an ephemeral sparse secret, with the first factor of the slot transform.
+//! Raising the modulus under an ephemeral sparse secret, with the first factor of the slot
+//! transform.
 //!
-//! A ciphertext of one limb is switched to a secret of small Hamming weight (sparse-secret encapsulation, Bossuat,
-//! Troncoso-Pastoriza and Hubaux 2022): its phase `c0 + c1 s'` over the integers is then `q0 u` with `|u|` bounded by a
-//! small number. The same polynomials modulo all primes encrypt that integer.
+//! A ciphertext of one limb is switched to a secret of small Hamming weight (sparse-secret
+//! encapsulation, Bossuat, Troncoso-Pastoriza and Hubaux 2022): its phase `c0 + c1 s'` over the
+//! integers is then `q0 u` with `|u|` bounded by a small number. The same polynomials modulo all
+//! primes encrypt that integer.
 //!
-//! They are smaller than one prime, so that switching them back takes one digit and no decomposition, for a rotated
-//! ciphertext as well: the rotations of the first factor of CoeffsToSlots, which has a key from `s'(X^g)` to `s` for each
-//! of its diagonals, are the way back. Its rescale is by a special prime, which nothing else uses at this point: the
-//! factor costs no level. (Applying the first factor on the raise: as in poulpy-ckks, there without the last step.)
+//! They are smaller than one prime, so that switching them back takes one digit and no
+//! decomposition, for a rotated ciphertext as well: the rotations of the first factor of
+//! CoeffsToSlots, which has a key from `s'(X^g)` to `s` for each of its diagonals, are the way
+//! back. Its rescale is by a special prime, which nothing else uses at this point: the factor costs
+//! no level. (Applying the first factor on the raise: as in poulpy-ckks, there without the last
+//! step.)
 
 use super::transform::{Diagonals, divide_pairs, empty_pairs, row_tasks, run_limb};
 use crate::bundle::{BundleError, Input, KeyProvider, PreparedKey, check_inputs, span_order, switch_bundle};
@@ -18,10 +22,11 @@ use chiffre_params::bootstrap::{DENSE_TO_SPARSE, FactorPlan, RAISE_SPECIALS};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Raises ciphertexts of one limb to `plan.limbs` limbs and applies the plan's factor, whose scale is divided by the second
-/// special prime.
+/// Raises ciphertexts of one limb to `plan.limbs` limbs and applies the plan's factor, whose scale
+/// is divided by the second special prime.
 ///
-/// Temporaries: for each input two polynomials with all limbs and two special primes, before and after.
+/// Temporaries: for each input two polynomials with all limbs and two special primes, before and
+/// after.
 ///
 /// # Errors
 /// A missing key, a ring with fewer than two special primes, inputs of another degree.
@@ -71,7 +76,8 @@ pub fn raise(
     Ok(divide_pairs(ring, isa, sums, &down))
 }
 
-/// The representatives of least magnitude modulo the first prime, at `limbs` Q rows and `specials` P rows.
+/// The representatives of least magnitude modulo the first prime, at `limbs` Q rows and `specials`
+/// P rows.
 fn lift(ring: &Ring, isa: Isa, inputs: Vec<[RnsPoly; 2]>, limbs: usize, specials: usize) -> Vec<[RnsPoly; 2]> {
     let targets: Vec<usize> = (1..limbs + specials).map(|row| ring.modulus_index(row, limbs)).collect();
     let conversion = BaseConversion::new(ring, &[0], &targets, Carried::Nothing);

@@ -27,12 +27,14 @@ pub struct Activation<'a> {
     pub coefficients: &'a [&'a [f64]],
 }
 
-/// What a refresh computes: for slots `z = a + ib` and `v = radians z` the slots `p(sin Re v) + i p(sin Im v)`.
+/// What a refresh computes: for slots `z = a + ib` and `v = radians z` the slots
+/// `p(sin Re v) + i p(sin Im v)`.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshOp<'a> {
     /// Scale of the inputs.
     pub input_scale: &'a Scale,
-    /// Radians of the sine for a slot of 1. Beyond pi/2 the sine folds back; integers are lost beyond pi.
+    /// Radians of the sine for a slot of 1. Beyond pi/2 the sine folds back; integers are lost
+    /// beyond pi.
     pub radians: f64,
     /// The polynomial; without one results are the sines themselves.
     pub activation: Option<Activation<'a>>,
@@ -45,8 +47,9 @@ pub struct RefreshOp<'a> {
 pub struct BootstrapOp<'a> {
     /// Scale of the inputs.
     pub input_scale: &'a Scale,
-    /// The message ratio, `q0` over the scale before the raise, above 4: noise grows with it, and without correction the
-    /// error of the sine, `(2 pi / ratio)^2 / 6` of a slot at the end of its range, falls with its square.
+    /// The message ratio, `q0` over the scale before the raise, above 4: noise grows with it, and
+    /// without correction the error of the sine, `(2 pi / ratio)^2 / 6` of a slot at the end of its
+    /// range, falls with its square.
     pub ratio: f64,
     /// From the sine to the angle.
     pub correction: &'a Arcsine,
@@ -71,7 +74,8 @@ impl Bootstrapper {
         Self::with_stored(ring, isa, encoder, spec, None)
     }
 
-    /// As [`Self::new`], with the diagonals that are stored ([`Transforms::visit_diagonals`]) instead of encoding them anew.
+    /// As [`Self::new`], with the diagonals that are stored ([`Transforms::visit_diagonals`])
+    /// instead of encoding them anew.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -88,8 +92,8 @@ impl Bootstrapper {
         Ok(Self { transforms, scales, group: DEFAULT_GROUP })
     }
 
-    /// The same with another number of ciphertexts in work at a time. Keys and diagonals are read once for so many, and
-    /// temporaries, up to about 60 limbs for each, exist for so many.
+    /// The same with another number of ciphertexts in work at a time. Keys and diagonals are read
+    /// once for so many, and temporaries, up to about 60 limbs for each, exist for so many.
     ///
     /// # Panics
     /// If `group` is 0.
@@ -100,8 +104,8 @@ impl Bootstrapper {
         self
     }
 
-    /// Takes from `stored`, or encodes, what depends on the operands' scale, which otherwise the first refresh at that scale does; a few
-    /// scales are kept.
+    /// Takes from `stored`, or encodes, what depends on the operands' scale, which otherwise the
+    /// first refresh at that scale does; a few scales are kept.
     pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: &Scale, radians: f64, stored: Option<&mut dyn StoredDiagonals>) {
         self.transforms.prepare(ring, isa, input_scale.to_f64() / radians, stored);
     }
@@ -131,13 +135,16 @@ impl Bootstrapper {
         &self.scales.sine
     }
 
-    /// Refreshes ciphertexts of which [`BootstrapSpec::limbs_in`] limbs are used: see [`RefreshOp`]. Results have
-    /// [`BootstrapSpec::limbs_activation`] limbs less the depth of the polynomial.
+    /// Refreshes ciphertexts of which [`BootstrapSpec::limbs_in`] limbs are used: see
+    /// [`RefreshOp`]. Results have [`BootstrapSpec::limbs_activation`] limbs less the depth of the
+    /// polynomial.
     ///
-    /// A slot whose raised coefficient leaves the range (see [`BootstrapSpec::log2_failure`]) is wrong.
+    /// A slot whose raised coefficient leaves the range (see [`BootstrapSpec::log2_failure`]) is
+    /// wrong.
     ///
     /// # Errors
-    /// Any [`BootstrapError`]: a missing key, inputs that are too short, too few limbs for the polynomial.
+    /// Any [`BootstrapError`]: a missing key, inputs that are too short, too few limbs for the
+    /// polynomial.
     pub fn refresh(
         &self,
         ring: &Ring,
@@ -167,7 +174,8 @@ impl Bootstrapper {
         }
     }
 
-    /// The sines of the real and of the imaginary parts (or of the former alone) of raised values, at [`Self::sine_scale`].
+    /// The sines of the real and of the imaginary parts (or of the former alone) of raised values,
+    /// at [`Self::sine_scale`].
     ///
     /// # Errors
     /// As [`Self::refresh`].
@@ -202,8 +210,8 @@ impl Bootstrapper {
         Ok([re, im])
     }
 
-    /// The polynomial and the way back to complex slots, from what [`Self::sines`] returns; `rows` are the ciphertexts' rows
-    /// of coefficients.
+    /// The polynomial and the way back to complex slots, from what [`Self::sines`] returns; `rows`
+    /// are the ciphertexts' rows of coefficients.
     ///
     /// # Errors
     /// As [`Self::refresh`].
@@ -244,8 +252,8 @@ impl Bootstrapper {
         Ok(out?)
     }
 
-    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots, with
-    /// [`BootstrapSpec::limbs_activation`] limbs less the depth of the correction.
+    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots,
+    /// with [`BootstrapSpec::limbs_activation`] limbs less the depth of the correction.
     ///
     /// # Errors
     /// As [`Self::refresh`].
@@ -289,8 +297,8 @@ impl Arcsine {
         self.plan.depth()
     }
 
-    /// Monomial coefficients of `ratio / (2 pi) arcsin y` for `|y| <= sin(2 pi / ratio)`: its interpolation on that
-    /// interval.
+    /// Monomial coefficients of `ratio / (2 pi) arcsin y` for `|y| <= sin(2 pi / ratio)`: its
+    /// interpolation on that interval.
     pub fn coefficients(&self, ratio: f64) -> Vec<f64> {
         let (degree, gain) = (self.plan.degree(), ratio / TAU);
         if degree == 1 {

@@ -39,8 +39,8 @@ pub struct Transforms {
 }
 
 impl Transforms {
-    /// Encodes all diagonals. The values that [`Self::raise`] returns are raised coefficients over `q0` and over
-    /// `range`, at `output_scale`.
+    /// Encodes all diagonals. The values that [`Self::raise`] returns are raised coefficients over
+    /// `q0` and over `range`, at `output_scale`.
     ///
     /// # Errors
     /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
@@ -86,7 +86,8 @@ impl Transforms {
         };
         out.low_diagonals = (1..out.low.len()).map(|i| diagonals(&out.low[i], low_name(i), out.low_weight(ring, i))).collect();
         for (i, factor) in high.into_iter().enumerate() {
-            // The first factor is divided by the second special prime, each other one by the top prime in use.
+            // The first factor is divided by the second special prime, each other one by the top
+            // prime in use.
             let divisor = if i == 0 { ring.moduli[ring.q_count + 1] } else { ring.moduli[factor.plan().limbs - 1] };
             let residues = diagonals(&factor, high_name(i), each * divisor.q as f64);
             out.high.push((factor, residues));
@@ -94,7 +95,8 @@ impl Transforms {
         Ok(out)
     }
 
-    /// Shows all diagonals with their names, in the order of the names: rows of words of one length, as [`StoredDiagonals`] gives them back.
+    /// Shows all diagonals with their names, in the order of the names: rows of words of one
+    /// length, as [`StoredDiagonals`] gives them back.
     pub fn visit_diagonals<E>(&self, mut visit: impl FnMut(&str, &[&[u64]]) -> Result<(), E>) -> Result<(), E> {
         let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner()).clone();
         kept.sort_by_key(|(scale, _)| scale.to_bits());
@@ -119,10 +121,12 @@ impl Transforms {
         self.low_diagonals.iter().chain(self.high.iter().map(|(_, d)| d)).map(Diagonals::bytes).sum()
     }
 
-    /// The scale of the diagonals of factor `i > 0` of SlotsToCoeffs. Its rounding errors grow with the root of the period,
-    /// and equal shares of them are best; scales are relative to that of a factor of period 1.
+    /// The scale of the diagonals of factor `i > 0` of SlotsToCoeffs. Its rounding errors grow with
+    /// the root of the period, and equal shares of them are best; scales are relative to that of a
+    /// factor of period 1.
     fn low_weight(&self, ring: &Ring, i: usize) -> f64 {
-        // A typical input scale: what is left of the modulus above the value, with a few bits of room.
+        // A typical input scale: what is left of the modulus above the value, with a few bits of
+        // room.
         let typical = self.drop(ring) / 2f64.powi(18);
         self.share(ring, typical) * (self.low[i].plan().period() as f64).sqrt()
     }
@@ -139,7 +143,8 @@ impl Transforms {
         (total / periods).powf(1.0 / self.low.len() as f64)
     }
 
-    /// Encodes the first factor of SlotsToCoeffs for an input scale, as [`Self::slots_to_coeffs`] takes it.
+    /// Encodes the first factor of SlotsToCoeffs for an input scale, as [`Self::slots_to_coeffs`]
+    /// takes it.
     pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: f64, stored: Option<&mut dyn StoredDiagonals>) {
         if let Some(stored) = stored {
             let plan = self.low[0].plan();
@@ -169,8 +174,9 @@ impl Transforms {
         diagonals
     }
 
-    /// SlotsToCoeffs: slots `z`, of which the integers `input_scale z` are encrypted, become coefficients `q0 z / (2 pi)` modulo `q0`, real parts in the first
-    /// half and imaginary parts in the second, each in bit-reversed order.
+    /// SlotsToCoeffs: slots `z`, of which the integers `input_scale z` are encrypted, become
+    /// coefficients `q0 z / (2 pi)` modulo `q0`, real parts in the first half and imaginary parts
+    /// in the second, each in bit-reversed order.
     ///
     /// # Errors
     /// A missing key, or inputs that are too short.
@@ -190,8 +196,8 @@ impl Transforms {
         Ok(group)
     }
 
-    /// Raises one-limb ciphertexts and undoes the order of [`Self::slots_to_coeffs`]: slots `(u_k + i u_(k+N/2)) / range` for
-    /// raised coefficients `q0 u_k`, at [`Self::output_scale`].
+    /// Raises one-limb ciphertexts and undoes the order of [`Self::slots_to_coeffs`]: slots
+    /// `(u_k + i u_(k+N/2)) / range` for raised coefficients `q0 u_k`, at [`Self::output_scale`].
     ///
     /// # Errors
     /// A missing key, or inputs that are too short.

@@ -1,11 +1,12 @@
 //! One factor of a slot transform on a group of ciphertexts.
 //!
-//! The linear transform is the double-hoisted baby-step giant-step algorithm of Bossuat, Mouchet, Troncoso-Pastoriza and
-//! Hubaux, "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse Keys" (EUROCRYPT 2021, section
-//! 4): the baby rotations of a ciphertext share one decomposition and stay in the extended basis; for every giant step
-//! the component at s alone is divided by the special modulus and decomposed again; the sum is divided once, together
-//! with the rescale. Work goes limb by limb, a group of ciphertexts at a time: key and diagonal words are read once for
-//! the group.
+//! The linear transform is the double-hoisted baby-step giant-step algorithm of Bossuat, Mouchet,
+//! Troncoso-Pastoriza and Hubaux, "Efficient Bootstrapping for Approximate Homomorphic Encryption
+//! with Non-Sparse Keys" (EUROCRYPT 2021, section 4): the baby rotations of a ciphertext share one
+//! decomposition and stay in the extended basis; for every giant step the component at s alone is
+//! divided by the special modulus and decomposed again; the sum is divided once, together with the
+//! rescale. Work goes limb by limb, a group of ciphertexts at a time: key and diagonal words are
+//! read once for the group.
 
 use super::factor::{DiagonalMatrix, matrix};
 use crate::bundle::{BundleError, CtRef, Decomposition, Input, KeyProvider, PreparedKey, check_gadget, check_inputs, span_of, span_order};
@@ -51,8 +52,8 @@ impl EncodedFactor {
         plan.babies.len() * plan.giants.len() * if plan.run() == 1 { n } else { plan.blocks() }
     }
 
-    /// The diagonals that `stored` has under a name, at the moduli of some rows of an extended polynomial. `None` if there are none of this
-    /// shape, or if they are not residues.
+    /// The diagonals that `stored` has under a name, at the moduli of some rows of an extended
+    /// polynomial. `None` if there are none of this shape, or if they are not residues.
     pub(super) fn stored(&self, ring: &Ring, rows: usize, name: &str, stored: &mut dyn StoredDiagonals) -> Option<Diagonals> {
         let mut words: Vec<Buffer> = (0..rows).map(|_| Buffer::unspecified(self.words(ring.n))).collect();
         if !stored.fill(name, &mut words.iter_mut().map(|w| &mut w[..]).collect::<Vec<_>>()) {
@@ -112,7 +113,8 @@ impl EncodedFactor {
     }
 }
 
-/// The matrix, and for each giant and baby the coefficients (at scale 1) of the polynomial that encodes its diagonal.
+/// The matrix, and for each giant and baby the coefficients (at scale 1) of the polynomial that
+/// encodes its diagonal.
 fn encode(plan: &FactorPlan, encoder: &Encoder) -> Vec<Vec<f64>> {
     let DiagonalMatrix { diagonals } = matrix(plan.direction, plan.stages.clone(), plan.log_slots);
     let whole = plan.stages.end == plan.log_slots;
@@ -169,13 +171,15 @@ impl Diagonals {
     }
 }
 
-/// Applies a factor to a group: rotations by keys of the plan's shape, and a rescale by the topmost prime in use.
+/// Applies a factor to a group: rotations by keys of the plan's shape, and a rescale by the topmost
+/// prime in use.
 ///
-/// Temporaries: the digits of the inputs and a few extended rows of them, and two extended polynomials for each giant step
-/// and input.
+/// Temporaries: the digits of the inputs and a few extended rows of them, and two extended
+/// polynomials for each giant step and input.
 ///
 /// # Errors
-/// A missing key, a gadget that does not fit, inputs that are too short; owned inputs are lost then.
+/// A missing key, a gadget that does not fit, inputs that are too short; owned inputs are lost
+/// then.
 pub fn apply(
     ring: &Ring,
     isa: Isa,

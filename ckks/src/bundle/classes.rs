@@ -1,13 +1,14 @@
 //! Which outputs of a panel take their dense sums over the same rows.
 //!
-//! A dense row costs a single multiplication for every output of its class and one for the pair products that the class
-//! shares; a row that is not dense costs two multiplications and a load of its own wherever it is used. Outputs with
-//! equal rows form a group, and groups are joined while that wastes little. Tables without such a structure become one
-//! class.
+//! A dense row costs a single multiplication for every output of its class and one for the pair
+//! products that the class shares; a row that is not dense costs two multiplications and a load of
+//! its own wherever it is used. Outputs with equal rows form a group, and groups are joined while
+//! that wastes little. Tables without such a structure become one class.
 
 use std::collections::BTreeMap;
 
-/// More classes than this are no structure, and every class of its own reads the columns of a tile once more.
+/// More classes than this are no structure, and every class of its own reads the columns of a tile
+/// once more.
 const MOST: usize = 16;
 /// A use of a row that is not dense, in dense uses.
 const SPARSE: usize = 3;
@@ -50,8 +51,8 @@ impl Class {
     }
 }
 
-/// Classes of the outputs; `uses[o]` are the rows, in `0..rows` and ascending, that output `o` uses. Outputs are
-/// ascending in each class.
+/// Classes of the outputs; `uses[o]` are the rows, in `0..rows` and ascending, that output `o`
+/// uses. Outputs are ascending in each class.
 pub(super) fn classify(uses: &[Vec<u32>], rows: usize) -> Vec<Class> {
     let mut numbers = BTreeMap::new();
     let mut groups: Vec<Vec<u32>> = Vec::new();

@@ -1,5 +1,5 @@
-//! Decomposition of a group of polynomials whose digits are extended a few rows at a time: what is in work stays in the
-//! caches.
+//! Decomposition of a group of polynomials whose digits are extended a few rows at a time: what is
+//! in work stays in the caches.
 
 use super::part::Part;
 use crate::ring::{Gadget, Ring, RnsPoly};
@@ -17,7 +17,8 @@ pub(crate) struct Decomposition<'a> {
     parts: Vec<Part>,
 }
 
-/// The digits of some polynomials in coefficient order, `[polynomial][digit]`: what conversions read.
+/// The digits of some polynomials in coefficient order, `[polynomial][digit]`: what conversions
+/// read.
 pub(crate) type Digits = Vec<Vec<Vec<Row>>>;
 
 /// Some rows of all digits.
@@ -53,7 +54,8 @@ impl<'a> Decomposition<'a> {
         polys.iter().map(|_| flat.by_ref().take(count).collect()).collect()
     }
 
-    /// Calls `run` with some rows of all digits at a time, until all rows of the extended basis were among them.
+    /// Calls `run` with some rows of all digits at a time, until all rows of the extended basis
+    /// were among them.
     pub fn for_each(&self, digits: &Digits, mut run: impl FnMut(Range<usize>, &Extended<'_>)) {
         for part in &self.parts {
             let all: Vec<(usize, &Vec<Row>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();

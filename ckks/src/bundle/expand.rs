@@ -6,7 +6,8 @@ use crate::ring::{Modulus, NttTable, Ring, SymmetricTable};
 use crate::simd::{Buffer, Isa, expand_pattern, interleave_into, split_columns, transpose_into};
 use rayon::prelude::*;
 
-/// Cells that one task transforms and then spreads over the units: their words in a unit fill a cache line.
+/// Cells that one task transforms and then spreads over the units: their words in a unit fill a
+/// cache line.
 const CHUNK: usize = 8;
 /// Words between transformed patterns, so that equal blocks do not share cache sets.
 const PAD: usize = 24;
@@ -26,7 +27,8 @@ pub(super) struct Expander<'a> {
 }
 
 impl<'a> Expander<'a> {
-    /// `index` is the modulus; `op.input_scales[i]` multiplies all weights of input `i`; `largest` are the largest coefficients of patterns.
+    /// `index` is the modulus; `op.input_scales[i]` multiplies all weights of input `i`; `largest`
+    /// are the largest coefficients of patterns.
     pub fn new(ring: &'a Ring, isa: Isa, index: usize, op: &LinearOp<'a>, plan: &'a Plan, largest: &'a [f64]) -> Self {
         let ntt = (plan.blocks > 1).then(|| (ring.subring_ntt(index, plan.blocks), ring.symmetric(index, plan.blocks)));
         Self { isa, modulus: ring.moduli[index], table: op.table, scales: op.input_scales, plan, largest, ntt }
@@ -67,7 +69,8 @@ impl<'a> Expander<'a> {
         weights
     }
 
-    /// The weight of some entries along half of the limb: one word for each block. `coefficients` is scratch of one word more.
+    /// The weight of some entries along half of the limb: one word for each block. `coefficients`
+    /// is scratch of one word more.
     fn cell(&self, entries: std::ops::Range<usize>, coefficients: &mut [u64], row: &mut [u64]) {
         let entries = &self.table.entries[entries];
         let factor = |e: &super::LinearEntry| e.weight * self.scales[self.table.rows[e.row as usize].0 as usize];

@@ -1,9 +1,11 @@
 //! Giant steps of a linear map: its outputs are partial sums, which are rotated and added.
 //!
-//! The double-hoisted algorithm of Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux, "Efficient Bootstrapping for Approximate
-//! Homomorphic Encryption with Non-Sparse Keys" (EUROCRYPT 2021, section 4), with the rescale inside: of a partial sum in the extended
-//! basis, the component at s is divided by the special modulus and the dropped primes, decomposed and switched; the constant component is
-//! only permuted and added, limb by limb as it is computed, and divided once for all steps.
+//! The double-hoisted algorithm of Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux, "Efficient
+//! Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse Keys" (EUROCRYPT 2021,
+//! section 4), with the rescale inside: of a partial sum in the extended basis, the component at s
+//! is divided by the special modulus and the dropped primes, decomposed and switched; the constant
+//! component is only permuted and added, limb by limb as it is computed, and divided once for all
+//! steps.
 
 use super::digits::Decomposition;
 use super::span::span_of;
@@ -13,8 +15,9 @@ use crate::ring::{Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
 use crate::simd::{Isa, MOST_DIGITS, RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
 use rayon::prelude::*;
 
-/// What happens to the outputs of a map that are partial sums: `out_o = sum_k rot_k(partial_(k stride + o))`, where the stride is the
-/// next power of two of the number of outputs.
+/// What happens to the outputs of a map that are partial sums:
+/// `out_o = sum_k rot_k(partial_(k stride + o))`, where the stride is the next power of two of the
+/// number of outputs.
 #[derive(Clone, Copy, Debug)]
 pub struct GiantSteps<'a> {
     /// Rotation offset of each step; all are different, 0 is the identity and needs no key.
@@ -40,7 +43,8 @@ pub(super) struct Giants<'a> {
 }
 
 impl<'a> Giants<'a> {
-    /// For a table with `partials` outputs at `limbs[0]` limbs, of which the rescale leaves `limbs[1]`.
+    /// For a table with `partials` outputs at `limbs[0]` limbs, of which the rescale leaves
+    /// `limbs[1]`.
     pub fn new(
         ring: &'a Ring,
         isa: Isa,
@@ -77,7 +81,8 @@ impl<'a> Giants<'a> {
         (0..bundles * self.outputs).map(|_| RnsPoly::new_zero(self.ring.n, 0)).collect()
     }
 
-    /// Adds the constant components of all bundles at one row, which `sums` loses: `sums[2 partial + component]`, bundle by bundle.
+    /// Adds the constant components of all bundles at one row, which `sums` loses:
+    /// `sums[2 partial + component]`, bundle by bundle.
     pub fn gather(&self, row: usize, sums: &mut [RnsPoly], totals: &mut [RnsPoly]) {
         let (ring, span) = (self.ring, span_of(self.ring.n));
         let m = &ring.moduli[ring.modulus_index(row, self.limbs[0])];
@@ -100,8 +105,8 @@ impl<'a> Giants<'a> {
         sums.iter_mut().step_by(2).for_each(|c0| c0.free_row(row));
     }
 
-    /// Both components of all sums, `[2 output + component]`, bundle by bundle: from the partial sums, whose constant components have been
-    /// gathered in `totals`, with `alpha` special primes.
+    /// Both components of all sums, `[2 output + component]`, bundle by bundle: from the partial
+    /// sums, whose constant components have been gathered in `totals`, with `alpha` special primes.
     pub fn finish(&self, sums: Vec<RnsPoly>, totals: Vec<RnsPoly>, alpha: usize) -> Vec<RnsPoly> {
         let [limbs, keep] = self.limbs;
         let divide = |polys: Vec<RnsPoly>| -> Vec<RnsPoly> {
@@ -142,7 +147,8 @@ impl<'a> Giants<'a> {
         tasks.into_par_iter().with_max_len(1).map(|(p, addend)| down.run(self.ring, self.isa, p, addend, inner)).collect()
     }
 
-    /// Sums over the steps of switched components at s, `slopes[step][sum]`, in the extended basis and times `R^2`: `[2 sum + component]`.
+    /// Sums over the steps of switched components at s, `slopes[step][sum]`, in the extended basis
+    /// and times `R^2`: `[2 sum + component]`.
     fn switch(&self, mut slopes: Vec<RnsPoly>, count: usize, keys: &[&'a PreparedKey]) -> Vec<RnsPoly> {
         let (ring, limbs, span) = (self.ring, self.limbs[1], span_of(self.ring.n));
         let up = Decomposition::new(ring, self.isa, self.gadget, limbs);

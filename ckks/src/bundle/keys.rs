@@ -8,8 +8,8 @@ use crate::simd::{Isa, automorphism_into, mul_constant_assign};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// A switching key whose rows are multiplied by `R^3` and permuted by the inverse automorphism, so that inner products
-/// run on unpermuted digits and only their results are permuted.
+/// A switching key whose rows are multiplied by `R^3` and permuted by the inverse automorphism, so
+/// that inner products run on unpermuted digits and only their results are permuted.
 #[derive(Debug)]
 pub struct PreparedKey {
     gadget: Gadget,
@@ -48,7 +48,8 @@ impl PreparedKey {
     /// A key that was prepared before: `digits` are those of [`Self::digits`].
     ///
     /// # Errors
-    /// The first [`ShapeError`] found: another number of digits or of rows, residues that are not below their modulus.
+    /// The first [`ShapeError`] found: another number of digits or of rows, residues that are not
+    /// below their modulus.
     pub fn from_digits(ring: &Ring, gadget: Gadget, target: KeyTarget, digits: Vec<[RnsPoly; 2]>) -> Result<Self, ShapeError> {
         if digits.len() != target.digits(gadget) {
             return Err(ShapeError::Polynomials { found: digits.len(), expected: "one pair for each digit" });
@@ -57,7 +58,8 @@ impl PreparedKey {
         Ok(Self { gadget, target, table: target.galois().map(|g| GaloisTable::new(g, ring.log_n)), digits })
     }
 
-    /// The prepared polynomials of each digit, in the extended basis of the shape: `limbs` Q rows, then `alpha` P rows.
+    /// The prepared polynomials of each digit, in the extended basis of the shape: `limbs` Q rows,
+    /// then `alpha` P rows.
     pub fn digits(&self) -> &[[RnsPoly; 2]] {
         &self.digits
     }
@@ -82,7 +84,8 @@ impl PreparedKey {
         self.digits.iter().flatten().map(|p| p.rows() * p.n() * 8).sum()
     }
 
-    /// The limbs of the first `digits` digits for row `row` of an extended polynomial with `limbs` Q limbs.
+    /// The limbs of the first `digits` digits for row `row` of an extended polynomial with `limbs`
+    /// Q limbs.
     pub(crate) fn rows(&self, digits: usize, row: usize, limbs: usize) -> Vec<[&[u64]; 2]> {
         let row = if row < limbs { row } else { row - limbs + self.gadget.limbs };
         self.digits[..digits].iter().map(|[b, a]| [b.row(row), a.row(row)]).collect()

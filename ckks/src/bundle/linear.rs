@@ -11,17 +11,19 @@ use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, 
 use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, largest, linear_tiles};
 use rayon::prelude::*;
 
-/// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`, each output with
-/// `limbs_in - drop_limbs` limbs.
+/// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`,
+/// each output with `limbs_in - drop_limbs` limbs.
 ///
-/// With giant steps, what would be outputs is rotated and added before that division ([`GiantSteps`](super::GiantSteps)).
+/// With giant steps, what would be outputs is rotated and added before that division
+/// ([`GiantSteps`](super::GiantSteps)).
 ///
-/// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The divisions by the
-/// special modulus and by the dropped primes are one rounding. Row by row, the memory of owned operands becomes the outputs'.
+/// Needs a key of shape `gadget` for each rotation in use, none when all taps are the identity. The
+/// divisions by the special modulus and by the dropped primes are one rounding. Row by row, the
+/// memory of owned operands becomes the outputs'.
 ///
-/// Weights are expanded once for all bundles. That saves up to a quarter of the time with periodic weights, and needs the
-/// temporaries of every bundle at the same time: at first for each input its digits in the extended basis, and at last for
-/// each output two polynomials in the extended basis.
+/// Weights are expanded once for all bundles. That saves up to a quarter of the time with periodic
+/// weights, and needs the temporaries of every bundle at the same time: at first for each input its
+/// digits in the extended basis, and at last for each output two polynomials in the extended basis.
 ///
 /// # Errors
 /// Any [`BundleError`]; nothing is computed then, and owned operands are lost.

@@ -1,14 +1,18 @@
-//! Fused operations on bundles of ciphertexts: hoisted linear maps and products with one relinearisation.
+//! Fused operations on bundles of ciphertexts: hoisted linear maps and products with one
+//! relinearisation.
 //!
 //! **Invariants**
 //! * All polynomials are in NTT order with residues in `[0, q)`.
-//! * Work goes limb by limb: rotated copies of a bundle never exist, and weights exist for one limb at a time.
-//! * A row that nothing reads any more is freed at once: of extended digits, of sums, of operands given away ([`Input`]).
+//! * Work goes limb by limb: rotated copies of a bundle never exist, and weights exist for one limb
+//!   at a time.
+//! * A row that nothing reads any more is freed at once: of extended digits, of sums, of operands
+//!   given away ([`Input`]).
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.
 //!
-//! A linear map decomposes each input once (hoisting, Halevi and Shoup 2018), accumulates in the extended basis and
-//! divides by the special modulus once for each output polynomial, together with the rescale (double hoisting, Bossuat,
-//! Mouchet, Troncoso-Pastoriza and Hubaux 2021, section 3.3).
+//! A linear map decomposes each input once (hoisting, Halevi and Shoup 2018), accumulates in the
+//! extended basis and divides by the special modulus once for each output polynomial, together with
+//! the rescale (double hoisting, Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux 2021, section
+//! 3.3).
 
 mod classes;
 mod digits;

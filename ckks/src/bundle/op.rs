@@ -10,7 +10,8 @@ use crate::ring::Gadget;
 pub struct LinearOp<'a> {
     /// The map.
     pub table: &'a LinearTable,
-    /// Its plan for this ring and number of inputs, where one was made before; else it is planned for this operation alone.
+    /// Its plan for this ring and number of inputs, where one was made before; else it is planned
+    /// for this operation alone.
     pub plan: Option<&'a LinearPlan>,
     /// For each input the factor by which its weights are multiplied before they are rounded.
     pub input_scales: &'a [f64],

@@ -9,8 +9,9 @@ use std::ops::Range;
 
 /// Rows of a panel when that would leave fewer.
 const MIN_SLOTS: usize = 16;
-/// How a linear map is computed in a ring: its rows cut into panels, for the Q limbs and for the special limbs. It follows from the rows
-/// and entries of the table; patterns may be filled in later.
+/// How a linear map is computed in a ring: its rows cut into panels, for the Q limbs and for the
+/// special limbs. It follows from the rows and entries of the table; patterns may be filled in
+/// later.
 #[derive(Debug)]
 pub struct LinearPlan(Plan);
 
@@ -24,7 +25,8 @@ impl LinearPlan {
         Ok(Self(Plan::new(table, log_n, inputs)))
     }
 
-    /// The plan, if it is one for a table with so many entries, inputs and outputs in a ring of that degree.
+    /// The plan, if it is one for a table with so many entries, inputs and outputs in a ring of
+    /// that degree.
     pub(super) fn of(&self, table: &LinearTable, log_n: u32, inputs: usize) -> Option<&Plan> {
         let Self(plan) = self;
         (plan.log_n == log_n && plan.entries == table.entries.len() && plan.outputs == table.outputs && plan.hoisted.len() == inputs)
@@ -41,11 +43,13 @@ pub(super) struct Plan {
     outputs: usize,
     /// Distinct automorphisms of rotated rows.
     pub galois: Vec<Galois>,
-    /// Different weights along half of a limb: the period of patterns, or what is large enough for a transform; 1 for scalars.
+    /// Different weights along half of a limb: the period of patterns, or what is large enough for
+    /// a transform; 1 for scalars.
     pub blocks: usize,
     /// Panels of all rows.
     pub q: Vec<Panel>,
-    /// Panels of the rotated rows: unrotated inputs come times the special modulus and vanish at its primes.
+    /// Panels of the rotated rows: unrotated inputs come times the special modulus and vanish at
+    /// its primes.
     pub p: Vec<Panel>,
     /// Inputs that rotated rows read.
     pub hoisted: Vec<bool>,
@@ -122,7 +126,8 @@ fn blocks_of(period: usize) -> usize {
     period.max(NttTable::MIN_N)
 }
 
-/// Makes the transform tables that weights of some period (at least 1) need, which otherwise the first linear map makes.
+/// Makes the transform tables that weights of some period (at least 1) need, which otherwise the
+/// first linear map makes.
 pub fn prepare_weights(ring: &Ring, period: usize) {
     ring.prepare_symmetric(blocks_of(period));
 }
@@ -190,8 +195,8 @@ impl Panel {
     }
 }
 
-/// The row of each slot: first pairs of rows that are dense for the same classes, then pairs of rows that found no
-/// such partner, then rows that are dense nowhere. `None` is a partner of zeros.
+/// The row of each slot: first pairs of rows that are dense for the same classes, then pairs of
+/// rows that found no such partner, then rows that are dense nowhere. `None` is a partner of zeros.
 fn order(classes: &[Class], rows: usize) -> Vec<Option<usize>> {
     let dense_for = |row: usize| classes.iter().enumerate().fold(0u32, |set, (i, c)| set | u32::from(c.is_dense(row)) << i);
     let mut dense: Vec<(u32, usize)> = (0..rows).map(|row| (dense_for(row), row)).collect();
@@ -215,7 +220,8 @@ mod tests {
     use super::*;
     use crate::bundle::{LinearEntry, SCALAR};
 
-    /// Input and output `4 c + 2 py + px` hold every second pixel in each direction: outputs of a phase read the same rows.
+    /// Input and output `4 c + 2 py + px` hold every second pixel in each direction: outputs of a
+    /// phase read the same rows.
     #[test]
     fn convolutions_between_phases_are_dense_in_four_classes() {
         let taps = [0, 1, -1, 4, -4, 5, -5, 3, -3];

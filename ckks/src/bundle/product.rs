@@ -8,22 +8,25 @@ use crate::simd::{Isa, pair_product_tensor, product_tensor};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Complex-packed products come multiplied by this: the scale of the result is this times the product of the scales.
+/// Complex-packed products come multiplied by this: the scale of the result is this times the
+/// product of the scales.
 pub const PAIR_FACTOR: f64 = 4.0;
 
-/// Ciphertexts that are in work at a time: key limbs are shared by so many, temporaries exist for so many.
+/// Ciphertexts that are in work at a time: key limbs are shared by so many, temporaries exist for
+/// so many.
 fn batch() -> usize {
     chiffre_params::work::product_group(rayon::current_num_threads())
 }
 
-/// Squares of the real and of the imaginary part: for slots `a + ib` the slots `4 (a^2 + i b^2)`, see [`PAIR_FACTOR`].
-/// Needs the conjugation key and the relinearisation key of shape `gadget`.
+/// Squares of the real and of the imaginary part: for slots `a + ib` the slots `4 (a^2 + i b^2)`,
+/// see [`PAIR_FACTOR`]. Needs the conjugation key and the relinearisation key of shape `gadget`.
 ///
-/// With `w = conj(z)`: `(z + w)^2 - i (z - w)^2 = 4 a^2 + 4 i b^2`. The two tensors are added before the only
-/// relinearisation; the factor `i = X^(N/2)` is a sign by halves of the NTT order.
+/// With `w = conj(z)`: `(z + w)^2 - i (z - w)^2 = 4 a^2 + 4 i b^2`. The two tensors are added
+/// before the only relinearisation; the factor `i = X^(N/2)` is a sign by halves of the NTT order.
 ///
 /// # Errors
-/// A missing key, a gadget that does not fit, or an input with fewer than `limbs` limbs; owned operands are lost then.
+/// A missing key, a gadget that does not fit, or an input with fewer than `limbs` limbs; owned
+/// operands are lost then.
 pub fn pair_square(
     ring: &Ring,
     isa: Isa,
@@ -35,8 +38,8 @@ pub fn pair_square(
     pair_products(ring, isa, inputs, None, limbs, keys, gadget)
 }
 
-/// Products of the real and of the imaginary parts: `4 (a a' + i b b')` for slots `a + ib` and `a' + ib'`; see
-/// [`pair_square`].
+/// Products of the real and of the imaginary parts: `4 (a a' + i b b')` for slots `a + ib` and
+/// `a' + ib'`; see [`pair_square`].
 ///
 /// # Errors
 /// As [`pair_square`], and when the lists differ in length.

@@ -1,12 +1,15 @@
-//! Sums of products and of integer multiples of ciphertexts, each with one relinearisation and one rescale.
+//! Sums of products and of integer multiples of ciphertexts, each with one relinearisation and one
+//! rescale.
 //!
-//! The division by the special modulus and the rescale are one rounding: with `d` the tensor of a sum and `k` the
-//! switched `d_2` in the extended basis, the result is `round((P (d_0, d_1) + k) / (P q))` for the topmost prime `q`.
-//! `P (d_0, d_1)` is added while the digits are multiplied by the key.
+//! The division by the special modulus and the rescale are one rounding: with `d` the tensor of a
+//! sum and `k` the switched `d_2` in the extended basis, the result is
+//! `round((P (d_0, d_1) + k) / (P q))` for the topmost prime `q`. `P (d_0, d_1)` is added while the
+//! digits are multiplied by the key.
 //!
-//! Most of the time would go into moving limbs between memory and caches, so that a few ciphertexts at a time go through
-//! all stages, a few rows at a time: digits in the extended basis, tensors and undivided sums exist for those rows only.
-//! First come the rows that the division removes, then the others, which are divided at once.
+//! Most of the time would go into moving limbs between memory and caches, so that a few ciphertexts
+//! at a time go through all stages, a few rows at a time: digits in the extended basis, tensors and
+//! undivided sums exist for those rows only. First come the rows that the division removes, then
+//! the others, which are divided at once.
 
 use super::part::Part;
 use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
@@ -21,7 +24,8 @@ const SPAN: usize = 2048;
 const REMOVED_ROWS: usize = 8;
 const KEPT_ROWS: usize = 5;
 
-/// Ciphertexts that are in work at a time: they share key rows, and their digits should stay in a cache.
+/// Ciphertexts that are in work at a time: they share key rows, and their digits should stay in a
+/// cache.
 fn batch() -> usize {
     rayon::current_num_threads().clamp(4, 8)
 }
@@ -45,7 +49,8 @@ pub(crate) struct Multiple<'a> {
     pub imaginary: bool,
 }
 
-/// A sum of products and multiples, plus a constant for all slots (real and imaginary part, integers below 2^100).
+/// A sum of products and multiples, plus a constant for all slots (real and imaginary part,
+/// integers below 2^100).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sum<'a> {
     pub products: Vec<Product<'a>>,
@@ -53,8 +58,8 @@ pub(crate) struct Sum<'a> {
     pub constant: [f64; 2],
 }
 
-/// The numbers of a sum at one limb: for the first and for the second half of the NTT order, where `i = X^(N/2)` is a
-/// constant and its negative.
+/// The numbers of a sum at one limb: for the first and for the second half of the NTT order, where
+/// `i = X^(N/2)` is a constant and its negative.
 struct Factors {
     products: Vec<[(u64, u64); 2]>,
     multiples: Vec<[u64; 2]>,
@@ -115,8 +120,8 @@ fn parts(rows: Range<usize>, most: usize) -> Vec<Range<usize>> {
     rows.clone().step_by(size).map(|start| start..(start + size).min(rows.end)).collect()
 }
 
-/// Relinearised and rescaled sums: operands have at least `limbs` limbs, results `limbs - 1`. The key is a
-/// relinearisation key that serves `limbs` limbs; there are at least two.
+/// Relinearised and rescaled sums: operands have at least `limbs` limbs, results `limbs - 1`. The
+/// key is a relinearisation key that serves `limbs` limbs; there are at least two.
 pub(crate) fn relinearised_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usize, key: &PreparedKey) -> Vec<[RnsPoly; 2]> {
     #[cfg(test)]
     RELINEARISED.with(|count| count.set(count.get() + sums.len()));
@@ -181,7 +186,8 @@ impl<'a> Relinearisation<'a> {
         sums.iter().map(|_| [(); 2].map(|()| polys.next().expect("two polynomials for each sum"))).collect()
     }
 
-    /// Whether there are fewer polynomials than threads, so that work on one of them has to be split.
+    /// Whether there are fewer polynomials than threads, so that work on one of them has to be
+    /// split.
     fn is_narrow(&self, sums: &[Sum<'_>]) -> bool {
         sums.len() < rayon::current_num_threads()
     }
@@ -344,8 +350,9 @@ fn assemble(ring: &Ring, count: usize, rows: usize, row: impl Fn(usize, usize) -
     (0..count).map(one).collect()
 }
 
-/// Real and imaginary parts of complex-packed ciphertexts of which the first `limbs` limbs are used: for slots `a + ib`
-/// the slots `2 a` and `2 b`, that is `a` and `b` at twice the scale. One conjugation each; no rescale.
+/// Real and imaginary parts of complex-packed ciphertexts of which the first `limbs` limbs are
+/// used: for slots `a + ib` the slots `2 a` and `2 b`, that is `a` and `b` at twice the scale. One
+/// conjugation each; no rescale.
 ///
 /// # Errors
 /// A missing conjugation key, a gadget that does not fit, or an input that is too short.
@@ -381,7 +388,8 @@ pub(crate) fn split_halves(
     Ok([re, im])
 }
 
-/// `re + i im` of ciphertexts with real slots, limb by limb: the opposite of [`split_halves`] up to its factor 2.
+/// `re + i im` of ciphertexts with real slots, limb by limb: the opposite of [`split_halves`] up to
+/// its factor 2.
 pub(crate) fn combine_halves(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], limbs: usize) -> Vec<[RnsPoly; 2]> {
     let sums: Vec<Sum<'_>> = halves
         .iter()

@@ -36,9 +36,9 @@ pub(super) fn mod_up_all(ring: &Ring, isa: Isa, up: &ModUp, polys: &[&RnsPoly]) 
     out
 }
 
-/// Inner products of the digits of several polynomials with one key, in the extended basis, times `R^2` and before the
-/// key's automorphism. The key is read once for the whole bundle; rows of digits and of owned polynomials are freed
-/// when the products have been taken.
+/// Inner products of the digits of several polynomials with one key, in the extended basis, times
+/// `R^2` and before the key's automorphism. The key is read once for the whole bundle; rows of
+/// digits and of owned polynomials are freed when the products have been taken.
 fn inner_products(
     ring: &Ring,
     isa: Isa,
@@ -80,8 +80,8 @@ fn inner_products(
     out
 }
 
-/// Switches several polynomials with `limbs` Q limbs and adds `addends[i]` (two optional polynomials) to the results.
-/// The key's automorphism is not applied to the results.
+/// Switches several polynomials with `limbs` Q limbs and adds `addends[i]` (two optional
+/// polynomials) to the results. The key's automorphism is not applied to the results.
 pub(crate) fn switch_bundle(
     ring: &Ring,
     isa: Isa,
@@ -118,8 +118,9 @@ fn permute_pair(isa: Isa, key: &PreparedKey, pair: [RnsPoly; 2]) -> [RnsPoly; 2]
     })
 }
 
-/// Switches the first `limbs` rows of `poly`: for a relinearisation key the result `(b, a)` satisfies
-/// `b + a s = poly s^2` up to noise; for a rotation key by `g`, `b + a s = poly(X^g) s(X^g)`.
+/// Switches the first `limbs` rows of `poly`: for a relinearisation key the result `(b, a)`
+/// satisfies `b + a s = poly s^2` up to noise; for a rotation key by `g`,
+/// `b + a s = poly(X^g) s(X^g)`.
 ///
 /// # Errors
 /// [`BundleError::Gadget`] or [`BundleError::InputShape`].

@@ -6,7 +6,8 @@ use crate::encode::{EncodeError, Encoder};
 /// Pattern number of an entry that multiplies all slots by its weight alone.
 pub const SCALAR: u32 = u32::MAX;
 
-/// A linear map `out_o = sum over rows k = (input i, tap t) of W[k][o] rot_t(in_i)`, independent of level and scale.
+/// A linear map `out_o = sum over rows k = (input i, tap t) of W[k][o] rot_t(in_i)`, independent of
+/// level and scale.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinearTable {
     /// Slot rotation offsets, `out[j] = in[j + offset]`; 0 is the identity and needs no key.
@@ -17,8 +18,9 @@ pub struct LinearTable {
     pub outputs: usize,
     /// Period g of all patterns in the slot index, a power of two; 0 when every entry is a scalar.
     pub period: usize,
-    /// For each pattern the first `g` coefficients, at scale 1 and unrounded, of the polynomial in `X^(N/2g)` that encodes it. Patterns are real:
-    /// the polynomial is symmetric, and these are all of it.
+    /// For each pattern the first `g` coefficients, at scale 1 and unrounded, of the polynomial in
+    /// `X^(N/2g)` that encodes it. Patterns are real: the polynomial is symmetric, and these are
+    /// all of it.
     pub patterns: Vec<Vec<f64>>,
     /// Entries sorted by (row, output). Entries of the same row and output add up before rounding.
     pub entries: Vec<LinearEntry>,
@@ -37,14 +39,15 @@ pub struct LinearEntry {
     pub weight: f64,
 }
 
-/// An additive constant of one output: coefficients, at the output scale, of a polynomial in `X^(N / len)`, where `len`
-/// is a power of two up to N. Empty: nothing to add.
+/// An additive constant of one output: coefficients, at the output scale, of a polynomial in
+/// `X^(N / len)`, where `len` is a power of two up to N. Empty: nothing to add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BiasPoly(pub Vec<i64>);
 
 impl LinearTable {
-    /// The map `out = Σ_t diagonal_t ⊙ rot_t(in)` of one ciphertext: rotation offsets with real diagonals, whose lengths are
-    /// powers of two up to the number of slots, and which are repeated to fill them.
+    /// The map `out = Σ_t diagonal_t ⊙ rot_t(in)` of one ciphertext: rotation offsets with real
+    /// diagonals, whose lengths are powers of two up to the number of slots, and which are repeated
+    /// to fill them.
     ///
     /// # Errors
     /// [`EncodeError::Length`], [`EncodeError::NotFinite`].

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use crate::ring::{Ring, RnsPoly};
 
-/// The coefficients of `poly` (NTT order, Q limbs), centred modulo the product of its first three limbs and rounded to
-/// doubles.
+/// The coefficients of `poly` (NTT order, Q limbs), centred modulo the product of its first three
+/// limbs and rounded to doubles.
 ///
-/// Mixed radix with balanced digits: x = v0 + q0 (v1 + q1 v2), |v_i| < q_i / 2. The digits are exact, the two low ones
-/// combine exactly in 128 bits, and `|v0 + q0 v1| < q0 q1 / 2` rules out cancellation against the third.
+/// Mixed radix with balanced digits: x = v0 + q0 (v1 + q1 v2), |v_i| < q_i / 2. The digits are
+/// exact, the two low ones combine exactly in 128 bits, and `|v0 + q0 v1| < q0 q1 / 2` rules out
+/// cancellation against the third.
 pub(super) fn centred_coefficients(ring: &Ring, poly: &RnsPoly) -> Vec<f64> {
     let limbs = poly.rows().min(3);
     let mut rows = poly.truncated(limbs);

@@ -1,10 +1,11 @@
 //! The transform between slots and coefficients.
 //!
-//! A real polynomial m of degree below 2n modulo X^2n + 1 takes at slot j the value m(ω_j), ω_j = e^(iπ·5^j/2n).
-//! Since 5^j = 1 mod 4, ω_j^n = i: with c_k = m_k + i·m_(k+n), slot j is Σ_(k<n) c_k ω_j^k, and the ω_j are all the
-//! roots of Y^n − i. So one complex transform of size n splits Y^n − i into linear factors, exactly as a negacyclic NTT
-//! does: Y^(2h) − r² = (Y^h − r)(Y^h + r). The twiddle of node b at depth l is the same for every n, so one table in
-//! tree order serves all sizes.
+//! A real polynomial m of degree below 2n modulo X^2n + 1 takes at slot j the value m(ω_j), ω_j =
+//! e^(iπ·5^j/2n). Since 5^j = 1 mod 4, ω_j^n = i: with c_k = m_k + i·m_(k+n), slot j is Σ_(k<n) c_k
+//! ω_j^k, and the ω_j are all the roots of Y^n − i. So one complex transform of size n splits Y^n −
+//! i into linear factors, exactly as a negacyclic NTT does: Y^(2h) − r² = (Y^h − r)(Y^h + r). The
+//! twiddle of node b at depth l is the same for every n, so one table in tree order serves all
+//! sizes.
 
 use num_complex::Complex64;
 use std::f64::consts::TAU;
@@ -36,7 +37,8 @@ impl SlotTransform {
         self.twiddles.len()
     }
 
-    /// Coefficients to slots, in place: on entry `values[k] = m_k + i·m_(k+n)`, on return slot j is `values[j]`.
+    /// Coefficients to slots, in place: on entry `values[k] = m_k + i·m_(k+n)`, on return slot j is
+    /// `values[j]`.
     ///
     /// `values.len()` is a power of two, at most [`max_slots`](Self::max_slots).
     pub fn to_slots(&self, values: &mut [Complex64]) {
@@ -98,7 +100,8 @@ impl SlotTransform {
     }
 }
 
-/// The leaf of each of `n` slots: leaf b holds the root e^(2πi (1 + 4 rev(b)) / 4n), slot j the root e^(2πi 5^j / 4n).
+/// The leaf of each of `n` slots: leaf b holds the root e^(2πi (1 + 4 rev(b)) / 4n), slot j the
+/// root e^(2πi 5^j / 4n).
 pub fn slot_leaves(n: usize) -> impl Iterator<Item = usize> {
     let bits = n.ilog2();
     std::iter::successors(Some(1usize), move |g| Some(5 * g % (4 * n))).take(n).map(move |g| reverse((g - 1) / 4, bits))
@@ -109,7 +112,8 @@ fn reverse(x: usize, bits: u32) -> usize {
     if bits == 0 { 0 } else { x.reverse_bits() >> (usize::BITS - bits) }
 }
 
-/// e^(2πi t) for t in [0, 1), with the argument reduced to an octant first so that it is correct to the last bits.
+/// e^(2πi t) for t in [0, 1), with the argument reduced to an octant first so that it is correct to
+/// the last bits.
 fn unit(t: f64) -> Complex64 {
     let octant = (t * 8.0).floor();
     let rest = t - octant / 8.0;

@@ -1,8 +1,9 @@
 //! Encoding of slot vectors as ring elements (canonical embedding) and back.
 //!
-//! Slot j of a polynomial m is m(ζ^(5^j)), ζ = e^(iπ/N). A vector of `N/2` complex numbers determines N real
-//! coefficients; a vector of period g = 2^k is a polynomial in X^(N/2g) with 2g coefficients, so every function here
-//! accepts any power-of-two length up to `N/2` and means the vector repeated to fill the slots.
+//! Slot j of a polynomial m is m(ζ^(5^j)), ζ = e^(iπ/N). A vector of `N/2` complex numbers
+//! determines N real coefficients; a vector of period g = 2^k is a polynomial in X^(N/2g) with 2g
+//! coefficients, so every function here accepts any power-of-two length up to `N/2` and means the
+//! vector repeated to fill the slots.
 
 mod crt;
 mod fft;
@@ -69,7 +70,8 @@ impl Encoder {
         self.transform.max_slots()
     }
 
-    /// The 2g real coefficients, at scale 1 and unrounded, of the polynomial in X^(N/2g) whose slots repeat `values`.
+    /// The 2g real coefficients, at scale 1 and unrounded, of the polynomial in X^(N/2g) whose
+    /// slots repeat `values`.
     ///
     /// g = `values.len()` is a power of two, at most `N/2`. Coefficient k belongs to X^(k·N/2g).
     ///
@@ -88,8 +90,9 @@ impl Encoder {
         Ok(work.iter().map(|c| c.re).chain(work.iter().map(|c| c.im)).collect())
     }
 
-    /// The first g of the coefficients that [`encode_periodic`](Self::encode_periodic) gives for real values. The polynomial is symmetric, and
-    /// they are all of it: coefficient g is 0, and coefficient 2g - k is minus coefficient k.
+    /// The first g of the coefficients that [`encode_periodic`](Self::encode_periodic) gives for
+    /// real values. The polynomial is symmetric, and they are all of it: coefficient g is 0, and
+    /// coefficient 2g - k is minus coefficient k.
     ///
     /// # Errors
     /// [`EncodeError::Length`], [`EncodeError::NotFinite`].
@@ -100,8 +103,9 @@ impl Encoder {
         Ok(out)
     }
 
-    /// As [`encode_symmetric`](Self::encode_symmetric) for a vector that is filled in the order of [`slot_leaves`], without allocation: the g
-    /// coefficients replace the contents of `out`, and `leaves`, which must be real, is used up.
+    /// As [`encode_symmetric`](Self::encode_symmetric) for a vector that is filled in the order of
+    /// [`slot_leaves`], without allocation: the g coefficients replace the contents of `out`, and
+    /// `leaves`, which must be real, is used up.
     ///
     /// # Errors
     /// [`EncodeError::Length`], [`EncodeError::NotFinite`].
@@ -119,8 +123,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// The first g slots of the polynomial with the given 2g coefficients in X^(N/2g); the inverse of
-    /// [`encode_periodic`](Self::encode_periodic).
+    /// The first g slots of the polynomial with the given 2g coefficients in X^(N/2g); the inverse
+    /// of [`encode_periodic`](Self::encode_periodic).
     ///
     /// # Errors
     /// [`EncodeError::Length`] if the number of coefficients is not a power of two from 2 to N.
@@ -137,7 +141,8 @@ impl Encoder {
 
     /// Encodes `values`, repeated to fill the slots, at `scale` and with the first `limbs` Q limbs.
     ///
-    /// The rounding of coefficients adds an error of standard deviation `sqrt(len/6)/scale` to every slot.
+    /// The rounding of coefficients adds an error of standard deviation `sqrt(len/6)/scale` to
+    /// every slot.
     ///
     /// # Errors
     /// Any [`EncodeError`].
@@ -170,21 +175,23 @@ impl Encoder {
         Ok(Plaintext::from_integers(ring, &integer, scale.clone(), limbs))
     }
 
-    /// The integer coefficients of a plaintext, centred modulo the product of its first three limbs and rounded to doubles.
+    /// The integer coefficients of a plaintext, centred modulo the product of its first three limbs
+    /// and rounded to doubles.
     pub fn coefficients(&self, ring: &Ring, plaintext: &Plaintext) -> Vec<f64> {
         crt::centred_coefficients(ring, &plaintext.poly)
     }
 
-    /// The slots of a plaintext whose coefficients are below half the product of its first three limbs.
+    /// The slots of a plaintext whose coefficients are below half the product of its first three
+    /// limbs.
     ///
-    /// Coefficients are lifted exactly; the relative precision is that of the transform, about `2^-49` of the largest
-    /// slot.
+    /// Coefficients are lifted exactly; the relative precision is that of the transform, about
+    /// `2^-49` of the largest slot.
     pub fn decode(&self, ring: &Ring, plaintext: &Plaintext) -> Vec<Complex64> {
         self.slots_of(&self.coefficients(ring, plaintext), &plaintext.scale)
     }
 
-    /// The slots of the polynomial with these N coefficients at `scale`: what [`decode`](Self::decode) does with
-    /// [`coefficients`](Self::coefficients).
+    /// The slots of the polynomial with these N coefficients at `scale`: what
+    /// [`decode`](Self::decode) does with [`coefficients`](Self::coefficients).
     ///
     /// # Panics
     /// If there are not N coefficients.

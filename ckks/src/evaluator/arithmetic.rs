@@ -60,8 +60,8 @@ impl Evaluator<'_> {
         self.each_row(a, a.scale.mul(&p.scale), |m, i, row| simd::mul_assign(self.isa, m, row, plain.row(i)))
     }
 
-    /// `a·weight` with the weight as the integer `round(weight·scale)`, at the product of the scales. Exact but for that
-    /// rounding, and adds no noise.
+    /// `a·weight` with the weight as the integer `round(weight·scale)`, at the product of the
+    /// scales. Exact but for that rounding, and adds no noise.
     ///
     /// # Errors
     /// [`EvalError::Weight`] if the integer is not below `2^100`.
@@ -86,8 +86,8 @@ impl Evaluator<'_> {
         })
     }
 
-    /// `a·b`, slot by slot, relinearised and rescaled by the top prime with one rounding: one limb less, at the product of the
-    /// scales over that prime. Needs the relinearisation key.
+    /// `a·b`, slot by slot, relinearised and rescaled by the top prime with one rounding: one limb
+    /// less, at the product of the scales over that prime. Needs the relinearisation key.
     ///
     /// # Errors
     /// Limbs differ, there is only one, or no key serves them.
@@ -114,7 +114,8 @@ impl Evaluator<'_> {
         self.mul(a, a)
     }
 
-    /// `a·b`, slot by slot, relinearised, at the product of the scales: without the rescale of [`mul`](Self::mul).
+    /// `a·b`, slot by slot, relinearised, at the product of the scales: without the rescale of
+    /// [`mul`](Self::mul).
     ///
     /// # Errors
     /// Limbs differ, or no key serves them.

@@ -1,4 +1,5 @@
-//! Linear maps, polynomials and bootstraps of bundles: lists of ciphertexts that share keys and weights.
+//! Linear maps, polynomials and bootstraps of bundles: lists of ciphertexts that share keys and
+//! weights.
 
 use super::{EvalError, Evaluator, common_scale};
 use crate::bootstrap::{Activation, Arcsine, BootstrapOp, Bootstrapper, RefreshOp};
@@ -14,8 +15,8 @@ use crate::scale::Scale;
 pub struct LinearMap<'a> {
     /// The map.
     pub table: &'a LinearTable,
-    /// Scale of the results. Weights of an operand are rounded at the scale that leads there: this times the dropped primes
-    /// over the operand's scale.
+    /// Scale of the results. Weights of an operand are rounded at the scale that leads there: this
+    /// times the dropped primes over the operand's scale.
     pub output_scale: &'a Scale,
     /// Primes that the rescale drops; one, for weights of about the size of a prime.
     pub drop: usize,
@@ -26,13 +27,14 @@ pub struct LinearMap<'a> {
 }
 
 impl Evaluator<'_> {
-    /// Applies a linear map to a bundle: one decomposition for each input, one division for each output. Operands have equal
-    /// limbs; their scales may differ.
+    /// Applies a linear map to a bundle: one decomposition for each input, one division for each
+    /// output. Operands have equal limbs; their scales may differ.
     ///
     /// Needs keys of one shape for all rotations of the table.
     ///
     /// # Errors
-    /// Limbs differ or are too few, a key is missing, a table that contradicts itself, or a scale that leaves nothing to weights.
+    /// Limbs differ or are too few, a key is missing, a table that contradicts itself, or a scale
+    /// that leaves nothing to weights.
     pub fn linear_map(&self, inputs: &[Ciphertext], map: &LinearMap<'_>) -> Result<Vec<Ciphertext>, EvalError> {
         let ring = self.ring();
         let (views, limbs) = self.views(inputs)?;
@@ -65,12 +67,13 @@ impl Evaluator<'_> {
         Ok(out.into_iter().flatten().map(|polys| Ciphertext::new(polys, map.output_scale.clone())).collect())
     }
 
-    /// Evaluates a polynomial of each ciphertext: `rows[i]` are the coefficients of ciphertext i in the plan's basis. Results
-    /// have `plan.depth()` limbs less and the scale that is asked for. Slots must be real, or the polynomial is one of
-    /// complex numbers.
+    /// Evaluates a polynomial of each ciphertext: `rows[i]` are the coefficients of ciphertext i in
+    /// the plan's basis. Results have `plan.depth()` limbs less and the scale that is asked for.
+    /// Slots must be real, or the polynomial is one of complex numbers.
     ///
     /// # Errors
-    /// Limbs or scales differ; a missing relinearisation key; too few limbs; coefficients that do not fit.
+    /// Limbs or scales differ; a missing relinearisation key; too few limbs; coefficients that do
+    /// not fit.
     pub fn polynomial(
         &self,
         inputs: &[Ciphertext],
@@ -85,8 +88,8 @@ impl Evaluator<'_> {
         Ok(with_scale(evaluate(self.ring(), self.isa, views, &op, self.keys)?, output_scale))
     }
 
-    /// As [`polynomial`](Self::polynomial) of real and imaginary parts by themselves: `p(a) + i p(b)` for slots `a + ib`. Needs
-    /// the conjugation key as well.
+    /// As [`polynomial`](Self::polynomial) of real and imaginary parts by themselves:
+    /// `p(a) + i p(b)` for slots `a + ib`. Needs the conjugation key as well.
     ///
     /// # Errors
     /// As [`polynomial`](Self::polynomial).
@@ -104,8 +107,9 @@ impl Evaluator<'_> {
         Ok(with_scale(evaluate_packed(self.ring(), self.isa, views, &op, self.keys)?, output_scale))
     }
 
-    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots at more limbs, and at the
-    /// scale that is asked for. `ratio` is the message ratio, see [`BootstrapOp::ratio`].
+    /// Bootstraps ciphertexts whose slots have real and imaginary parts in [-1, 1]: the same slots
+    /// at more limbs, and at the scale that is asked for. `ratio` is the message ratio, see
+    /// [`BootstrapOp::ratio`].
     ///
     /// # Errors
     /// Limbs or scales differ; a missing key; too few limbs.
@@ -123,8 +127,8 @@ impl Evaluator<'_> {
         Ok(with_scale(bootstrapper.bootstrap(self.ring(), self.isa, views, &op, self.keys)?, output_scale))
     }
 
-    /// Bootstraps with a polynomial on the way: `p(sin Re v) + i p(sin Im v)` with `v = radians z`, at the scale that is asked
-    /// for.
+    /// Bootstraps with a polynomial on the way: `p(sin Re v) + i p(sin Im v)` with `v = radians z`,
+    /// at the scale that is asked for.
     ///
     /// # Errors
     /// As [`bootstrap`](Self::bootstrap).

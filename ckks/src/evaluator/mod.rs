@@ -1,11 +1,13 @@
 //! The evaluator: operations on ciphertexts that know their scale and their limbs.
 //!
-//! Every operation checks scales, limbs and keys before it computes anything, says what it does to the scale, and runs as the
-//! fused operations of [`bundle`](crate::bundle), [`polynomial`](crate::polynomial) and [`bootstrap`](crate::bootstrap):
-//! there is no second implementation. Operands are borrowed and copied nowhere.
+//! Every operation checks scales, limbs and keys before it computes anything, says what it does to
+//! the scale, and runs as the fused operations of [`bundle`](crate::bundle),
+//! [`polynomial`](crate::polynomial) and [`bootstrap`](crate::bootstrap): there is no second
+//! implementation. Operands are borrowed and copied nowhere.
 //!
-//! Scales are exact. Operands of a sum have equal scales and limbs; nothing is rescaled or dropped unless an operation says
-//! so. For each key switch the evaluator takes the smallest key that serves the operand's limbs.
+//! Scales are exact. Operands of a sum have equal scales and limbs; nothing is rescaled or dropped
+//! unless an operation says so. For each key switch the evaluator takes the smallest key that
+//! serves the operand's limbs.
 
 mod arithmetic;
 mod circuits;
@@ -31,7 +33,8 @@ pub struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    /// An evaluator; `keys` may be empty if no rotation, conjugation or product of ciphertexts is asked for.
+    /// An evaluator; `keys` may be empty if no rotation, conjugation or product of ciphertexts is
+    /// asked for.
     pub fn new(context: &'a Context, keys: &'a dyn KeyProvider) -> Self {
         Self { context, keys, isa: Isa::current() }
     }

@@ -1,6 +1,7 @@
 //! The scaled sine of bootstrapping on ciphertexts: see [`EvalMod`].
 //!
-//! Doublings are products like others here: one relinearisation merged with the rescale, the factor 2 within the product.
+//! Doublings are products like others here: one relinearisation merged with the rescale, the factor
+//! 2 within the product.
 
 use super::PolynomialError;
 use super::composite::Composite;
@@ -21,18 +22,18 @@ pub struct EvalModOp<'a> {
     pub limbs: usize,
     /// Scale of the inputs, see [`EvalMod::input_scale`].
     pub input_scale: &'a Scale,
-    /// Whether inputs are `u / K`, so that the shift by a quarter remains to be done (it costs nothing); else they are
-    /// `(u - 1/4) / K`.
+    /// Whether inputs are `u / K`, so that the shift by a quarter remains to be done (it costs
+    /// nothing); else they are `(u - 1/4) / K`.
     pub shift: bool,
-    /// Scale of the cosine before the doublings. Each doubling turns a scale `s` into `s^2 / q`, so that it should be
-    /// close to the primes.
+    /// Scale of the cosine before the doublings. Each doubling turns a scale `s` into `s^2 / q`, so
+    /// that it should be close to the primes.
     pub cosine_scale: &'a Scale,
     /// Shape of the relinearisation key.
     pub gadget: Gadget,
 }
 
-/// Evaluates `sin(2 pi u)` on ciphertexts with real slots: see [`EvalModOp`] for their meaning. Returns the results with
-/// their exact scale, [`EvalMod::output_scale`].
+/// Evaluates `sin(2 pi u)` on ciphertexts with real slots: see [`EvalModOp`] for their meaning.
+/// Returns the results with their exact scale, [`EvalMod::output_scale`].
 ///
 /// # Errors
 /// As [`evaluate`](super::evaluate).

@@ -1,12 +1,15 @@
-//! Polynomials of bundles of ciphertexts: for activations and for the modular reduction of bootstrapping.
+//! Polynomials of bundles of ciphertexts: for activations and for the modular reduction of
+//! bootstrapping.
 //!
-//! A [`Plan`] says, for a degree, a parity and a basis, which products are formed at which depth; it knows no ring.
-//! [`evaluate`] runs it on ciphertexts with real slots, each with its own row of coefficients, and gives results of
-//! exactly the scale that was asked for. [`evaluate_packed`] does so for both halves of complex-packed slots `a + ib`.
-//! [`EvalMod`] is the scaled sine of bootstrapping.
+//! A [`Plan`] says, for a degree, a parity and a basis, which products are formed at which depth;
+//! it knows no ring. [`evaluate`] runs it on ciphertexts with real slots, each with its own row of
+//! coefficients, and gives results of exactly the scale that was asked for. [`evaluate_packed`]
+//! does so for both halves of complex-packed slots `a + ib`. [`EvalMod`] is the scaled sine of
+//! bootstrapping.
 //!
 //! **Invariants**
-//! * Scales are exact. Coefficients are rounded once, to integers at the scale at which their sum meets.
+//! * Scales are exact. Coefficients are rounded once, to integers at the scale at which their sum
+//!   meets.
 //! * The depth is [`series_depth`] of the degree: adjusting scales costs no level.
 //! * Every sum of products is relinearised once, and rescaled in the same division.
 //! * Results do not depend on the number of threads or on the instruction set, bit by bit.

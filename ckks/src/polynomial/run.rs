@@ -17,8 +17,8 @@ pub(super) use chiffre_params::work::SERIES_GROUP as GROUP;
 pub struct PolynomialOp<'a> {
     /// How it is evaluated.
     pub plan: &'a Plan,
-    /// One row of coefficients, in the plan's basis and from index 0 on, for each ciphertext (or pair of halves). Rows
-    /// may be shorter than the degree allows, and may be the same.
+    /// One row of coefficients, in the plan's basis and from index 0 on, for each ciphertext (or
+    /// pair of halves). Rows may be shorter than the degree allows, and may be the same.
     pub coefficients: &'a [&'a [f64]],
     /// Q limbs to use; inputs may have more. Results have `limbs - plan.depth()`.
     pub limbs: usize,
@@ -30,16 +30,18 @@ pub struct PolynomialOp<'a> {
     pub gadget: Gadget,
 }
 
-/// Evaluates a polynomial on each ciphertext: `out_i = sum_k coefficients_i[k] B_k(in_i)` slot by slot, at exactly
-/// `op.output_scale`. Slots are in [-1, 1] for the Chebyshev basis (elsewhere it grows fast) and real, or complex if the
-/// coefficients may act on complex numbers. Operands that are given away are freed as soon as they have been read.
+/// Evaluates a polynomial on each ciphertext: `out_i = sum_k coefficients_i[k] B_k(in_i)` slot by
+/// slot, at exactly `op.output_scale`. Slots are in [-1, 1] for the Chebyshev basis (elsewhere it
+/// grows fast) and real, or complex if the coefficients may act on complex numbers. Operands that
+/// are given away are freed as soon as they have been read.
 ///
-/// Besides the noise of its operations a result has the error of rounding each coefficient to a multiple of the ratio of
-/// two scales, about `2^-36` for primes of 36 bits.
+/// Besides the noise of its operations a result has the error of rounding each coefficient to a
+/// multiple of the ratio of two scales, about `2^-36` for primes of 36 bits.
 ///
 /// # Errors
-/// Any [`PolynomialError`]: a missing relinearisation key, too few limbs, rows that do not fit the plan, coefficients
-/// that are not finite or too large. Nothing is computed then, and owned operands are lost.
+/// Any [`PolynomialError`]: a missing relinearisation key, too few limbs, rows that do not fit the
+/// plan, coefficients that are not finite or too large. Nothing is computed then, and owned
+/// operands are lost.
 pub fn evaluate(
     ring: &Ring,
     isa: Isa,
@@ -53,8 +55,9 @@ pub fn evaluate(
     Ok(out)
 }
 
-/// Evaluates the same polynomial on the real and on the imaginary halves and recombines: `out_i = p_i(re_i) + i p_i(im_i)`.
-/// The last relinearisation and rescale are shared by both halves.
+/// Evaluates the same polynomial on the real and on the imaginary halves and recombines:
+/// `out_i = p_i(re_i) + i p_i(im_i)`. The last relinearisation and rescale are shared by both
+/// halves.
 ///
 /// # Errors
 /// As [`evaluate`], and when the halves differ in number.
@@ -80,9 +83,10 @@ pub fn evaluate_halves(
     Ok(out)
 }
 
-/// Evaluates the polynomial on the real and on the imaginary part of complex-packed slots: `p(a) + i p(b)` for `a + ib`.
-/// Needs the conjugation key too. No level is spent on the packing: the halves come at twice the input's scale, and
-/// `i = X^(N/2)` is a sign by halves of the NTT order.
+/// Evaluates the polynomial on the real and on the imaginary part of complex-packed slots:
+/// `p(a) + i p(b)` for `a + ib`. Needs the conjugation key too. No level is spent on the packing:
+/// the halves come at twice the input's scale, and `i = X^(N/2)` is a sign by halves of the NTT
+/// order.
 ///
 /// # Errors
 /// As [`evaluate`]; a missing conjugation key.
@@ -110,8 +114,9 @@ pub fn evaluate_packed(
     Ok(out)
 }
 
-/// Real and imaginary parts of complex-packed ciphertexts of which the first `limbs` limbs are used: for slots `a + ib`
-/// at scale `s` the slots `a` and `b` at scale `2 s`, by one conjugation each. Returns `[re, im]`.
+/// Real and imaginary parts of complex-packed ciphertexts of which the first `limbs` limbs are
+/// used: for slots `a + ib` at scale `s` the slots `a` and `b` at scale `2 s`, by one conjugation
+/// each. Returns `[re, im]`.
 ///
 /// # Errors
 /// A missing conjugation key, a gadget that does not fit, or an input that is too short.
@@ -213,7 +218,8 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and added to the first.
+    /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and
+    /// added to the first.
     fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[&Row], pairs: bool) -> Vec<[RnsPoly; 2]> {
         for input in &mut group {
             input.truncate(self.limbs);

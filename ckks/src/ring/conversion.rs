@@ -1,8 +1,9 @@
 //! RNS base conversion with its two uses in key switching: ModUp and ModDown (merged with rescale).
 //!
-//! Conversion is centred: with `y_j = x (M/m_j)^-1 mod m_j`, the value is `sum_j y_j M/m_j - v M` for
-//! `v = round(sum_j y_j / m_j)`, the representative of least magnitude (Halevi, Polyakov, Shoup 2019, section 2.2, with
-//! rounding in double precision; a value within 2^-45 M of a tie may come out on its other side).
+//! Conversion is centred: with `y_j = x (M/m_j)^-1 mod m_j`, the value is `sum_j y_j M/m_j - v M`
+//! for `v = round(sum_j y_j / m_j)`, the representative of least magnitude (Halevi, Polyakov, Shoup
+//! 2019, section 2.2, with rounding in double precision; a value within 2^-45 M of a tie may come
+//! out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
 use crate::simd::{Isa, Row, TargetGroup, convert_group, overflow};
@@ -26,12 +27,14 @@ impl Carried {
     }
 }
 
-/// Conversion from the residues modulo some primes to the residues modulo others, NTT order on both sides.
+/// Conversion from the residues modulo some primes to the residues modulo others, NTT order on both
+/// sides.
 #[derive(Clone, Debug)]
 pub struct BaseConversion {
     source: Vec<usize>,
     target: Vec<usize>,
-    /// `(M/m_j)^-1 / N` and the inverse of the carried factor, so that an unnormalised inverse transform suffices.
+    /// `(M/m_j)^-1 / N` and the inverse of the carried factor, so that an unnormalised inverse
+    /// transform suffices.
     hat_inverse: Vec<u64>,
     inverse: Vec<f64>,
     groups: Vec<TargetGroup>,
@@ -72,8 +75,8 @@ impl BaseConversion {
         Self { source: source.to_vec(), target: target.to_vec(), hat_inverse, inverse, groups }
     }
 
-    /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the work is split over
-    /// threads, for callers that have few conversions to do.
+    /// Converts `rows` (one for each source) into `out` (one for each target). With `parallel` the
+    /// work is split over threads, for callers that have few conversions to do.
     pub fn run(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], out: &mut [&mut [u64]], parallel: bool) {
         assert_eq!(out.len(), self.target.len());
         let y = self.prepare(ring, isa, rows, parallel);
@@ -113,13 +116,15 @@ impl BaseConversion {
         self.groups.first().map_or(1, TargetGroup::len)
     }
 
-    /// Fills `out` with the targets of one group, in coefficient order. Up to [`TargetGroup::MAX`] targets are one group.
+    /// Fills `out` with the targets of one group, in coefficient order. Up to [`TargetGroup::MAX`]
+    /// targets are one group.
     pub(crate) fn group(&self, isa: Isa, group: usize, y: &[&[u64]], out: &mut [&mut [u64]]) {
         convert_group(isa, &self.groups[group], y, out);
     }
 }
 
-/// Extension of the digits of a polynomial with `limbs` Q limbs to the basis of those limbs and `alpha` special primes.
+/// Extension of the digits of a polynomial with `limbs` Q limbs to the basis of those limbs and
+/// `alpha` special primes.
 #[derive(Clone, Debug)]
 pub struct ModUp {
     gadget: Gadget,
@@ -158,7 +163,8 @@ impl ModUp {
         out
     }
 
-    /// Row `row` of digit `d`: from `extended` (see [`Self::digit`]) or, inside the digit, from the polynomial.
+    /// Row `row` of digit `d`: from `extended` (see [`Self::digit`]) or, inside the digit, from the
+    /// polynomial.
     pub fn row<'a>(&self, poly: &'a RnsPoly, extended: &'a RnsPoly, d: usize, row: usize) -> &'a [u64] {
         match self.extended_row(d, row) {
             Some(row) => extended.row(row),
@@ -186,8 +192,8 @@ impl ModUp {
     }
 }
 
-/// Division by the special modulus and by the topmost Q primes with rounding: `limbs` Q rows and `alpha` P rows become
-/// `keep` Q rows. Rescale is the case `alpha = 0`.
+/// Division by the special modulus and by the topmost Q primes with rounding: `limbs` Q rows and
+/// `alpha` P rows become `keep` Q rows. Rescale is the case `alpha = 0`.
 #[derive(Clone, Debug)]
 pub struct ModDown {
     keep: usize,
@@ -212,7 +218,8 @@ impl ModDown {
         m.inv(m.mul(divisor, carried.factor(m)))
     }
 
-    /// `round(poly / divisor) + addend` in NTT order, in place of the rows of `poly` that are kept; the others are freed.
+    /// `round(poly / divisor) + addend` in NTT order, in place of the rows of `poly` that are kept;
+    /// the others are freed.
     pub fn run(&self, ring: &Ring, isa: Isa, mut poly: RnsPoly, addend: Option<&RnsPoly>, parallel: bool) -> RnsPoly {
         let conversion = &self.conversion;
         let y = {

@@ -1,5 +1,5 @@
-//! Elementwise arithmetic on single limbs with the kernels of the thread's instruction set. Slices of one call have equal lengths,
-//! multiples of eight; residues are in `[0, q)`.
+//! Elementwise arithmetic on single limbs with the kernels of the thread's instruction set. Slices
+//! of one call have equal lengths, multiples of eight; residues are in `[0, q)`.
 
 use super::{GaloisTable, Modulus};
 use crate::simd::{self, Isa};

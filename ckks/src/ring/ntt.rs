@@ -1,5 +1,5 @@
-//! The number-theoretic transform: our kernel where it is fast, `tfhe-ntt` elsewhere. This file is the only one that
-//! names `tfhe_ntt`.
+//! The number-theoretic transform: our kernel where it is fast, `tfhe-ntt` elsewhere. This file is
+//! the only one that names `tfhe_ntt`.
 
 use super::Modulus;
 use crate::simd::{Isa, NttPlan, mod_down_tail, mul_constant_assign, ntt};
@@ -7,9 +7,9 @@ use tfhe_ntt::prime64::Plan;
 
 /// Negacyclic transform tables of one prime and one degree.
 ///
-/// Forward output `i` is the evaluation at `psi^(2 bitrev(i) + 1)`, where `psi` is the table's primitive `2n`-th root.
-/// Tables of different degrees for one prime have matching roots: `psi_n = psi_N^(N/n)`. All instruction sets give equal
-/// bits.
+/// Forward output `i` is the evaluation at `psi^(2 bitrev(i) + 1)`, where `psi` is the table's
+/// primitive `2n`-th root. Tables of different degrees for one prime have matching roots:
+/// `psi_n = psi_N^(N/n)`. All instruction sets give equal bits.
 #[derive(Debug)]
 pub struct NttTable {
     engine: Engine,
@@ -28,8 +28,8 @@ impl NttTable {
     /// Smallest supported degree.
     pub const MIN_N: usize = chiffre_params::chain::MIN_TRANSFORM;
 
-    /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and a prime that is 1 modulo `2n`.
-    /// `None` when there are no such tables.
+    /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and a prime that is 1
+    /// modulo `2n`. `None` when there are no such tables.
     pub fn new(n: usize, modulus: Modulus) -> Option<Self> {
         Self::with_isa(n, modulus, Isa::current())
     }
@@ -45,8 +45,8 @@ impl NttTable {
         Some(table)
     }
 
-    /// Tables whose output 0 is the evaluation at `psi`, a primitive `2n`-th root of unity that the table of a multiple of the degree has in
-    /// this place.
+    /// Tables whose output 0 is the evaluation at `psi`, a primitive `2n`-th root of unity that the
+    /// table of a multiple of the degree has in this place.
     pub(super) fn with_root(n: usize, modulus: Modulus, psi: u64) -> Option<Self> {
         let isa = Isa::current();
         if !NttPlan::suits(isa, n) {
@@ -72,7 +72,8 @@ impl NttTable {
         }
     }
 
-    /// `limb = (a - forward(limb)) w (+ addend)` in NTT order, for `w` in `[0, q)`: the end of ModDown for one limb.
+    /// `limb = (a - forward(limb)) w (+ addend)` in NTT order, for `w` in `[0, q)`: the end of
+    /// ModDown for one limb.
     pub fn forward_mod_down(&self, limb: &mut [u64], a: &[u64], w: u64, addend: Option<&[u64]>) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::forward_mod_down(self.isa, plan, limb, a, w, addend),

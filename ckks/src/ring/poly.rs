@@ -6,8 +6,9 @@ use zeroize::Zeroize;
 
 /// A polynomial in residue-number form: `rows` rows of `n` residues, one row per prime.
 ///
-/// Rows are owned one by one, so that a row that is not needed any more can serve another polynomial. Which prime a
-/// row belongs to is the holder's knowledge, see [`Ring::modulus_index`](super::Ring::modulus_index).
+/// Rows are owned one by one, so that a row that is not needed any more can serve another
+/// polynomial. Which prime a row belongs to is the holder's knowledge, see
+/// [`Ring::modulus_index`](super::Ring::modulus_index).
 pub struct RnsPoly {
     n: usize,
     rows: Vec<Row>,

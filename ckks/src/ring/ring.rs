@@ -21,7 +21,8 @@ pub struct Ring {
     pub ntt: Vec<NttTable>,
     /// Number of Q primes.
     pub q_count: usize,
-    /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds its negative.
+    /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds
+    /// its negative.
     pub imaginary: Vec<u64>,
     /// The primitive `2N`-th root at output 0, for each modulus.
     roots: Vec<u64>,
@@ -68,8 +69,8 @@ impl Ring {
         })
     }
 
-    /// Tables of modulus `index` for symmetric polynomials of the subring of degree `2 half`, a power of two from 2 [`NttTable::MIN_N`] to the
-    /// ring's own.
+    /// Tables of modulus `index` for symmetric polynomials of the subring of degree `2 half`, a
+    /// power of two from 2 [`NttTable::MIN_N`] to the ring's own.
     pub(crate) fn symmetric(&self, index: usize, half: usize) -> &SymmetricTable {
         assert!(half.is_power_of_two() && (NttTable::MIN_N..self.n).contains(&half));
         self.symmetric[index][half.ilog2() as usize]
@@ -102,7 +103,8 @@ impl Ring {
         poly.par_iter_mut().enumerate().for_each(|(row, limb)| self.ntt[self.modulus_index(row, limbs)].inverse(limb));
     }
 
-    /// The polynomial with the given signed coefficients, in NTT order, with `limbs` Q rows and `specials` P rows.
+    /// The polynomial with the given signed coefficients, in NTT order, with `limbs` Q rows and
+    /// `specials` P rows.
     pub fn embed(&self, coefficients: &[i64], limbs: usize, specials: usize) -> RnsPoly {
         assert_eq!(coefficients.len(), self.n);
         let mut poly = RnsPoly::new_unspecified(self.n, limbs + specials);

@@ -1,11 +1,13 @@
 //! Transforms of symmetric polynomials.
 //!
-//! A vector of real slots is a polynomial with `a(X) = a(1/X)`: in degree `2g`, `a_(2g - j) = -a_j` and `a_g = 0`, so that `g` coefficients
-//! are all of it, and it takes the same value at a root and at its inverse. In NTT order the inverse of the root of output `i` is that of output
+//! A vector of real slots is a polynomial with `a(X) = a(1/X)`: in degree `2g`, `a_(2g - j) = -a_j`
+//! and `a_g = 0`, so that `g` coefficients are all of it, and it takes the same value at a root and
+//! at its inverse. In NTT order the inverse of the root of output `i` is that of output
 //! `2g - 1 - i`: the first half of the outputs is all of them.
 //!
-//! Outputs `0..g` are the values at the roots of `X^g = I`, `I = psi^g`, which are the roots of `Y^g = -1` over `psi`. So they are the transform
-//! in degree `g` of `c_j = psi^-j (a_j + I a_(g + j)) = -psi^(g - j) (I a_j + a_(g - j))`, whose root is `psi^2`.
+//! Outputs `0..g` are the values at the roots of `X^g = I`, `I = psi^g`, which are the roots of
+//! `Y^g = -1` over `psi`. So they are the transform in degree `g` of `c_j = psi^-j (a_j + I a_(g +
+//! j)) = -psi^(g - j) (I a_j + a_(g - j))`, whose root is `psi^2`.
 
 use super::{Modulus, NttTable};
 use crate::simd::{Isa, fold_symmetric};
@@ -34,8 +36,8 @@ impl SymmetricTable {
         Self { near: far.iter().map(|t| m.mul(*t, imaginary)).collect(), far, modulus }
     }
 
-    /// Outputs `0..g` of the transform of the polynomial whose coefficients `0..g` are `from[0..g]`. `from` has a zero behind them; `ntt` is
-    /// the transform of degree `g`.
+    /// Outputs `0..g` of the transform of the polynomial whose coefficients `0..g` are
+    /// `from[0..g]`. `from` has a zero behind them; `ntt` is the transform of degree `g`.
     pub fn forward(&self, isa: Isa, ntt: &NttTable, from: &[u64], to: &mut [u64]) {
         fold_symmetric(isa, &self.modulus, [&self.near, &self.far], from, to);
         ntt.forward(to);

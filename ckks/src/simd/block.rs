@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
 const HUGE: usize = 2 << 20;
-/// Mappings start at different offsets into their first huge page, so that equal positions in different ones fall into
-/// different cache sets.
+/// Mappings start at different offsets into their first huge page, so that equal positions in
+/// different ones fall into different cache sets.
 const COLOURS: usize = 32;
 const COLOUR_BYTES: usize = 17 * 8 * LINE;
 
@@ -31,7 +31,8 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// A zeroed block of at least `words` words. Large blocks of different `number`s start at different cache sets.
+    /// A zeroed block of at least `words` words. Large blocks of different `number`s start at
+    /// different cache sets.
     pub fn allocate(words: usize, number: usize) -> Self {
         let bytes = words.checked_mul(8).expect("buffer size overflows");
         if bytes >= HUGE / 2
@@ -59,7 +60,8 @@ impl Block {
         }
         let base = NonNull::new(base.cast::<u8>())?;
         let skip = base.as_ptr().align_offset(HUGE);
-        // SAFETY: `skip < HUGE`, so the advised range and `start` lie inside the mapping; the advice cannot fail badly.
+        // SAFETY: `skip < HUGE`, so the advised range and `start` lie inside the mapping; the
+        // advice cannot fail badly.
         let start = unsafe {
             libc::madvise(base.as_ptr().add(skip).cast(), usable, libc::MADV_HUGEPAGE);
             base.as_ptr().add(skip + colour).cast::<u64>()

@@ -1,7 +1,7 @@
 //! Word buffers: cache-line aligned, in 2-MiB pages when large, recycled between calls.
 //!
-//! Polynomials are made of [`Row`](super::Row)s; a buffer is for what has another size, like expanded weights. Contents
-//! of recycled buffers are stale but initialised words.
+//! Polynomials are made of [`Row`](super::Row)s; a buffer is for what has another size, like
+//! expanded weights. Contents of recycled buffers are stale but initialised words.
 
 use super::block::Block;
 use super::memory::Memory;
@@ -9,7 +9,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Words from which on buffers are recycled: the system allocator would return and clear them each time.
+/// Words from which on buffers are recycled: the system allocator would return and clear them each
+/// time.
 const RECYCLED: usize = 1 << 13;
 
 /// Owned words with unspecified initial contents; a slice of `u64`.

@@ -31,8 +31,9 @@ impl ColumnsMut<'_> {
     }
 }
 
-/// Writes row `i` of `columns` from word `i` of eight rows, which are `source_stride` words apart and as long as there
-/// are rows. Results go past the caches: the matrix is far larger than they are.
+/// Writes row `i` of `columns` from word `i` of eight rows, which are `source_stride` words apart
+/// and as long as there are rows. Results go past the caches: the matrix is far larger than they
+/// are.
 pub fn transpose_into(isa: Isa, source: &[u64], source_stride: usize, columns: &mut ColumnsMut<'_>) {
     assert!(columns.width == 8 && columns.rows.is_multiple_of(8) && source_stride >= columns.rows);
     assert!(source.len() >= 7 * source_stride + columns.rows);
@@ -56,8 +57,8 @@ impl<const ALIGNED: bool> Kernel for Transpose<'_, '_, ALIGNED> {
     fn run<L: Lanes>(self, lanes: L) {
         let mut block = [lanes.splat(0); 8];
         for row in (0..self.columns.rows).step_by(8) {
-            // SAFETY: the source holds eight rows of sufficient length; the columns are eight wide, have so many rows
-            // and belong to this borrow alone; `ALIGNED` is what `stream` needs.
+            // SAFETY: the source holds eight rows of sufficient length; the columns are eight wide,
+            // have so many rows and belong to this borrow alone; `ALIGNED` is what `stream` needs.
             unsafe {
                 for i in 0..8 {
                     block[i] = lanes.load(self.source.as_ptr().add(i * self.source_stride + row));
@@ -77,8 +78,8 @@ impl<const ALIGNED: bool> Kernel for Transpose<'_, '_, ALIGNED> {
     }
 }
 
-/// Writes `words` words of row `i` of `columns` from each of some rows that are `source_stride` words apart: words `words · i` and following, for
-/// 2, 4 or 8 words. Results go past the caches.
+/// Writes `words` words of row `i` of `columns` from each of some rows that are `source_stride`
+/// words apart: words `words · i` and following, for 2, 4 or 8 words. Results go past the caches.
 pub fn interleave_into(isa: Isa, source: &[u64], source_stride: usize, words: usize, columns: &mut ColumnsMut<'_>) {
     assert!(matches!(words, 2 | 4 | 8) && columns.width.is_multiple_of(words));
     assert!(
@@ -127,8 +128,8 @@ impl<const WORDS: usize> Kernel for Interleave<'_, '_, WORDS> {
     }
 }
 
-/// Splits the first `columns` columns of a matrix with rows of `stride` words into ranges of `width` columns; the last
-/// may be narrower.
+/// Splits the first `columns` columns of a matrix with rows of `stride` words into ranges of
+/// `width` columns; the last may be narrower.
 pub fn split_columns(matrix: &mut [u64], stride: usize, columns: usize, width: usize) -> Vec<ColumnsMut<'_>> {
     assert!(columns <= stride && matrix.len().is_multiple_of(stride) && width > 0);
     let rows = matrix.len() / stride;

@@ -33,7 +33,8 @@ impl TargetGroup {
     }
 }
 
-/// `out[t] = sum_s sources[s] constant(s, t) mod q_t`. Sources are words below 2^50; all rows are equally long.
+/// `out[t] = sum_s sources[s] constant(s, t) mod q_t`. Sources are words below 2^50; all rows are
+/// equally long.
 pub fn convert_group(isa: Isa, group: &TargetGroup, sources: &[&[u64]], out: &mut [&mut [u64]]) {
     assert!(sources.len() == group.sources && out.len() == group.len());
     let n = out[0].len();
@@ -99,8 +100,8 @@ impl<const T: usize> Kernel for Convert<'_, '_, '_, T> {
     }
 }
 
-/// `out = round(sum_s sources[s] inverse[s])`: how often a centred conversion removes the source modulus.
-/// Sources are words below 2^50, `inverse[s]` is one over the source prime.
+/// `out = round(sum_s sources[s] inverse[s])`: how often a centred conversion removes the source
+/// modulus. Sources are words below 2^50, `inverse[s]` is one over the source prime.
 pub fn overflow(isa: Isa, sources: &[&[u64]], inverse: &[f64], out: &mut [u64]) {
     assert!(sources.len() == inverse.len() && out.len().is_multiple_of(8));
     assert!(sources.iter().all(|s| s.len() == out.len()));

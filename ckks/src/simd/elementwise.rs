@@ -125,7 +125,8 @@ impl Kernel for Automorphism<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         for (b, &map) in self.table.blocks().iter().enumerate() {
-            // SAFETY: a table's source blocks lie inside its degree, and both slices have that length.
+            // SAFETY: a table's source blocks lie inside its degree, and both slices have that
+            // length.
             unsafe {
                 let v = lanes.load(self.a.as_ptr().add((map & !7) as usize));
                 let v = lanes.permute(&self.table.patterns()[(map & 7) as usize], v);

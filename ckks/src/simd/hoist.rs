@@ -1,11 +1,12 @@
 //! Hoisted rotations of a group of ciphertexts and their sums with diagonals, on one limb.
 //!
-//! For a tile of [`HOIST_TILE`] words, the rotated key inner product of each tap is written to one *slot* of a column
-//! buffer for every ciphertext of the group, with one load of the key's words for all of them; every output then takes
-//! its weighted sum over the slots, again with one load of each weight for several columns.
+//! For a tile of [`HOIST_TILE`] words, the rotated key inner product of each tap is written to one
+//! *slot* of a column buffer for every ciphertext of the group, with one load of the key's words
+//! for all of them; every output then takes its weighted sum over the slots, again with one load of
+//! each weight for several columns.
 //!
-//! Slots hold values times `R^2`, weights have the factor that the caller wants in the sums, and sums are reduced by
-//! `R^2`.
+//! Slots hold values times `R^2`, weights have the factor that the caller wants in the sums, and
+//! sums are reduced by `R^2`.
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
@@ -35,13 +36,15 @@ pub struct HoistedLimbs<'a> {
 pub struct HoistedTap<'a> {
     /// Its permutation; `None` is the identity.
     pub table: Option<&'a GaloisTable>,
-    /// Key limbs by digit, pre-permuted by the inverse automorphism and times `R^3`; none for an identity without a key.
+    /// Key limbs by digit, pre-permuted by the inverse automorphism and times `R^3`; none for an
+    /// identity without a key.
     pub keys: Vec<[&'a [u64]; 2]>,
 }
 
 /// The weights of all taps for all outputs at one modulus.
 pub struct Weights<'a> {
-    /// Consecutive words with equal weights: a power of two, 1 or at least 8. For 1 a weight is eight words.
+    /// Consecutive words with equal weights: a power of two, 1 or at least 8. For 1 a weight is
+    /// eight words.
     pub run: usize,
     /// `[unit][tap][output]`, a unit for each run (or block of eight words).
     pub words: &'a [u64],
@@ -108,8 +111,9 @@ fn column_stride(taps: usize) -> usize {
     8 * taps + 8
 }
 
-/// Computes words `start..start + len` of all sums: `out[2 (output * inputs + input) + c]` is component `c`, all of equal
-/// length, a multiple of [`HOIST_TILE`]. `scratch` has at least [`HoistedLimb::scratch_words`] words.
+/// Computes words `start..start + len` of all sums: `out[2 (output * inputs + input) + c]` is
+/// component `c`, all of equal length, a multiple of [`HOIST_TILE`]. `scratch` has at least
+/// [`HoistedLimb::scratch_words`] words.
 pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [&mut [u64]], scratch: &mut [u64]) {
     limb.check();
     let len = out.first().map_or(0, |o| o.len());
@@ -168,10 +172,12 @@ impl<const C: usize> Rows<C> {
     }
 }
 
-/// The inner products of a tap at one block of eight words, for `C` inputs, both components, below `2 q`, permuted.
+/// The inner products of a tap at one block of eight words, for `C` inputs, both components, below
+/// `2 q`, permuted.
 ///
 /// # Safety
-/// The inputs must have as many digits as there are keys; all rows, keys and the table must be longer than block `b`.
+/// The inputs must have as many digits as there are keys; all rows, keys and the table must be
+/// longer than block `b`.
 #[inline(always)]
 unsafe fn rotated<L: Lanes, const C: usize>(
     lanes: L,
@@ -241,11 +247,12 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         let own_factor = lanes.splat(limb.own_factor);
         let stride = column_stride(limb.taps.len());
         let rows = Rows::<C>::new(&limb.inputs[first..first + C]);
-        // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that digits match keys; `x`
-        // has room for all slots of all columns.
+        // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that
+        // digits match keys; `x` has room for all slots of all columns.
         unsafe {
             for (slot, tap) in limb.taps.iter().enumerate() {
-                // Keys come from memory: those of the next tile are fetched while this one is in work.
+                // Keys come from memory: those of the next tile are fetched while this one is in
+                // work.
                 if first == 0 && start + HOIST_TILE < limb.n {
                     let s = source(tap.table, start + HOIST_TILE);
                     for [k0, k1] in &tap.keys {
@@ -331,8 +338,8 @@ impl<const O: usize, const V: usize, const VEC: bool> Kernel for Block<'_, '_, '
         assert!(s.output + O <= s.limb.outputs && s.columns.end <= s.places.len());
         assert!(s.limb.weights.words.len() >= (s.unit + 1) * taps * s.limb.outputs * words);
         let mut column = s.columns.start;
-        // SAFETY: all columns are filled; the unit's weights were just seen to exist; outputs are at least `at + TILE`
-        // long and there are two for each input and output.
+        // SAFETY: all columns are filled; the unit's weights were just seen to exist; outputs are
+        // at least `at + TILE` long and there are two for each input and output.
         unsafe {
             while column + V <= s.columns.end {
                 columns::<L, O, V, VEC>(lanes, s, column);
@@ -383,8 +390,9 @@ unsafe fn columns<L: Lanes, const O: usize, const V: usize, const VEC: bool>(lan
     }
 }
 
-/// Adds rotated key inner products: words `start..start + len` of `out[2 i + c] += perm(sum_d digits_i[d] keys[d][c] / R)`,
-/// with `c0_i own_factor / R` joining component 0 before the permutation. Lengths are multiples of eight.
+/// Adds rotated key inner products: words `start..start + len` of
+/// `out[2 i + c] += perm(sum_d digits_i[d] keys[d][c] / R)`, with `c0_i own_factor / R` joining
+/// component 0 before the permutation. Lengths are multiples of eight.
 pub fn rotated_product_add(
     isa: Isa,
     m: &Modulus,

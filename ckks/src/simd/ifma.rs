@@ -45,7 +45,8 @@ impl Lanes for Ifma {
     }
     #[inline(always)]
     unsafe fn cycle<const WORDS: usize>(self, p: *const u64) -> Self::V {
-        // SAFETY: the caller's promise, and no more than these words are read; the token proves the features.
+        // SAFETY: the caller's promise, and no more than these words are read; the token proves the
+        // features.
         unsafe {
             match WORDS {
                 1 => self.splat(*p),

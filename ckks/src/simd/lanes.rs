@@ -5,8 +5,9 @@ use crate::arithmetic::Modulus;
 /// The low 52 bits.
 pub(super) const MASK52: u64 = (1 << 52) - 1;
 
-/// A piece of work that is generic over the instruction set. `run` must be `#[inline(always)]`, and nothing inside may
-/// be a closure that touches lanes: closures are compiled without the caller's target features.
+/// A piece of work that is generic over the instruction set. `run` must be `#[inline(always)]`, and
+/// nothing inside may be a closure that touches lanes: closures are compiled without the caller's
+/// target features.
 pub(super) trait Kernel {
     type Output;
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
@@ -14,8 +15,9 @@ pub(super) trait Kernel {
 
 /// Eight 64-bit lanes. A value of the implementing type is proof that the instructions exist.
 pub(super) trait Lanes: Copy {
-    /// Whether there are registers for many accumulators. Kernels that come in several widths are compiled in the
-    /// narrowest only where there are not; [`super::Isa::is_wide`] tells callers which to ask for.
+    /// Whether there are registers for many accumulators. Kernels that come in several widths are
+    /// compiled in the narrowest only where there are not; [`super::Isa::is_wide`] tells callers
+    /// which to ask for.
     const WIDE: bool;
     /// Eight words.
     type V: Copy;
@@ -34,7 +36,8 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `p` must be valid for writing eight words.
     unsafe fn store(self, p: *mut u64, v: Self::V);
-    /// As [`Self::store`], past the caches where the machine can; [`Self::fence`] makes it visible to other threads.
+    /// As [`Self::store`], past the caches where the machine can; [`Self::fence`] makes it visible
+    /// to other threads.
     ///
     /// # Safety
     /// `p` must be valid for writing eight words and aligned to 64 bytes.
@@ -66,8 +69,8 @@ pub(super) trait Lanes: Copy {
     /// `x w mod q` in `[0, q)` for any `x < 2^52`, with `w2 = floor(w 2^52 / q)`.
     fn shoup(self, x: Self::V, w: Self::V, w2: Self::V, q: Self::V) -> Self::V;
 
-    /// Rounds `sum_j x_j c_j` of words below 2^52 to the nearest integer, ties to even, in double precision and in
-    /// index order.
+    /// Rounds `sum_j x_j c_j` of words below 2^52 to the nearest integer, ties to even, in double
+    /// precision and in index order.
     ///
     /// # Safety
     /// Every pointer must be valid for reading eight words at offset `at`, and `c` as long as `x`.

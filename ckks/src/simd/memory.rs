@@ -1,16 +1,20 @@
 //! The memory of an engine: rows in slabs, and large blocks between two uses.
 //!
 //! **Invariants**
-//! * All rows of a length form one class. A class grows by a slab when it has no free row and never shrinks in normal
-//!   work, so that its memory is the largest number of rows that were live at any time, and after that peak no page is
-//!   faulted or cleared.
-//! * Large blocks are few at a time and of many sizes, so that a free one serves every request that it is large enough
-//!   for, and free ones that are all too small are returned to the system before a larger one is mapped.
-//! * Rows of a slab are an odd number of cache lines apart: equal columns of different rows do not share cache sets.
-//! * When a memory is closed, what is free returns to the system at once, and what is still in use as soon as it is free.
+//! * All rows of a length form one class. A class grows by a slab when it has no free row and never
+//!   shrinks in normal work, so that its memory is the largest number of rows that were live at any
+//!   time, and after that peak no page is faulted or cleared.
+//! * Large blocks are few at a time and of many sizes, so that a free one serves every request that
+//!   it is large enough for, and free ones that are all too small are returned to the system before
+//!   a larger one is mapped.
+//! * Rows of a slab are an odd number of cache lines apart: equal columns of different rows do not
+//!   share cache sets.
+//! * When a memory is closed, what is free returns to the system at once, and what is still in use
+//!   as soon as it is free.
 //!
-//! A thread takes what it needs from its current memory: that of the engine whose thread it is, or one that all other
-//! threads of the process share. Rows and blocks go back where they came from, whatever thread ends them.
+//! A thread takes what it needs from its current memory: that of the engine whose thread it is, or
+//! one that all other threads of the process share. Rows and blocks go back where they came from,
+//! whatever thread ends them.
 
 use super::Isa;
 use super::block::Block;
@@ -29,8 +33,8 @@ const SLAB_WORDS: usize = 4 << 20;
 const SLAB_ROWS: usize = 8;
 /// Words of the smallest page.
 const PAGE_WORDS: usize = 512;
-/// Words between the ends and the starts of neighbouring rows: an odd number of cache lines, and not a multiple of a
-/// page, since the length is a multiple of 64 lines.
+/// Words between the ends and the starts of neighbouring rows: an odd number of cache lines, and
+/// not a multiple of a page, since the length is a multiple of 64 lines.
 const GAP: usize = chiffre_params::work::ROW_GAP / 8;
 
 /// Rows and blocks that are used again and again.
@@ -231,8 +235,9 @@ impl Memory {
         })
     }
 
-    /// Makes rows of `len` words ready for reuse until at least `bytes` of them are, and touches their pages, in parallel:
-    /// work that needs no more of them at a time faults no page. Shorter rows than are pooled are not reserved.
+    /// Makes rows of `len` words ready for reuse until at least `bytes` of them are, and touches
+    /// their pages, in parallel: work that needs no more of them at a time faults no page. Shorter
+    /// rows than are pooled are not reserved.
     pub fn reserve(&self, len: usize, bytes: usize) {
         if len < SMALLEST {
             return;

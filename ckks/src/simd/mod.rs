@@ -1,15 +1,17 @@
 //! The only module with `unsafe`: memory in huge pages and vector kernels.
 //!
 //! Every kernel is written once over the `Lanes` vocabulary (eight 64-bit words at a time, 52-bit
-//! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled three times: portable, portable with AVX2
-//! and BMI2 enabled, and with AVX-512 IFMA instructions. AVX2 has no wide multiply, so nothing hand-written is faster
-//! there than the compiler's `mulx` code. All three give equal bits.
+//! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled three times: portable,
+//! portable with AVX2 and BMI2 enabled, and with AVX-512 IFMA instructions. AVX2 has no wide
+//! multiply, so nothing hand-written is faster there than the compiler's `mulx` code. All three
+//! give equal bits.
 //!
 //! **Invariants**
 //! * Residues are in `[0, q)`, `q < 2^50`, on entry and exit of every public kernel.
 //! * Kernels check lengths once on entry; loops inside are unchecked.
 #![allow(unsafe_code)]
-// Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see `lanes`).
+// Kernels index several arrays of lanes with one counter; iterator adaptors would be closures (see
+// `lanes`).
 #![allow(clippy::needless_range_loop)]
 
 mod block;
@@ -67,8 +69,8 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine, or the one that `CHIFFRE_ISA` (`scalar`, `avx2`, `avx512`) names if
-    /// the machine has it. Decided once for each process.
+    /// The best instruction set of this machine, or the one that `CHIFFRE_ISA` (`scalar`, `avx2`,
+    /// `avx512`) names if the machine has it. Decided once for each process.
     pub fn detect() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
         *CHOICE.get_or_init(|| {
@@ -81,7 +83,8 @@ impl Isa {
         })
     }
 
-    /// The instruction set of the [engine](crate::engine) whose thread this is, or [`Self::detect`].
+    /// The instruction set of the [engine](crate::engine) whose thread this is, or
+    /// [`Self::detect`].
     pub fn current() -> Self {
         memory::current_isa().unwrap_or_else(Self::detect)
     }

@@ -1,10 +1,13 @@
-//! The fused linear map on one limb: rotated inner products of a tile, then a register-blocked multiply-accumulate.
+//! The fused linear map on one limb: rotated inner products of a tile, then a register-blocked
+//! multiply-accumulate.
 //!
-//! A *panel* is a set of rows `(input, tap)` of a linear map. For a tile of [`TILE`] words, each row's rotated key
-//! inner product is written to one *slot* of a column buffer, and every output then takes its sum over the slots.
-//! Outputs come in classes that read the same dense slots, in pairs, and those use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product", 1968):
-//! `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by the class and `sum w0 w1` is a
-//! constant; this halves the multiplications. Other slots are added one by one.
+//! A *panel* is a set of rows `(input, tap)` of a linear map. For a tile of [`TILE`] words, each
+//! row's rotated key inner product is written to one *slot* of a column buffer, and every output
+//! then takes its sum over the slots. Outputs come in classes that read the same dense slots, in
+//! pairs, and those use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product",
+//! 1968): `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by the
+//! class and `sum w0 w1` is a constant; this halves the multiplications. Other slots are added one
+//! by one.
 //!
 //! Slots hold values times `R^2`, weights are plain residues, and sums are reduced by `R^2`.
 
@@ -14,7 +17,8 @@ use super::shape::{COLUMNS, Group, PanelShape, TILE};
 use crate::arithmetic::{GaloisTable, Modulus};
 use std::ops::Range;
 
-/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one unit: [`PanelShape::lanes`] words each.
+/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one unit:
+/// [`PanelShape::lanes`] words each.
 fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], constants: &mut [u64]) {
     let lanes = shape.lanes;
     for group in &shape.groups {
@@ -37,7 +41,8 @@ fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], const
     }
 }
 
-/// `constants[i] = sum_p w[2p][i] w[2p + 1][i] / R^2`, where each `w[s]` has the length of `constants`.
+/// `constants[i] = sum_p w[2p][i] w[2p + 1][i] / R^2`, where each `w[s]` has the length of
+/// `constants`.
 struct PairConstants<'a> {
     m: &'a Modulus,
     dense: &'a [u64],
@@ -53,7 +58,8 @@ impl Kernel for PairConstants<'_> {
         let pairs = self.dense.len() / (2 * width);
         for i in (0..width).step_by(8) {
             let mut acc = lanes.acc();
-            // SAFETY: `dense` holds `2 pairs` runs of `width` words, and `width` is a multiple of eight.
+            // SAFETY: `dense` holds `2 pairs` runs of `width` words, and `width` is a multiple of
+            // eight.
             unsafe {
                 for p in 0..pairs {
                     let w = self.dense.as_ptr().add(2 * p * width + i);
@@ -152,9 +158,11 @@ impl LimbPanel<'_> {
     }
 }
 
-/// Computes words `start..start + len` of the first half of the limb and their mirror images, which have the same weights, of all outputs of one
-/// panel at one limb: `out[0][2 o + c]` is component `c` of output `o`, `out[1][2 o + c]` the words `n - start - len..n - start` of it, all of
-/// equal length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`. `scratch` has at least [`PanelShape::scratch_words`] words.
+/// Computes words `start..start + len` of the first half of the limb and their mirror images, which
+/// have the same weights, of all outputs of one panel at one limb: `out[0][2 o + c]` is component
+/// `c` of output `o`, `out[1][2 o + c]` the words `n - start - len..n - start` of it, all of equal
+/// length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`. `scratch` has at
+/// least [`PanelShape::scratch_words`] words.
 pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mut [&mut [u64]]; 2], accumulate: bool, scratch: &mut [u64]) {
     panel.check();
     let shape = panel.shape;
@@ -236,7 +244,8 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     }
 }
 
-/// Where the words `start..start + words` come from under a rotation: an automorphism takes aligned pieces to aligned pieces.
+/// Where the words `start..start + words` come from under a rotation: an automorphism takes aligned
+/// pieces to aligned pieces.
 fn piece(tap: &TapRows<'_>, start: usize, words: usize) -> usize {
     tap.table.source_start(start / 8) / words * words
 }
@@ -244,8 +253,8 @@ fn piece(tap: &TapRows<'_>, start: usize, words: usize) -> usize {
 /// Outputs whose sums over both components are taken at a time.
 const ACCUMULATED: usize = 4;
 
-/// The word of a block of eight that is at each position of a column: weights of several words for eight then come in cycles. Blocks of the
-/// second half of a limb are backwards.
+/// The word of a block of eight that is at each position of a column: weights of several words for
+/// eight then come in cycles. Blocks of the second half of a limb are backwards.
 fn column_order(lanes: usize, mirrored: bool) -> [u64; 8] {
     let mut order = [0; 8];
     for (i, word) in order.iter_mut().enumerate() {
@@ -255,7 +264,8 @@ fn column_order(lanes: usize, mirrored: bool) -> [u64; 8] {
     order
 }
 
-/// A checked panel, tiles inside it that lie in one aligned block of so many words, and column scratch of sufficient size.
+/// A checked panel, tiles inside it that lie in one aligned block of so many words, and column
+/// scratch of sufficient size.
 struct Columns<'a> {
     panel: &'a LimbPanel<'a>,
     start: usize,
@@ -297,8 +307,9 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         let per_row = lines.div_ceil(rows.max(1));
         let mut line = 0;
         let blocks = words / 8;
-        // SAFETY: `LimbPanel::check` has seen that limbs, keys and tables have length n, that slots and inputs are in
-        // range and that own limbs exist where they are read; `x` has room for all slots of all columns. Prefetching is harmless at any address.
+        // SAFETY: `LimbPanel::check` has seen that limbs, keys and tables have length n, that slots
+        // and inputs are in range and that own limbs exist where they are read; `x` has room for
+        // all slots of all columns. Prefetching is harmless at any address.
         unsafe {
             for (t, tap) in panel.taps.iter().enumerate() {
                 let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + blocks);
@@ -395,7 +406,8 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
     }
 }
 
-/// The sums over the filled columns of `words` words from word `start` of the limb on, which are those from `at` on in `out`.
+/// The sums over the filled columns of `words` words from word `start` of the limb on, which are
+/// those from `at` on in `out`.
 struct Sums<'a, 'b, 'c> {
     panel: &'a LimbPanel<'a>,
     start: usize,
@@ -428,7 +440,8 @@ impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
         assert_eq!(shape.lanes, W);
         let span = TILE.min(shape.unit_span());
         let per_unit = shape.outputs.len() * W;
-        // Keys come from memory, and filling columns waits for them; here there is time to fetch them.
+        // Keys come from memory, and filling columns waits for them; here there is time to fetch
+        // them.
         let lines = s.words / 8;
         let per_step = (s.ahead.len() * lines * span).div_ceil(s.words);
         let mut fetched = 0;
@@ -450,7 +463,8 @@ impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
                 let width = if L::WIDE { group.width.min(ACCUMULATED) } else { 1 };
                 for first in (group.first..group.first + group.width).step_by(width) {
                     let block = Block { group, first, unit, constants };
-                    // SAFETY: all columns have been filled, and the pair sums of this group have just been made; `width` outputs are left.
+                    // SAFETY: all columns have been filled, and the pair sums of this group have
+                    // just been made; `width` outputs are left.
                     unsafe {
                         match width {
                             _ if !L::WIDE => weigh::<L, 1, 1, W>(lanes, &mut s, columns.clone(), &block),
@@ -472,7 +486,8 @@ fn pair_products<L: Lanes>(lanes: L, s: &mut Sums<'_, '_, '_>, columns: Range<us
     let stride = s.panel.shape.column_stride();
     let first = columns.start;
     for pair in columns.step_by(2) {
-        // SAFETY: columns come in pairs (two components); all slots are filled; pairs are pairs of slots.
+        // SAFETY: columns come in pairs (two components); all slots are filled; pairs are pairs of
+        // slots.
         unsafe {
             let x = [s.x.add(pair * stride), s.x.add((pair + 1) * stride)];
             let mut acc = [lanes.acc(); 4]; // two chains for each column
@@ -511,10 +526,12 @@ struct Block<'a> {
     constants: &'a [u64],
 }
 
-/// Sums of the outputs at positions `first..first + O` of a group, `C` columns at a time (1, or both components).
+/// Sums of the outputs at positions `first..first + O` of a group, `C` columns at a time (1, or
+/// both components).
 ///
 /// # Safety
-/// The columns and the pair sums of the group must have been filled, the group must have so many outputs from `first` on.
+/// The columns and the pair sums of the group must have been filled, the group must have so many
+/// outputs from `first` on.
 #[inline(always)]
 unsafe fn weigh<L: Lanes, const O: usize, const C: usize, const W: usize>(
     lanes: L,
@@ -527,8 +544,9 @@ unsafe fn weigh<L: Lanes, const O: usize, const C: usize, const W: usize>(
     let m = ModulusLanes::new(lanes, s.panel.modulus);
     let (stride, width) = (shape.column_stride(), group.width);
     let start = columns.start;
-    // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants for all positions,
-    // which stand for all outputs; slots are in range and filled; outputs are at least `at + words` long.
+    // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants
+    // for all positions, which stand for all outputs; slots are in range and filled; outputs are at
+    // least `at + words` long.
     unsafe {
         let dense = unit.as_ptr().add((group.cells + first - group.first) * W);
         let sparse = unit.as_ptr().add(shape.dense * W);

@@ -1,7 +1,8 @@
 //! Sums of rotated rows and of rotated key inner products, on one limb.
 //!
-//! Every summand is read in pieces of [`PIECE`] words, the source of a piece of the sum, which stays in the first-level cache; the
-//! next summand's piece is fetched in the meantime. An automorphism takes aligned pieces to aligned pieces.
+//! Every summand is read in pieces of [`PIECE`] words, the source of a piece of the sum, which
+//! stays in the first-level cache; the next summand's piece is fetched in the meantime. An
+//! automorphism takes aligned pieces to aligned pieces.
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
@@ -38,7 +39,8 @@ pub fn rotated_row_sum(isa: Isa, m: &Modulus, terms: &[RotatedRow<'_>], start: u
     isa.run(SumRows { m, terms, start, out });
 }
 
-/// Words `start..start + out[c].len()` of `out[c] = sum_t perm_t(sum_d digits_td keys_td[c] / R)`; multiples of eight.
+/// Words `start..start + out[c].len()` of `out[c] = sum_t perm_t(sum_d digits_td keys_td[c] / R)`;
+/// multiples of eight.
 pub fn rotated_product_sum(isa: Isa, m: &Modulus, terms: &[RotatedProduct<'_>], start: usize, out: [&mut [u64]; 2]) {
     let len = out[0].len();
     assert!(start.is_multiple_of(8) && len.is_multiple_of(8) && out[1].len() == len);
@@ -82,7 +84,8 @@ impl Kernel for SumRows<'_, '_> {
             for (t, term) in terms.iter().enumerate() {
                 for word in (at..end).step_by(8) {
                     let b = (start + word) / 8;
-                    // SAFETY: rows and tables are longer than block `b`, as was checked; a source block lies in its row.
+                    // SAFETY: rows and tables are longer than block `b`, as was checked; a source
+                    // block lies in its row.
                     unsafe {
                         if let Some(next) = terms.get(t + 1) {
                             let s = next.table.map_or(8 * b, |table| source(table, b).0);
@@ -125,7 +128,8 @@ impl Kernel for SumProducts<'_, '_> {
             for (t, term) in terms.iter().enumerate() {
                 for word in (at..end).step_by(8) {
                     let b = (start + word) / 8;
-                    // SAFETY: digits, keys and tables are longer than block `b`, as was checked; a source block lies in its row.
+                    // SAFETY: digits, keys and tables are longer than block `b`, as was checked; a
+                    // source block lies in its row.
                     unsafe {
                         if let Some(next) = terms.get(t + 1) {
                             let s = source(next.table, b).0;

@@ -1,6 +1,8 @@
-//! Rows: equally long word buffers cut from slabs, any free one of which serves any polynomial of the ring.
+//! Rows: equally long word buffers cut from slabs, any free one of which serves any polynomial of
+//! the ring.
 //!
-//! Contents of a reused row are stale but initialised words; secrets must be zeroized by their owner.
+//! Contents of a reused row are stale but initialised words; secrets must be zeroized by their
+//! owner.
 
 use super::block::Block;
 use super::memory::{Memory, Place, SMALLEST};

@@ -25,10 +25,12 @@ pub struct OutputClass {
     pub pairs: Vec<u32>,
 }
 
-/// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of the limb (at least
-/// eight words, or exactly eight words with several words for each weight when runs are shorter): dense weights by output group
-/// and slot, then sparse weights by output. Weights are those of symmetric polynomials: the second half of the limb has the weights of the
-/// first one, backwards, and there are units of the first half alone. When all words have equal weights, there is one unit. Outputs are ordered by class; *positions* count them in that order.
+/// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of
+/// the limb (at least eight words, or exactly eight words with several words for each weight when
+/// runs are shorter): dense weights by output group and slot, then sparse weights by output.
+/// Weights are those of symmetric polynomials: the second half of the limb has the weights of the
+/// first one, backwards, and there are units of the first half alone. When all words have equal
+/// weights, there is one unit. Outputs are ordered by class; *positions* count them in that order.
 #[derive(Clone, Debug)]
 pub struct PanelShape {
     /// Output at each position, and the inverse.
@@ -48,7 +50,8 @@ pub struct PanelShape {
     pub(super) lanes: usize,
 }
 
-/// Outputs of a class whose accumulators fit the registers: eight, and then four, two and one of the rest.
+/// Outputs of a class whose accumulators fit the registers: eight, and then four, two and one of
+/// the rest.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     /// First position.
@@ -61,12 +64,13 @@ pub(super) struct Group {
 }
 
 impl PanelShape {
-    /// Most slots of a panel: sums of that many products fit the accumulators, and a tile's columns fit L2.
+    /// Most slots of a panel: sums of that many products fit the accumulators, and a tile's columns
+    /// fit L2.
     pub const MAX_SLOTS: usize = 768;
 
-    /// A panel of `slots` slots. `classes` are a partition of the outputs; `uses[o]` are the slots that output `o` reads,
-    /// each once. Those outside the pairs of its class are sparse. `run` is the number of consecutive limb words with
-    /// equal weights, a power of two.
+    /// A panel of `slots` slots. `classes` are a partition of the outputs; `uses[o]` are the slots
+    /// that output `o` reads, each once. Those outside the pairs of its class are sparse. `run` is
+    /// the number of consecutive limb words with equal weights, a power of two.
     pub fn new(slots: usize, classes: &[OutputClass], uses: &[Vec<u32>], run: usize) -> Self {
         assert!(slots <= Self::MAX_SLOTS && run.is_power_of_two());
         assert!(uses.iter().flatten().all(|&s| (s as usize) < slots));
@@ -157,7 +161,8 @@ impl PanelShape {
         self.tiles() * COLUMNS * self.column_stride()
     }
 
-    /// Tiles whose columns are filled together, a power of two: with few slots, keys are then read in longer pieces.
+    /// Tiles whose columns are filled together, a power of two: with few slots, keys are then read
+    /// in longer pieces.
     pub(super) fn tiles(&self) -> usize {
         let most = (TILES_WORDS / (COLUMNS * self.column_stride())).clamp(1, MOST_TILES);
         1 << most.ilog2()
@@ -171,8 +176,8 @@ impl PanelShape {
 /// Coefficients that are summed at a time.
 const SUM_BLOCK: usize = 256;
 
-/// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double precision. With each pattern comes its [`largest`]
-/// value.
+/// `out[j] = round(sum_t weight_t pattern_t[j]) mod q`; the sum is taken in order in double
+/// precision. With each pattern comes its [`largest`] value.
 pub fn expand_pattern(isa: Isa, m: &Modulus, terms: &[(f64, &[f64], f64)], out: &mut [u64]) {
     assert!(terms.iter().all(|(_, p, _)| p.len() == out.len()));
     if let [(weight, pattern, largest)] = terms {

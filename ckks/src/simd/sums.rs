@@ -60,8 +60,8 @@ fn multiples<L: Lanes>(lanes: L, m: &Modulus, steps: usize) -> [L::V; MAX_STEPS]
     out
 }
 
-/// `out = sum_s (sum_p left_p[1] right_p[1]) last_factor_s / R^2` for sums `s` of products `p`: what a relinearisation key
-/// multiplies.
+/// `out = sum_s (sum_p left_p[1] right_p[1]) last_factor_s / R^2` for sums `s` of products `p`:
+/// what a relinearisation key multiplies.
 pub fn product_sum(isa: Isa, m: &Modulus, sums: &[LimbProducts<'_>], out: &mut [u64]) {
     let n = out.len();
     assert!(n.is_multiple_of(8) && sums.iter().flat_map(|s| s.products).all(|p| p.left[1].len() == n && p.right[1].len() == n));
@@ -86,7 +86,8 @@ impl Kernel for ProductSum<'_, '_> {
             for s in self.sums {
                 let mut acc = lanes.acc();
                 for p in s.products {
-                    // SAFETY: all rows have the length of `out`; prefetching is harmless at any address.
+                    // SAFETY: all rows have the length of `out`; prefetching is harmless at any
+                    // address.
                     unsafe {
                         lanes.prefetch::<true>(p.left[1].as_ptr().wrapping_add(at + AHEAD));
                         lanes.prefetch::<true>(p.right[1].as_ptr().wrapping_add(at + AHEAD));
@@ -118,7 +119,8 @@ pub struct LimbSum<'a> {
     pub multiples: &'a [LimbMultiple<'a>],
     /// Added to the component at 1, with the same power of `R` as factors of multiples.
     pub constant: u64,
-    /// The key that [`product_sum`] of the products is multiplied by: that of the digit to which the limb belongs.
+    /// The key that [`product_sum`] of the products is multiplied by: that of the digit to which
+    /// the limb belongs.
     pub last_key: Option<[&'a [u64]; 2]>,
 }
 
@@ -221,9 +223,9 @@ impl Kernel for KeySum<'_, '_> {
     }
 }
 
-/// Sum and difference of a limb `z` and the image `w` of `zbar` under `conjugation`: `(z + w, -i (z - w))`, for
-/// ciphertexts of `a + ib` and `a - ib` those of `2a` and `2b`. `imaginary` is `X^(N/2)` at the first half of the NTT
-/// order.
+/// Sum and difference of a limb `z` and the image `w` of `zbar` under `conjugation`:
+/// `(z + w, -i (z - w))`, for ciphertexts of `a + ib` and `a - ib` those of `2a` and `2b`.
+/// `imaginary` is `X^(N/2)` at the first half of the NTT order.
 pub fn split_halves(
     isa: Isa,
     m: &Modulus,

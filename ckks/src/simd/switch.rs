@@ -4,10 +4,12 @@ use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use crate::arithmetic::Modulus;
 
-/// Digits that one Montgomery reduction takes: seven products of residues below 2^50 stay below `2 q 2^52`.
+/// Digits that one Montgomery reduction takes: seven products of residues below 2^50 stay below
+/// `2 q 2^52`.
 const RUN: usize = 7;
 
-/// `out[c] = sum_d digits[d] keys[d][c] / R mod q` over equally long rows; there is at least one digit.
+/// `out[c] = sum_d digits[d] keys[d][c] / R mod q` over equally long rows; there is at least one
+/// digit.
 pub fn key_inner_product(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], out: [&mut [u64]; 2]) {
     let n = out[0].len();
     assert!(!digits.is_empty() && digits.len() == keys.len() && n.is_multiple_of(8) && out[1].len() == n);

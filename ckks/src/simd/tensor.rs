@@ -48,9 +48,10 @@ impl Kernel for Product<'_> {
     }
 }
 
-/// The tensor of a split product. With `a = z + w`, `b = z - w` for both factors, where `w` is the image of `zbar` under
-/// `conjugation`: `out = a (x) a' - i b (x) b'`, that is `4 (Re Re' + i Im Im')` in the slots of `z` and `z'`. `imaginary` is
-/// `X^(N/2)` at the first half of the NTT order. A factor that is given twice is squared, with fewer products.
+/// The tensor of a split product. With `a = z + w`, `b = z - w` for both factors, where `w` is the
+/// image of `zbar` under `conjugation`: `out = a (x) a' - i b (x) b'`, that is
+/// `4 (Re Re' + i Im Im')` in the slots of `z` and `z'`. `imaginary` is `X^(N/2)` at the first half
+/// of the NTT order. A factor that is given twice is squared, with fewer products.
 pub fn pair_product_tensor(
     isa: Isa,
     m: &Modulus,
@@ -99,7 +100,8 @@ impl<const SQUARE: bool> Kernel for PairProduct<'_, SQUARE> {
             let fb = halves[(b >= blocks.len() / 2) as usize];
             // SAFETY: all rows have the degree of the table, whose source blocks lie inside it.
             unsafe {
-                // sums[f][c] = z + w and differences[f][c] = z - w + q of factor f, component c, below 2q
+                // sums[f][c] = z + w and differences[f][c] = z - w + q of factor f, component c,
+                // below 2q
                 let mut sums = [[fa; 2]; 2];
                 let mut differences = [[fa; 2]; 2];
                 for f in 0..2 {

@@ -1,4 +1,5 @@
-//! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit arithmetic.
+//! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit
+//! arithmetic.
 
 use super::hoist::HOIST_TILE;
 use super::*;
@@ -297,8 +298,8 @@ fn linear_tiles_of_any_shape() {
     }
 }
 
-/// Slots 0..3 (padded to 4): tap 0 of inputs 0 and 1, tap 1 of input 2; all outputs use them. Slots 4, 5, which some
-/// use: tap 1 of input 0, identity of 1.
+/// Slots 0..3 (padded to 4): tap 0 of inputs 0 and 1, tap 1 of input 2; all outputs use them. Slots
+/// 4, 5, which some use: tap 1 of input 0, identity of 1.
 fn linear_case(isa: Isa, m: &Modulus, r: &mut Random, outputs: usize, run: usize, digits: usize) {
     let sparse = |o: usize| [&[][..], &[4, 5], &[5], &[]][o % 4];
     let uses: Vec<Vec<u32>> = (0..outputs).map(|o| [0, 1, 2].iter().chain(sparse(o)).copied().collect()).collect();

@@ -1,5 +1,5 @@
-//! Bundle operations under real keys on small rings: decryptions against clear slots, and equal bits on every
-//! instruction set and number of threads.
+//! Bundle operations under real keys on small rings: decryptions against clear slots, and equal
+//! bits on every instruction set and number of threads.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::*;
@@ -70,9 +70,9 @@ impl Bench {
         self.table_where(taps, outputs, period, |_, _, _| true)
     }
 
-    /// A table with random weights on `taps`: masks of period `period` (0: scalars) with a few scalars among them, plus
-    /// for each output one row that only it uses, as far as (input, tap, output) are accepted. And the outputs for the
-    /// messages.
+    /// A table with random weights on `taps`: masks of period `period` (0: scalars) with a few
+    /// scalars among them, plus for each output one row that only it uses, as far as (input, tap,
+    /// output) are accepted. And the outputs for the messages.
     fn table_where(
         &self,
         taps: &[isize],
@@ -226,7 +226,8 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
     }
 }
 
-/// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all instruction sets and for one thread.
+/// A map whose outputs are partial sums of giant steps: right in the clear, and bit-equal for all
+/// instruction sets and for one thread.
 fn giant_case(steps: &[isize], outputs: usize, taps: &[isize], alpha: [usize; 2], drop: usize) {
     deep_giant_case(4, steps, outputs, taps, alpha, drop);
 }
@@ -384,7 +385,8 @@ fn masked_convolution_with_dense_and_sparse_rows() {
 
 #[test]
 fn convolution_between_phases() {
-    // Input and output 4 c + 2 py + px hold every second pixel in each direction, see benches/layer.rs.
+    // Input and output 4 c + 2 py + px hold every second pixel in each direction, see
+    // benches/layer.rs.
     let (taps, gadget) = ([0, 1, -1, 4, -4, 5, -5, 3, -3], Gadget { limbs: 3, alpha: 2 });
     let reads = |input: u32, tap: u16, output: u32| {
         let (dx, dy) = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)][tap as usize];

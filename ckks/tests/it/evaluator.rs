@@ -1,4 +1,5 @@
-//! The evaluator: what it computes against clear slots, that it gives the oracle's bits, and what it refuses.
+//! The evaluator: what it computes against clear slots, that it gives the oracle's bits, and what
+//! it refuses.
 
 use crate::reference::Reference;
 use chiffre_ckks::Isa;

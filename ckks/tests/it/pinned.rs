@@ -1,5 +1,6 @@
-//! Encrypted results have the same bits for the same seeds, on every instruction set: digests of keys, encryptions and of
-//! every kind of operation, recorded once. A change of a digest is a change of what existing keys and ciphertexts give.
+//! Encrypted results have the same bits for the same seeds, on every instruction set: digests of
+//! keys, encryptions and of every kind of operation, recorded once. A change of a digest is a
+//! change of what existing keys and ciphertexts give.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapSpec, Bootstrapper, FactorSpec, RefreshOp};

@@ -178,7 +178,8 @@ fn halves_of_packed_slots() {
     }
 }
 
-/// An argument at twice the scale of the primes leaves `T_16` at 2^16 times theirs: the coefficients beside it would be rounded to nothing.
+/// An argument at twice the scale of the primes leaves `T_16` at 2^16 times theirs: the
+/// coefficients beside it would be rounded to nothing.
 #[test]
 fn scales_out_of_proportion_are_refused_and_others_are_exact() {
     let lab = &*LAB;

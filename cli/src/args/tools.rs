@@ -13,7 +13,8 @@ pub struct IrFileArgs {
     /// IR as text (.tir, .pir, .hir, .prog), a program (.chf) or a model (.onnx)
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// More files that hold constants, by hash: .consts, programs, .npz [always read: FILE.consts, where FILE is the text]
+    /// More files that hold constants, by hash: .consts, programs, .npz [always read: FILE.consts,
+    /// where FILE is the text]
     #[arg(long, value_name = "FILE")]
     pub consts: Vec<PathBuf>,
 }
@@ -56,7 +57,8 @@ pub struct OptArgs {
     /// Write the result here, and its constants beside it [default: standard output]
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// After every pass, compare what the network computes on random images, and read the text back (verifiers always run)
+    /// After every pass, compare what the network computes on random images, and read the text back
+    /// (verifiers always run)
     #[arg(long)]
     pub verify_each: bool,
     /// Print the time each pass took
@@ -91,7 +93,8 @@ pub struct InterpArgs {
     /// Use the first C images [default: all]
     #[arg(long, value_name = "C")]
     pub count: Option<NonZeroUsize>,
-    /// Write the output as float32 .npy, images × values; several outputs get a number [default: print them]
+    /// Write the output as float32 .npy, images × values; several outputs get a number [default:
+    /// print them]
     #[arg(short, long, value_name = "OUT.npy")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -128,7 +131,8 @@ pub struct DebugArgs {
     /// The program
     #[arg(value_name = "P.chf")]
     pub program: PathBuf,
-    /// Images, as many as a batch has: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
+    /// Images, as many as a batch has: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file,
+    /// or a folder of them
     #[arg(value_name = "DATA")]
     pub input: PathBuf,
     /// The secret key; evaluation keys are made from it

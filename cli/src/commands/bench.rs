@@ -71,7 +71,8 @@ pub(super) fn table(out: &Outcome) -> String {
     s
 }
 
-/// The network with its approximated activations in the clear, if it has any; warns of images that leave a calibrated range.
+/// The network with its approximated activations in the clear, if it has any; warns of images that
+/// leave a calibrated range.
 fn simulated(g: Option<&TensorGraph>, images: &data::Images) -> Result<Option<Simulation>, Error> {
     let Some(g) = g.filter(|g| !certified(g).is_empty()) else { return Ok(None) };
     let found = simulate(g, &images.pixels, images.n, None).map_err(Error::failed)?;

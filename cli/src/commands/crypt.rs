@@ -18,7 +18,8 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
     super::print(format!("{} images in {} ciphertexts", images.n, batch.cts.iter().map(Vec::len).sum::<usize>()))
 }
 
-/// Decrypts logits and writes them. Images without an answer get NaN and are named on stderr, and the command fails after writing.
+/// Decrypts logits and writes them. Images without an answer get NaN and are named on stderr, and
+/// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, args.allow_insecure)?;

@@ -1,4 +1,5 @@
-//! `chiffre debug`: the data owner runs a program, decrypts after every instruction, and compares with the clear interpreter.
+//! `chiffre debug`: the data owner runs a program, decrypts after every instruction, and compares
+//! with the clear interpreter.
 
 use crate::args::DebugArgs;
 use chiffre::{Error, data};

@@ -16,7 +16,8 @@ const TOLERANCE: f64 = 0.15;
 /// Names of the classes of the shipped data set, by label.
 const CLASSES: [&str; 10] = ["disc", "ring", "frame", "triangle", "cross", "star", "stripes", "checkerboard", "crescent", "spiral"];
 
-/// The shipped models: beside the sources the program was built from, or beside the current directory.
+/// The shipped models: beside the sources the program was built from, or beside the current
+/// directory.
 fn models() -> Result<PathBuf, Error> {
     let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
     [built, PathBuf::from("models")].into_iter().find(|p| p.join("manifest.toml").exists()).ok_or_else(|| {

@@ -53,7 +53,8 @@ pub(super) fn certificate(file: &ProgramFile, path: &Path) -> Result<Vec<Certifi
     file.stages.get("certificate").map_or(Ok(vec![]), read)
 }
 
-/// The certificate as a table, one line per activation, with a heading; empty without approximated activations.
+/// The certificate as a table, one line per activation, with a heading; empty without approximated
+/// activations.
 fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
     let nodes = certificate(file, path)?;
     if nodes.is_empty() {

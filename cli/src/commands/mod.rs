@@ -1,4 +1,5 @@
-//! The commands: each module turns its arguments into calls of the library and prints what comes back.
+//! The commands: each module turns its arguments into calls of the library and prints what comes
+//! back.
 
 mod bench;
 mod compile;
@@ -124,8 +125,9 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
     })
 }
 
-/// Share of answers that `--accurate` keeps on the calibration images. Those are training images as a rule, of which a network is surer than of
-/// others: ResNet-20 kept 99.2 and 99.8 % of them (degrees 7 and 15), and 96.3 and 98.9 % of the answers on test images.
+/// Share of answers that `--accurate` keeps on the calibration images. Those are training images as
+/// a rule, of which a network is surer than of others: ResNet-20 kept 99.2 and 99.8 % of them
+/// (degrees 7 and 15), and 96.3 and 98.9 % of the answers on test images.
 const ACCURATE: f64 = 0.995;
 
 /// What the command line says about activations, with the calibration images.
@@ -168,7 +170,8 @@ fn data_options(
     })
 }
 
-/// Prints a line or more to stdout. A reader that has gone away (`chiffre … | head`) ends the process quietly.
+/// Prints a line or more to stdout. A reader that has gone away (`chiffre … | head`) ends the
+/// process quietly.
 fn print(text: impl std::fmt::Display) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

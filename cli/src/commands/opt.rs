@@ -1,4 +1,5 @@
-//! `chiffre opt`, `chiffre interp` and `chiffre reduce`: passes and interpreters on IR of any level.
+//! `chiffre opt`, `chiffre interp` and `chiffre reduce`: passes and interpreters on IR of any
+//! level.
 
 use crate::args::{InterpArgs, OptArgs, PassArgs, ReduceArgs};
 use chiffre::ir_file::{self, IrFile};
@@ -42,7 +43,8 @@ fn options(args: &PassArgs, file: &IrFile) -> Result<CompileOptions, Error> {
     })
 }
 
-/// The file's graph, verified. HE IR on its way to `place-relin` has products that are not relinearised yet.
+/// The file's graph, verified. HE IR on its way to `place-relin` has products that are not
+/// relinearised yet.
 fn load(args: &crate::args::IrFileArgs, pipeline: &Pipeline) -> Result<IrFile, Error> {
     let file = IrFile::load(&args.file, &args.consts)?;
     file.verify(pipeline.relinearises())?;

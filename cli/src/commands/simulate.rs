@@ -7,8 +7,8 @@ use chiffre_ir::text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Runs a program in the clear, with the noise model: once without noise, once with, and compares; says which images leave a calibrated range,
-/// and how decrypted answers compare.
+/// Runs a program in the clear, with the noise model: once without noise, once with, and compares;
+/// says which images leave a calibrated range, and how decrypted answers compare.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     super::set_threads(&args.threads)?;
     let session = super::session(&args.program, true)?;

@@ -1,4 +1,5 @@
-//! The command line as a user meets it: help, usage errors, exit codes, and what goes to which stream.
+//! The command line as a user meets it: help, usage errors, exit codes, and what goes to which
+//! stream.
 
 use chiffre::Class;
 use chiffre::logits::write_logits;
@@ -185,7 +186,8 @@ fn logits_are_written_as_an_array() {
     assert_eq!(write_logits(&dir.path().join("no/such/dir.npy"), &[1.0], 1).unwrap_err().class(), Class::Io);
 }
 
-/// Activations that are not polynomials need calibration data, and calibration data must be fit for it.
+/// Activations that are not polynomials need calibration data, and calibration data must be fit for
+/// it.
 #[test]
 fn what_calibration_needs_is_said() {
     let Some(model) = chiffre_testing::shared("models/resnet20_cifar10_relu_fheon_folded.onnx") else { return };

@@ -1,5 +1,5 @@
-//! One image far out of range, encrypted and run for real: what it takes with it is named and has no answer, and nothing else is.
-//! Tiny rings (insecure, marked) keep it to seconds.
+//! One image far out of range, encrypted and run for real: what it takes with it is named and has
+//! no answer, and nothing else is. Tiny rings (insecure, marked) keep it to seconds.
 
 use crate::common::{chiffre, ok, shipped, succeeds};
 use ndarray::{Array2, Array4};
@@ -11,7 +11,8 @@ fn words(line: &str) -> Vec<&str> {
     line.split(' ').collect()
 }
 
-/// The shipped images, with the pixels of image `bad` multiplied by `factor`, as `images.npy`; and the clear model's logits.
+/// The shipped images, with the pixels of image `bad` multiplied by `factor`, as `images.npy`; and
+/// the clear model's logits.
 fn images(dir: &Path, model: &str, data: &str, count: usize, bad: usize, factor: f32) -> Array2<f32> {
     let m = chiffre_frontend::load(&shipped(model)).unwrap();
     let shape: [usize; 3] = m.input_shape.clone().try_into().unwrap();
@@ -27,7 +28,8 @@ fn images(dir: &Path, model: &str, data: &str, count: usize, bad: usize, factor:
     Array2::from_shape_vec((count, classes), clear).unwrap()
 }
 
-/// Small units, which the strides merge: the search would put all images of so small a network into one.
+/// Small units, which the strides merge: the search would put all images of so small a network into
+/// one.
 const SMALL_UNITS: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{phases=0x0,fill=0,tile=1},\
     lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
@@ -52,7 +54,8 @@ fn run(dir: &Path) -> (Output, Array2<f32>) {
     (out, ndarray_npy::read_npy(dir.join("logits.npy")).unwrap())
 }
 
-/// Images in `lost` have NaN and are marked; all others agree with the clear model. Returns their largest error.
+/// Images in `lost` have NaN and are marked; all others agree with the clear model. Returns their
+/// largest error.
 fn only_these_are_lost(out: &Output, logits: &Array2<f32>, clear: &Array2<f32>, limit: f32, lost: impl Fn(usize) -> bool) -> f32 {
     let top = String::from_utf8_lossy(&out.stdout);
     assert_eq!(top.lines().count(), logits.nrows());
@@ -106,7 +109,8 @@ fn an_image_with_implausible_logits_is_reported_alone() {
 
 #[test]
 fn ordinary_images_report_nothing() {
-    // With small units, the last unit of the output holds six images, and three quarters of the units merged into it hold none.
+    // With small units, the last unit of the output holds six images, and three quarters of the
+    // units merged into it hold none.
     for options in ["--batch 70 --log-n 11".to_string(), format!("--batch 70 --log-n 9 --passes {SMALL_UNITS}")] {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path();

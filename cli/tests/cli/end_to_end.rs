@@ -1,5 +1,6 @@
-//! The whole path on the shipped tiny networks, as a user runs it: separate processes in separate folders, the server's with only the program,
-//! the evaluation keys and the ciphertexts. Tiny rings (insecure, marked) keep it to seconds.
+//! The whole path on the shipped tiny networks, as a user runs it: separate processes in separate
+//! folders, the server's with only the program, the evaluation keys and the ciphertexts. Tiny rings
+//! (insecure, marked) keep it to seconds.
 
 use crate::common::{ok, refused, shipped};
 use std::path::Path;
@@ -89,7 +90,8 @@ fn tiny_resnet_as_the_search_packs_it() {
     apart("tiny_resnet.onnx", "tiny3_test.npz", 70, 70, None);
 }
 
-/// Channels in the slots, with copies of all of them above: rotations are cut into baby steps and giant steps.
+/// Channels in the slots, with copies of all of them above: rotations are cut into baby steps and
+/// giant steps.
 #[test]
 fn tiny_resnet_with_channels_in_the_slots() {
     for (packing, batch, count) in
@@ -105,7 +107,8 @@ fn tiny_resnet_with_channels_in_the_slots() {
 
 #[test]
 fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
-    // 32 images of 64 pixels in a unit; the strides make one unit of four. Units 4 to 6 of the batch hold no image.
+    // 32 images of 64 pixels in a unit; the strides make one unit of four. Units 4 to 6 of the
+    // batch hold no image.
     for tile in [1, 64] {
         let passes = format!(
             "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{{phases=0x0,fill=0,tile={tile}}},\
@@ -115,7 +118,8 @@ fn tiny_resnet_units_merged_by_strides_and_a_partial_batch() {
     }
 }
 
-/// A network with cubic and quartic activations, which `minimise-products` takes apart, encrypted, without calibration data.
+/// A network with cubic and quartic activations, which `minimise-products` takes apart, encrypted,
+/// without calibration data.
 #[test]
 fn cubic_and_quartic_activations_as_products() {
     use chiffre_ir::tensor::{TensorOp, interp};

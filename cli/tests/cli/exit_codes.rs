@@ -59,7 +59,8 @@ fn what_was_given_is_at_fault() {
 fn failed_computations_exit_with_one() {
     let tmp = prepared();
     let dir = tmp.path();
-    // Another secret key under the same id cannot be had; what can is an image that spoils its ciphertext.
+    // Another secret key under the same id cannot be had; what can is an image that spoils its
+    // ciphertext.
     let images = ndarray::Array4::<f32>::from_elem((4, 1, 8, 8), 1e6);
     ndarray_npy::write_npy(dir.join("wild.npy"), &images).unwrap();
     ok(dir, &["encrypt", "p.chf", "--secret", "secret.key", "--input", "wild.npy", "-o", "wild.ct", "--allow-insecure"]);

@@ -1,4 +1,5 @@
-//! Damaged and hostile files: a clear error and exit code 2, never a panic, never an allocation beyond the file's size.
+//! Damaged and hostile files: a clear error and exit code 2, never a panic, never an allocation
+//! beyond the file's size.
 
 use crate::common::shipped;
 use chiffre_testing::Rng;

@@ -1,4 +1,5 @@
-//! Runs that are killed at any moment go on and end with the same bytes; other runs' journals are refused.
+//! Runs that are killed at any moment go on and end with the same bytes; other runs' journals are
+//! refused.
 
 use crate::common::{chiffre, command, fails, ok, shipped};
 use std::path::Path;
@@ -33,7 +34,8 @@ fn manifest(dir: &Path) -> Option<Vec<u8>> {
     std::fs::read(dir.join("out.ct.partial-run/manifest.chf")).ok()
 }
 
-/// Starts a run and kills it `delay` after it has stored something new, if it does not end before. Returns if it ended, and what it said.
+/// Starts a run and kills it `delay` after it has stored something new, if it does not end before.
+/// Returns if it ended, and what it said.
 fn killed(dir: &Path, delay: Duration) -> (bool, String) {
     let before = manifest(dir);
     let mut child = command(dir, &run_args("in.ct", "out.ct")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -92,7 +94,8 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
         // On a busy machine a kill may come before the journal is read.
         assert!(if attempt == 0 { resumed.is_none() } else { resumed.is_some() || !ended }, "attempt {attempt}: {err}");
         steps.extend(resumed);
-        // The output is complete or not there; and it may be complete if the kill came behind the rename.
+        // The output is complete or not there; and it may be complete if the kill came behind the
+        // rename.
         assert!(std::fs::read(dir.join("out.ct")).is_ok_and(|b| b == whole) || !dir.join("out.ct").exists());
         if ended {
             break;

@@ -1,4 +1,5 @@
-//! The commands that pages show: those of the README work one after the other, and those of all pages are understood.
+//! The commands that pages show: those of the README work one after the other, and those of all
+//! pages are understood.
 
 use crate::common::{ok, root};
 use chiffre_cli::args::Cli;

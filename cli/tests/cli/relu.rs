@@ -1,5 +1,6 @@
-//! A shipped ReLU network through bootstraps, as a user runs it, with one image that no calibration has seen; and what bootstraps must hold to be
-//! safe. Rings are tiny (insecure, marked) where ciphertexts are made.
+//! A shipped ReLU network through bootstraps, as a user runs it, with one image that no calibration
+//! has seen; and what bootstraps must hold to be safe. Rings are tiny (insecure, marked) where
+//! ciphertexts are made.
 
 use crate::common::{ok, shipped};
 use chiffre::data::{DataOptions, load};
@@ -69,7 +70,8 @@ fn encrypted_answers_are_the_simulated_ones_and_an_absurd_image_is_named() {
     assert!(wrong.contains("rows of 5 logits"), "{wrong}");
 }
 
-/// Powers square their scale. When the parts of complex slots came at twice that of a prime, T_16 was 2^16 too large, and coefficients were rounded away.
+/// Powers square their scale. When the parts of complex slots came at twice that of a prime, T_16
+/// was 2^16 too large, and coefficients were rounded away.
 #[test]
 fn long_levelled_series_on_complex_slots_are_exact() {
     let tmp = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! Hostile files with a right digest: everything behind the check of a container is reached. A command may refuse such a file, fail on it, or take
-//! it, for a changed residue is a residue; it must not crash, hang, take memory without end, or be silent about an error.
+//! Hostile files with a right digest: everything behind the check of a container is reached. A
+//! command may refuse such a file, fail on it, or take it, for a changed residue is a residue; it
+//! must not crash, hang, take memory without end, or be silent about an error.
 
 use chiffre_testing::{Rng, Sealed};
 use std::collections::BTreeMap;
@@ -91,7 +92,8 @@ impl Files {
         self.folder.path()
     }
 
-    /// The command with 4 GiB of address space and a minute: what takes more ends in a way that is noticed.
+    /// The command with 4 GiB of address space and a minute: what takes more ends in a way that is
+    /// noticed.
     fn chiffre(&self, arguments: &[&str]) -> Output {
         let line = "ulimit -v 4194304; exec timeout 60 \"$0\" \"$@\"";
         let mut c = Command::new("sh");
@@ -105,7 +107,8 @@ impl Files {
         assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
     }
 
-    /// Runs a command on the file `bad`, which was changed as `what` says, and returns whether it succeeded.
+    /// Runs a command on the file `bad`, which was changed as `what` says, and returns whether it
+    /// succeeded.
     fn survives(&self, arguments: &[&str], what: &str, heard: &mut Heard) -> bool {
         let out = self.chiffre(arguments);
         let error = String::from_utf8_lossy(&out.stderr);
@@ -117,7 +120,8 @@ impl Files {
             Some(1) if error.trim().is_empty() => Some("fails without a word"),
             Some(1) => None,
             Some(2) if error.contains("does not match its digest") => Some("is stopped by the digest, which is right"),
-            // Files that are good by themselves and do not belong together are told apart by their keys.
+            // Files that are good by themselves and do not belong together are told apart by their
+            // keys.
             Some(2) if !error.contains("bad") && !error.contains(" key") => Some("does not name the file"),
             Some(2) => None,
             Some(_) => Some("crashed"),
@@ -167,7 +171,8 @@ fn resealed_programs_are_survived() {
     }
 }
 
-/// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files that are made for them.
+/// Programs that the verifier accepts go all the way: keys, encryption, run, decryption, with files
+/// that are made for them.
 #[test]
 fn resealed_programs_that_verify_run_or_say_why_not() {
     let mut whole_lives = 0;

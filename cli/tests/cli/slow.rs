@@ -1,4 +1,5 @@
-//! Encrypted runs at full size, with `CHIFFRE_SLOW=1` only: each takes minutes in a debug build and about 6 GiB.
+//! Encrypted runs at full size, with `CHIFFRE_SLOW=1` only: each takes minutes in a debug build and
+//! about 6 GiB.
 
 use crate::common::{ok, root};
 use chiffre_testing::{shared, slow};

@@ -1,11 +1,13 @@
-//! The tools that look into the compiler and into a run, as a user calls them, on a shipped tiny network.
+//! The tools that look into the compiler and into a run, as a user calls them, on a shipped tiny
+//! network.
 
 use crate::common::{chiffre, fails, ok, root, shipped};
 use serde_json::Value;
 
 const REST: &str = "tensor(fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
-/// `--explain` names the ONNX node, both expressions, and each rule with its reason; results are the same with and without.
+/// `--explain` names the ONNX node, both expressions, and each rule with its reason; results are
+/// the same with and without.
 #[test]
 fn explain_prints_rules_with_reasons() {
     let tmp = tempfile::tempdir().unwrap();
@@ -60,7 +62,8 @@ fn levels_are_files_that_compute_the_same() {
         let got = answers(file);
         assert!(got.len() == clear.len() && got.iter().zip(&clear).all(|(a, b)| (a - b).abs() < 1e-2), "{file}: {got:?} {clear:?}");
     }
-    // Constants that are not beside the text are found where the user says, and missed with a word where to look.
+    // Constants that are not beside the text are found where the user says, and missed with a word
+    // where to look.
     std::fs::rename(dir.join("c.hir.consts"), dir.join("elsewhere.consts")).unwrap();
     assert!(fails(dir, 2, &["interp", "c.hir", "--noise", "1"]).contains("--consts FILE"));
     ok(dir, &["interp", "c.hir", "--noise", "1", "--consts", "elsewhere.consts"]);

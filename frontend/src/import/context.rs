@@ -1,4 +1,5 @@
-//! What the conversion of one node sees: its inputs and attributes, and the graph under construction.
+//! What the conversion of one node sees: its inputs and attributes, and the graph under
+//! construction.
 
 use super::{Bound, Var};
 use crate::constant::{Const, Dim, axis};

@@ -1,4 +1,5 @@
-//! Add, Sub, Mul, Div, Neg, Pow and Sum: between values of one shape, or with constants that broadcast.
+//! Add, Sub, Mul, Div, Neg, Pow and Sum: between values of one shape, or with constants that
+//! broadcast.
 
 use super::activation::{self, PartialGelu};
 use super::context::Context;
@@ -133,7 +134,8 @@ fn per_channel(cx: &mut Context, x: &Var, c: &Const) -> Result<Vec<f32>> {
     }
 }
 
-/// The constant as one value, one per channel of `id`, or one per element: the shortest that holds it.
+/// The constant as one value, one per channel of `id`, or one per element: the shortest that holds
+/// it.
 fn expand(cx: &Context, x: &Var, id: ValueId, c: &Const) -> Result<Vec<f32>> {
     let full: Vec<usize> = std::iter::once(1).chain(x.dims.iter().copied()).collect();
     let extra = c.dims.len().saturating_sub(full.len());

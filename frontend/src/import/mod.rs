@@ -35,8 +35,9 @@ enum Bound {
     Broken(String),
 }
 
-/// A value of the graph as the file sees it: `dims` (without the batch) over the row-major elements of `id`.
-/// Flattening and squeezing only change `dims`; the value is flattened when an op needs it.
+/// A value of the graph as the file sees it: `dims` (without the batch) over the row-major elements
+/// of `id`. Flattening and squeezing only change `dims`; the value is flattened when an op needs
+/// it.
 #[derive(Clone, Debug, PartialEq)]
 struct Var {
     id: ValueId,
@@ -146,7 +147,8 @@ fn input_type(shape: &[usize]) -> Result<TensorType, String> {
     Ok(TensorType::new(full))
 }
 
-/// The value of an output; a view that was flattened becomes a `flatten` named after the node that yields it.
+/// The value of an output; a view that was flattened becomes a `flatten` named after the node that
+/// yields it.
 fn output(g: &mut TensorGraph, v: &Var, nodes: &[Node], name: &str) -> ValueId {
     let ty = g.ty(v.id).clone();
     if v.dims.len() == 1 && ty.shape.len() != 1 {

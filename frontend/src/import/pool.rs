@@ -39,7 +39,8 @@ pub(super) fn window(cx: &mut Context) -> Result {
     cx.emit_var(op, vec![id])
 }
 
-/// Padding to add at the end so that the partial last window of `ceil_mode` counts; none if it would start in padding.
+/// Padding to add at the end so that the partial last window of `ceil_mode` counts; none if it
+/// would start in padding.
 fn ceil_padding(extent: usize, kernel: usize, stride: usize, before: usize, after: usize) -> usize {
     let padded = extent + before + after;
     let Some(room) = padded.checked_sub(kernel) else { return kernel - padded };

@@ -1,4 +1,5 @@
-//! Writes small ONNX files in protobuf's wire format, so that tests need neither Python nor stored files.
+//! Writes small ONNX files in protobuf's wire format, so that tests need neither Python nor stored
+//! files.
 #![allow(dead_code)]
 
 use chiffre_frontend::{Model, Reference, load_bytes};
@@ -101,7 +102,8 @@ impl Onnx {
     pub fn int64(self, name: &str, data: &[i64]) -> Onnx {
         self.init(int_tensor(name, &[data.len() as i64], data))
     }
-    /// A node named after its operator and output; inputs and outputs separated by spaces, `-` for an absent one.
+    /// A node named after its operator and output; inputs and outputs separated by spaces, `-` for
+    /// an absent one.
     pub fn node(self, op: &str, inputs: &str, outputs: &str, attrs: &[Message]) -> Onnx {
         let name = format!("/net/{op}_{}", outputs.split(' ').next().unwrap_or(""));
         self.named(&name, op, "", inputs, outputs, attrs)

@@ -1,4 +1,5 @@
-//! Clear interpreter of the HE IR, with an optional noise model: what decryption of each value would show.
+//! Clear interpreter of the HE IR, with an optional noise model: what decryption of each value
+//! would show.
 
 use super::{He, HeGraph, HeOp, PrimeIndex};
 use crate::error::InterpError;
@@ -12,8 +13,9 @@ use std::borrow::Cow;
 /// Noise model of an execution: sizes of rounding errors, and the generator of the errors drawn.
 ///
 /// Rescaling (and the ModDown merged with it) leaves an error of standard deviation
-/// `sqrt(N/12·(1 + 2N/3))` per slot at the result's scale for a uniform ternary secret; a weight at scale ω is an
-/// integer (error of a scalar ≤ 1/2) or an integer polynomial with 2g coefficients (error sqrt(2g/12) per slot).
+/// `sqrt(N/12·(1 + 2N/3))` per slot at the result's scale for a uniform ternary secret; a weight at
+/// scale ω is an integer (error of a scalar ≤ 1/2) or an integer polynomial with 2g coefficients
+/// (error sqrt(2g/12) per slot).
 pub struct Noise {
     /// Ring degree N.
     pub ring_degree: usize,
@@ -54,7 +56,8 @@ impl Noise {
             *z += Complex64::new(s * self.gaussian(), s * self.gaussian());
         }
     }
-    /// Standard deviation (in units of the plaintext) of the rounding error of a rescale to `scale`.
+    /// Standard deviation (in units of the plaintext) of the rounding error of a rescale to
+    /// `scale`.
     pub fn rescale_std(&self, scale: &super::Scale) -> f64 {
         let n = self.ring_degree as f64;
         (n / 12.0 * (1.0 + 2.0 * n / 3.0)).sqrt() / 2f64.powf(scale.log2_with(&self.log2_prime))
@@ -75,7 +78,8 @@ fn energies(args: &[&[Vec<Complex64>]]) -> Vec<Vec<f64>> {
     args.iter().map(|cts| cts.iter().map(mean).collect()).collect()
 }
 
-/// Root of the sum of squares over rows of mean |x|², times the rounding error of a periodic weight: the error they cause together.
+/// Root of the sum of squares over rows of mean |x|², times the rounding error of a periodic
+/// weight: the error they cause together.
 fn periodic_weight_std(t: &DiagTable, omega: &[f64], energy: &[Vec<f64>], output: usize) -> f64 {
     if t.masks.is_empty() {
         return 0.0;

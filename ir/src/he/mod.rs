@@ -1,5 +1,5 @@
-//! HE IR: the packed data flow with limbs, scale and number of polynomials in the types, and explicit
-//! `rescale`, `relin` and `mod_drop`.
+//! HE IR: the packed data flow with limbs, scale and number of polynomials in the types, and
+//! explicit `rescale`, `relin` and `mod_drop`.
 
 mod interp;
 mod simulate;
@@ -22,15 +22,19 @@ define_ops! {
     pub enum HeOp {
         /// An encrypted input.
         Input = "input" (0) {},
-        /// As in the packed IR; operand k's weights are integers at scale `scales[k]`, the bias is added at the result's scale.
+        /// As in the packed IR; operand k's weights are integers at scale `scales[k]`, the bias is
+        /// added at the result's scale.
         Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale> },
-        /// Product without relinearisation: three polynomials. On complex-packed bundles parts are multiplied separately (conjugation inside) and the scale gains 2^2.
+        /// Product without relinearisation: three polynomials. On complex-packed bundles parts are
+        /// multiplied separately (conjugation inside) and the scale gains 2^2.
         Mul = "mul" (2) {},
         /// Square without relinearisation; see `mul`.
         Square = "square" (1) {},
-        /// Chebyshev series of channel c, `Σ_k coeffs[c][k]·T_k(x)` for |x| ≤ 1, without bootstrap: takes `⌈log2(degree+1)⌉` limbs; any scale of the result.
+        /// Chebyshev series of channel c, `Σ_k coeffs[c][k]·T_k(x)` for |x| ≤ 1, without bootstrap:
+        /// takes `⌈log2(degree+1)⌉` limbs; any scale of the result.
         Chebyshev = "chebyshev" (1) { coeffs: ConstId },
-        /// Bootstrap with an activation: `Σ_k coeffs[c][k]·T_k(sin x)`, x in radians; the result has as many limbs as it needs, at any scale.
+        /// Bootstrap with an activation: `Σ_k coeffs[c][k]·T_k(sin x)`, x in radians; the result
+        /// has as many limbs as it needs, at any scale.
         Refresh = "refresh" (1) { coeffs: ConstId },
         /// Back to two polynomials.
         Relin = "relin" (1) {},
@@ -88,7 +92,8 @@ impl Dialect for He {
 /// A graph of encrypted bundles.
 pub type HeGraph = Graph<He>;
 
-/// Scale gained by a product beyond the product of scales: complex-packed bundles are split as z ± z̄.
+/// Scale gained by a product beyond the product of scales: complex-packed bundles are split as z ±
+/// z̄.
 pub fn product_scale(a: &HeType, b: &HeType) -> Scale {
     let s = &a.scale * &b.scale;
     if a.layout.complex.is_some() { &s * &Scale::pow2(2) } else { s }

@@ -1,4 +1,5 @@
-//! The program's values in the clear, with the noise model, and a count of those that leave the range of an activation.
+//! The program's values in the clear, with the noise model, and a count of those that leave the
+//! range of an activation.
 
 use super::interp::{Noise, run_watched};
 use super::{HeGraph, HeOp};
@@ -6,8 +7,9 @@ use crate::error::InterpError;
 use crate::packed::interp::by_batches;
 use crate::tensor::{Excess, Simulation};
 
-/// Runs `n` images (`n·C·H·W` values, image-major) as [`interp`](super::interp) does, and watches the operands of all `chebyshev` and `refresh`:
-/// `limit` gives the largest |operand| of the one with this ONNX node.
+/// Runs `n` images (`n·C·H·W` values, image-major) as [`interp`](super::interp) does, and watches
+/// the operands of all `chebyshev` and `refresh`: `limit` gives the largest |operand| of the one
+/// with this ONNX node.
 ///
 /// # Errors
 /// As [`interp`](super::interp).
@@ -65,7 +67,8 @@ mod tests {
     #[test]
     fn images_outside_are_counted_over_batches() {
         let g = verify(crate::text::parse::<He>(NET).unwrap()).unwrap_or_else(|e| panic!("{e}"));
-        // Three images in batches of two; the second leaves the range of "a", the third that of "b".
+        // Three images in batches of two; the second leaves the range of "a", the third that of
+        // "b".
         let x = [0.1, 0.2, 0.3, 0.4, 0.1, -3.0, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0];
         let s = simulate(&g, &x, 3, None, |node| if node == "a" { 2.0 } else { 0.9 }).unwrap();
         assert_eq!(s.outputs, interp(&g, &x, 3, None).unwrap());

@@ -1,10 +1,15 @@
 //! Verifier of the HE IR. Invariants, beside those of the packed IR for layouts and tables:
-//! 1. `limbs` ≥ 1; `parts` is 2 or 3; operands of `linear`, `mul`, `square`, `rescale` and outputs have 2 parts;
-//! 2. `linear`: one weight scale per operand; operand scale × weight scale is the same for all operands and equals the result's scale; the result
-//!    has as many limbs as the operand with the fewest;
-//! 3. `mul`, `square`: operands have equal limbs; the result has 3 parts and scale product (× 2^2 if complex-packed);
-//! 4. `chebyshev`: as many limbs less as the series is deep; `refresh`: any limbs; both have any scale; series as in the packed IR;
-//! 5. `relin`: 3 parts to 2, nothing else changes; `rescale`: scale / q_{limbs−1} and one limb less; `mod_drop`: fewer limbs, nothing else changes.
+//! 1. `limbs` ≥ 1; `parts` is 2 or 3; operands of `linear`, `mul`, `square`, `rescale` and outputs
+//!    have 2 parts;
+//! 2. `linear`: one weight scale per operand; operand scale × weight scale is the same for all
+//!    operands and equals the result's scale; the result has as many limbs as the operand with the
+//!    fewest;
+//! 3. `mul`, `square`: operands have equal limbs; the result has 3 parts and scale product (× 2^2
+//!    if complex-packed);
+//! 4. `chebyshev`: as many limbs less as the series is deep; `refresh`: any limbs; both have any
+//!    scale; series as in the packed IR;
+//! 5. `relin`: 3 parts to 2, nothing else changes; `rescale`: scale / q_{limbs−1} and one limb
+//!    less; `mod_drop`: fewer limbs, nothing else changes.
 
 use super::{He, HeGraph, HeOp, HeType, PrimeIndex, Scale, product_scale};
 use crate::error::{Finding, VerifyError};
@@ -19,7 +24,8 @@ pub fn verify(g: HeGraph) -> Result<Verified<He>, VerifyError> {
     Verified::from_findings(g, findings)
 }
 
-/// Checks all invariants but one: products may be read and returned with three parts, as `assign-levels` leaves them for `place-relin`.
+/// Checks all invariants but one: products may be read and returned with three parts, as
+/// `assign-levels` leaves them for `place-relin`.
 ///
 /// # Errors
 /// All findings.

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 /// Slot vectors of a bundle: `[ciphertext][slot]`.
 pub type Bundle = Vec<Vec<Complex64>>;
 
-/// Runs the graph on the slot vectors of its inputs (in order of the `input` nodes); returns the outputs' slot vectors.
+/// Runs the graph on the slot vectors of its inputs (in order of the `input` nodes); returns the
+/// outputs' slot vectors.
 pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpError> {
     let mut last_use = vec![0; g.nodes.len()];
     for (v, n) in g.iter() {
@@ -46,7 +47,8 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
     Ok(g.outputs.iter().map(|o| values[o.index()].clone()).collect())
 }
 
-/// Computes the units of a linear map's result one after the other, each from the units of the operands that it merges.
+/// Computes the units of a linear map's result one after the other, each from the units of the
+/// operands that it merges.
 pub fn by_units(args: &[&[Vec<Complex64>]], layouts: &[&Layout], ty: &Layout, mut f: impl FnMut(&[&[Vec<Complex64>]]) -> Bundle) -> Bundle {
     // Ciphertexts of each operand that one unit of the result reads.
     let group: Vec<usize> = layouts.iter().map(|l| l.unit_cts() << (l.unit_bits() - ty.unit_bits())).collect();
@@ -60,7 +62,8 @@ pub fn by_units(args: &[&[Vec<Complex64>]], layouts: &[&Layout], ty: &Layout, mu
         .collect()
 }
 
-/// Adds a `[outputs, period]` bias to the real parts, and to the imaginary parts of complex-packed bundles.
+/// Adds a `[outputs, period]` bias to the real parts, and to the imaginary parts of complex-packed
+/// bundles.
 pub fn add_bias(consts: &Consts, bias: Option<ConstId>, complex: bool, out: &mut Bundle) -> Result<(), InterpError> {
     let Some(b) = bias else { return Ok(()) };
     let b = consts.array(b)?;
@@ -81,7 +84,8 @@ pub fn multiply(a: &[Vec<Complex64>], b: &[Vec<Complex64>]) -> Bundle {
     a.par_iter().zip(b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| Complex64::new(p.re * q.re, p.im * q.im)).collect()).collect()
 }
 
-/// Chebyshev series of real parts and of imaginary parts, channel by channel; slots without an element take channel 0's.
+/// Chebyshev series of real parts and of imaginary parts, channel by channel; slots without an
+/// element take channel 0's.
 pub fn chebyshev(consts: &Consts, coeffs: ConstId, sine: bool, ty: &Layout, x: &[Vec<Complex64>]) -> Result<Bundle, InterpError> {
     let c = consts.array(coeffs)?;
     let rows: Vec<Vec<f64>> = series_rows(c).collect();

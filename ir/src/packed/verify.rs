@@ -1,11 +1,12 @@
 //! Verifier of the packed IR. Invariants:
 //! 1. structure (see [`crate::graph`]); layouts are consistent ([`crate::layout::Layout::check`]);
-//! 2. operands and result of an op agree in batch, complex bit and number of slots; a linear map keeps units or merges them
-//!    ([`crate::layout::Layout::leads_to`]);
-//! 3. `linear`: the table has the op's taps and outputs, its rows name existing operands and ciphertexts, its period is at most the slot vector's;
-//!    the bias is `[outputs, 2^k]`;
-//! 4. `mul` and `square`: operand layouts equal the result's; `chebyshev`: the same, except that the result is dirty where there are slots
-//!    without an element; its coefficients are finite, one row for all channels or one for each, and no channel bit lies in the slots then.
+//! 2. operands and result of an op agree in batch, complex bit and number of slots; a linear map
+//!    keeps units or merges them ([`crate::layout::Layout::leads_to`]);
+//! 3. `linear`: the table has the op's taps and outputs, its rows name existing operands and
+//!    ciphertexts, its period is at most the slot vector's; the bias is `[outputs, 2^k]`;
+//! 4. `mul` and `square`: operand layouts equal the result's; `chebyshev`: the same, except that
+//!    the result is dirty where there are slots without an element; its coefficients are finite,
+//!    one row for all channels or one for each, and no channel bit lies in the slots then.
 
 use super::{Packed, PackedGraph, PackedOp};
 use crate::consts::{ConstId, ConstType, Consts, TableId};
@@ -109,7 +110,8 @@ pub fn check_linear(
         _ => {}
     }
     if let Ok(t) = consts.table(table) {
-        // One table serves each unit of the result; it reads the operands' units that are merged into that.
+        // One table serves each unit of the result; it reads the operands' units that are merged
+        // into that.
         let held = |l: &Layout| l.unit_cts() << l.unit_bits().saturating_sub(ty.unit_bits());
         if t.reads().len() > args.len() {
             e.push(format!("a row names operand {} of {}", t.reads().len() - 1, args.len()));

@@ -3,7 +3,8 @@
 use crate::ops::{Attr, take_attr};
 use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
 
-/// The record of a plan. The ring degree is the header's, and bundles with real slots only use the same plan.
+/// The record of a plan. The ring degree is the header's, and bundles with real slots only use the
+/// same plan.
 pub(super) fn to_attr(b: &BootstrapSpec) -> Attr {
     let factors = |f: &[FactorSpec]| {
         let one = |f: &FactorSpec| {
@@ -25,7 +26,8 @@ pub(super) fn to_attr(b: &BootstrapSpec) -> Attr {
     ])
 }
 
-/// Reads a record for a ring of degree `2^log_n`. The verifier checks the numbers against each other.
+/// Reads a record for a ring of degree `2^log_n`. The verifier checks the numbers against each
+/// other.
 ///
 /// # Errors
 /// Says which entry is missing, unknown or of another type.

@@ -13,8 +13,8 @@ pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, In
     by_batches(&inputs, &outputs, images, n, |b| run(g, b, |_, _| {}))
 }
 
-/// Runs the program on one batch of at most its own size, and calls `f(value, elements)` with what each instruction computes for the images,
-/// `[n, C, H, W]`.
+/// Runs the program on one batch of at most its own size, and calls `f(value, elements)` with what
+/// each instruction computes for the images, `[n, C, H, W]`.
 ///
 /// # Errors
 /// More images than a batch has, an input of another size, constants without data.

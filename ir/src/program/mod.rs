@@ -1,8 +1,10 @@
-//! Programs: the scheduled instruction list that the runtime executes, with parameters, keys and memory plan.
+//! Programs: the scheduled instruction list that the runtime executes, with parameters, keys and
+//! memory plan.
 //!
-//! A program is a graph of instructions on whole batches, and a tile: so many images pass an instruction together. From these
-//! follows the order in which (instruction, units) pairs are executed, and where every buffer ends ([`Program::steps`]).
-//! Rescaling is merged into `linear` (`drop` limbs), relinearisation into the products.
+//! A program is a graph of instructions on whole batches, and a tile: so many images pass an
+//! instruction together. From these follows the order in which (instruction, units) pairs are
+//! executed, and where every buffer ends ([`Program::steps`]). Rescaling is merged into `linear`
+//! (`drop` limbs), relinearisation into the products.
 
 mod bootstrap;
 pub mod file;
@@ -29,15 +31,18 @@ define_ops! {
     pub enum ProgramOp {
         /// Takes the encrypted input.
         Input = "input" (0) {},
-        /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop` primes; rotations use the keys of `gadget` `[limbs, special primes]`.
-        /// With `giants` the table's outputs are partial sums, which are rotated by these steps and added ([`giants`](crate::giants)); they use the keys of
-        /// `giant_gadget`, at the limbs of the result.
+        /// `linear` of the HE IR on the first limbs of its operands, then a rescale by `drop`
+        /// primes; rotations use the keys of `gadget` `[limbs, special primes]`. With `giants` the
+        /// table's outputs are partial sums, which are rotated by these steps and added
+        /// ([`giants`](crate::giants)); they use the keys of `giant_gadget`, at the limbs of the
+        /// result.
         Linear = "linear" (1 +) { taps: Vec<i64>, table: TableId, bias: Option<ConstId>, scales: Vec<Scale>, drop: usize, gadget: Option<Gadget>, giants: Option<Vec<i64>>, giant_gadget: Option<Gadget> },
         /// Product with relinearisation (and conjugation if complex-packed).
         Mul = "mul" (2) { gadget: Gadget },
         /// Square with relinearisation (and conjugation if complex-packed).
         Square = "square" (1) { gadget: Gadget },
-        /// Chebyshev series of each channel without bootstrap; keys of `gadget` relinearise, and conjugate if complex-packed.
+        /// Chebyshev series of each channel without bootstrap; keys of `gadget` relinearise, and
+        /// conjugate if complex-packed.
         Chebyshev = "chebyshev" (1) { coeffs: ConstId, gadget: Gadget },
         /// Bootstrap with a Chebyshev series of the sine, with the header's bootstrap and its keys.
         Refresh = "refresh" (1) { coeffs: ConstId },
@@ -53,7 +58,8 @@ pub struct ProgramHeader {
     pub q: Vec<u64>,
     /// Special primes.
     pub p: Vec<u64>,
-    /// True if the parameters are outside the security table; such programs run only with `--allow-insecure`.
+    /// True if the parameters are outside the security table; such programs run only with
+    /// `--allow-insecure`.
     pub insecure: bool,
     /// Images per run.
     pub batch: usize,
@@ -131,10 +137,12 @@ pub type Program = Graph<Prog>;
 /// A program that the verifier has accepted.
 pub type VerifiedProgram = Verified<Prog>;
 
-/// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring, threads.
+/// Bytes of a process that runs a program, beside what the program needs: code, tables of the ring,
+/// threads.
 pub const PROCESS_BYTES: usize = 128 << 20;
 
-/// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without their gaps.
+/// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without
+/// their gaps.
 pub fn with_gaps(bytes: usize, log_n: usize) -> usize {
     bytes.saturating_add((bytes >> (log_n + 3)).saturating_mul(ROW_GAP))
 }
@@ -145,10 +153,12 @@ impl ProgramHeader {
         Chain { log_n: self.log_n as u32, q: self.q.clone(), p: self.p.clone() }
     }
 
-    /// Predicted standard deviation of the error that a refresh leaves in each real value, radians, for operands within so many radians.
+    /// Predicted standard deviation of the error that a refresh leaves in each real value, radians,
+    /// for operands within so many radians.
     ///
     /// # Errors
-    /// [`SpecError`] if there is a bootstrap that does not fit the chain; never in a verified program.
+    /// [`SpecError`] if there is a bootstrap that does not fit the chain; never in a verified
+    /// program.
     pub fn refresh_noise(&self, radians: f64) -> Result<f64, SpecError> {
         self.bootstrap.as_ref().map_or(Ok(0.0), |b| b.predicted_noise(&self.chain(), radians))
     }
@@ -190,7 +200,8 @@ impl Program {
     pub fn flow(&self, images: usize) -> Vec<Flow> {
         self.nodes.iter().map(|n| Flow::new(&n.args, &n.ty.layout, images, self.header.tile)).collect()
     }
-    /// The schedule of a run on `images` images: every unit that holds one of them is computed once.
+    /// The schedule of a run on `images` images: every unit that holds one of them is computed
+    /// once.
     pub fn steps(&self, images: usize) -> Vec<Step> {
         order(&self.flow(images), &self.outputs.iter().map(|o| o.index()).collect::<Vec<_>>())
     }

@@ -1,9 +1,11 @@
-//! The order of execution: which units of which value are computed when, and where their buffers end.
+//! The order of execution: which units of which value are computed when, and where their buffers
+//! end.
 //!
-//! Work is demand-driven, depth first: to compute a group of units, whatever it reads is computed first, group by group. So the
-//! units of a network's early layers pass all those layers one group after the other until a layer merges them, and only
-//! what that layer reads is parked. Larger groups (up to the whole batch: layer by layer) share more work between units
-//! and need more memory.
+//! Work is demand-driven, depth first: to compute a group of units, whatever it reads is computed
+//! first, group by group. So the units of a network's early layers pass all those layers one group
+//! after the other until a layer merges them, and only what that layer reads is parked. Larger
+//! groups (up to the whole batch: layer by layer) share more work between units and need more
+//! memory.
 
 use crate::graph::ValueId;
 use crate::layout::Layout;
@@ -18,7 +20,8 @@ pub const MAX_STEPS: usize = 1 << 20;
 pub struct Flow {
     /// Values read; all are defined before.
     pub args: Vec<usize>,
-    /// Batch bits of the ciphertext index: the value has up to `2^unit_bits` units. No more than any of `args` has.
+    /// Batch bits of the ciphertext index: the value has up to `2^unit_bits` units. No more than
+    /// any of `args` has.
     pub unit_bits: usize,
     /// Units that hold images.
     pub units: usize,
@@ -38,7 +41,8 @@ pub struct Step {
 }
 
 impl Flow {
-    /// Of a value that reads `args` and has a layout, in a run on `images` images that pass in tiles.
+    /// Of a value that reads `args` and has a layout, in a run on `images` images that pass in
+    /// tiles.
     pub fn new(args: &[ValueId], layout: &Layout, images: usize, tile: usize) -> Flow {
         Flow {
             args: args.iter().map(|a| a.index()).collect(),
@@ -94,8 +98,9 @@ pub fn order(flow: &[Flow], outputs: &[usize]) -> Vec<Step> {
     steps
 }
 
-/// Largest number of bytes live during a step: `unit_bytes(v)` for each unit of a value that is live before it, and `extra(step, freed)` for
-/// what the step adds at its worst moment, results included, when `freed` bytes of what it reads end with it.
+/// Largest number of bytes live during a step: `unit_bytes(v)` for each unit of a value that is
+/// live before it, and `extra(step, freed)` for what the step adds at its worst moment, results
+/// included, when `freed` bytes of what it reads end with it.
 pub fn peak(steps: &[Step], unit_bytes: impl Fn(usize) -> usize, extra: impl Fn(&Step, usize) -> usize) -> usize {
     let (mut live, mut most) = (0usize, 0usize);
     for s in steps {
@@ -154,7 +159,8 @@ mod tests {
 
     #[test]
     fn units_go_depth_first_and_are_merged() {
-        // input → a → (a, input) b | c merges pairs of b → d merges pairs of c; seven of eight units hold images.
+        // input → a → (a, input) b | c merges pairs of b → d merges pairs of c; seven of eight
+        // units hold images.
         let net = |t: usize| {
             vec![flow(&[], 3, 7, t), flow(&[0], 3, 7, t), flow(&[1, 0], 3, 7, t), flow(&[2], 2, 4, t.div_ceil(2)), flow(&[3], 1, 2, 1)]
         };
@@ -172,7 +178,8 @@ mod tests {
 
     #[test]
     fn live_values_and_the_peak_follow_from_the_frees() {
-        // input → a → b, which merges pairs of a and of the input; the output's two units stay to the end.
+        // input → a → b, which merges pairs of a and of the input; the output's two units stay to
+        // the end.
         let net = [flow(&[], 2, 3, 1), flow(&[0], 2, 3, 1), flow(&[1, 0], 1, 2, 1)];
         let steps = order(&net, &[2]);
         assert_eq!(show(&steps), ["0.0", "1.0", "0.1", "1.1", "2.0 -0.0 -0.1 -1.0 -1.1", "0.2", "1.2", "2.1 -0.2 -1.2"]);
@@ -182,11 +189,13 @@ mod tests {
         assert_eq!(states[4], BTreeSet::from([(0, 0), (0, 1), (1, 0), (1, 1)]));
         assert_eq!(states[5], BTreeSet::from([(2, 0)]));
         assert_eq!(states[8], BTreeSet::from([(2, 0), (2, 1)]));
-        // Results beside all operands: step 2.0 has two units of each of its operands and its own result.
+        // Results beside all operands: step 2.0 has two units of each of its operands and its own
+        // result.
         let bytes = |v: usize| [100, 10, 1][v];
         let beside = |s: &Step, _| bytes(s.node) * s.units.len();
         assert_eq!(peak(&steps, bytes, beside), 2 * 100 + 2 * 10 + 1);
-        // What a step adds counts in that step only: here beside two units of the input and one of a.
+        // What a step adds counts in that step only: here beside two units of the input and one of
+        // a.
         assert_eq!(peak(&steps, bytes, |s, _| if s.node == 1 { 1000 } else { 0 }), 2 * 100 + 10 + 1000);
         assert_eq!(peak(&steps, bytes, |s, _| if s.units.start == 2 { 1000 } else { 0 }), 1 + 100 + 1000);
         // It knows what ends with it.

@@ -1,13 +1,16 @@
 //! Verifier of programs. Invariants, beside those of layouts and tables:
-//! 1. the header's chain has at least as many primes as the largest value has limbs; primes are distinct, odd, below 2^51; slots number N/2;
-//! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that scale divided by the dropped primes, and
-//!    min(operand limbs) − drop limbs; a gadget is there if a tap is not zero; giant steps are distinct rotations, with a gadget of their own for
-//!    the result's limbs if one is not zero;
-//!    scales of values name primes of the chain;
+//! 1. the header's chain has at least as many primes as the largest value has limbs; primes are
+//!    distinct, odd, below 2^51; slots number N/2;
+//! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that
+//!    scale divided by the dropped primes, and min(operand limbs) − drop limbs; a gadget is there
+//!    if a tap is not zero; giant steps are distinct rotations, with a gadget of their own for the
+//!    result's limbs if one is not zero; scales of values name primes of the chain;
 //! 3. products: result limbs = min of the operands', scale product (× 2^2 if complex-packed);
-//! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special primes;
-//! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap whose shape fits the chain, the operand has its
-//!    base limbs at least, and the raised modulus fits its gadget;
+//! 4. gadgets have at least the limbs of the op, at most the chain's, and between 1 and all special
+//!    primes;
+//! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap
+//!    whose shape fits the chain, the operand has its base limbs at least, and the raised modulus
+//!    fits its gadget;
 //! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
 
 use super::{MAX_STEPS, Prog, Program, ProgramOp};

@@ -1,4 +1,5 @@
-//! What stands behind a polynomial that replaces an activation: the function, the calibrated range, and how good the fit is.
+//! What stands behind a polynomial that replaces an activation: the function, the calibrated range,
+//! and how good the fit is.
 
 use super::{Tensor, TensorGraph, TensorOp};
 use crate::graph::Node;
@@ -7,20 +8,25 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Origin and quality of a `chebyshev`. Its text form is one quoted attribute,
-/// `"relu range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0.0"`, whose numbers read back exactly.
+/// Origin and quality of a `chebyshev`. Its text form is one quoted attribute, `"relu
+/// range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0.0"`, whose numbers read back
+/// exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The function that is approximated, as in `relu`, `leaky_relu(0.1)`, `poly`; no white space.
     pub function: String,
-    /// Smallest and largest value of the function's operand on the calibration data, over all channels.
+    /// Smallest and largest value of the function's operand on the calibration data, over all
+    /// channels.
     pub range: [f64; 2],
-    /// How far beyond its calibrated values each channel's polynomial is meant to hold: a factor, as a rule at least 1.
+    /// How far beyond its calibrated values each channel's polynomial is meant to hold: a factor,
+    /// as a rule at least 1.
     pub margin: f64,
-    /// Largest |operand| of the `chebyshev` for which it is meant to hold: 1 where the operand is the argument of the polynomial itself,
-    /// an angle below π/2 behind a sine. What lies beyond has left the range.
+    /// Largest |operand| of the `chebyshev` for which it is meant to hold: 1 where the operand is
+    /// the argument of the polynomial itself, an angle below π/2 behind a sine. What lies beyond
+    /// has left the range.
     pub limit: f64,
-    /// Root mean square error on the calibration data, as a share of the channel's range (calibrated, with margin); the worst channel's.
+    /// Root mean square error on the calibration data, as a share of the channel's range
+    /// (calibrated, with margin); the worst channel's.
     pub rms: f64,
     /// Largest error within the range, as a share of the channel's range; the worst channel's.
     pub max: f64,
@@ -71,7 +77,8 @@ impl AttrValue for Certificate {
     }
 }
 
-/// One `chebyshev` of a graph, for lists of them. As JSON, an object with the certificate's fields beside these.
+/// One `chebyshev` of a graph, for lists of them. As JSON, an object with the certificate's fields
+/// beside these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertifiedNode {
     /// ONNX node of the activation.
@@ -82,8 +89,8 @@ pub struct CertifiedNode {
     pub refresh: bool,
     /// Channels, and polynomials for them (one, or one each).
     pub channels: [usize; 2],
-    /// Predicted standard deviation of the error of the operand, by the bootstrap or the rescale before the polynomial, as a share of the limit;
-    /// 0 as long as no parameters are chosen.
+    /// Predicted standard deviation of the error of the operand, by the bootstrap or the rescale
+    /// before the polynomial, as a share of the limit; 0 as long as no parameters are chosen.
     #[serde(default)]
     pub noise: f64,
     /// Origin and quality.

@@ -1,4 +1,5 @@
-//! Strided convolution of one image: dense kernels as a matrix product over gathered columns, sparse ones weight by weight.
+//! Strided convolution of one image: dense kernels as a matrix product over gathered columns,
+//! sparse ones weight by weight.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
@@ -16,7 +17,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The outputs whose tap `k` of axis `d` reads inside `0..extent`, and the input position of the first.
+    /// The outputs whose tap `k` of axis `d` reads inside `0..extent`, and the input position of
+    /// the first.
     fn valid(&self, d: usize, k: usize, extent: usize, out: usize) -> (std::ops::Range<usize>, usize) {
         let (stride, first) = (self.stride[d] as i64, self.origin[d] + (k * self.dilation[d]) as i64);
         let lo = if first < 0 { (-first + stride - 1) / stride } else { 0 };
@@ -34,7 +36,8 @@ pub(super) fn convolve(x: &[f64], dims: [usize; 3], kernel: &[f64], shape: &[usi
     }
 }
 
-/// Blocks of output rows, whose operands are gathered into a matrix `[in·kh·kw, positions]`. `None`, with `acc` untouched, for sizes that do not fit together.
+/// Blocks of output rows, whose operands are gathered into a matrix `[in·kh·kw, positions]`.
+/// `None`, with `acc` untouched, for sizes that do not fit together.
 fn gathered(
     x: &[f64],
     [_, h, w]: [usize; 3],

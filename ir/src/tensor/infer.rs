@@ -1,7 +1,7 @@
 //! Shape rules: the type of each op's result from its operands and constants.
 //!
-//! A `[C]` operand counts as `[C, 1, 1]` wherever an op reads channels and positions. The frontend and the
-//! passes use [`infer`] to build nodes, the verifier to check them.
+//! A `[C]` operand counts as `[C, 1, 1]` wherever an op reads channels and positions. The frontend
+//! and the passes use [`infer`] to build nodes, the verifier to check them.
 
 use super::{ActivationKind, TensorOp, TensorType};
 use crate::consts::{ConstId, Consts};
@@ -12,7 +12,8 @@ pub const MAX_EXTENT: usize = (1 << 24) - 1;
 pub const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The type that `op` yields on operands of these types, or `None` where the declaration decides
-/// (the type of an input, the extents of a `linear_map`). The number of operands must fit the op's arity.
+/// (the type of an input, the extents of a `linear_map`). The number of operands must fit the op's
+/// arity.
 ///
 /// # Errors
 /// The rule that operands, attributes or constants' shapes break, in words.
@@ -184,7 +185,8 @@ fn with_rank(chw: [usize; 3], rank: usize) -> TensorType {
     TensorType::new(if rank == 1 { vec![chw[0]] } else { chw.to_vec() })
 }
 
-/// Number of window positions: `(extent + pads − reach) / stride + 1` with `reach = dilation·(kernel−1) + 1`.
+/// Number of window positions: `(extent + pads − reach) / stride + 1` with
+/// `reach = dilation·(kernel−1) + 1`.
 fn window(extent: usize, pad: [usize; 2], kernel: usize, stride: usize, dilation: usize, axis: &str) -> Result<usize, String> {
     if kernel == 0 || stride == 0 || dilation == 0 {
         return Err(format!("kernel, stride and dilation of the {axis} must be positive"));

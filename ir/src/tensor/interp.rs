@@ -8,11 +8,12 @@ use crate::graph::{Op, ValueId};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// Runs `n` images (`n·C·H·W` values, image-major) and returns, per output of the graph, `n·len` values.
-/// `g` must satisfy the verifier's invariants.
+/// Runs `n` images (`n·C·H·W` values, image-major) and returns, per output of the graph, `n·len`
+/// values. `g` must satisfy the verifier's invariants.
 ///
 /// # Errors
-/// The input has another size than the graph takes, a constant has no data, or there is not exactly one input.
+/// The input has another size than the graph takes, a constant has no data, or there is not exactly
+/// one input.
 pub fn interp(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
     let consts = prepare(g, images.len(), n)?;
     let per_image: Vec<Vec<Vec<f32>>> = split(images, n)
@@ -29,7 +30,8 @@ pub fn interp(g: &TensorGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>
     Ok((0..g.outputs.len()).map(|o| per_image.iter().flat_map(|p| p[o].iter().copied()).collect()).collect())
 }
 
-/// Largest absolute value of every value of the graph over `n` images, for choosing ranges and scales.
+/// Largest absolute value of every value of the graph over `n` images, for choosing ranges and
+/// scales.
 ///
 /// # Errors
 /// As [`interp`].
@@ -57,8 +59,9 @@ pub fn visit(g: &TensorGraph, images: &[f32], n: usize, f: impl Fn(usize, ValueI
     fold(g, images, n, || (), |(), i, v, x| f(i, v, x)).map(|_| ())
 }
 
-/// Gives the values of every image to `f(state, image, value, elements)`, which may change the elements before others read them. Consecutive
-/// images share a state, made by `new`; there are about as many states as threads, and they come back in the order of the images.
+/// Gives the values of every image to `f(state, image, value, elements)`, which may change the
+/// elements before others read them. Consecutive images share a state, made by `new`; there are
+/// about as many states as threads, and they come back in the order of the images.
 ///
 /// # Errors
 /// As [`interp`].
@@ -110,7 +113,8 @@ pub fn chebyshev(coeffs: &[f64], u: f64) -> f64 {
     u * b1 - b2 + first
 }
 
-/// The error function: Maclaurin series below 3, Laplace's continued fraction of erfc above; |error| < 1e-13.
+/// The error function: Maclaurin series below 3, Laplace's continued fraction of erfc
+/// above; |error| < 1e-13.
 fn erf(x: f64) -> f64 {
     let a = x.abs();
     let value = if a < 3.0 {

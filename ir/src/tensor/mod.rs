@@ -1,4 +1,5 @@
-//! Tensor IR: the network as the model file describes it, one image at a time (the batch dimension is implicit).
+//! Tensor IR: the network as the model file describes it, one image at a time (the batch dimension
+//! is implicit).
 
 mod certificate;
 mod convolve;
@@ -21,12 +22,14 @@ use crate::{define_ops, word_attr};
 use std::fmt;
 
 define_ops! {
-    /// Operations of the tensor IR. Shapes are `[C, H, W]` or `[C]`; weights as in ONNX (`[out, in, kh, kw]`).
+    /// Operations of the tensor IR. Shapes are `[C, H, W]` or `[C]`; weights as in ONNX
+    /// (`[out, in, kh, kw]`).
     #[allow(missing_docs)] // each op's line names its attributes
     pub enum TensorOp {
         /// An input of the network.
         Input = "input" (0) {},
-        /// 2-D convolution with zero padding `[top, left, bottom, right]`; `weight` is `[out, in, kh, kw]`, `bias` `[out]`.
+        /// 2-D convolution with zero padding `[top, left, bottom, right]`; `weight` is
+        /// `[out, in, kh, kw]`, `bias` `[out]`.
         Conv2d = "conv2d" (1) { weight: ConstId, bias: Option<ConstId>, stride: [usize; 2], pad: [usize; 4], dilation: [usize; 2] },
         /// Fully connected layer on a `[C]` value: `weight` is `[out, in]`, `bias` `[out]`.
         Linear = "linear" (1) { weight: ConstId, bias: Option<ConstId> },
@@ -42,10 +45,12 @@ define_ops! {
         Mul = "mul" (2) {},
         /// Elementwise square.
         Square = "square" (1) {},
-        /// Per-channel polynomial: `coeffs` is `[C, degree+1]` or `[1, degree+1]`, lowest power first.
+        /// Per-channel polynomial: `coeffs` is `[C, degree+1]` or `[1, degree+1]`, lowest power
+        /// first.
         Poly = "poly" (1) { coeffs: ConstId },
-        /// Per-channel polynomial in the Chebyshev basis, `Σ coeffs[c][k]·T_k(u)`: `coeffs` is `[C, degree+1]` or `[1, degree+1]`; `u` is the operand
-        /// (at most 1 in absolute value, as a rule), or with `sine` its sine: the operand is then an angle and is bootstrapped.
+        /// Per-channel polynomial in the Chebyshev basis, `Σ coeffs[c][k]·T_k(u)`: `coeffs` is
+        /// `[C, degree+1]` or `[1, degree+1]`; `u` is the operand (at most 1 in absolute value, as
+        /// a rule), or with `sine` its sine: the operand is then an angle and is bootstrapped.
         Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, certificate: Option<Certificate> },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
@@ -61,9 +66,10 @@ define_ops! {
         Concat = "concat" (1 +) {},
         /// `[C, H, W]` as `[C·H·W]`, row-major.
         Flatten = "flatten" (1) {},
-        /// Sum of strided linear maps, one per operand, plus a bias: the form every linear region takes.
-        /// Kernel k is `[out, in, kh, kw]`; output `(o, y, x)` reads operand k at `(i, stride_y·y + origin_y + ky, stride_x·x + origin_x + kx)`, zero outside.
-        /// `bias` is `[out, H, W]` or `[out]`.
+        /// Sum of strided linear maps, one per operand, plus a bias: the form every linear region
+        /// takes. Kernel k is `[out, in, kh, kw]`; output `(o, y, x)` reads operand k at
+        /// `(i, stride_y·y + origin_y + ky, stride_x·x + origin_x + kx)`, zero outside. `bias` is
+        /// `[out, H, W]` or `[out]`.
         LinearMap = "linear_map" (1 +) { kernels: Vec<ConstId>, strides: Vec<[usize; 2]>, origins: Vec<[i64; 2]>, bias: Option<ConstId> },
     }
 }

@@ -1,14 +1,17 @@
-//! The network with its approximated activations, in the clear: with the error of refreshes, and a count of the values that leave their range.
+//! The network with its approximated activations, in the clear: with the error of refreshes, and a
+//! count of the values that leave their range.
 
 use super::interp::fold;
 use super::{TensorGraph, TensorOp};
 use crate::error::InterpError;
 use crate::graph::ValueId;
 
-/// Gaussian errors of refreshes: what bootstrapping adds to the operand of every `chebyshev` behind a sine.
+/// Gaussian errors of refreshes: what bootstrapping adds to the operand of every `chebyshev` behind
+/// a sine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefreshNoise {
-    /// Standard deviation, as a share of the largest operand within the range (the certificate's limit; 1 without one).
+    /// Standard deviation, as a share of the largest operand within the range (the certificate's
+    /// limit; 1 without one).
     pub share: f64,
     /// The same seed gives the same errors.
     pub seed: u64,

@@ -3,7 +3,8 @@
 use crate::graph::Type;
 use std::fmt;
 
-/// Shape of a value for one image: `[C, H, W]`, or `[C]` after flattening. Printed as `f32[16x32x32]`.
+/// Shape of a value for one image: `[C, H, W]`, or `[C]` after flattening. Printed as
+/// `f32[16x32x32]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
     /// Extents without the batch dimension, outermost first.

@@ -1,14 +1,17 @@
 //! Verifier of the tensor IR.
 //!
 //! **Invariants**
-//! 1. Structure: arguments are defined before use, arities fit, constants and outputs exist, there is an output.
+//! 1. Structure: arguments are defined before use, arities fit, constants and outputs exist, there
+//!    is an output.
 //! 2. There is exactly one `input`.
-//! 3. Every value is `[C]` or `[C, H, W]` with extents of at least 1, and bounded ([`MAX_EXTENT`], [`MAX_ELEMENTS`]).
-//! 4. Every node's type is what the op's shape rule yields ([`infer`]); a `linear_map` has the channels of its
-//!    kernels and a bias of `[out]` or of its own shape.
+//! 3. Every value is `[C]` or `[C, H, W]` with extents of at least 1, and bounded ([`MAX_EXTENT`],
+//!    [`MAX_ELEMENTS`]).
+//! 4. Every node's type is what the op's shape rule yields ([`infer`]); a `linear_map` has the
+//!    channels of its kernels and a bias of `[out]` or of its own shape.
 //! 5. The values of constants, where they are known, are finite.
 //!
-//! All findings are collected; a node whose operands are broken is still checked against their declared types.
+//! All findings are collected; a node whose operands are broken is still checked against their
+//! declared types.
 
 #[cfg(doc)]
 use super::{MAX_ELEMENTS, MAX_EXTENT};

@@ -11,8 +11,8 @@
 //! ```
 //! `#` starts a comment. A constant of hand-written IR may give its values,
 //! `const @w : f32[2] = [1, 2.5]`, instead of a hash; [`print()`] never does, [`print_with_values`]
-//! does for small ones. So may a table:
-//! `const @t : table<taps=1 rows=1 outputs=1 entries=1 masks=1x2 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2.5]], masks=["10"]}`.
+//! does for small ones. So may a table: `const @t : table<taps=1 rows=1 outputs=1 entries=1
+//! masks=1x2 weights=f32> = {taps=[1], rows=[[0, 0, 0]], entries=[[0, 0, 0, 2.5]], masks=["10"]}`.
 
 mod lexer;
 mod parse;

@@ -16,8 +16,9 @@ const MAX_DEPTH: usize = 8;
 /// Numbers that no constant has.
 const LARGEST: usize = 1 << 40;
 
-/// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of definition.
-/// Checks grammar, names, attributes and types' syntax; the level's verifier checks the rest.
+/// Reads the text of a graph. Values may have any number after `%`; they are renumbered in order of
+/// definition. Checks grammar, names, attributes and types' syntax; the level's verifier checks the
+/// rest.
 pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
     parse_mapped(text).map(|(g, _)| g)
 }

@@ -15,7 +15,8 @@ pub struct Counts {
     pub macs: usize,
     /// Multiply-accumulates of base conversions.
     pub conversions: usize,
-    /// Limbs of keys and diagonals that are read from memory, once for a whole group of ciphertexts.
+    /// Limbs of keys and diagonals that are read from memory, once for a whole group of
+    /// ciphertexts.
     pub shared: usize,
 }
 
@@ -151,7 +152,8 @@ mod tests {
         let spec = BootstrapSpec::relu_15();
         let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
         let counts = spec.counts(Some(&plan)).expect("counts");
-        // The raise: a switch at one limb, two lifts, two divisions; then 9 (L + 7) transforms at 17, 16 and 15 limbs.
+        // The raise: a switch at one limb, two lifts, two divisions; then 9 (L + 7) transforms at
+        // 17, 16 and 15 limbs.
         assert_eq!(counts.coeffs_to_slots.transforms, 6 + 2 * 19 + 2 * 19 + 9 * (24 + 23 + 22));
         assert_eq!(spec.counts(None).expect("counts").activation, Counts::default());
         let total = counts.total();

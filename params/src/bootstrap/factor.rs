@@ -9,7 +9,8 @@ use std::ops::Range;
 pub enum Direction {
     /// Values in slots become coefficients: the transform itself, small blocks first.
     SlotsToCoeffs,
-    /// Coefficients become values in slots: the inverse, large blocks first, times the number of slots.
+    /// Coefficients become values in slots: the inverse, large blocks first, times the number of
+    /// slots.
     CoeffsToSlots,
 }
 
@@ -33,9 +34,9 @@ pub struct FactorPlan {
 }
 
 impl FactorPlan {
-    /// A plan with up to `babies` hoisted rotations. The offsets of the diagonals are multiples of `2^stages.start`, from
-    /// 0 up if the factor has the last stage and symmetric otherwise; more babies than there are offsets make all
-    /// rotations hoisted.
+    /// A plan with up to `babies` hoisted rotations. The offsets of the diagonals are multiples of
+    /// `2^stages.start`, from 0 up if the factor has the last stage and symmetric otherwise; more
+    /// babies than there are offsets make all rotations hoisted.
     pub fn new(direction: Direction, stages: Range<u32>, log_slots: u32, babies: usize, limbs: usize, gadget: Gadget) -> Self {
         let (radix, step) = (1isize << (stages.end - stages.start), 1isize << stages.start);
         let offsets = if stages.end == log_slots { 0..radix } else { -radix..radix };

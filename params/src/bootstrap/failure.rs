@@ -1,13 +1,15 @@
 //! The probability that a raised ciphertext leaves the range of the modular reduction.
 //!
-//! Under a secret of Hamming weight h a coefficient of the raised phase is `q0 u`, where `u` is the sum of `h + 1`
-//! independent uniform numbers in [-1/2, 1/2] (Irwin–Hall; see Bossuat, Troncoso-Pastoriza and Hubaux 2022, section 3.2).
-//! With a range of K the reduction is right for `|u|` up to `K - 1/2`, that is for integer parts up to `K - 1`.
+//! Under a secret of Hamming weight h a coefficient of the raised phase is `q0 u`, where `u` is the
+//! sum of `h + 1` independent uniform numbers in [-1/2, 1/2] (Irwin–Hall; see Bossuat,
+//! Troncoso-Pastoriza and Hubaux 2022, section 3.2). With a range of K the reduction is right for
+//! `|u|` up to `K - 1/2`, that is for integer parts up to `K - 1`.
 
 /// `log2 P(|u| > bound)` for one coefficient and a secret of Hamming weight `weight`.
 ///
-/// The alternating sum `P(u > x) = 1/n! sum_k (-1)^k C(n, k) (n/2 - x - k)^n`, `n = weight + 1`, in double precision:
-/// accurate in the tails and for weights up to a few hundred. Negative infinity beyond the largest possible value.
+/// The alternating sum `P(u > x) = 1/n! sum_k (-1)^k C(n, k) (n/2 - x - k)^n`, `n = weight + 1`, in
+/// double precision: accurate in the tails and for weights up to a few hundred. Negative infinity
+/// beyond the largest possible value.
 pub fn log2_tail(weight: usize, bound: f64) -> f64 {
     let n = weight + 1;
     let top = n as f64 / 2.0 - bound;
@@ -31,13 +33,14 @@ pub fn log2_tail(weight: usize, bound: f64) -> f64 {
     ((log_first + sum.max(f64::MIN_POSITIVE).ln()) / std::f64::consts::LN_2 + 1.0).min(0.0)
 }
 
-/// `log2` of a bound of the probability that any of `coefficients` coefficients fails: the union bound.
+/// `log2` of a bound of the probability that any of `coefficients` coefficients fails: the union
+/// bound.
 pub fn log2_any(log2_each: f64, coefficients: f64) -> f64 {
     (log2_each + coefficients.log2()).min(0.0)
 }
 
-/// The smallest range (an integer) with which all `2^log_n` coefficients of `ciphertexts` refreshes stay inside except with
-/// probability `2^log2_bound`.
+/// The smallest range (an integer) with which all `2^log_n` coefficients of `ciphertexts` refreshes
+/// stay inside except with probability `2^log2_bound`.
 pub fn smallest_range(weight: usize, log_n: u32, ciphertexts: f64, log2_bound: f64) -> usize {
     let coefficients = ciphertexts * 2f64.powi(log_n as i32);
     let fits = |range: &usize| log2_any(log2_tail(weight, *range as f64 - 0.5), coefficients) <= log2_bound;

@@ -1,7 +1,8 @@
 //! The plan of a refresh: levels, keys, scales, failure probability, noise and counted work.
 //!
-//! A refresh takes slots to coefficients, raises the modulus under an ephemeral sparse secret, takes coefficients back to slots, and removes the multiples of
-//! the bottom prime by a sine, behind which a polynomial may follow.
+//! A refresh takes slots to coefficients, raises the modulus under an ephemeral sparse secret,
+//! takes coefficients back to slots, and removes the multiples of the bottom prime by a sine,
+//! behind which a polynomial may follow.
 
 mod counts;
 mod factor;

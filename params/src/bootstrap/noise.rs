@@ -7,15 +7,16 @@ use crate::noise::NoiseModel;
 use std::f64::consts::TAU;
 
 impl BootstrapSpec {
-    /// Standard deviation of the error of the sines (of one real value) for messages within `radians`, by the rounding of
-    /// divisions: those of the last factors of CoeffsToSlots and of the conjugation reach the argument and through it the
-    /// sine; those of the Chebyshev polynomials and of the doublings are amplified by the doublings after them. To that comes
+    /// Standard deviation of the error of the sines (of one real value) for messages within
+    /// `radians`, by the rounding of divisions: those of the last factors of CoeffsToSlots and of
+    /// the conjugation reach the argument and through it the sine; those of the Chebyshev
+    /// polynomials and of the doublings are amplified by the doublings after them. To that comes
     /// the error of the interpolated cosine.
     ///
     /// This is for cosines by a plan; a composition (degree 16) has about two bits less.
     ///
-    /// Rounding the matrices of the slot transforms is not in it: it is smaller by bits for the scales that
-    /// are taken.
+    /// Rounding the matrices of the slot transforms is not in it: it is smaller by bits for the
+    /// scales that are taken.
     ///
     /// # Errors
     /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
@@ -49,7 +50,8 @@ impl Scales {
         let angle = TAU * range / 2f64.powi(spec.doublings as i32);
         let at = |u: f64| {
             let x = (u - 0.25) / range;
-            // The polynomial's slope in T_2 = 2 x^2 - 1; errors of later products matter a quarter as much, and so on.
+            // The polynomial's slope in T_2 = 2 x^2 - 1; errors of later products matter a quarter
+            // as much, and so on.
             let slope = if x == 0.0 { angle * angle / 4.0 } else { angle * (angle * x).sin() / (4.0 * x) };
             let cosine = product * (1.0 + slope * slope * 16.0 / 15.0).sqrt();
             let factors = reduction.amplification(u);

@@ -44,7 +44,8 @@ impl Scales {
     }
 }
 
-/// Scale of a factor of CoeffsToSlots over the prime that it is divided by, for results over `range` at `output_scale`.
+/// Scale of a factor of CoeffsToSlots over the prime that it is divided by, for results over
+/// `range` at `output_scale`.
 pub fn factor_share(chain: &Chain, spec: &BootstrapSpec, range: f64, output_scale: &Scale) -> f64 {
     let slots = 2f64.powi(chain.log_n as i32 - 1);
     let total = output_scale.to_f64() / (range * slots * chain.q[0] as f64);

@@ -13,36 +13,42 @@ use std::f64::consts::TAU;
 /// Shape of the key to the sparse secret: one limb, one special prime.
 pub const DENSE_TO_SPARSE: Gadget = Gadget { limbs: 1, alpha: 1 };
 
-/// Special primes of the keys back: one against their noise, one for the rescale of the first factor.
+/// Special primes of the keys back: one against their noise, one for the rescale of the first
+/// factor.
 pub const RAISE_SPECIALS: usize = 2;
 
 /// Hamming weight of the ephemeral secrets of [`BootstrapSpec::for_failure`].
 const EPHEMERAL_WEIGHT: usize = 32;
-/// Bits of the sine that its cosine's series must have there: fewer than the noise at primes of 36 bits leaves.
+/// Bits of the sine that its cosine's series must have there: fewer than the noise at primes of 36
+/// bits leaves.
 const SINE_BITS: f64 = 12.0;
-/// More limbs than any chain has room for at the degrees for which there are bounds of ephemeral secrets.
+/// More limbs than any chain has room for at the degrees for which there are bounds of ephemeral
+/// secrets.
 const MOST_LIMBS: usize = 64;
 /// Largest range of a reduction.
 const MAX_RANGE: usize = 1 << 12;
 
-/// Largest angle for which the noise of a program's refreshes is predicted, radians: that of a calibrated range with its margin of 1.2.
+/// Largest angle for which the noise of a program's refreshes is predicted, radians: that of a
+/// calibrated range with its margin of 1.2.
 pub const CALIBRATED_RADIANS: f64 = 1.06;
 
 /// One factor of a slot transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FactorSpec {
-    /// Stages of the transform that are multiplied out; `2^log_radix` or `2^(log_radix + 1) - 1` diagonals.
+    /// Stages of the transform that are multiplied out; `2^log_radix` or `2^(log_radix + 1) - 1`
+    /// diagonals.
     pub log_radix: u32,
-    /// Hoisted rotations, a power of two: more of them are faster and need more keys. Ignored for the first factor of
-    /// CoeffsToSlots, whose rotations are all hoisted.
+    /// Hoisted rotations, a power of two: more of them are faster and need more keys. Ignored for
+    /// the first factor of CoeffsToSlots, whose rotations are all hoisted.
     pub babies: usize,
 }
 
 /// Parameters of a refresh, and everything that follows from them alone.
 ///
-/// A refresh takes a ciphertext with `limbs_in` limbs through SlotsToCoeffs (one level for each factor, to one limb), raises
-/// it to `limbs` limbs, and spends a level for each factor of CoeffsToSlots but the first (that one divides by a special
-/// prime), then those of the modular reduction and of the activation polynomial.
+/// A refresh takes a ciphertext with `limbs_in` limbs through SlotsToCoeffs (one level for each
+/// factor, to one limb), raises it to `limbs` limbs, and spends a level for each factor of
+/// CoeffsToSlots but the first (that one divides by a special prime), then those of the modular
+/// reduction and of the activation polynomial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapSpec {
     /// Binary logarithm of the ring degree.
@@ -59,8 +65,9 @@ pub struct BootstrapSpec {
     pub coeffs_to_slots: Vec<FactorSpec>,
     /// `K`: the reduction is right for raised coefficients up to `K - 1/2` times the bottom prime.
     pub range: usize,
-    /// Degree of the cosine, even. Degree 16 is evaluated as a composition ([`EvalMod::composite`]), which is a quarter
-    /// faster than degree 14 and loses about two bits of precision.
+    /// Degree of the cosine, even. Degree 16 is evaluated as a composition
+    /// ([`EvalMod::composite`]), which is a quarter faster than degree 14 and loses about two bits
+    /// of precision.
     pub degree: usize,
     /// Doublings of the angle.
     pub doublings: usize,
@@ -76,7 +83,8 @@ pub struct BootstrapSpec {
 pub struct SpecError(pub String);
 
 impl BootstrapSpec {
-    /// The set for ReLU networks at `N = 2^15`: complex slots, degree 7 behind it leaves three limbs.
+    /// The set for ReLU networks at `N = 2^15`: complex slots, degree 7 behind it leaves three
+    /// limbs.
     pub fn relu_15() -> Self {
         let factor = |log_radix, babies| FactorSpec { log_radix, babies };
         Self {
@@ -94,18 +102,20 @@ impl BootstrapSpec {
         }
     }
 
-    /// The plan for a ring with the smallest range that keeps all values of `ciphertexts` refreshes right except with
-    /// probability `2^log2_failure`, of complex slots, from `limbs_in` limbs on. It has the fewest limbs and special primes that there are: see
-    /// [`Self::with_keys`].
+    /// The plan for a ring with the smallest range that keeps all values of `ciphertexts` refreshes
+    /// right except with probability `2^log2_failure`, of complex slots, from `limbs_in` limbs on.
+    /// It has the fewest limbs and special primes that there are: see [`Self::with_keys`].
     ///
     /// # Errors
-    /// [`SpecError`] if the ring is too small or too large, if `limbs_in` is below 2, or if there is no such reduction.
+    /// [`SpecError`] if the ring is too small or too large, if `limbs_in` is below 2, or if there
+    /// is no such reduction.
     pub fn for_failure(log_n: u32, limbs_in: usize, ciphertexts: f64, log2_failure: f64) -> Result<Self, SpecError> {
         if !(9..=17).contains(&log_n) || !(2..=log_n as usize).contains(&limbs_in) {
             return Err(SpecError(format!("a refresh from {limbs_in} limbs at a ring degree of 2^{log_n}")));
         }
         let slots = log_n - 1;
-        // SlotsToCoeffs has as many factors as there are primes to drop; CoeffsToSlots has four, the first of which costs no level.
+        // SlotsToCoeffs has as many factors as there are primes to drop; CoeffsToSlots has four,
+        // the first of which costs no level.
         let split = |stages: u32, parts: u32| (0..parts).map(move |i| stages / parts + u32::from(i < stages % parts));
         let factor = |most: usize| move |log_radix: u32| FactorSpec { log_radix, babies: most.min(2 << log_radix) };
         let first = 5.min(slots - 3);
@@ -135,9 +145,10 @@ impl BootstrapSpec {
         Self { limbs, alpha, low_alpha, ..self }
     }
 
-    /// The same with the smallest range that keeps all values of `ciphertexts` refreshes right except with probability
-    /// `2^log2_bound`, and a reduction whose own error is below `2^-bits` for nearly all of them. A deeper reduction
-    /// takes its levels from the results: see [`Self::limbs_activation`].
+    /// The same with the smallest range that keeps all values of `ciphertexts` refreshes right
+    /// except with probability `2^log2_bound`, and a reduction whose own error is below `2^-bits`
+    /// for nearly all of them. A deeper reduction takes its levels from the results: see
+    /// [`Self::limbs_activation`].
     ///
     /// # Errors
     /// [`SpecError`] if there is no such reduction, or if it is too deep.
@@ -202,12 +213,14 @@ impl BootstrapSpec {
         self.limbs_in().max(self.levels() + 1)
     }
 
-    /// Levels between the raised modulus and the sines: those of CoeffsToSlots, of which the first factor takes none, and of the reduction.
+    /// Levels between the raised modulus and the sines: those of CoeffsToSlots, of which the first
+    /// factor takes none, and of the reduction.
     pub fn levels(&self) -> usize {
         (self.coeffs_to_slots.len() - 1) + self.reduction_depth()
     }
 
-    /// Limbs of the raised modulus for a polynomial of `depth` levels that is to leave `limbs` limbs.
+    /// Limbs of the raised modulus for a polynomial of `depth` levels that is to leave `limbs`
+    /// limbs.
     pub fn raised(&self, limbs: usize, depth: usize) -> usize {
         limbs + depth + self.levels()
     }
@@ -217,7 +230,8 @@ impl BootstrapSpec {
         self.limbs + 1 - self.coeffs_to_slots.len()
     }
 
-    /// The modular reduction: arguments `u - 1/4` for integer parts up to `K - 1` and messages up to half an integer.
+    /// The modular reduction: arguments `u - 1/4` for integer parts up to `K - 1` and messages up
+    /// to half an integer.
     ///
     /// # Errors
     /// [`SpecError`] for parameters that it refuses.
@@ -235,7 +249,8 @@ impl BootstrapSpec {
         self.limbs_reduction() - self.reduction_depth()
     }
 
-    /// Limbs of a result behind an activation polynomial of some degree (0 or 1: none); `None` if there are too few.
+    /// Limbs of a result behind an activation polynomial of some degree (0 or 1: none); `None` if
+    /// there are too few.
     pub fn limbs_out(&self, degree: usize) -> Option<usize> {
         let depth = if degree < 2 { 0 } else { series_depth(degree) };
         self.limbs_activation().checked_sub(depth).filter(|&limbs| limbs > 0)
@@ -268,7 +283,8 @@ impl BootstrapSpec {
         factors.collect()
     }
 
-    /// Plans of the factors of CoeffsToSlots. The first, which goes with the raise, has all rotations hoisted.
+    /// Plans of the factors of CoeffsToSlots. The first, which goes with the raise, has all
+    /// rotations hoisted.
     pub fn coeffs_to_slots_plans(&self) -> Vec<FactorPlan> {
         let mut at = self.log_n - 1;
         let factors = self.coeffs_to_slots.iter().enumerate().map(|(i, f)| {
@@ -315,8 +331,8 @@ impl BootstrapSpec {
         plans.map(|p| p.diagonal_bytes(p.limbs + p.gadget.alpha)).sum()
     }
 
-    /// `log2` of the probability that a coefficient leaves the range. The value of its slot is wrong then, by no more than
-    /// the range of the sine.
+    /// `log2` of the probability that a coefficient leaves the range. The value of its slot is
+    /// wrong then, by no more than the range of the sine.
     pub fn log2_failure(&self) -> f64 {
         log2_tail(self.weight, self.range as f64 - 0.5)
     }
@@ -327,7 +343,8 @@ impl BootstrapSpec {
     }
 }
 
-/// Levels of a modular reduction by a cosine of degree `degree`, even, and doublings: those of [`BootstrapSpec::reduction`], for any range.
+/// Levels of a modular reduction by a cosine of degree `degree`, even, and doublings: those of
+/// [`BootstrapSpec::reduction`], for any range.
 pub fn reduction_depth(degree: usize, doublings: usize) -> usize {
     let cosine = if degree == COMPOSITE_DEGREE { COMPOSITE_DEPTH } else { series_depth(degree) };
     cosine + doublings
@@ -341,10 +358,11 @@ fn reduction(range: usize, degree: usize, doublings: usize) -> Result<EvalMod, P
     }
 }
 
-/// Degree and doublings of the reduction for a range: of least depth, then with the fewest relinearisations, such that the
-/// interpolated sine is within `2^-bits` of the true one wherever integer parts are at most `typical` and messages within a
-/// sixth of an integer. Rare integer parts beyond `typical` have larger errors, as long as the sine stays bounded there.
-/// `None` if no degree up to 62 with 2 to 6 doublings will do.
+/// Degree and doublings of the reduction for a range: of least depth, then with the fewest
+/// relinearisations, such that the interpolated sine is within `2^-bits` of the true one wherever
+/// integer parts are at most `typical` and messages within a sixth of an integer. Rare integer
+/// parts beyond `typical` have larger errors, as long as the sine stays bounded there. `None` if no
+/// degree up to 62 with 2 to 6 doublings will do.
 pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usize, usize)> {
     let mut best: Option<(usize, usize, usize, usize)> = None;
     for doublings in 2..=6 {

@@ -1,15 +1,15 @@
 //! The cosine as a composition: degree 16 with one product at each of four levels.
 //!
-//! An even polynomial of degree 16 is one of degree 8 in `y = 2 t^2 - 1`. Generic polynomials of degree 8 take three
-//! products when their coefficients may be prepared (Rabin and Winograd, "Fast Evaluation of Polynomials by Rational
-//! Preparation", 1972; Knuth, "The Art of Computer Programming", volume 2, section 4.6.4): with `z = y + d` such that `z^7`
-//! vanishes,
+//! An even polynomial of degree 16 is one of degree 8 in `y = 2 t^2 - 1`. Generic polynomials of
+//! degree 8 take three products when their coefficients may be prepared (Rabin and Winograd, "Fast
+//! Evaluation of Polynomials by Rational Preparation", 1972; Knuth, "The Art of Computer
+//! Programming", volume 2, section 4.6.4): with `z = y + d` such that `z^7` vanishes,
 //!
 //! `P = lead (A B + a z^4 + w(z))`, `A = z^4 + u(z)`, `B = z^4 + v(z)`, `u, v, w` of degree 2.
 //!
-//! Here `A B = A^2 + A (v - u)`, so that the square `z^4` is shared. The leading coefficient cannot be chosen: it follows
-//! from the exact scales, since nothing multiplies `z^8`. Scales that are only about right change the coefficient of
-//! `T_16` alone, by that fraction of `1e-6` or so.
+//! Here `A B = A^2 + A (v - u)`, so that the square `z^4` is shared. The leading coefficient cannot
+//! be chosen: it follows from the exact scales, since nothing multiplies `z^8`. Scales that are
+//! only about right change the coefficient of `T_16` alone, by that fraction of `1e-6` or so.
 
 use super::error::PlanError;
 use super::scales::{MAX_CONSTANT, MAX_MULTIPLE, fit};
@@ -22,7 +22,8 @@ pub const DEGREE: usize = 16;
 const HALF: usize = DEGREE / 2;
 /// The leading coefficient may be wrong by this factor at most.
 const MAX_RATIO: f64 = 1.25;
-/// Splits of the quadratic coefficients that are tried, and points at which the factors are compared.
+/// Splits of the quadratic coefficients that are tried, and points at which the factors are
+/// compared.
 const SPLITS: i32 = 200;
 const POINTS: i32 = 64;
 
@@ -70,8 +71,8 @@ fn quartic(u: [f64; 3], z: f64) -> f64 {
 }
 
 impl Factored {
-    /// The factors of a polynomial of `y` with these Chebyshev coefficients, those with the smallest values on [-1, 1].
-    /// There are none for a vanishing leading coefficient.
+    /// The factors of a polynomial of `y` with these Chebyshev coefficients, those with the
+    /// smallest values on [-1, 1]. There are none for a vanishing leading coefficient.
     fn new(chebyshev: &[f64]) -> Option<Self> {
         let p = monomial(chebyshev);
         let offset = p[HALF - 1] / (HALF as f64 * p[HALF]);
@@ -103,8 +104,8 @@ impl Factored {
     }
 }
 
-/// The scale at which inputs should be for a cosine with these Chebyshev coefficients (of `y`) at scale `cosine`:
-/// products of powers of 2, 3 and 5 that are right to about one in a thousand.
+/// The scale at which inputs should be for a cosine with these Chebyshev coefficients (of `y`) at
+/// scale `cosine`: products of powers of 2, 3 and 5 that are right to about one in a thousand.
 pub(super) fn input_scale(q: &[u64], limbs: usize, coefficients: &[f64], cosine: &Scale) -> Scale {
     let lead = coefficients[HALF].abs().log2() + (HALF - 1) as f64;
     let prime = |depth: usize| (q[limbs - depth] as f64).log2();
@@ -160,7 +161,8 @@ impl CompositeIntegers {
         }
         let Factored { offset, u, v, middle, w } = Factored::new(&chebyshev).ok_or_else(far)?;
         let [t, z, z2, z4] = [input, &z, &z2, &z4].map(Scale::to_f64);
-        // Quadratic polynomials at the scale of the square of z^2 (the sums of A and of B - A), and of z^4.
+        // Quadratic polynomials at the scale of the square of z^2 (the sums of A and of B - A), and
+        // of z^4.
         let quadratic = |c: [f64; 3], sum: f64| -> Result<[f64; 3], PlanError> {
             let [constant, first, second] = c;
             let fit_multiple = |index: usize, value: f64| fit(0, index, value, MAX_MULTIPLE);

@@ -18,7 +18,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// A sum of `products` products and `terms` multiples at `limbs` limbs, relinearised and rescaled by one prime.
+    /// A sum of `products` products and `terms` multiples at `limbs` limbs, relinearised and
+    /// rescaled by one prime.
     pub fn add_relinearisation(&mut self, limbs: usize, gadget: Gadget, products: usize, terms: usize) {
         let (alpha, digits, extended) = (gadget.alpha, gadget.digits_at(limbs), limbs + gadget.alpha);
         self.products += products;

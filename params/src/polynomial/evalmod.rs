@@ -1,9 +1,10 @@
-//! The scaled sine of bootstrapping: reduction modulo one of `u = m + I` for integers `I` and small `m`.
+//! The scaled sine of bootstrapping: reduction modulo one of `u = m + I` for integers `I` and small
+//! `m`.
 //!
-//! `sin(2 pi u)` is a shifted cosine of a fraction of the angle, an even Chebyshev polynomial, and then `r` times
-//! `cos 2x = 2 cos^2 x - 1` (Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020,
-//! section 4). Doublings are products like others here: one relinearisation merged with the rescale, the factor 2 within
-//! the product.
+//! `sin(2 pi u)` is a shifted cosine of a fraction of the angle, an even Chebyshev polynomial, and
+//! then `r` times `cos 2x = 2 cos^2 x - 1` (Han and Ki, "Better Bootstrapping for Approximate
+//! Homomorphic Encryption", CT-RSA 2020, section 4). Doublings are products like others here: one
+//! relinearisation merged with the rescale, the factor 2 within the product.
 
 use super::composite;
 use super::cost::Cost;
@@ -18,7 +19,8 @@ use std::f64::consts::TAU;
 /// Parameters of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvalModParams {
-    /// `K`: arguments `u - 1/4` are in `[-K, K]`. With integers `|I| <= B` and `|m| <= e`: at least `B + e + 1/4`.
+    /// `K`: arguments `u - 1/4` are in `[-K, K]`. With integers `|I| <= B` and `|m| <= e`: at least
+    /// `B + e + 1/4`.
     pub range: f64,
     /// Degree of the cosine, even.
     pub degree: usize,
@@ -54,14 +56,15 @@ impl EvalMod {
         Ok(Self::with_method(params, method))
     }
 
-    /// As [`Self::new`] for a cosine of degree 16 that is evaluated as a composition: one relinearisation at each of four
-    /// levels, where a plan of degree 14 needs five. Its interpolation error is far smaller, but its noise is two to three
-    /// bits higher: the leading coefficient is small and tied to the scales, so that powers are small integers where errors
+    /// As [`Self::new`] for a cosine of degree 16 that is evaluated as a composition: one
+    /// relinearisation at each of four levels, where a plan of degree 14 needs five. Its
+    /// interpolation error is far smaller, but its noise is two to three bits higher: the leading
+    /// coefficient is small and tied to the scales, so that powers are small integers where errors
     /// are amplified most. Inputs must be at [`Self::input_scale`].
     ///
     /// # Errors
-    /// As [`Self::new`], and for a largest angle `2 pi K / 2^r` outside 3..9: with a smaller one the leading coefficient
-    /// vanishes, with a larger one degree 16 is too low.
+    /// As [`Self::new`], and for a largest angle `2 pi K / 2^r` outside 3..9: with a smaller one
+    /// the leading coefficient vanishes, with a larger one degree 16 is too low.
     pub fn composite(range: f64, doublings: usize) -> Result<Self, PlanError> {
         let params = EvalModParams { range, degree: composite::DEGREE, doublings };
         Self::new(params)?;
@@ -105,8 +108,8 @@ impl EvalMod {
         }
     }
 
-    /// The scale at which inputs with `limbs` of the primes `q` should be (for a composition: to about one percent). Plans take any; the cosine's is a
-    /// good one.
+    /// The scale at which inputs with `limbs` of the primes `q` should be (for a composition: to
+    /// about one percent). Plans take any; the cosine's is a good one.
     pub fn input_scale(&self, q: &[u64], limbs: usize, cosine_scale: &Scale) -> Scale {
         match &self.method {
             Method::Plan(_) => cosine_scale.clone(),
@@ -149,30 +152,33 @@ impl EvalMod {
         (0..self.params.doublings).fold(evaluate_clear(Basis::Chebyshev, &self.coefficients, t), |c, _| 2.0 * c * c - 1.0)
     }
 
-    /// A bound of the interpolation's error against the cosine, over all of [-1, 1]: twice the sum of the magnitudes of
-    /// the Chebyshev coefficients that it leaves out (Trefethen, "Approximation Theory and Approximation Practice",
-    /// theorem 4.2).
+    /// A bound of the interpolation's error against the cosine, over all of [-1, 1]: twice the sum
+    /// of the magnitudes of the Chebyshev coefficients that it leaves out (Trefethen,
+    /// "Approximation Theory and Approximation Practice", theorem 4.2).
     pub fn cosine_error_bound(&self) -> f64 {
         let angle = self.params.angle();
         let many = chebyshev_interpolation(2 * self.params.degree + 64 + angle as usize, |t| (angle * t).cos());
         2.0 * many[self.params.degree + 1..].iter().map(|c| c.abs()).sum::<f64>()
     }
 
-    /// A bound of the error against `sin(2 pi u)` for every `|u - 1/4| <= K`: an error `e` of a cosine becomes at most
-    /// `4 e + 2 e^2` by a doubling. Near integers the error is mostly far smaller, see [`Self::error_near_integers`].
+    /// A bound of the error against `sin(2 pi u)` for every `|u - 1/4| <= K`: an error `e` of a
+    /// cosine becomes at most `4 e + 2 e^2` by a doubling. Near integers the error is mostly far
+    /// smaller, see [`Self::error_near_integers`].
     pub fn error_bound(&self) -> f64 {
         (0..self.params.doublings).fold(self.cosine_error_bound(), |e, _| 4.0 * e + 2.0 * e * e)
     }
 
-    /// The largest error against `sin(2 pi u)` on a grid of the numbers within `radius` of integers in the range.
+    /// The largest error against `sin(2 pi u)` on a grid of the numbers within `radius` of integers
+    /// in the range.
     pub fn error_near_integers(&self, radius: f64) -> f64 {
         let top = (self.params.range - radius - 0.25).max(0.0).floor() as i64;
         let points = (-top..=top).flat_map(|i| (-64..=64).map(move |j| i as f64 + radius * f64::from(j) / 64.0));
         points.map(|u| (self.evaluate_clear(u) - (TAU * u).sin()).abs()).fold(0.0, f64::max)
     }
 
-    /// How much an error reaches the result amplified, by the number of doublings before it happens: first that of the
-    /// cosine polynomial's result, `2^r sin(2^r x) / sin x` for the angle `x = 2 pi (u - 1/4) / 2^r`, at last 1.
+    /// How much an error reaches the result amplified, by the number of doublings before it
+    /// happens: first that of the cosine polynomial's result, `2^r sin(2^r x) / sin x` for the
+    /// angle `x = 2 pi (u - 1/4) / 2^r`, at last 1.
     pub fn amplification(&self, u: f64) -> Vec<f64> {
         let r = self.params.doublings as i32;
         let angle = TAU * (u - 0.25) / 2f64.powi(r);
@@ -185,9 +191,9 @@ impl EvalMod {
         out
     }
 
-    /// Root mean square of the result's error over messages within `radius` of 0 and integers with the given
-    /// probabilities (of 0, of each of 1 and -1, and so on), when the cosine has the error `cosine` and each doubling adds
-    /// `doubling`, both as root mean squares in slot units.
+    /// Root mean square of the result's error over messages within `radius` of 0 and integers with
+    /// the given probabilities (of 0, of each of 1 and -1, and so on), when the cosine has the
+    /// error `cosine` and each doubling adds `doubling`, both as root mean squares in slot units.
     pub fn predicted_noise(&self, radius: f64, probabilities: &[f64], cosine: f64, doubling: f64) -> f64 {
         let mut sum = 0.0;
         let mut weight = 0.0;
@@ -202,7 +208,8 @@ impl EvalMod {
         (sum / weight).sqrt()
     }
 
-    /// Scale of the result for inputs with `limbs` of the primes `q` and a cosine at `cosine_scale`.
+    /// Scale of the result for inputs with `limbs` of the primes `q` and a cosine at
+    /// `cosine_scale`.
     pub fn output_scale(&self, q: &[u64], limbs: usize, cosine_scale: &Scale) -> Scale {
         let depths = self.cosine_depth()..self.depth();
         depths.fold(cosine_scale.clone(), |s, depth| s.mul(&s).div_prime(q[limbs - depth - 1]))

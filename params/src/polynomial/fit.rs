@@ -3,8 +3,8 @@
 use super::types::Basis;
 use std::f64::consts::PI;
 
-/// The Chebyshev coefficients of the polynomial of degree `degree` that agrees with `f` at the `degree + 1` Chebyshev
-/// nodes of [-1, 1].
+/// The Chebyshev coefficients of the polynomial of degree `degree` that agrees with `f` at the
+/// `degree + 1` Chebyshev nodes of [-1, 1].
 pub fn chebyshev_interpolation(degree: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
     let count = degree + 1;
     let angle = |j: usize| PI * (j as f64 + 0.5) / count as f64;

@@ -1,10 +1,13 @@
-//! Polynomials of ciphertexts, as numbers: for activations and for the modular reduction of bootstrapping.
+//! Polynomials of ciphertexts, as numbers: for activations and for the modular reduction of
+//! bootstrapping.
 //!
-//! A [`Plan`] says, for a degree, a parity and a basis, which products are formed at which depth; [`Scales`] and [`integers`] say at which exact scales, and
-//! with which integers. [`EvalMod`] is the scaled sine of bootstrapping.
+//! A [`Plan`] says, for a degree, a parity and a basis, which products are formed at which depth;
+//! [`Scales`] and [`integers`] say at which exact scales, and with which integers. [`EvalMod`] is
+//! the scaled sine of bootstrapping.
 //!
 //! **Invariants**
-//! * Scales are exact. Coefficients are rounded once, to integers at the scale at which their sum meets.
+//! * Scales are exact. Coefficients are rounded once, to integers at the scale at which their sum
+//!   meets.
 //! * The depth of a plan is [`series_depth`] of its degree: adjusting scales costs no level.
 //! * Every sum of products is relinearised once, and rescaled in the same division.
 

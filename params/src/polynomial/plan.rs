@@ -1,4 +1,5 @@
-//! Plans: which basis elements and products a polynomial needs, and at which depth. No ring is involved.
+//! Plans: which basis elements and products a polynomial needs, and at which depth. No ring is
+//! involved.
 
 use super::cost::Cost;
 use super::depth::series_depth;
@@ -9,12 +10,14 @@ use crate::gadget::Gadget;
 
 /// A scheme of baby and giant steps for polynomials of a degree.
 ///
-/// With `p = q B_g + r` repeatedly (Paterson and Stockmeyer, "On the Number of Nonscalar Multiplications Necessary to
-/// Evaluate Polynomials", 1973; in the Chebyshev basis and with least depth: Bossuat, Mouchet, Troncoso-Pastoriza and
-/// Hubaux, EUROCRYPT 2021, section 5; for odd polynomials: Lee, Lee, Lee, Kim, Kim, No and Kang, "Minimax Approximation of
-/// Sign Function by Composite Polynomial for Homomorphic Comparison", 2022), all products of one sum are relinearised
-/// together. Among the trees of least depth the plan has the fewest relinearisations, then the fewest rescales without
-/// one, over the sets of basis elements that [`Plan::new`] tries: the powers of two and up to three others.
+/// With `p = q B_g + r` repeatedly (Paterson and Stockmeyer, "On the Number of Nonscalar
+/// Multiplications Necessary to Evaluate Polynomials", 1973; in the Chebyshev basis and with least
+/// depth: Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux, EUROCRYPT 2021, section 5; for odd
+/// polynomials: Lee, Lee, Lee, Kim, Kim, No and Kang, "Minimax Approximation of Sign Function by
+/// Composite Polynomial for Homomorphic Comparison", 2022), all products of one sum are
+/// relinearised together. Among the trees of least depth the plan has the fewest relinearisations,
+/// then the fewest rescales without one, over the sets of basis elements that [`Plan::new`] tries:
+/// the powers of two and up to three others.
 ///
 /// **Invariants**
 /// * `depth` is `ceil(log2(degree + 1))`.
@@ -31,12 +34,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for polynomials of degree `degree` (its coefficients may be zero, except that those which the parity
-    /// excludes must be).
+    /// The plan for polynomials of degree `degree` (its coefficients may be zero, except that those
+    /// which the parity excludes must be).
     ///
     /// # Errors
-    /// [`PlanError::Degree`] outside `1..=MAX_DEGREE`, [`PlanError::Parity`] if the degree has the other
-    /// parity.
+    /// [`PlanError::Degree`] outside `1..=MAX_DEGREE`, [`PlanError::Parity`] if the degree has the
+    /// other parity.
     pub fn new(degree: usize, parity: Parity, basis: Basis) -> Result<Self, PlanError> {
         if !(1..=MAX_DEGREE).contains(&degree) {
             return Err(PlanError::Degree(degree));

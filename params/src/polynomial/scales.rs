@@ -1,9 +1,10 @@
 //! Scales and integer coefficients of an evaluation.
 //!
-//! Scales of basis elements follow from the input's. Those of partial polynomials follow from the result's, from the top
-//! down (as in Bossuat et al. 2021, section 5): a sum that becomes `s` when the prime `q` is dropped is taken at scale
-//! `s q`; its terms come as `B_k` times the integer nearest to `c_k s q / s_k`, and the factor at `B_g` in a product is
-//! asked for at the exact scale `s q / s_g`. So every sum meets exactly, and no level is spent on adjustments.
+//! Scales of basis elements follow from the input's. Those of partial polynomials follow from the
+//! result's, from the top down (as in Bossuat et al. 2021, section 5): a sum that becomes `s` when
+//! the prime `q` is dropped is taken at scale `s q`; its terms come as `B_k` times the integer
+//! nearest to `c_k s q / s_k`, and the factor at `B_g` in a product is asked for at the exact scale
+//! `s q / s_g`. So every sum meets exactly, and no level is spent on adjustments.
 
 use super::error::PlanError;
 use super::plan::Plan;
@@ -15,7 +16,8 @@ use std::collections::BTreeMap;
 pub const MAX_MULTIPLE: f64 = (1u64 << 62) as f64;
 /// Constants stay below this in magnitude.
 pub const MAX_CONSTANT: f64 = (1u128 << 100) as f64;
-/// Coefficients that are rounded at a smaller scale than this are refused: scales of powers out of proportion cost precision without a sign.
+/// Coefficients that are rounded at a smaller scale than this are refused: scales of powers out of
+/// proportion cost precision without a sign.
 const MIN_SCALE: f64 = 1024.0;
 
 /// The scales of all values of a plan.
@@ -130,7 +132,8 @@ pub fn divide(basis: Basis, p: &mut [f64], g: usize) -> Vec<f64> {
 }
 
 impl Scales {
-    /// For each power the integer by which `T_(a-b)` is multiplied, or the constant for `T_0`; 0 for monomials.
+    /// For each power the integer by which `T_(a-b)` is multiplied, or the constant for `T_0`; 0
+    /// for monomials.
     ///
     /// # Errors
     /// [`PlanError::TooLarge`] or [`PlanError::Scale`] when the scales are out of proportion.

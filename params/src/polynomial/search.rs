@@ -3,8 +3,8 @@
 use super::types::{Basis, MAX_DEGREE, Node, Parity, Part, Power};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Costs in a unit far below one product; a relinearisation outweighs everything else, and what happens later is a
-/// little cheaper because it has fewer limbs.
+/// Costs in a unit far below one product; a relinearisation outweighs everything else, and what
+/// happens later is a little cheaper because it has fewer limbs.
 const RELINEARISATION: u64 = 1 << 40;
 const RESCALE: u64 = 1 << 24;
 const PRODUCT: u64 = 1 << 12;
@@ -140,7 +140,8 @@ impl Tree {
         best
     }
 
-    /// Appends the nodes of a polynomial at `depth`, operands first, and returns the last one's number.
+    /// Appends the nodes of a polynomial at `depth`, operands first, and returns the last one's
+    /// number.
     fn build(&mut self, parity: Parity, degree: usize, depth: usize, nodes: &mut Vec<Node>) -> usize {
         debug_assert!(depth <= self.depth);
         let mut parts = Vec::new();
@@ -171,8 +172,9 @@ impl Tree {
     }
 }
 
-/// The basis elements that nodes use and those from which they are formed, with their cost. Depths are the greatest
-/// with which all uses are in time. For an even polynomial, `B_1` serves `B_2` alone.
+/// The basis elements that nodes use and those from which they are formed, with their cost. Depths
+/// are the greatest with which all uses are in time. For an even polynomial, `B_1` serves `B_2`
+/// alone.
 fn powers(basis: Basis, parity: Parity, nodes: &[Node]) -> (u64, Vec<Power>) {
     // latest[k]: the greatest depth that the uses of B_k allow
     let mut latest: BTreeMap<usize, usize> = BTreeMap::new();

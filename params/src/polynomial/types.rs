@@ -49,15 +49,16 @@ impl Parity {
     }
 }
 
-/// A basis element `B_k`, one relinearised and rescaled product: `B_(a+b) = B_a B_b` for monomials and
-/// `T_(a+b) = 2 T_a T_b - T_(a-b)` for Chebyshev polynomials.
+/// A basis element `B_k`, one relinearised and rescaled product: `B_(a+b) = B_a B_b` for monomials
+/// and `T_(a+b) = 2 T_a T_b - T_(a-b)` for Chebyshev polynomials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Power {
     /// `k`, at least 2.
     pub index: usize,
     /// `a >= b`.
     pub factors: [usize; 2],
-    /// Rescales from the input to this value: the fewest with which all uses are in time, and the most that they allow.
+    /// Rescales from the input to this value: the fewest with which all uses are in time, and the
+    /// most that they allow.
     pub depth: usize,
 }
 
@@ -75,8 +76,8 @@ pub enum Part {
     },
 }
 
-/// A partial polynomial: a sum of products and multiples with one rescale, and with one relinearisation if there are
-/// products.
+/// A partial polynomial: a sum of products and multiples with one rescale, and with one
+/// relinearisation if there are products.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its degree.

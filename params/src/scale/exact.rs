@@ -1,4 +1,5 @@
-//! Exact comparison of a factored rational with one, for ratios that logarithms in double precision cannot order.
+//! Exact comparison of a factored rational with one, for ratios that logarithms in double precision
+//! cannot order.
 
 use std::cmp::Ordering;
 

@@ -1,12 +1,13 @@
 //! Exact scales.
 //!
-//! The scale of a plaintext or ciphertext is the factor between slot values and the integers that carry them. It
-//! starts as a power of two and is multiplied by other scales and divided by primes of the modulus chain, so it is
-//! always `2^e · Π p^k` with odd primes `p`. [`ScaleOver`] keeps that factorisation: equality is exact, products never
-//! drift, and two branches of a graph either meet at one scale or visibly do not.
+//! The scale of a plaintext or ciphertext is the factor between slot values and the integers that
+//! carry them. It starts as a power of two and is multiplied by other scales and divided by primes
+//! of the modulus chain, so it is always `2^e · Π p^k` with odd primes `p`. [`ScaleOver`] keeps
+//! that factorisation: equality is exact, products never drift, and two branches of a graph either
+//! meet at one scale or visibly do not.
 //!
-//! Primes go by a name: by their value in [`Scale`], by their place in the chain in [`IndexedScale`], for scales that are
-//! decided before the primes are.
+//! Primes go by a name: by their value in [`Scale`], by their place in the chain in
+//! [`IndexedScale`], for scales that are decided before the primes are.
 
 mod exact;
 mod text;
@@ -42,9 +43,9 @@ pub type IndexedScale = ScaleOver<PrimeIndex>;
 
 /// A positive rational number `2^e · Π p^k`, kept factored over distinct odd primes that `P` names.
 ///
-/// The text form, used by [`Display`](fmt::Display), [`FromStr`](std::str::FromStr) and serde, is the power of two and
-/// then the other factors in ascending order of their names, joined by `*`, for example `2^60*1125899904679937^-1` or
-/// `2^30*q4*q3^-1`.
+/// The text form, used by [`Display`](fmt::Display), [`FromStr`](std::str::FromStr) and serde, is
+/// the power of two and then the other factors in ascending order of their names, joined by `*`,
+/// for example `2^60*1125899904679937^-1` or `2^30*q4*q3^-1`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ScaleOver<P> {
     pow2: i32,
@@ -166,7 +167,8 @@ impl<P: PrimeName> ScaleOver<P> {
 }
 
 impl IndexedScale {
-    /// The scale over the primes `q` of a chain, bottom prime first; `None` if it names a prime beyond them.
+    /// The scale over the primes `q` of a chain, bottom prime first; `None` if it names a prime
+    /// beyond them.
     pub fn over(&self, q: &[u64]) -> Option<Scale> {
         self.primes.iter().try_fold(Scale::pow2(self.pow2), |mut scale, (&PrimeIndex(i), &e)| {
             scale.multiply_power(*q.get(i as usize)?, e);
@@ -243,7 +245,8 @@ mod tests {
 
     #[test]
     fn neighbours_that_doubles_cannot_tell_apart_are_ordered() {
-        // p / 2^50 and (p / 2^50)^-1 differ from 1 by 2^-40; their 5th powers of neighbours by far less.
+        // p / 2^50 and (p / 2^50)^-1 differ from 1 by 2^-40; their 5th powers of neighbours by far
+        // less.
         let p = Scale::prime(1_125_899_906_826_241).div(&Scale::pow2(50));
         let close = p.mul(&Scale::prime(1_125_899_904_679_937)).div(&Scale::pow2(50));
         assert_ne!(close, Scale::one());

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
-/// The largest exponent magnitude and number of factors that the parser accepts; far beyond any modulus chain.
+/// The largest exponent magnitude and number of factors that the parser accepts; far beyond any
+/// modulus chain.
 const MAX_EXPONENT: i32 = 1 << 16;
 const MAX_FACTORS: usize = 1 << 10;
 

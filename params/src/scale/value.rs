@@ -4,7 +4,8 @@ use super::{Scale, exact};
 use std::cmp::Ordering;
 
 impl Scale {
-    /// The nearest double up to a relative error of about `2^-52` per unit of exponent; 0 or infinity out of range.
+    /// The nearest double up to a relative error of about `2^-52` per unit of exponent; 0 or
+    /// infinity out of range.
     pub fn to_f64(&self) -> f64 {
         let mut mantissa = 1.0f64;
         let mut exponent = i64::from(self.pow2);
@@ -20,7 +21,8 @@ impl Scale {
                 exponent += shift;
             }
         }
-        // Two steps, so that results near the ends of the range neither overflow nor lose the mantissa early.
+        // Two steps, so that results near the ends of the range neither overflow nor lose the
+        // mantissa early.
         let exponent = exponent.clamp(-2200, 2200) as i32;
         mantissa * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
     }

@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 
 /// Degrees that are tried, in this order: they take 3 and 4 levels.
 pub const DEGREES: [usize; 2] = [7, 15];
-/// Errors of refreshes that a choice allows for: 2^-9 of the range, several times those of a real refresh.
+/// Errors of refreshes that a choice allows for: 2^-9 of the range, several times those of a real
+/// refresh.
 pub const NOISE: RefreshNoise = RefreshNoise { share: 1.0 / 512.0, seed: 1 };
 
 /// Answers of approximated activations beside those of the exact ones, on the calibration images.
@@ -55,7 +56,8 @@ pub fn accuracy(g: &TensorGraph, s: &Statistics, set: &CalibrationSet, noise: Op
     Ok(Accuracy { outside: outside.len(), ..compare(&s.logits, &outputs[0], set.n, set.labels.as_deref()) })
 }
 
-/// Compares two lists of logits of `n` images; rows with values that are not numbers have no best class.
+/// Compares two lists of logits of `n` images; rows with values that are not numbers have no best
+/// class.
 pub fn compare(exact: &[f32], approximated: &[f32], n: usize, labels: Option<&[u32]>) -> Accuracy {
     let classes = (exact.len() / n.max(1)).max(1);
     let best = |l: &[f32]| -> Vec<Option<usize>> {

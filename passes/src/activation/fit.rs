@@ -1,8 +1,9 @@
 //! Polynomials for activations: weighted least squares on the measured density, and minimax.
 //!
-//! A channel's operand x is normalised as `t = (x − centre)/R`, R = margin · half-width of the calibrated range, and the polynomial's argument
-//! is `u = t` for a levelled activation and `u = sin(θ_max·t)` behind a bootstrap, whose sine is thus undone by the fit itself.
-//! The polynomial is a Chebyshev series in u.
+//! A channel's operand x is normalised as `t = (x − centre)/R`, R = margin · half-width of the
+//! calibrated range, and the polynomial's argument is `u = t` for a levelled activation and
+//! `u = sin(θ_max·t)` behind a bootstrap, whose sine is thus undone by the fit itself. The
+//! polynomial is a Chebyshev series in u.
 
 use super::function::Function;
 use super::histogram::Histogram;
@@ -10,7 +11,8 @@ use crate::options::{ActivationPlan, FitMethod, FitOptions};
 use chiffre_ir::tensor::chebyshev;
 use std::f64::consts::{FRAC_PI_2, PI};
 
-/// Points of the uniform part of the weight, and of the grid on which the largest error is looked for.
+/// Points of the uniform part of the weight, and of the grid on which the largest error is looked
+/// for.
 const GRID: usize = 512;
 /// Ranges below this share of the widest channel's are taken as that wide.
 const NARROWEST: f64 = 1e-4;
@@ -63,7 +65,8 @@ pub fn ranges(channels: &[Histogram], plan: ActivationPlan, o: &FitOptions) -> V
     vec![range(all); channels.len()]
 }
 
-/// Fits channel `c` (any channel that shares the polynomial) to the measured values `h` of all channels that share it.
+/// Fits channel `c` (any channel that shares the polynomial) to the measured values `h` of all
+/// channels that share it.
 pub fn fit(f: &Function, c: usize, h: &Histogram, range: Range, plan: ActivationPlan, o: &FitOptions) -> Fitted {
     let limit = limit(plan, o).0;
     let argument = |t: f64| if plan.refresh { (limit * t).sin() } else { t };
@@ -82,7 +85,8 @@ pub fn fit(f: &Function, c: usize, h: &Histogram, range: Range, plan: Activation
     } else {
         match o.method {
             FitMethod::LeastSquares => {
-                // Measured values beyond the sine's monotone part would ask for two values at one argument.
+                // Measured values beyond the sine's monotone part would ask for two values at one
+                // argument.
                 let reach = if plan.refresh { (FRAC_PI_2 / limit).min(o.extension / o.margin) } else { 1.0 };
                 let total = h.count().max(1) as f64;
                 let measured = h.bins().filter(|(x, _)| t_of(*x).abs() <= reach).map(|(x, n)| point(t_of(x), n as f64 / total));
@@ -113,10 +117,12 @@ pub struct Point {
     pub w: f64,
 }
 
-/// The polynomial of a degree with the least weighted square error, as Chebyshev coefficients (degree + 1 of them).
+/// The polynomial of a degree with the least weighted square error, as Chebyshev coefficients
+/// (degree + 1 of them).
 ///
-/// Stieltjes' procedure: orthonormal polynomials of the discrete weight by their three-term recurrence, evaluated at Chebyshev nodes.
-/// With too few distinct points for the degree, higher coefficients are zero.
+/// Stieltjes' procedure: orthonormal polynomials of the discrete weight by their three-term
+/// recurrence, evaluated at Chebyshev nodes. With too few distinct points for the degree, higher
+/// coefficients are zero.
 pub fn least_squares(points: &[Point], degree: usize) -> Vec<f64> {
     let n = degree + 1;
     let nodes: Vec<f64> = (0..n).map(|j| (PI * (j as f64 + 0.5) / n as f64).cos()).collect();
@@ -155,8 +161,9 @@ pub fn least_squares(points: &[Point], degree: usize) -> Vec<f64> {
     (0..n).map(series).collect()
 }
 
-/// The polynomial of a degree with nearly the least largest error: Lawson's algorithm, least squares with weights that grow with the error.
-/// The weights given are ignored; the best round counts.
+/// The polynomial of a degree with nearly the least largest error: Lawson's algorithm, least
+/// squares with weights that grow with the error. The weights given are ignored; the best round
+/// counts.
 pub fn minimax(points: &[Point], degree: usize) -> Vec<f64> {
     let mut points: Vec<Point> = points.iter().map(|p| Point { w: 1.0 / points.len() as f64, ..*p }).collect();
     let mut best = (f64::INFINITY, vec![0.0; degree + 1]);
@@ -212,7 +219,8 @@ mod tests {
         }
     }
 
-    /// Least errors for |u| on [−1, 1]: 1/8 of degree 2, 0.0346891 of degree 8 (Varga and Carpenter 1985); relu = (u + |u|)/2.
+    /// Least errors for |u| on [−1, 1]: 1/8 of degree 2, 0.0346891 of degree 8 (Varga and Carpenter
+    /// 1985); relu = (u + |u|)/2.
     #[test]
     fn minimax_errors_are_the_known_ones() {
         let points = uniform(2001, |u| u.max(0.0));

@@ -5,8 +5,8 @@ const HALF: i64 = 1024;
 /// Width of the bins of an empty histogram, log2.
 const NARROW: i32 = -1000;
 
-/// Counts of values in bins `[k·w, (k+1)·w)`, w = 2^exponent: the least power of two with which all values fit. The same values in any order,
-/// or merged from any parts, give the same histogram.
+/// Counts of values in bins `[k·w, (k+1)·w)`, w = 2^exponent: the least power of two with which all
+/// values fit. The same values in any order, or merged from any parts, give the same histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     exponent: i32,
@@ -79,7 +79,8 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// Middle of each bin that holds values (no further out than the extreme values), and the number of values.
+    /// Middle of each bin that holds values (no further out than the extreme values), and the
+    /// number of values.
     pub fn bins(&self) -> impl Iterator<Item = (f64, u64)> {
         let w = 2f64.powi(self.exponent);
         let [lo, hi] = self.range;

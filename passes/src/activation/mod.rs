@@ -1,4 +1,5 @@
-//! Activations that are not polynomials: what is measured about their operands, and the polynomials that stand in for them.
+//! Activations that are not polynomials: what is measured about their operands, and the polynomials
+//! that stand in for them.
 //!
 //! The passes `calibrate-activations` and `approximate-activations` put these together.
 

@@ -1,4 +1,5 @@
-//! Calibration: what the operands of activations are on sample images, by running the network in the clear with its exact activations.
+//! Calibration: what the operands of activations are on sample images, by running the network in
+//! the clear with its exact activations.
 
 use super::histogram::Histogram;
 use crate::options::CalibrationSet;
@@ -42,7 +43,8 @@ pub fn is_measured(op: &TensorOp) -> bool {
 /// Runs the calibration images. The result does not depend on the number of threads.
 ///
 /// # Errors
-/// In words, with the node where there is one: images of another size, constants without data, values that are not finite.
+/// In words, with the node where there is one: images of another size, constants without data,
+/// values that are not finite.
 pub fn measure(g: &TensorGraph, set: &CalibrationSet) -> Result<Statistics, (String, String)> {
     let plain = |m: String| (String::new(), m);
     if set.n == 0 {

@@ -8,8 +8,8 @@ use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::HashMap;
 
-/// Appends the nodes that `id` needs and that are not in `done` yet, and returns its value. `leaves` (at least one) are values of one shape; all
-/// nodes are named `source`.
+/// Appends the nodes that `id` needs and that are not in `done` yet, and returns its value.
+/// `leaves` (at least one) are values of one shape; all nodes are named `source`.
 pub fn emit(
     e: &Expression,
     id: NodeId,
@@ -37,7 +37,8 @@ pub fn emit(
             out.push(TensorOp::Poly { coeffs }, vec![x], ty, source)
         }
         Expr::Sum { rows, shift, args } => {
-            // Products first: `compose-linear` then reads plain summands from where the products' operands are.
+            // Products first: `compose-linear` then reads plain summands from where the products'
+            // operands are.
             let mut terms: Vec<(&Row, NodeId)> = rows.iter().zip(args.iter().copied()).collect();
             terms.sort_by_key(|(_, id)| matches!(e[*id], Expr::Leaf(_)));
             let mut sum: Option<ValueId> = None;

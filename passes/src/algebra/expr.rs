@@ -8,7 +8,8 @@ use egg::{Id, Language, RecExpr};
 pub enum Expr {
     /// A value that the region only reads, by number.
     Leaf(u32),
-    /// `shift + Σ rows[i]·args[i]`, per channel. Costs nothing of its own: the linear map that reads it takes it in.
+    /// `shift + Σ rows[i]·args[i]`, per channel. Costs nothing of its own: the linear map that
+    /// reads it takes it in.
     Sum {
         /// Factors.
         rows: Vec<Row>,
@@ -93,8 +94,9 @@ impl Term {
     }
 }
 
-/// Adds a term through `add`, which returns the id of a node, in normal form: no zero factors, each value once in a sum and in order of ids, no
-/// sum of a single value as it is, the smaller id first in a product, polynomials of degree 2 or more.
+/// Adds a term through `add`, which returns the id of a node, in normal form: no zero factors, each
+/// value once in a sum and in order of ids, no sum of a single value as it is, the smaller id first
+/// in a product, polynomials of degree 2 or more.
 pub fn build(t: &Term, add: &mut impl FnMut(Expr) -> Id) -> Id {
     match t {
         Term::Of(id) => *id,

@@ -1,10 +1,13 @@
 //! The extractor: cheap expressions of e-classes, where what several readers share counts once.
 //!
-//! Extraction with sharing is NP-hard; regions are small, and this is a heuristic. Each class keeps a few *solutions*: trees with the set of products and
-//! operands they need. Sets are united where a node joins its children, so a shared square is paid once. For each class the solutions that come
-//! early and those that cost little are kept; results are then chosen together, each within its limit on levels.
+//! Extraction with sharing is NP-hard; regions are small, and this is a heuristic. Each class keeps
+//! a few *solutions*: trees with the set of products and operands they need. Sets are united where
+//! a node joins its children, so a shared square is paid once. For each class the solutions that
+//! come early and those that cost little are kept; results are then chosen together, each within
+//! its limit on levels.
 //!
-//! **Deterministic**: classes and nodes are visited in a fixed order, ties are broken by the order of nodes, rounds are bounded.
+//! **Deterministic**: classes and nodes are visited in a fixed order, ties are broken by the order
+//! of nodes, rounds are bounded.
 
 use super::expr::{Expr, degree};
 use super::measure::{LAYER, operand_maps, poly_levels, poly_products};
@@ -144,7 +147,8 @@ impl<'a> Extractor<'a> {
         roots.iter().map(|r| self.of(*r).iter().map(|s| s.level).min().unwrap_or(usize::MAX)).collect()
     }
 
-    /// An expression for all results, none of them later than its limit, with the nodes of the results.
+    /// An expression for all results, none of them later than its limit, with the nodes of the
+    /// results.
     pub fn extract(&self, roots: &[Id], limits: &[usize]) -> Option<(RecExpr<Expr>, Vec<Id>)> {
         let choices: Vec<Vec<&Rc<Solution>>> =
             roots.iter().zip(limits).map(|(r, limit)| self.of(*r).iter().filter(|s| s.level <= *limit).collect()).collect();

@@ -1,20 +1,23 @@
 //! What an expression costs under encryption.
 //!
-//! A product is rescaled with the linear map that reads it, so levels are products in a row; sums and factors are free, since linear maps take them in.
-//! Every operand of a product is a linear map of its own, and every summand of a result is one more operand of the linear map behind.
+//! A product is rescaled with the linear map that reads it, so levels are products in a row; sums
+//! and factors are free, since linear maps take them in. Every operand of a product is a linear map
+//! of its own, and every summand of a result is one more operand of the linear map behind.
 
 use super::expr::{Expr, degree};
 use chiffre_params::polynomial::series_depth;
 use egg::{Id, RecExpr};
 use std::collections::BTreeSet;
 
-/// Weight of a linear map that is a layer of the network again, in units of one that has a single weight per channel.
+/// Weight of a linear map that is a layer of the network again, in units of one that has a single
+/// weight per channel.
 pub const LAYER: usize = 4;
 
 /// Cost of an expression; smaller is better, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Measure {
-    /// For each result: levels of the linear map that reads it, counted from the inputs of the network.
+    /// For each result: levels of the linear map that reads it, counted from the inputs of the
+    /// network.
     pub levels: Vec<usize>,
     /// Products of ciphertexts, that is, relinearisations.
     pub products: usize,
@@ -29,7 +32,8 @@ impl Measure {
     }
 }
 
-/// Relinearisations of a polynomial of the degree, if it stays one: a quadratic becomes a square, others become Chebyshev series.
+/// Relinearisations of a polynomial of the degree, if it stays one: a quadratic becomes a square,
+/// others become Chebyshev series.
 pub fn poly_products(degree: usize) -> usize {
     if degree <= 2 { 1 } else { chiffre_backend::cost::relinearisations(degree + 1) as usize }
 }
@@ -39,7 +43,8 @@ pub fn poly_levels(degree: usize) -> usize {
     if degree <= 2 { 1 } else { series_depth(degree) + 1 }
 }
 
-/// Maps that an operand of a product costs: a sum of inputs is a layer again, any other takes a weight per channel and summand.
+/// Maps that an operand of a product costs: a sum of inputs is a layer again, any other takes a
+/// weight per channel and summand.
 pub fn operand_maps(n: &Expr, is_leaf: impl Fn(usize) -> bool) -> usize {
     match n {
         Expr::Leaf(_) => LAYER,

@@ -1,9 +1,11 @@
 //! Equality saturation over elementwise expressions, with `egg`. The only place that names it.
 //!
-//! `minimise-products` hands over a region of a network as one expression with several results. Here all ways to write it that the rules of
-//! [`rules`] reach are kept side by side in an e-graph; [`extract`] picks those that cost least by [`mod@measure`].
+//! `minimise-products` hands over a region of a network as one expression with several results.
+//! Here all ways to write it that the rules of [`rules`] reach are kept side by side in an e-graph;
+//! [`extract`] picks those that cost least by [`mod@measure`].
 //!
-//! **Deterministic**: rules run in the order of their table over classes in the order of their making; limits are counts of rounds and nodes, never time.
+//! **Deterministic**: rules run in the order of their table over classes in the order of their
+//! making; limits are counts of rounds and nodes, never time.
 
 pub mod emit;
 pub mod expr;
@@ -56,8 +58,8 @@ pub struct Candidate {
     pub rules: Vec<Vec<&'static Rule>>,
 }
 
-/// Ways to compute a region that are better than the given one in some respect, earliest results first. With `polynomials` rules may take
-/// polynomials of one value apart.
+/// Ways to compute a region that are better than the given one in some respect, earliest results
+/// first. With `polynomials` rules may take polynomials of one value apart.
 pub fn candidates(region: &Region, polynomials: bool) -> Vec<Candidate> {
     candidates_by(region, |r| polynomials || !r.polynomial)
 }

@@ -1,6 +1,7 @@
 //! Constants of the algebra: one number per channel, or one for all channels.
 
-/// Numbers per channel, or a single one for all channels. Compared bit by bit, so that equal rows are one; `−0` is kept as `0`.
+/// Numbers per channel, or a single one for all channels. Compared bit by bit, so that equal rows
+/// are one; `−0` is kept as `0`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row(Vec<u64>);
 

@@ -1,18 +1,22 @@
 //! The rules: what may take the place of an expression, each with a name and a reason.
 //!
-//! A rule looks at one node of the e-graph and proposes terms of equal value. Every rule is an identity of real numbers in every channel; the tests hold
-//! both sides against each other on the tensor interpreter.
+//! A rule looks at one node of the e-graph and proposes terms of equal value. Every rule is an
+//! identity of real numbers in every channel; the tests hold both sides against each other on the
+//! tensor interpreter.
 
 use super::expr::{Expr, Term, degree};
 use super::row::{Row, channels};
 use egg::{EGraph, Id};
 use std::collections::BTreeMap;
 
-/// Largest even degree that becomes a polynomial of the square. Beyond it monomials lose too many bits.
+/// Largest even degree that becomes a polynomial of the square. Beyond it monomials lose too many
+/// bits.
 pub const MAX_EVEN_DEGREE: usize = 8;
-/// Largest shift, root or coefficient that a completed square or a factor may hold beside factors of size 1: it costs so many times the precision.
+/// Largest shift, root or coefficient that a completed square or a factor may hold beside factors
+/// of size 1: it costs so many times the precision.
 pub const MAX_RATIO: f64 = 16.0;
-/// A discriminant or a cubic remainder of this size, relative to its parts, counts as zero: coefficients come from f32.
+/// A discriminant or a cubic remainder of this size, relative to its parts, counts as zero:
+/// coefficients come from f32.
 const ROUNDING: f64 = 1e-6;
 /// A rewrite rule.
 #[derive(Clone, Copy, Debug)]
@@ -351,8 +355,8 @@ fn split_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     vec![Term::Sum(vec![(Row::one(1.0), Term::product(square(x), inner)), of(&c[1], x)], c[0].clone())]
 }
 
-/// With `t = p/c₄` and `d = s − u`: `u = (a₃ − d)/2`, `A = a₂ − u·s`, `v = (a₁ − u·A)/d`, `t = A − v`; any `d ≠ 0` will do, and the one that leaves the
-/// smallest coefficients is taken.
+/// With `t = p/c₄` and `d = s − u`: `u = (a₃ − d)/2`, `A = a₂ − u·s`, `v = (a₁ − u·A)/d`,
+/// `t = A − v`; any `d ≠ 0` will do, and the one that leaves the smallest coefficients is taken.
 fn factor_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     let Some((rows, x)) = poly(n, 4) else { return vec![] };
     let mut new: Vec<[f64; 6]> = vec![];

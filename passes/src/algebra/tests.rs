@@ -1,4 +1,5 @@
-//! Every rule is an identity and fires; saturation and extraction keep the meaning and are deterministic.
+//! Every rule is an identity and fires; saturation and extraction keep the meaning and are
+//! deterministic.
 
 use super::emit::emit;
 use super::expr::{Expr, Term, build};
@@ -120,7 +121,8 @@ fn close(a: &[f32], b: &[f32], what: &str) {
     assert!(a.iter().zip(b).all(|(x, y)| (x - y).abs() <= 1e-4 * size), "{what}: {a:?} against {b:?}");
 }
 
-/// Applies one rule to every node of an expression's e-graph and compares both sides each time; how often it fired.
+/// Applies one rule to every node of an expression's e-graph and compares both sides each time; how
+/// often it fired.
 fn both_sides(r: &Rule, t: &Term, rng: &mut Rng) -> usize {
     let region = region(t);
     let mut g: EGraph<Expr, ()> = EGraph::default();
@@ -230,7 +232,8 @@ fn bounded_rules_fire() {
     one("factor-quadratic-form", form(1.0, 2.0, 1.0));
 }
 
-/// Forms as they are written, with the least number of products, and the least level of the linear map behind for leaves at level 1.
+/// Forms as they are written, with the least number of products, and the least level of the linear
+/// map behind for leaves at level 1.
 fn known_forms() -> Vec<(&'static str, Term, usize, usize)> {
     let rows = |c: &[f64]| c.iter().map(|x| Row::one(*x)).collect::<Vec<_>>();
     let poly = |c: &[f64], x: Term| Term::Poly(rows(c), Box::new(x));

@@ -1,9 +1,11 @@
 //! `assign-levels`: limbs and exact scales; one prime per linear map and the product before it.
 //!
-//! Every value behind a linear map has scale Δ. A product leaves Δ² (Δ²·4 if complex-packed), the next linear map multiplies by integers
-//! at weight scale ω = Δ·q / (operand scale), and one rescale by the prime q returns to Δ. So a rescale happens only behind a linear map
-//! (lazily), and residual branches meet because each operand has its own ω. A linear map with small integer scalar weights needs no prime.
-//! Limbs are counted from the outputs: a value has one limb more than the linear map that reads it leaves.
+//! Every value behind a linear map has scale Δ. A product leaves Δ² (Δ²·4 if complex-packed), the
+//! next linear map multiplies by integers at weight scale ω = Δ·q / (operand scale), and one
+//! rescale by the prime q returns to Δ. So a rescale happens only behind a linear map (lazily), and
+//! residual branches meet because each operand has its own ω. A linear map with small integer
+//! scalar weights needs no prime. Limbs are counted from the outputs: a value has one limb more
+//! than the linear map that reads it leaves.
 
 use crate::error::PassError;
 use crate::levels::{Step, needed};
@@ -15,7 +17,8 @@ use chiffre_ir::table::DiagTable;
 use chiffre_params::polynomial::coefficients_depth;
 
 const PASS: &str = "assign-levels";
-/// Smallest weight scale, bits: below it, rounding the weights would change what the network computes.
+/// Smallest weight scale, bits: below it, rounding the weights would change what the network
+/// computes.
 pub const MIN_WEIGHT_BITS: f64 = 8.0;
 
 /// True if the map's weights are small integers, exact at scale 1.
@@ -77,7 +80,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 out.push(op, args, HeType { limbs, scale: Scale::pow2(log_scale), parts: 2, layout: n.ty.clone() }, &n.source)
             }
             PackedOp::Mul {} | PackedOp::Square {} => {
-                // Not fewer, even if fewer are needed: the program's products work on the limbs of their smaller operand.
+                // Not fewer, even if fewer are needed: the program's products work on the limbs of
+                // their smaller operand.
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
                 let mut dropped = vec![];
                 for (a, t) in args.iter().zip(&types) {
@@ -90,8 +94,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
             }
             PackedOp::Linear { taps, table, bias } => {
                 let limbs = types.iter().map(|t| t.limbs).min().unwrap_or(0);
-                // Powers square their scale, so that of a series' argument must be that of the primes; the parts of complex slots come at twice
-                // their scale.
+                // Powers square their scale, so that of a series' argument must be that of the
+                // primes; the parts of complex slots come at twice their scale.
                 let argument = Scale::pow2(sizes.prime as i32 - i32::from(n.ty.complex.is_some()));
                 let kept = if read_by(v, false) { argument } else { delta.clone() };
                 let (target, rescale) = if read_by(v, true) {

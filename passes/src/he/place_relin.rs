@@ -1,6 +1,7 @@
 //! `place-relin`: a relinearisation behind every product, before anything reads it.
 //!
-//! Products are read by linear maps with rotations, whose cost on three polynomials would exceed one key switch, so the earliest place is the best.
+//! Products are read by linear maps with rotations, whose cost on three polynomials would exceed
+//! one key switch, so the earliest place is the best.
 
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::he::{HeGraph, HeOp, HeType};

@@ -1,8 +1,10 @@
 //! `select-params`: the chain, the special primes, and for each op the gadget (key shape) it uses.
 //!
-//! Key switching at l limbs is cheapest with two digits, ⌈l/2⌉ special primes. Keys made for more limbs work for fewer, at the price of
-//! too many special primes; ops are grouped into ranges of limbs so that this waste stays below a bound, which keeps the number of keys small.
-//! Keys with one digit, as many special primes as limbs, are a third smaller: that is what ranges with many keys have if so many primes fit.
+//! Key switching at l limbs is cheapest with two digits, ⌈l/2⌉ special primes. Keys made for more
+//! limbs work for fewer, at the price of too many special primes; ops are grouped into ranges of
+//! limbs so that this waste stays below a bound, which keeps the number of keys small. Keys with
+//! one digit, as many special primes as limbs, are a third smaller: that is what ranges with many
+//! keys have if so many primes fit.
 
 use crate::error::PassError;
 use crate::options::{CompileOptions, ParameterFacts, PrimeSizes};
@@ -15,7 +17,8 @@ use chiffre_params::polynomial::coefficients_depth;
 use std::collections::{BTreeMap, BTreeSet};
 
 const PASS: &str = "select-params";
-/// Largest ratio of (limbs + special primes) to the best choice within a range of limbs that share keys.
+/// Largest ratio of (limbs + special primes) to the best choice within a range of limbs that share
+/// keys.
 pub const KEY_RANGE_WASTE: f64 = 1.15;
 /// Rotation keys of a range from which on they have one digit.
 const MANY_KEYS: usize = 48;
@@ -104,8 +107,9 @@ fn raised_limbs(g: &HeGraph, b: Option<&BootstrapSpec>) -> usize {
     g.nodes.iter().map(raised).max().unwrap_or(0)
 }
 
-/// The bootstrap with key shapes, for one that raises to `raised` limbs, with at most `most` special primes. Most key switches happen in the
-/// reduction, behind CoeffsToSlots: its keys have two digits if that is possible, else as few as fit.
+/// The bootstrap with key shapes, for one that raises to `raised` limbs, with at most `most`
+/// special primes. Most key switches happen in the reduction, behind CoeffsToSlots: its keys have
+/// two digits if that is possible, else as few as fit.
 pub fn shape_keys(b: BootstrapSpec, raised: usize, most: usize) -> BootstrapSpec {
     let reduction = raised - (b.levels() - b.reduction_depth());
     let digits = reduction.div_ceil(most.clamp(1, reduction)).max(2);
@@ -113,7 +117,8 @@ pub fn shape_keys(b: BootstrapSpec, raised: usize, most: usize) -> BootstrapSpec
     b.with_keys(raised, reduction.div_ceil(digits).max(RAISE_SPECIALS), low)
 }
 
-/// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits, unless fewer fit (`most`).
+/// The number of special primes for which a key switch at `limbs` limbs is cheapest: two digits,
+/// unless fewer fit (`most`).
 pub fn special_primes(limbs: usize, most: usize) -> usize {
     limbs.div_ceil(2).min(most)
 }

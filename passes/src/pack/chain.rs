@@ -104,5 +104,6 @@ pub(super) fn cheapest(ways: &[Chain], keys: &Keys) -> usize {
     (0..ways.len()).min_by(|a, b| price(&ways[*a]).total_cmp(&price(&ways[*b]))).unwrap_or(0)
 }
 
-/// Seconds that a byte of keys may save: keys beyond are not worth their memory. 1 GiB for a second of a run.
+/// Seconds that a byte of keys may save: keys beyond are not worth their memory. 1 GiB for a second
+/// of a run.
 const KEY_SECONDS: f64 = 1.0 / (1u64 << 30) as f64;

@@ -1,7 +1,8 @@
 //! `choose-layout`: ring degree, packing, tile and the layout of every value, by the cost model.
 //!
-//! The candidates are the [`Packing`]s of every ring degree that the depth allows, each with several tiles (images that pass a layer
-//! together). The fastest that keeps the memory budget is taken, or, if none does, the leanest.
+//! The candidates are the [`Packing`]s of every ring degree that the depth allows, each with
+//! several tiles (images that pass a layer together). The fastest that keeps the memory budget is
+//! taken, or, if none does, the leanest.
 
 use super::layouts::Layouts;
 use super::packing::Packing;
@@ -41,7 +42,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             Some(max) => max,
             None => continue,
         };
-        // Bootstraps want a small ring: each needs the same levels, and a larger ring, if it is not needed for more, only makes them dearer.
+        // Bootstraps want a small ring: each needs the same levels, and a larger ring, if it is not
+        // needed for more, only makes them dearer.
         if refreshes && best.is_some() {
             break;
         }
@@ -115,7 +117,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     })
 }
 
-/// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most `room` bits.
+/// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most
+/// `room` bits.
 pub(crate) fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
     let bits = |chain: usize| sizes.chain(chain) + chain.div_ceil(MAX_DIGITS) as f64 * f64::from(sizes.special);
     (1..=256).take_while(|&c| bits(c) <= room).last().unwrap_or(0)
@@ -136,7 +139,8 @@ fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptio
     String::new()
 }
 
-/// The faster of two that keep the budget, where memory counts too; else the one that keeps it, or the leaner.
+/// The faster of two that keep the budget, where memory counts too; else the one that keeps it, or
+/// the leaner.
 fn better(a: &Price, b: &Price, budget: usize) -> bool {
     let worth = |p: &Price| p.seconds * (1.0 + BUDGET_WORTH * p.bytes() as f64 / budget as f64);
     match (a.bytes() <= budget, b.bytes() <= budget) {
@@ -146,5 +150,6 @@ fn better(a: &Price, b: &Price, budget: usize) -> bool {
     }
 }
 
-/// Share of the time that saving the whole budget would be worth: of plans that take nearly as long the leaner one is chosen.
+/// Share of the time that saving the whole budget would be worth: of plans that take nearly as long
+/// the leaner one is chosen.
 const BUDGET_WORTH: f64 = 0.1;

@@ -14,11 +14,13 @@ pub struct Layouts {
     pub tile: usize,
     /// Layout of each value of the tensor graph.
     pub values: Vec<Layout>,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
+    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of
+    /// two at which they are.
     pub moduli: Vec<Option<i64>>,
     /// Predicted time of a run on the whole batch, seconds; the program predicts the same.
     pub seconds: f64,
-    /// Predicted memory of that run; the program predicts the same, but for the constants, which are estimated.
+    /// Predicted memory of that run; the program predicts the same, but for the constants, which
+    /// are estimated.
     pub memory: MemoryPlan,
 }
 

@@ -1,13 +1,17 @@
-//! `lower-linear`: (linear map, layout in, layout out) → table of diagonals; the tensor graph becomes packed IR.
+//! `lower-linear`: (linear map, layout in, layout out) → table of diagonals; the tensor graph
+//! becomes packed IR.
 //!
-//! For every tap and every way the channel bits fall into slots, the elements that the tap moves are grouped by
-//! (rotation, ciphertext step); a group is a mask over the output slots. Entries of different channels share it. A mask that could be all ones is
-//! dropped: where the input slot is known to be zero, the value of a diagonal does not matter.
-//! Batch bits that have another place in the result (units of the operand that are merged into gaps of the result's slots) are moved
-//! in the same step: they are one more coordinate of the element, and add taps, not levels. A table describes one unit of the result.
+//! For every tap and every way the channel bits fall into slots, the elements that the tap moves
+//! are grouped by (rotation, ciphertext step); a group is a mask over the output slots. Entries of
+//! different channels share it. A mask that could be all ones is dropped: where the input slot is
+//! known to be zero, the value of a diagonal does not matter. Batch bits that have another place in
+//! the result (units of the operand that are merged into gaps of the result's slots) are moved in
+//! the same step: they are one more coordinate of the element, and add taps, not levels. A table
+//! describes one unit of the result.
 //!
-//! Global pooling becomes a pointwise map and sums by rotation (`pooling.rs`); a map with many rotations, which channels in the slots need, is
-//! cut into baby steps and giant steps where `choose-layout` says so (`split.rs`).
+//! Global pooling becomes a pointwise map and sums by rotation (`pooling.rs`); a map with many
+//! rotations, which channels in the slots need, is cut into baby steps and giant steps where
+//! `choose-layout` says so (`split.rs`).
 
 use super::channels::{Meeting, Move, joint_period};
 use super::layouts::{Layouts, is_last};
@@ -139,7 +143,8 @@ fn push(out: &mut PackedGraph, args: &[ValueId], table: DiagTable, ty: &Layout, 
     out.push(PackedOp::Linear { taps, table, bias }, args.to_vec(), ty.clone(), source)
 }
 
-/// A bias `[C]` or `[C, H, W]` as `[ciphertexts of a unit, period]`, zero where there is no element.
+/// A bias `[C]` or `[C, H, W]` as `[ciphertexts of a unit, period]`, zero where there is no
+/// element.
 fn bias_slots(b: &Array, l: &Layout) -> Array {
     let [c, h, w] = l.shape;
     let period = l.period();
@@ -204,7 +209,8 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
     table(taps, masks, cells, to.unit_cts(), period)
 }
 
-/// Puts the collected parts in a canonical order: rows by (operand, tap, ciphertext), masks by content.
+/// Puts the collected parts in a canonical order: rows by (operand, tap, ciphertext), masks by
+/// content.
 fn table(
     taps: BTreeMap<i64, u32>,
     masks: HashMap<Vec<usize>, u32>,

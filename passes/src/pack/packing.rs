@@ -1,11 +1,14 @@
 //! Families of layouts: a few numbers that fix the layout of every value of a network.
 //!
-//! From the least significant slot bit up: columns, rows, images; or, for few images, columns, rows, images, channels, and **copies** of all these in
-//! the slots that are left, so that rotations of channels are cyclic. Positions belong to the bits of the *input's* rows and
-//! columns: after a stride of two a value has no use for its lowest one, which becomes a gap, so no layer needs compaction.
-//! A gap takes the next batch bit, as long as there are any (units of the layer before are merged into it), and then, if asked for, a
-//! channel bit. The lowest row and column bits may select the ciphertext instead (**phases**): then a convolution reads each phase
-//! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead of leaving gaps.
+//! From the least significant slot bit up: columns, rows, images; or, for few images, columns,
+//! rows, images, channels, and **copies** of all these in the slots that are left, so that
+//! rotations of channels are cyclic. Positions belong to the bits of the *input's* rows and
+//! columns: after a stride of two a value has no use for its lowest one, which becomes a gap, so no
+//! layer needs compaction. A gap takes the next batch bit, as long as there are any (units of the
+//! layer before are merged into it), and then, if asked for, a channel bit. The lowest row and
+//! column bits may select the ciphertext instead (**phases**): then a convolution reads each phase
+//! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead
+//! of leaving gaps.
 
 use crate::options::PackingWish;
 use chiffre_ir::graph::{Node, ValueId};
@@ -19,7 +22,8 @@ pub struct Packing {
     pub log_n: usize,
     /// Low bits of the input's rows and columns that select the ciphertext.
     pub phases: [usize; 2],
-    /// Channel bits in the slots above images, at most; what no image and no channel needs then holds copies.
+    /// Channel bits in the slots above images, at most; what no image and no channel needs then
+    /// holds copies.
     pub channels: usize,
     /// A batch bit selects real or imaginary part.
     pub complex: bool,
@@ -63,13 +67,15 @@ impl Packing {
             for channels in wish.channels.map_or(0..=most, |c| c..=c.min(free)) {
                 for complex in [false, true] {
                     let room = free - channels + usize::from(complex);
-                    // Both parts are used when one would overflow, and not before; with channels in the slots, as soon as there are two images.
+                    // Both parts are used when one would overflow, and not before; with channels in
+                    // the slots, as soon as there are two images.
                     let first = if channels > 0 { 1 } else { room };
                     let useless = if complex { log2_ceil(batch) < first } else { batch > 1 << room };
                     if useless {
                         continue;
                     }
-                    // Phases save rotations of rows and columns, of which channels in the slots need few.
+                    // Phases save rotations of rows and columns, of which channels in the slots
+                    // need few.
                     if channels > 0 && (apart || wish.phases.is_none() && phases[0] + phases[1] > 2) {
                         continue;
                     }
@@ -104,7 +110,8 @@ impl Packing {
             let step = steps_of(n, &steps, bits, n.ty.chw())?;
             steps.push(step);
         }
-        // Where rows or columns move together again, gaps close, and units merged into them would have to be split: then none are merged.
+        // Where rows or columns move together again, gaps close, and units merged into them would
+        // have to be split: then none are merged.
         let closes = |(n, step): (&Node<Tensor>, &[usize; 2])| n.args.iter().any(|a| (0..2).any(|k| step[k] < steps[a.index()][k]));
         let in_slots = if g.nodes.iter().zip(&steps).any(closes) { inside + usize::from(self.complex) } else { total };
         // The operand of a bootstrap may hold anything where it has no element: the sine bounds it.
@@ -126,8 +133,9 @@ impl Packing {
         Ok(out)
     }
 
-    /// The layout of a value whose rows and columns are `2^step` of the input's apart. Of `total` batch bits the first `inside` lie in the slots
-    /// from `first_batch` on, the next selects a part if complex-packed, and those below `in_slots` may take gaps.
+    /// The layout of a value whose rows and columns are `2^step` of the input's apart. Of `total`
+    /// batch bits the first `inside` lie in the slots from `first_batch` on, the next selects a
+    /// part if complex-packed, and those below `in_slots` may take gaps.
     fn layout(
         &self,
         bits: [usize; 2],
@@ -194,7 +202,8 @@ fn steps_of(n: &Node<Tensor>, steps: &[[usize; 2]], bits: [usize; 2], shape: [us
     if shape[1..] == [1, 1] {
         return Ok(from);
     }
-    // A stride that is no power of two, or rows that would not fit, start anew at the lowest position.
+    // A stride that is no power of two, or rows that would not fit, start anew at the lowest
+    // position.
     let fit = |axis: usize| {
         let (stride, len) = (strides[0][axis], shape[1 + axis]);
         let log = stride.is_power_of_two().then_some(stride.trailing_zeros() as usize);

@@ -1,5 +1,6 @@
-//! Maps to 1×1 images that weigh all pixels of a channel alike (global average pooling, with or without a fully connected layer behind): a
-//! pointwise map first, then sums over columns and over rows by rotations with unit weights, which need no level.
+//! Maps to 1×1 images that weigh all pixels of a channel alike (global average pooling, with or
+//! without a fully connected layer behind): a pointwise map first, then sums over columns and over
+//! rows by rotations with unit weights, which need no level.
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::{Dim, Layout};
@@ -13,7 +14,8 @@ pub(super) struct Pooling {
 }
 
 impl Pooling {
-    /// For dense `[out, in, kh, kw]` kernels whose first taps read at `origins`, on operands of the given layouts, if they are of this kind.
+    /// For dense `[out, in, kh, kw]` kernels whose first taps read at `origins`, on operands of the
+    /// given layouts, if they are of this kind.
     pub fn find(kernels: &[&Array], origins: &[[i64; 2]], from: &[&Layout], to: &Layout) -> Option<Pooling> {
         let size = [kernels.first()?.shape[2], kernels.first()?.shape[3]];
         let per = size[0] * size[1];

@@ -1,4 +1,5 @@
-//! The price of a packing: predicted time and peak memory of a run, from the tables that its layouts lead to.
+//! The price of a packing: predicted time and peak memory of a run, from the tables that its
+//! layouts lead to.
 
 use super::chain::{Chain, Keys, Link, cheapest};
 use super::layouts::is_last;
@@ -28,11 +29,13 @@ use std::rc::Rc;
 pub struct Price {
     /// Predicted time of a run on the whole batch, seconds.
     pub seconds: f64,
-    /// Predicted memory of that run: what the program itself predicts, but for the constants, which are estimated.
+    /// Predicted memory of that run: what the program itself predicts, but for the constants, which
+    /// are estimated.
     pub memory: MemoryPlan,
     /// Images that pass an instruction together.
     pub tile: usize,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of two at which they are.
+    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of
+    /// two at which they are.
     pub moduli: Vec<Option<i64>>,
 }
 
@@ -54,7 +57,8 @@ pub struct Ring<'a> {
     pub bootstrap: Option<BootstrapSpec>,
 }
 
-/// Counts of a table that do not depend on the level, its inputs under their rotations, and what it may be cut into.
+/// Counts of a table that do not depend on the level, its inputs under their rotations, and what it
+/// may be cut into.
 struct TableShape {
     shape: LinearShape,
     taps: Vec<i64>,
@@ -121,7 +125,8 @@ impl<'a> Pricer<'a> {
         self.tables.entry(key).or_insert_with(build).clone()
     }
 
-    /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops `drop`.
+    /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
+    /// `drop`.
     fn chains(&mut self, v: usize, layouts: &[Layout], limbs: usize, drop: usize, keys: &Keys) -> Vec<Chain> {
         let log_n = keys.log_n;
         let pooling = self.pooling(v, layouts);
@@ -160,7 +165,8 @@ impl<'a> Pricer<'a> {
         out
     }
 
-    /// The chain of each linear map, and all keys; none if the keys alone need far more than `limit` bytes.
+    /// The chain of each linear map, and all keys; none if the keys alone need far more than
+    /// `limit` bytes.
     fn maps(
         &mut self,
         layouts: &[Layout],
@@ -209,7 +215,8 @@ impl<'a> Pricer<'a> {
         Pooling::find(&arrays, origins, &node.args.iter().map(|a| &layouts[a.index()]).collect::<Vec<_>>(), &layouts[v])
     }
 
-    /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone need more than `limit` bytes.
+    /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone
+    /// need more than `limit` bytes.
     pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, limit: usize) -> Vec<Price> {
         let (most, level) = (ring.most.max(1), ring.limbs);
         let limbs_of = |v: usize| self.g.nodes[v].args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
@@ -242,7 +249,8 @@ impl<'a> Pricer<'a> {
         self.opts.packing.tile.map_or(tiles.take(MOST_TILES).collect(), |t| vec![t]).into_iter().map(&mut price).collect()
     }
 
-    /// The chosen ways with the key shapes that `select-params` gives to exactly the rotations that they make, and all keys.
+    /// The chosen ways with the key shapes that `select-params` gives to exactly the rotations that
+    /// they make, and all keys.
     fn settled(
         &self,
         chains: BTreeMap<usize, Chain>,
@@ -276,7 +284,8 @@ impl<'a> Pricer<'a> {
         (chains, keys)
     }
 
-    /// The run of the program that these choices lead to, without its flow, and where each of its instructions stands.
+    /// The run of the program that these choices lead to, without its flow, and where each of its
+    /// instructions stands.
     fn outline<'l>(
         &self,
         chains: &BTreeMap<usize, Chain>,
@@ -339,7 +348,8 @@ fn switches(n: &Node<Tensor>) -> bool {
     matches!(n.op, TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Chebyshev { sine: false, .. })
 }
 
-/// Bytes of rows, entries, masks and bias in the program, estimated: how many masks there are is known when the table is built.
+/// Bytes of rows, entries, masks and bias in the program, estimated: how many masks there are is
+/// known when the table is built.
 fn constants(s: &LinearShape) -> usize {
     4 * (4 * s.cells + 3 * (s.rows + s.inputs) + 3 * s.weight_words * (s.outputs + s.rows / s.inputs.max(1) + 1))
 }

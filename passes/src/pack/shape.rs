@@ -7,8 +7,9 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Where the weights of a map are, in the form of [`Kernel`](crate::tensor::linear_form::Kernel): which (output, input) pairs each tap joins. Taps that
-/// join the same pairs, as those of a dense kernel do, share their list.
+/// Where the weights of a map are, in the form of [`Kernel`](crate::tensor::linear_form::Kernel):
+/// which (output, input) pairs each tap joins. Taps that join the same pairs, as those of a dense
+/// kernel do, share their list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Support {
     input: [usize; 3],
@@ -66,8 +67,9 @@ impl Bits {
     }
 }
 
-/// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under their rotations: what
-/// [`diagonals`](super::lower_linear::diagonals) of maps with this support has, as long as no weights cancel.
+/// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under
+/// their rotations: what [`diagonals`](super::lower_linear::diagonals) of maps with this support
+/// has, as long as no weights cancel.
 pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (LinearShape, Vec<Turn>) {
     let period = joint_period(from, to);
     let (mut masked, mut entries) = (false, 0);
@@ -76,14 +78,16 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
         let meeting = Meeting::new(l, to, s.stride, [s.output[0], s.input[0]], period);
         for (index, list) in s.lists.iter().enumerate() {
-            // Slot offsets in result and operand → ciphertext of the operand's channel → those of the result's.
+            // Slot offsets in result and operand → ciphertext of the operand's channel → those of
+            // the result's.
             let mut classes: HashMap<[usize; 2], BTreeMap<usize, Bits>> = HashMap::new();
             for &(o, i) in list {
                 let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
                 classes.entry([po.slot, pi.slot]).or_default().entry(pi.ct).or_default().insert(po.ct);
             }
             let joined: usize = classes.values().flat_map(BTreeMap::values).map(Bits::len).sum();
-            // Classes with equal distances move under equal rotations: a representative, and what all of them join.
+            // Classes with equal distances move under equal rotations: a representative, and what
+            // all of them join.
             let mut distances: BTreeMap<i64, ([usize; 2], BTreeMap<usize, Bits>)> = BTreeMap::new();
             for (class, cts) in &classes {
                 let distance = (class[1] as i64 - class[0] as i64).rem_euclid(l.copy_slots() as i64);

@@ -1,8 +1,10 @@
 //! Baby steps and giant steps: a linear map under many rotations as two maps under few.
 //!
-//! `Σ_r d_r ⊙ rot_r(x) = Σ_g rot_g(Σ_b rot_-g(d_(g+b)) ⊙ rot_b(x))` (Halevi and Shoup, Algorithms in HElib, CRYPTO 2014, section 6.3). The inner sums, the
-//! **partials**, are the outputs of one linear map, whose rotations are the baby steps b; the outer sum is a second one with weights of one, which
-//! needs no level. Rotations are cut at a power of two, the *modulus*: b is the rotation modulo it, around zero, and g the rest.
+//! `Σ_r d_r ⊙ rot_r(x) = Σ_g rot_g(Σ_b rot_-g(d_(g+b)) ⊙ rot_b(x))` (Halevi and Shoup, Algorithms
+//! in HElib, CRYPTO 2014, section 6.3). The inner sums, the **partials**, are the outputs of one
+//! linear map, whose rotations are the baby steps b; the outer sum is a second one with weights of
+//! one, which needs no level. Rotations are cut at a power of two, the *modulus*: b is the rotation
+//! modulo it, around zero, and g the rest.
 
 use chiffre_backend::cost::{GiantShape, LinearShape};
 use chiffre_ir::giants;
@@ -13,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// An input of a map under a rotation: operand, ciphertext, rotation.
 pub(super) type Turn = (usize, usize, i64);
 
-/// A rotation as baby step and giant step; the giant step is taken modulo the operand's copy, around zero.
+/// A rotation as baby step and giant step; the giant step is taken modulo the operand's copy,
+/// around zero.
 fn cut(rotation: i64, modulus: i64, copy: i64) -> (i64, i64) {
     let around_zero = |r: i64, m: i64| {
         let r = r.rem_euclid(m);
@@ -30,7 +33,8 @@ pub(super) struct Shapes {
     pub giants: Vec<i64>,
 }
 
-/// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given numbers of slots.
+/// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given
+/// numbers of slots.
 pub(super) fn shapes(flat: &LinearShape, turns: &[Turn], copies: &[usize], modulus: i64) -> Shapes {
     let (mut rows, mut babies, mut steps) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for &(operand, ct, rotation) in turns {
@@ -58,7 +62,8 @@ pub(super) fn moduli(turns: &[Turn]) -> Vec<i64> {
     (1..40).map(|i| 1i64 << i).take_while(|m| *m <= furthest).collect()
 }
 
-/// The layout of the partials: that of the sum, with the giant step in channel bits above all others of the ciphertext index.
+/// The layout of the partials: that of the sum, with the giant step in channel bits above all
+/// others of the ciphertext index.
 pub(super) fn partials_layout(sum: &Layout, giants: usize) -> Layout {
     let channel_bits = sum.slots.iter().flatten().chain(&sum.cts).filter(|b| b.dim == Dim::C).count();
     let (inner, batch): (Vec<_>, Vec<_>) = sum.cts.iter().copied().partition(|b| b.dim != Dim::B);

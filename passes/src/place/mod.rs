@@ -1,13 +1,18 @@
-//! Placement of bootstraps: which activations are computed behind one, to which level each returns, and how long the chain is.
+//! Placement of bootstraps: which activations are computed behind one, to which level each returns,
+//! and how long the chain is.
 //!
-//! A decision fixes the limbs of every value, because limbs are counted from the readers ([`crate::levels`]): an activation
-//! without a bootstrap asks its operand for as many limbs more as its series is deep, one behind a bootstrap asks for the base, and raises to just what its
-//! readers need. So, going through the network from its outputs, all that the past decisions mean for the rest is the limbs that the *live* values must
-//! have, those that are read by something already passed: in a residual network the main path's and the shortcut's. The placements of a network are
-//! the paths of a graph over (position, needs of the live values), and the cheapest placement is the shortest path; see [`search`].
+//! A decision fixes the limbs of every value, because limbs are counted from the readers
+//! ([`crate::levels`]): an activation without a bootstrap asks its operand for as many limbs more
+//! as its series is deep, one behind a bootstrap asks for the base, and raises to just what its
+//! readers need. So, going through the network from its outputs, all that the past decisions mean
+//! for the rest is the limbs that the *live* values must have, those that are read by something
+//! already passed: in a residual network the main path's and the shortcut's. The placements of a
+//! network are the paths of a graph over (position, needs of the live values), and the cheapest
+//! placement is the shortest path; see [`search`].
 //!
-//! The cost of a step is the predicted time of its op, at the limbs it gets, on all ciphertexts of the batch: so a bootstrap costs in proportion to the
-//! ciphertexts that are live there, and a longer chain costs every op its limbs.
+//! The cost of a step is the predicted time of its op, at the limbs it gets, on all ciphertexts of
+//! the batch: so a bootstrap costs in proportion to the ciphertexts that are live there, and a
+//! longer chain costs every op its limbs.
 
 mod network;
 pub mod search;
@@ -38,8 +43,8 @@ pub struct RingChoice {
     pub bootstrap: BootstrapSpec,
 }
 
-/// The rings and chains that have room for a bootstrap whose result keeps at least the base, shortest chain first. The keys of a bootstrap may take half
-/// of the memory.
+/// The rings and chains that have room for a bootstrap whose result keeps at least the base,
+/// shortest chain first. The keys of a bootstrap may take half of the memory.
 pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     secure_rings(log_n, opts, facts).into_iter().filter(|r| r.bootstrap.key_bytes() <= budget / 2).collect()
@@ -63,8 +68,8 @@ fn secure_rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts)
     (REFRESH_BASE + bootstrap.levels()..=64).filter_map(one).collect()
 }
 
-/// Plans for the activations of a composed network, given the degree of those behind a bootstrap. A network that has room for all its levels in some ring is
-/// not bootstrapped.
+/// Plans for the activations of a composed network, given the degree of those behind a bootstrap. A
+/// network that has room for all its levels in some ring is not bootstrapped.
 ///
 /// # Errors
 /// No ring has room for a bootstrap, or no placement reaches through the network.

@@ -45,7 +45,8 @@ pub struct Network {
     pub outputs: Vec<usize>,
 }
 
-/// Ciphertexts of one unit and number of units of a value of a shape: one channel per ciphertext, two images per slot.
+/// Ciphertexts of one unit and number of units of a value of a shape: one channel per ciphertext,
+/// two images per slot.
 fn units([_, h, w]: [usize; 3], log_n: usize, batch: usize) -> f64 {
     let pixels = h.next_power_of_two() * w.next_power_of_two();
     let per_unit = ((2usize << (log_n - 1)) / pixels).max(1);
@@ -53,7 +54,8 @@ fn units([_, h, w]: [usize; 3], log_n: usize, batch: usize) -> f64 {
 }
 
 impl Network {
-    /// From a composed tensor graph (`compose-linear`), with series of so many coefficients for its activations and polynomials.
+    /// From a composed tensor graph (`compose-linear`), with series of so many coefficients for its
+    /// activations and polynomials.
     ///
     /// # Errors
     /// A constant without data.

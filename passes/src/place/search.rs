@@ -1,7 +1,8 @@
 //! The cheapest placement as a shortest path.
 //!
-//! Vertices are (next value to decide, limbs that the live values must have); an edge is a decision for that value, weighted with the predicted time of its
-//! op. Values are decided from last to first, so that all readers of a value are decided before it.
+//! Vertices are (next value to decide, limbs that the live values must have); an edge is a decision
+//! for that value, weighted with the predicted time of its op. Values are decided from last to
+//! first, so that all readers of a value are decided before it.
 
 use super::{Network, RingChoice, SiteOp};
 use crate::he::select_params::special_primes;
@@ -62,7 +63,8 @@ impl Vertex {
     }
 }
 
-/// Outcome of a decision: limbs of the value, where the path goes on, seconds, and bootstrapped ciphertexts.
+/// Outcome of a decision: limbs of the value, where the path goes on, seconds, and bootstrapped
+/// ciphertexts.
 struct Edge {
     choice: Choice,
     limbs: usize,
@@ -144,8 +146,8 @@ impl Space<'_> {
     }
 }
 
-/// The graph of all placements of a network on a ring: vertices in words, edges with their decision and seconds. The last vertex of a path
-/// has no value left to decide.
+/// The graph of all placements of a network on a ring: vertices in words, edges with their decision
+/// and seconds. The last vertex of a path has no value left to decide.
 #[derive(Debug)]
 pub struct View {
     /// The graph.
@@ -202,7 +204,8 @@ pub fn best(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<Pl
     price(network, ring, cost, &choices)
 }
 
-/// A given placement with its price, if the chain is long enough for it. [`Choice::Refreshed`] may leave more limbs than are needed.
+/// A given placement with its price, if the chain is long enough for it. [`Choice::Refreshed`] may
+/// leave more limbs than are needed.
 pub fn price(network: &Network, ring: &RingChoice, cost: &CostModel, choices: &[Choice]) -> Option<Placement> {
     let space = Space { network, ring, cost };
     let mut at = space.start();
@@ -226,8 +229,9 @@ fn top(network: &Network, ring: &RingChoice) -> usize {
     ring.chain.saturating_sub(ring.bootstrap.levels() + depth.max().unwrap_or(0))
 }
 
-/// "Bootstrap when out of levels": from the inputs on, with a full chain, an activation is bootstrapped when what is left does not reach through it to
-/// the next one's bootstrap; each bootstrap returns to what the readers need.
+/// "Bootstrap when out of levels": from the inputs on, with a full chain, an activation is
+/// bootstrapped when what is left does not reach through it to the next one's bootstrap; each
+/// bootstrap returns to what the readers need.
 pub fn greedy(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<Placement> {
     let full = top(network, ring);
     let mut left: Vec<usize> = vec![];

@@ -1,4 +1,5 @@
-//! Smaller graphs: fewer outputs, fewer nodes, smaller extents, simpler constants; the largest steps first.
+//! Smaller graphs: fewer outputs, fewer nodes, smaller extents, simpler constants; the largest
+//! steps first.
 
 use super::resize;
 use chiffre_ir::consts::{Array, Const, Consts};

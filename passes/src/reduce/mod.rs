@@ -1,7 +1,9 @@
-//! Shrinks a graph on which a pipeline fails to a small one on which it fails the same way, for a bug report.
+//! Shrinks a graph on which a pipeline fails to a small one on which it fails the same way, for a
+//! bug report.
 //!
-//! Greedy delta debugging: candidates are smaller graphs of the same level (`candidates.rs`); one that parses, verifies and still fails takes the
-//! graph's place, until none does or the tries are used up. Deterministic.
+//! Greedy delta debugging: candidates are smaller graphs of the same level (`candidates.rs`); one
+//! that parses, verifies and still fails takes the graph's place, until none does or the tries are
+//! used up. Deterministic.
 
 mod candidates;
 mod resize;
@@ -67,7 +69,8 @@ impl Outcome {
             Outcome::Refused(_) => Some(Test::Refused),
         }
     }
-    /// The message, without numbers and quoted names: two failures with the same one are taken for the same failure.
+    /// The message, without numbers and quoted names: two failures with the same one are taken for
+    /// the same failure.
     fn signature(&self) -> String {
         let text = match self {
             Outcome::Fine | Outcome::Differs(_) => "",
@@ -109,7 +112,8 @@ pub fn noise(shape: [usize; 3], n: usize) -> Vec<f32> {
 /// Images that meanings are compared on.
 const IMAGES: usize = 2;
 
-/// Runs a pipeline on a graph and says how it ends. Panics are caught; the caller may want to silence their messages.
+/// Runs a pipeline on a graph and says how it ends. Panics are caught; the caller may want to
+/// silence their messages.
 pub fn outcome(g: &AnyGraph, pipeline: &Pipeline, cx: &Context) -> Outcome {
     let Ok(state) = State::from_graph(g.clone()) else { return Outcome::Fine };
     let run = catch_unwind(AssertUnwindSafe(|| pipeline.run(state, cx, |_, _, _| {})));
@@ -141,8 +145,8 @@ pub struct Reduced {
     pub tries: usize,
 }
 
-/// Shrinks `g` while `pipeline` fails on it the way it does on `g`, for at most `most` tries; `None` if it does not fail that way at all.
-/// Without `test`, any failure counts.
+/// Shrinks `g` while `pipeline` fails on it the way it does on `g`, for at most `most` tries;
+/// `None` if it does not fail that way at all. Without `test`, any failure counts.
 pub fn reduce(g: &AnyGraph, pipeline: &Pipeline, cx: &Context, test: Option<Test>, most: usize) -> Option<Reduced> {
     let first = outcome(g, pipeline, cx);
     if first.test().is_none() || test.is_some_and(|t| first.test() != Some(t)) {
@@ -152,7 +156,8 @@ pub fn reduce(g: &AnyGraph, pipeline: &Pipeline, cx: &Context, test: Option<Test
     let mut best = Reduced { graph: g.clone(), outcome: first, tries: 0 };
     let mut skip = 0;
     'shrink: loop {
-        // Go on behind the kind of candidate that was taken last: the ones before it have just failed.
+        // Go on behind the kind of candidate that was taken last: the ones before it have just
+        // failed.
         for (i, candidate) in candidates(&best.graph).into_iter().enumerate().skip(skip) {
             if best.tries == most {
                 break 'shrink;

@@ -1,4 +1,5 @@
-//! Smaller extents of a tensor graph: one number of channels, rows or columns becomes smaller wherever it occurs.
+//! Smaller extents of a tensor graph: one number of channels, rows or columns becomes smaller
+//! wherever it occurs.
 
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType, infer};
@@ -12,7 +13,8 @@ pub(super) fn candidates(g: &TensorGraph) -> Vec<TensorGraph> {
     extents.iter().rev().flat_map(|&e| smaller(e).into_iter().filter_map(move |s| resized(g, e, s))).collect()
 }
 
-/// Every extent `from` becomes `to`, in constants and in types that are declared; the other types follow.
+/// Every extent `from` becomes `to`, in constants and in types that are declared; the other types
+/// follow.
 fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
     let shrink = |shape: &[usize]| shape.iter().map(|&d| if d == from { to } else { d }).collect::<Vec<usize>>();
     let mut out = g.clone();
@@ -43,7 +45,8 @@ fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
     Some(out)
 }
 
-/// The type of an input or a linear map, whose declaration decides: rows and columns follow the operand's where they did before.
+/// The type of an input or a linear map, whose declaration decides: rows and columns follow the
+/// operand's where they did before.
 fn declared(g: &TensorGraph, i: usize, args: &[&TensorType], shrunk: &[usize]) -> TensorType {
     let n = &g.nodes[i];
     let mut shape = shrunk.to_vec();

@@ -1,8 +1,9 @@
 //! `approximate-activations`: a polynomial takes the place of every activation that is not one.
 //!
-//! `f(x)` becomes `Σ c_k·T_k(u(t))` with a per-channel `affine` for `t = (x − centre)/R` (times an angle behind a bootstrap), which the linear
-//! map before takes in, and a `chebyshev` that carries a certificate. Polynomials of degree 2 that need no bootstrap stay as they are; longer
-//! ones without a bootstrap are only written in another basis.
+//! `f(x)` becomes `Σ c_k·T_k(u(t))` with a per-channel `affine` for `t = (x − centre)/R` (times an
+//! angle behind a bootstrap), which the linear map before takes in, and a `chebyshev` that carries
+//! a certificate. Polynomials of degree 2 that need no bootstrap stay as they are; longer ones
+//! without a bootstrap are only written in another basis.
 
 use crate::activation::degree::{Accuracy, DEGREES, NOISE, accuracy};
 use crate::activation::fit::{Fitted, fit, limit, ranges};
@@ -22,11 +23,13 @@ const PASS: &str = "approximate-activations";
 /// Plans by ONNX node.
 pub type Plans = BTreeMap<String, ActivationPlan>;
 
-/// Rewrites all activations, with the degree that the options give or that meets their target on the calibration images.
-/// `placed` are the plans of an earlier pass for each degree; the options' own plans win.
+/// Rewrites all activations, with the degree that the options give or that meets their target on
+/// the calibration images. `placed` are the plans of an earlier pass for each degree; the options'
+/// own plans win.
 ///
 /// # Errors
-/// A plan for a node that is no activation; activations without statistics; a target that no degree meets.
+/// A plan for a node that is no activation; activations without statistics; a target that no degree
+/// meets.
 pub fn approximate_activations(
     g: &TensorGraph,
     statistics: Option<&Statistics>,

@@ -1,4 +1,5 @@
-//! `calibrate-activations`: the network runs in the clear on the calibration images, and what activations read is kept channel by channel.
+//! `calibrate-activations`: the network runs in the clear on the calibration images, and what
+//! activations read is kept channel by channel.
 
 use crate::activation::function::Function;
 use crate::activation::statistics::{Statistics, measure};
@@ -8,10 +9,12 @@ use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
 const PASS: &str = "calibrate-activations";
 
-/// Measures all activations and polynomials, if there is calibration data; `None` if there is none and nothing needs it.
+/// Measures all activations and polynomials, if there is calibration data; `None` if there is none
+/// and nothing needs it.
 ///
 /// # Errors
-/// An activation that needs calibration data that are not there; unusable data; max pooling, which has no approximation.
+/// An activation that needs calibration data that are not there; unusable data; max pooling, which
+/// has no approximation.
 pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<Option<Statistics>, PassError> {
     for n in &g.nodes {
         if matches!(n.op, TensorOp::MaxPool { .. }) {

@@ -1,8 +1,9 @@
 //! `compose-linear`: every maximal linear region becomes one `linear_map` per non-linear consumer.
 //!
-//! A value is kept as a sum of kernels over *bases* (inputs and results of non-linear ops) plus a bias tensor, and is
-//! materialised only where a non-linear op or an output reads it, or where composition would not be exact
-//! (zero padding in the middle). Batch norm, pooling before a fully connected layer, shortcuts and residual adds vanish here.
+//! A value is kept as a sum of kernels over *bases* (inputs and results of non-linear ops) plus a
+//! bias tensor, and is materialised only where a non-linear op or an output reads it, or where
+//! composition would not be exact (zero padding in the middle). Batch norm, pooling before a fully
+//! connected layer, shortcuts and residual adds vanish here.
 
 use super::linear_form::Kernel;
 use crate::error::PassError;
@@ -50,7 +51,8 @@ struct Composer<'a> {
     depth: Vec<usize>,
 }
 
-/// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (`chebyshev`, activations and max pooling stay as they are).
+/// Rewrites the graph into `input`, `linear_map`, `mul`, `square` and `poly` (`chebyshev`,
+/// activations and max pooling stay as they are).
 pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     let mut factors = vec![false; g.nodes.len()];
     for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Mul {} | TensorOp::Square {})) {
@@ -177,8 +179,9 @@ impl Composer<'_> {
         })
     }
 
-    /// `a + factor·b`. A summand that is an affine image of a product's operand is read from that operand's linear map, where the other
-    /// summand comes no earlier: the layer before is not computed twice, and the sum is no later.
+    /// `a + factor·b`. A summand that is an affine image of a product's operand is read from that
+    /// operand's linear map, where the other summand comes no earlier: the layer before is not
+    /// computed twice, and the sum is no later.
     fn sum(&mut self, a: ValueId, b: ValueId, factor: f64) -> Form {
         let [mut fa, mut fb] = [a, b].map(|v| self.get(v).clone());
         let [da, db] = [&fa, &fb].map(|f| self.form_depth(f));
@@ -259,7 +262,8 @@ impl Composer<'_> {
         Ok(f)
     }
 
-    /// `k(value) + bias`, composed into the value's form where exact, else through a materialised value.
+    /// `k(value) + bias`, composed into the value's form where exact, else through a materialised
+    /// value.
     fn apply(&mut self, value: ValueId, k: Kernel, mut bias: Vec<f64>) -> Form {
         let (f, shape) = (self.get(value), k.output);
         let composed: Option<Vec<_>> = f.terms.iter().map(|(v, t)| Some((*v, t.compose(&k)?))).collect();
@@ -313,7 +317,8 @@ pub(crate) fn push_linear_map(g: &mut TensorGraph, terms: &[(ValueId, Kernel)], 
     g.push(TensorOp::LinearMap { kernels, strides, origins, bias }, args, TensorType::new(shape), source)
 }
 
-/// Stores a bias tensor as `[C]` if it is constant per channel, else as `[C, H, W]`; nothing if it is zero.
+/// Stores a bias tensor as `[C]` if it is constant per channel, else as `[C, H, W]`; nothing if it
+/// is zero.
 pub(crate) fn store_bias(consts: &mut Consts, bias: &[f64], shape: [usize; 3]) -> Option<ConstId> {
     if bias.iter().all(|b| *b == 0.0) {
         return None;

@@ -1,14 +1,15 @@
 //! `fold-affine`: affine maps disappear into the layer before them.
 //!
-//! An `affine` behind a `conv2d` or `linear` that nothing else reads scales that layer's rows and joins its bias; two
-//! affines in a row become one; an identity vanishes. The sums run in f64. The folded layer keeps the name of the
-//! convolution or fully connected node.
+//! An `affine` behind a `conv2d` or `linear` that nothing else reads scales that layer's rows and
+//! joins its bias; two affines in a row become one; an identity vanishes. The sums run in f64. The
+//! folded layer keeps the name of the convolution or fully connected node.
 
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
-/// Folds affine maps until none is left that could be. Constants without data leave their affine as it is.
+/// Folds affine maps until none is left that could be. Constants without data leave their affine as
+/// it is.
 pub fn fold_affine(g: &TensorGraph) -> TensorGraph {
     let mut g = g.clone();
     while sweep(&mut g) {

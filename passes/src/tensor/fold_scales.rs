@@ -1,8 +1,10 @@
 //! `fold-scales`: degree-2 activations become plain squares by completing the square.
 //!
-//! `a·z² + b·z + c = α·z̃² + β·z̃ + κ` with `z̃ = s·(z + t)`: for a well-conditioned channel `s = √|a|`, `t = b/2a`, `α = ±1`, `β = 0`,
-//! `κ = c − b²/4a`; s and t go into the linear map before, α and κ into those behind. A channel with tiny |a| beside b keeps
-//! `s = 1, t = 0, α = a, β = b, κ = c`: its consumers read both z̃² and z̃. A constant channel (a = b = 0) is not computed at all.
+//! `a·z² + b·z + c = α·z̃² + β·z̃ + κ` with `z̃ = s·(z + t)`: for a well-conditioned channel
+//! `s = √|a|`, `t = b/2a`, `α = ±1`, `β = 0`, `κ = c − b²/4a`; s and t go into the linear map
+//! before, α and κ into those behind. A channel with tiny |a| beside b keeps
+//! `s = 1, t = 0, α = a, β = b, κ = c`: its consumers read both z̃² and z̃. A constant channel (a =
+//! b = 0) is not computed at all.
 
 use super::linear_form::Kernel;
 use crate::error::PassError;
@@ -33,7 +35,8 @@ fn channel(c: f64, b: f64, a: f64) -> Channel {
     }
 }
 
-/// Rewrites every degree-2 `poly` whose operand is a `linear_map` of its own, as `compose-linear` leaves them.
+/// Rewrites every degree-2 `poly` whose operand is a `linear_map` of its own, as `compose-linear`
+/// leaves them.
 pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     let mut plans: Vec<Option<Vec<Channel>>> = vec![None; g.nodes.len()];
     for (v, n) in g.iter() {

@@ -1,7 +1,8 @@
 //! Sparse strided linear maps between tensors, and their exact composition.
 //!
-//! Output `(o, y, x)` of a [`Kernel`] is the sum over its taps of `w · in(i, sy·y + dy, sx·x + dx)`, with zero outside the input.
-//! Convolution, pooling, slicing, padding, per-channel scaling and fully connected layers all have this form.
+//! Output `(o, y, x)` of a [`Kernel`] is the sum over its taps of
+//! `w · in(i, sy·y + dy, sx·x + dx)`, with zero outside the input. Convolution, pooling, slicing,
+//! padding, per-channel scaling and fully connected layers all have this form.
 
 use chiffre_ir::consts::Array;
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use std::collections::BTreeMap;
 /// Channel matrix of one tap: `(out, in) → weight`.
 pub type Cells = BTreeMap<(usize, usize), f64>;
 
-/// Weights that a composition may have beyond four times the larger part: a pooling of 8×8 pixels before a fully connected layer stays composable.
+/// Weights that a composition may have beyond four times the larger part: a pooling of 8×8 pixels
+/// before a fully connected layer stays composable.
 const MAX_GROWTH: usize = 1 << 20;
 
 /// A strided linear map between `[C, H, W]` tensors.
@@ -31,7 +33,8 @@ impl Kernel {
         let cells = (0..shape[0]).map(|c| ((c, c), 1.0)).collect();
         Kernel { input: shape, output: shape, stride: [1, 1], taps: BTreeMap::from([((0, 0), cells)]) }
     }
-    /// From a dense `[out, in, kh, kw]` array whose first tap reads at `origin` and whose taps are `dilation` apart.
+    /// From a dense `[out, in, kh, kw]` array whose first tap reads at `origin` and whose taps are
+    /// `dilation` apart.
     pub fn dense(w: &Array, input: [usize; 3], output: [usize; 3], stride: [usize; 2], origin: [i64; 2], dilation: [usize; 2]) -> Kernel {
         let [channels, kh, kw] = [w.shape[1], w.shape[2], w.shape[3]];
         let mut k = Kernel { input, output, stride, taps: BTreeMap::new() };
@@ -89,12 +92,14 @@ impl Kernel {
             inside(dy, self.stride[0], self.output[1], self.input[1]) && inside(dx, self.stride[1], self.output[2], self.input[2])
         })
     }
-    /// True if all taps are at offset zero and every multiple of the stride inside the input is an output.
+    /// True if all taps are at offset zero and every multiple of the stride inside the input is an
+    /// output.
     fn is_pointwise(&self) -> bool {
         let covers = |axis: usize| self.input[axis].div_ceil(self.stride[axis - 1]) == self.output[axis];
         self.taps.keys().all(|&t| t == (0, 0)) && covers(1) && covers(2)
     }
-    /// `then ∘ self`, if that is a [`Kernel`] and not much larger than its parts: the zero padding of `then` must fall on the zero padding of `self`.
+    /// `then ∘ self`, if that is a [`Kernel`] and not much larger than its parts: the zero padding
+    /// of `then` must fall on the zero padding of `self`.
     pub fn compose(&self, then: &Kernel) -> Option<Kernel> {
         if !(then.reads_inside() || self.is_pointwise()) {
             return None;

@@ -1,13 +1,17 @@
-//! `minimise-products`: elementwise arithmetic in the fewest levels, and in these with the fewest products of ciphertexts.
+//! `minimise-products`: elementwise arithmetic in the fewest levels, and in these with the fewest
+//! products of ciphertexts.
 //!
-//! A *region* is a set of add, sub, mul, square, poly and affine nodes that are connected, by an operand or by reading the same value, and such
-//! that no value which it reads depends on it. Regions with at
-//! least two products or a polynomial of degree 3 or more go through equality saturation ([`crate::algebra`]). What comes back takes the place
-//! of the region if the composed network has fewer levels with it, or as many levels and the region fewer products, or as many products and fewer
-//! linear maps; a network never gets deeper. All other regions, and so most networks, stay as they are.
+//! A *region* is a set of add, sub, mul, square, poly and affine nodes that are connected, by an
+//! operand or by reading the same value, and such that no value which it reads depends on it.
+//! Regions with at least two products or a polynomial of degree 3 or more go through equality
+//! saturation ([`crate::algebra`]). What comes back takes the place of the region if the composed
+//! network has fewer levels with it, or as many levels and the region fewer products, or as many
+//! products and fewer linear maps; a network never gets deeper. All other regions, and so most
+//! networks, stay as they are.
 //!
-//! Polynomials of degree 3 and 4 that stay polynomials become Chebyshev series, which need calibration data and can go behind a bootstrap. So
-//! they are taken apart only in networks that have no other activations and no plans for single ones, and only if the result fits a ring
+//! Polynomials of degree 3 and 4 that stay polynomials become Chebyshev series, which need
+//! calibration data and can go behind a bootstrap. So they are taken apart only in networks that
+//! have no other activations and no plans for single ones, and only if the result fits a ring
 //! without bootstraps.
 
 use super::compose_linear::compose_linear;
@@ -23,13 +27,15 @@ use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-/// Levels that an activation is taken to need, where only the difference between values that meet matters.
+/// Levels that an activation is taken to need, where only the difference between values that meet
+/// matters.
 const ACTIVATION_LEVELS: usize = 5;
 
 /// A region that was rewritten, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
-    /// For each result: ONNX node, what was computed, what is computed now, and the rules in order, with formula and reason.
+    /// For each result: ONNX node, what was computed, what is computed now, and the rules in order,
+    /// with formula and reason.
     pub results: Vec<ExplainedResult>,
     /// Products of ciphertexts in the region, before and after.
     pub products: [usize; 2],
@@ -79,7 +85,8 @@ struct Found {
     region: Region,
 }
 
-/// Rewrites all regions that gain; `fits` says whether a composed network fits a ring without bootstraps.
+/// Rewrites all regions that gain; `fits` says whether a composed network fits a ring without
+/// bootstraps.
 pub fn minimise_products(g: &TensorGraph, o: &CompileOptions, fits: impl Fn(&TensorGraph) -> bool) -> (TensorGraph, Vec<Explained>) {
     // Plans name polynomials that must stay.
     let named =
@@ -119,7 +126,8 @@ fn choose(g: &TensorGraph, o: &CompileOptions, polynomials: bool) -> (Vec<Choice
     (chosen, explained)
 }
 
-/// The candidate with which the network has the fewest levels, then the region the fewest products and maps; `None` if that is the region as it is.
+/// The candidate with which the network has the fewest levels, then the region the fewest products
+/// and maps; `None` if that is the region as it is.
 fn cheapest(g: &TensorGraph, o: &CompileOptions, chosen: &[Choice], found: &Found, all: &[Candidate], old: &Measure) -> Option<usize> {
     if all.is_empty() {
         return None;
@@ -179,7 +187,8 @@ fn elementwise(g: &TensorGraph, v: ValueId) -> bool {
     }
 }
 
-/// Where the linear map that would hold a value stands, in levels from the inputs, and whether a layer's result is part of the value.
+/// Where the linear map that would hold a value stands, in levels from the inputs, and whether a
+/// layer's result is part of the value.
 fn estimate(g: &TensorGraph) -> Vec<(usize, bool)> {
     let mut out: Vec<(usize, bool)> = vec![];
     for n in &g.nodes {
@@ -208,7 +217,8 @@ fn estimate(g: &TensorGraph) -> Vec<(usize, bool)> {
 /// Regions that may gain, in order of their first nodes.
 fn regions(g: &TensorGraph) -> Vec<Found> {
     let inside: Vec<bool> = g.iter().map(|(v, _)| elementwise(g, v)).collect();
-    // Regions of a stage read values of earlier stages and layers of their own; no such layer depends on the stage.
+    // Regions of a stage read values of earlier stages and layers of their own; no such layer
+    // depends on the stage.
     let mut stage = vec![0usize; g.nodes.len()];
     for (v, n) in g.iter() {
         let behind = |a: &ValueId| stage[a.index()] + usize::from(inside[a.index()] && !inside[v.index()]);
@@ -224,7 +234,8 @@ fn regions(g: &TensorGraph) -> Vec<Found> {
     }
     let users = g.users();
     for (v, _) in g.iter() {
-        // A value's readers of one stage belong together, and with the value if it is of that stage: what they compute may be shared.
+        // A value's readers of one stage belong together, and with the value if it is of that
+        // stage: what they compute may be shared.
         let mut of_stage: BTreeMap<usize, usize> = BTreeMap::new();
         let near = users[v.index()].iter().copied().chain([v]).filter(|u| inside[u.index()]);
         for u in near {

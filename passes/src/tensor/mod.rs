@@ -16,7 +16,8 @@ use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use chiffre_params::polynomial::coefficients_depth;
 
-/// What each op of a composed network does to limbs, if activations that are still open become series of so many coefficients.
+/// What each op of a composed network does to limbs, if activations that are still open become
+/// series of so many coefficients.
 pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));

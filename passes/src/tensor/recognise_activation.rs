@@ -1,21 +1,24 @@
 //! `recognise-activation`: elementwise chains over one value become one per-channel polynomial.
 //!
-//! Exporters write `a·x² + b·x + c` as three to five Mul and Add nodes, with batch norm around them. Here every value
-//! is followed as a polynomial in its *base*, the nearest value that is not itself such a chain (a convolution, a sum of
-//! two branches, the input): coefficients per channel, exact in f64. A value of degree 2 or more becomes one `poly` of
-//! its base; sums and products that turn out to have degree 1 become one `affine`. A plain affine stays as it is.
+//! Exporters write `a·x² + b·x + c` as three to five Mul and Add nodes, with batch norm around
+//! them. Here every value is followed as a polynomial in its *base*, the nearest value that is not
+//! itself such a chain (a convolution, a sum of two branches, the input): coefficients per channel,
+//! exact in f64. A value of degree 2 or more becomes one `poly` of its base; sums and products that
+//! turn out to have degree 1 become one `affine`. A plain affine stays as it is.
 //!
-//! Every value is rewritten for itself, so a chain whose middle is used elsewhere keeps working; what nothing reads any
-//! more is pruned.
+//! Every value is rewritten for itself, so a chain whose middle is used elsewhere keeps working;
+//! what nothing reads any more is pruned.
 
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
-/// Chains beyond this degree stay apart: the monomial coefficients of a composition lose all precision in f32.
+/// Chains beyond this degree stay apart: the monomial coefficients of a composition lose all
+/// precision in f32.
 const MAX_DEGREE: usize = 16;
 
-/// A value as a polynomial in `base`: a row of coefficients, lowest power first, for each channel or for all.
+/// A value as a polynomial in `base`: a row of coefficients, lowest power first, for each channel
+/// or for all.
 #[derive(Clone, Debug, PartialEq)]
 struct Form {
     base: ValueId,
@@ -71,7 +74,8 @@ fn product(a: &[f64], b: &[f64]) -> Vec<f64> {
     out
 }
 
-/// Rewrites every elementwise polynomial chain into one op on its base. Constants without data leave their chain as it is.
+/// Rewrites every elementwise polynomial chain into one op on its base. Constants without data
+/// leave their chain as it is.
 pub fn recognise_activation(g: &TensorGraph) -> TensorGraph {
     let mut out = g.clone();
     let mut forms: Vec<Form> = Vec::with_capacity(g.nodes.len());
@@ -85,7 +89,8 @@ pub fn recognise_activation(g: &TensorGraph) -> TensorGraph {
     out
 }
 
-/// The polynomial of a value, given those of its operands, if it is one in their common base and of bounded degree.
+/// The polynomial of a value, given those of its operands, if it is one in their common base and of
+/// bounded degree.
 fn form(g: &TensorGraph, operand: impl Fn(ValueId) -> Form, v: ValueId) -> Option<Form> {
     let n = g.node(v);
     let arg = |i: usize| operand(n.args[i]);

@@ -1,9 +1,11 @@
 //! `remove-dead-channels`: what the weights prove constant or unread is not computed.
 //!
-//! A channel of a linear map whose weights are all zero (below 1e-30), or that reads constant channels only, holds its bias, position by position:
-//! it is constant, and so is every elementwise function of it. Linear maps that read it take its contribution into their own bias, exactly, border
-//! included. Channels that nothing reads any more disappear from all nodes; those of inputs and outputs stay. A sum of two branches is one
-//! linear map here, so a channel of the sum is dead only if it is dead in both.
+//! A channel of a linear map whose weights are all zero (below 1e-30), or that reads constant
+//! channels only, holds its bias, position by position: it is constant, and so is every elementwise
+//! function of it. Linear maps that read it take its contribution into their own bias, exactly,
+//! border included. Channels that nothing reads any more disappear from all nodes; those of inputs
+//! and outputs stay. A sum of two branches is one linear map here, so a channel of the sum is dead
+//! only if it is dead in both.
 
 use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId};
@@ -34,7 +36,8 @@ pub struct Removed {
 struct Facts {
     /// Value at every position, for constant channels.
     constant: Vec<Option<Vec<f64>>>,
-    /// Kernels without the columns that read constant channels, and without zeros; linear maps only.
+    /// Kernels without the columns that read constant channels, and without zeros; linear maps
+    /// only.
     kernels: Vec<Array>,
     /// Bias with the contributions of constant channels; linear maps only.
     bias: Vec<f64>,
@@ -154,8 +157,8 @@ fn learn(g: &TensorGraph, n: &Node<Tensor>, facts: &[Facts], report: &mut Remove
     Ok(Facts { constant, kernels: vec![], bias: vec![] })
 }
 
-/// Channels of every value that stay: those that an output depends on, all of the input's, the same ones on both sides of an elementwise op,
-/// and at least one.
+/// Channels of every value that stay: those that an output depends on, all of the input's, the same
+/// ones on both sides of an elementwise op, and at least one.
 fn needed(g: &TensorGraph, facts: &[Facts]) -> Vec<Vec<bool>> {
     let all = |v: ValueId, n: &Node<Tensor>| matches!(n.op, TensorOp::Input {}) || g.outputs.contains(&v);
     let mut needed: Vec<Vec<bool>> = g.iter().map(|(v, n)| vec![all(v, n); n.ty.chw()[0]]).collect();

@@ -20,7 +20,8 @@ impl Rng {
     }
 }
 
-/// Numbers that look like a parameter table, without any cryptography: every odd number is a "prime".
+/// Numbers that look like a parameter table, without any cryptography: every odd number is a
+/// "prime".
 pub struct Facts;
 impl ParameterFacts for Facts {
     fn max_log_qp(&self, log_n: usize) -> Option<f64> {
@@ -54,8 +55,9 @@ pub struct Net {
     pub rng: Rng,
 }
 
-/// A residual network for `size`×`size` images with ReLU after every convolution and every sum: stages of two-convolution blocks, the first of each
-/// but the first stage with stride 2 and a convolution on its shortcut.
+/// A residual network for `size`×`size` images with ReLU after every convolution and every sum:
+/// stages of two-convolution blocks, the first of each but the first stage with stride 2 and a
+/// convolution on its shortcut.
 pub fn relu_resnet(size: usize, blocks: &[usize], widths: &[usize]) -> TensorGraph {
     let mut n = Net { g: TensorGraph::new("resnet"), rng: Rng(1) };
     let relu = |n: &mut Net, x: ValueId, name: String| {
@@ -85,7 +87,8 @@ pub fn relu_resnet(size: usize, blocks: &[usize], widths: &[usize]) -> TensorGra
     n.g
 }
 
-/// A network whose quadratic activations have become Chebyshev series, those of `refresh` behind a sine, each channel with its own.
+/// A network whose quadratic activations have become Chebyshev series, those of `refresh` behind a
+/// sine, each channel with its own.
 pub fn with_series(mut g: TensorGraph, seed: u64, degree: usize, refresh: impl Fn(&str) -> bool) -> TensorGraph {
     let mut rng = Rng(seed ^ 0x5e21e5);
     for v in 0..g.nodes.len() {
@@ -120,7 +123,8 @@ impl Net {
     }
 }
 
-/// Conv, an identity block, a stride-2 block with a slice-and-pad shortcut, average pool and fully connected layer on 8×8 images.
+/// Conv, an identity block, a stride-2 block with a slice-and-pad shortcut, average pool and fully
+/// connected layer on 8×8 images.
 pub fn residual_net(seed: u64) -> TensorGraph {
     let mut n = Net { g: TensorGraph::new("net"), rng: Rng(seed) };
     let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([2, 8, 8]), "x");
@@ -155,8 +159,9 @@ pub fn residual_net(seed: u64) -> TensorGraph {
     n.g
 }
 
-/// A random chain on 4×4 images: convolutions, affine maps, sums and products of earlier values of the same shape, squares,
-/// polynomials, pooling, slices, pads and concatenations. At most three products, so that values keep a moderate size.
+/// A random chain on 4×4 images: convolutions, affine maps, sums and products of earlier values of
+/// the same shape, squares, polynomials, pooling, slices, pads and concatenations. At most three
+/// products, so that values keep a moderate size.
 pub fn chain(seed: u64) -> TensorGraph {
     let mut n = Net { g: TensorGraph::new("chain"), rng: Rng(seed) };
     let mut v = n.g.push(TensorOp::Input {}, vec![], TensorType::new([2, 4, 4]), "x");

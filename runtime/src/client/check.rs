@@ -1,20 +1,23 @@
 //! Which answers of a decrypted result can be used.
 //!
-//! Arithmetic modulo Q is exact, so a value that leaves the range at some level does no harm by itself. The result is wrong exactly if
-//! the integer plaintext of an output, computed without a modulus, has a coefficient beyond q/2, where q is the product of the output's
-//! limbs. Then all slots of that ciphertext are noise, and with them every image that it holds. What tells this is the room that answers
-//! leave unused: a coefficient is at most scale · (mean magnitude of the slots), some 17 bits below q, while coefficients that were
-//! reduced modulo q fill all of it. Large values that have not wrapped are refused too, because they disturb the images that they share
-//! ciphertexts with. `docs/robustness.md` has the whole argument.
+//! Arithmetic modulo Q is exact, so a value that leaves the range at some level does no harm by
+//! itself. The result is wrong exactly if the integer plaintext of an output, computed without a
+//! modulus, has a coefficient beyond q/2, where q is the product of the output's limbs. Then all
+//! slots of that ciphertext are noise, and with them every image that it holds. What tells this is
+//! the room that answers leave unused: a coefficient is at most scale · (mean magnitude of the
+//! slots), some 17 bits below q, while coefficients that were reduced modulo q fill all of it.
+//! Large values that have not wrapped are refused too, because they disturb the images that they
+//! share ciphertexts with. `docs/robustness.md` has the whole argument.
 
 use chiffre_ir::layout::Layout;
 use num_complex::Complex64;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A ciphertext is damaged if a coefficient of its plaintext exceeds this fraction of q, or a slot this fraction of q / scale.
+/// A ciphertext is damaged if a coefficient of its plaintext exceeds this fraction of q, or a slot
+/// this fraction of q / scale.
 ///
-/// No false alarm while all slots are at most [`Limits::image`]. A miss needs all coefficients small: one that is uniform modulo q is
-/// so with probability 1/128.
+/// No false alarm while all slots are at most [`Limits::image`]. A miss needs all coefficients
+/// small: one that is uniform modulo q is so with probability 1/128.
 pub const ROOM: f64 = 1.0 / 256.0;
 
 /// From the largest logit of an answer to the slot that damages a ciphertext.
@@ -30,19 +33,21 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// An image whose logits exceed this magnitude has no answer: `slot() / 4`, 2^10 for 49-bit primes and scale 2^27. If all slots stay
-    /// below it, nothing is reported.
+    /// An image whose logits exceed this magnitude has no answer: `slot() / 4`, 2^10 for 49-bit
+    /// primes and scale 2^27. If all slots stay below it, nothing is reported.
     pub fn image(&self) -> f64 {
         self.slot() / MARGIN
     }
-    /// A ciphertext with a slot beyond this magnitude is damaged, although it has not left the modulus: `ROOM · q / scale / 4`, 2^12 for the
-    /// same parameters. What rounded masks let through to other images, some 2^-17 of a network's largest logit, grows with it.
+    /// A ciphertext with a slot beyond this magnitude is damaged, although it has not left the
+    /// modulus: `ROOM · q / scale / 4`, 2^12 for the same parameters. What rounded masks let
+    /// through to other images, some 2^-17 of a network's largest logit, grows with it.
     pub fn slot(&self) -> f64 {
         ROOM * self.q / self.scale / 4.0
     }
 }
 
-/// How far a decrypted polynomial fills its modulus, as fractions of q. Uniform noise has rms 0.289 and peak 0.5.
+/// How far a decrypted polynomial fills its modulus, as fractions of q. Uniform noise has rms 0.289
+/// and peak 0.5.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// Root mean square of the centred coefficients.

@@ -53,7 +53,8 @@ impl ClientKey {
     /// Encrypts normalised images `[n, C, H, W]`.
     ///
     /// # Errors
-    /// A number of values or images that the program does not take; values that are not finite or too large.
+    /// A number of values or images that the program does not take; values that are not finite or
+    /// too large.
     pub fn encrypt(&self, s: &Session, images: &[f32], n: usize) -> Result<Batch, RuntimeError> {
         let ty = s.input()?;
         let per: usize = ty.layout.shape.iter().product();
@@ -124,7 +125,8 @@ impl ClientKey {
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
-    /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's care.
+    /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's
+    /// care.
     ///
     /// # Errors
     /// I/O errors.

@@ -12,7 +12,8 @@ use num_complex::Complex64;
 pub struct Opened {
     /// Slots of each ciphertext.
     pub slots: Vec<Vec<Complex64>>,
-    /// Bits between the largest coefficient of any plaintext and the modulus: below 1, values leave the range.
+    /// Bits between the largest coefficient of any plaintext and the modulus: below 1, values leave
+    /// the range.
     pub headroom: f64,
 }
 

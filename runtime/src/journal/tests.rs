@@ -10,7 +10,8 @@ fn ring() -> Ring {
     Ring::new(6, &ntt_primes_below(49, 6, 3, &[]).expect("primes"), &[]).expect("ring")
 }
 
-/// Value v appears at step v, in two blocks of one to three ciphertexts and one to three limbs, and is live for two steps.
+/// Value v appears at step v, in two blocks of one to three ciphertexts and one to three limbs, and
+/// is live for two steps.
 fn live(step: usize) -> Option<Shapes> {
     let keys = (step.saturating_sub(2)..step).flat_map(|v| [(v, 0), (v, 1)]);
     (step <= STEPS).then(|| keys.map(|(v, b)| ((v, b), [1 + (v + b) % 3, 1 + v % 3])).collect())
@@ -45,7 +46,8 @@ fn open(dir: &Path) -> Result<Opened, RuntimeError> {
     Journal::open(dir, &ring(), binding(), live)
 }
 
-/// Opens and checks that the state is that of one of these steps (0: from the beginning), with exact values and no other files.
+/// Opens and checks that the state is that of one of these steps (0: from the beginning), with
+/// exact values and no other files.
 fn state(dir: &Path, allowed: &[usize]) -> Opened {
     let o = open(dir).expect("opens");
     assert_eq!(o.warning, None);
@@ -68,7 +70,8 @@ fn interrupted(parent: &Path) -> PathBuf {
     dir
 }
 
-/// A gate that fails operation number `from` and, if it is a kill, all that follow; and the count of operations.
+/// A gate that fails operation number `from` and, if it is a kill, all that follow; and the count
+/// of operations.
 fn gate(from: usize, kill: bool) -> (Gate, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let c = count.clone();
@@ -275,7 +278,8 @@ fn commits_take_a_small_share_of_the_time() {
     assert!(!policy.due(s(14), Duration::ZERO) && policy.due(s(15), Duration::ZERO));
     assert!(!policy.due(s(49), s(2)) && policy.due(s(50), s(2)));
     assert!(!policy.due(s(1 << 40), Duration::MAX));
-    // Steps of 1 s, commits of 3 s, for an hour: the first costs as much as any, the others a 26th at most.
+    // Steps of 1 s, commits of 3 s, for an hour: the first costs as much as any, the others a 26th
+    // at most.
     let (mut now, mut last, mut cost, mut spent) = (s(0), s(0), s(0), s(0));
     while now < s(3600) {
         now += s(1);

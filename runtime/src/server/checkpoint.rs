@@ -1,4 +1,5 @@
-//! Checkpoints of a run: when the live values go to its journal, and how an interrupted run goes on.
+//! Checkpoints of a run: when the live values go to its journal, and how an interrupted run goes
+//! on.
 
 use super::Values;
 use crate::eval_keys::binding;
@@ -7,7 +8,8 @@ use crate::{Batch, RuntimeError, Session};
 use chiffre_ir::program::live;
 use std::path::Path;
 
-/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away, but not for more steps than that.
+/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away, but not
+/// for more steps than that.
 const PATIENCE: usize = 6;
 
 /// True if one of the next moments has fewer live bytes than the one before step `next`.
@@ -16,8 +18,9 @@ fn better_is_near(bytes: &[usize], next: usize) -> bool {
     bytes[next + 1..].iter().take(PATIENCE - 1).any(|b| *b < now)
 }
 
-/// True if a checkpoint that is due should be made before step `next`; counts how long it has `waited`. Along a network limbs are dropped, so
-/// a better moment is always near: waiting ends after a few steps.
+/// True if a checkpoint that is due should be made before step `next`; counts how long it has
+/// `waited`. Along a network limbs are dropped, so a better moment is always near: waiting ends
+/// after a few steps.
 fn worth_it(bytes: &[usize], next: usize, waited: &mut usize) -> bool {
     let wait = *waited < PATIENCE && better_is_near(bytes, next);
     *waited = if wait { *waited + 1 } else { 0 };
@@ -37,7 +40,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens or makes the journal in the folder `dir`, for a run of the session's program on a batch.
+    /// Opens or makes the journal in the folder `dir`, for a run of the session's program on a
+    /// batch.
     ///
     /// # Errors
     /// I/O errors, or a folder that belongs to another run.
@@ -81,7 +85,8 @@ impl Checkpoints {
         self.resume.take().map(|r| (r.step, r.values))
     }
 
-    /// Before step `next`: commits the live values if it is time and no better moment is near enough. Says what went wrong, if something did.
+    /// Before step `next`: commits the live values if it is time and no better moment is near
+    /// enough. Says what went wrong, if something did.
     pub(super) fn after(&mut self, next: usize, values: &Values) -> Option<String> {
         if !self.journal.due() || !worth_it(&self.bytes, next, &mut self.waited) {
             return None;
@@ -106,7 +111,8 @@ mod tests {
 
     #[test]
     fn checkpoints_wait_for_a_merge_that_is_near() {
-        // Units grow until a merge; the moments after a merge are the good ones, and the end is one.
+        // Units grow until a merge; the moments after a merge are the good ones, and the end is
+        // one.
         let bytes = [0, 4, 8, 12, 16, 4, 8, 12, 8];
         let good = |bytes: &[usize]| (0..bytes.len()).filter(|&i| !better_is_near(bytes, i)).collect::<Vec<_>>();
         assert_eq!(good(&bytes), [0, 1, 5, 6, 8]);

@@ -19,7 +19,8 @@ pub(super) struct Machine<'a> {
     pub images: usize,
 }
 
-/// The values that a step reads: those that end with it are its own, and their memory is used for its results.
+/// The values that a step reads: those that end with it are its own, and their memory is used for
+/// its results.
 struct Sources<'v> {
     kept: &'v Values,
     ending: Values,
@@ -132,8 +133,9 @@ impl Machine<'_> {
 
     /// The ciphertexts that unit `unit` of a linear map reads, of all operands in a row.
     ///
-    /// In the place of units that hold no image stands the first one that is merged with them: a copy of images runs the same course as
-    /// they do, while zeros in the middle of a network are an image like no other, whose values may run away and take the unit with them.
+    /// In the place of units that hold no image stands the first one that is merged with them: a
+    /// copy of images runs the same course as they do, while zeros in the middle of a network are
+    /// an image like no other, whose values may run away and take the unit with them.
     fn operands<'v>(&self, n: &Node<Prog>, unit: usize, from: &mut Sources<'v>) -> Vec<Input<'v>> {
         let mut out = vec![];
         for a in &n.args {
@@ -145,7 +147,8 @@ impl Machine<'_> {
         out
     }
 
-    /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand hold images.
+    /// The units of operand `value` that make unit `unit` of `n`, and how many units of the operand
+    /// hold images.
     fn merge(&self, n: &Node<Prog>, value: usize, unit: usize) -> (Range<usize>, usize) {
         let layout = &self.prepared.session.program().nodes[value].ty.layout;
         let shift = layout.unit_bits() - n.ty.layout.unit_bits();

@@ -1,7 +1,7 @@
 //! The server's half: runs a program on ciphertexts with evaluation keys only.
 //!
-//! A [`Server`] is made once from a session and its keys, and may be shared by threads; a [`Run`] is one batch on its way through the
-//! program. Neither borrows anything.
+//! A [`Server`] is made once from a session and its keys, and may be shared by threads; a [`Run`]
+//! is one batch on its way through the program. Neither borrows anything.
 
 mod checkpoint;
 mod execute;
@@ -49,8 +49,9 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Brings tables, series and bootstraps of the program into the form that kernels take, and lets the engine take `buffers` bytes of memory for
-    /// ciphertexts from the system: what runs need beyond them they take when they need it.
+    /// Brings tables, series and bootstraps of the program into the form that kernels take, and
+    /// lets the engine take `buffers` bytes of memory for ciphertexts from the system: what runs
+    /// need beyond them they take when they need it.
     ///
     /// # Errors
     /// Tables that do not fit the program's ring; names the ONNX node.
@@ -101,7 +102,8 @@ impl Server {
         Run::new(self.clone(), batch.into(), None)
     }
 
-    /// Begins a run, or goes on with the interrupted one that `checkpoints` holds; the run stores its live values there from time to time.
+    /// Begins a run, or goes on with the interrupted one that `checkpoints` holds; the run stores
+    /// its live values there from time to time.
     ///
     /// # Errors
     /// As [`Self::start`].

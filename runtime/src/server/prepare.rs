@@ -156,7 +156,8 @@ impl Instruction {
     }
 }
 
-/// Prepares every instruction of the program, with what is stored of each node instead of encoding it.
+/// Prepares every instruction of the program, with what is stored of each node instead of encoding
+/// it.
 pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<Vec<Instruction>, RuntimeError> {
     let one = |(n, stored): (&Node<Prog>, Option<Stored>)| match &n.op {
         ProgramOp::Linear { .. } => linear(s, n, stored).map(|l| Instruction::Linear(Box::new(l))),
@@ -187,7 +188,8 @@ fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear,
     let mut stored = stored;
     let p = s.program();
     let t = p.consts.table(*table).map_err(|e| fail(e.to_string()))?;
-    // Ciphertexts of all operands are numbered in a row, with the units that the instruction merges.
+    // Ciphertexts of all operands are numbered in a row, with the units that the instruction
+    // merges.
     let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
     let counts: Vec<usize> = n.args.iter().map(|a| merged(&p.ty(*a).layout)).collect();
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();

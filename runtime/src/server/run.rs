@@ -41,7 +41,8 @@ pub struct Event<'a> {
 pub struct Finished {
     /// The encrypted result.
     pub result: ResultBatch,
-    /// The journal of a run with checkpoints: to be removed by [`Journal::finish`] when the result is in a safe place.
+    /// The journal of a run with checkpoints: to be removed by [`Journal::finish`] when the result
+    /// is in a safe place.
     pub journal: Option<Journal>,
 }
 
@@ -91,7 +92,8 @@ impl Run {
         self.next
     }
 
-    /// Executes the next step and says what it did; `None` if all are done. A checkpoint is made behind it if one is due.
+    /// Executes the next step and says what it did; `None` if all are done. A checkpoint is made
+    /// behind it if one is due.
     ///
     /// # Errors
     /// An instruction that fails; names the ONNX node. The run cannot go on then.
@@ -126,9 +128,9 @@ impl Run {
         }))
     }
 
-    /// Executes steps until all are done or `watch`, which sees each of them, asks for a stop. Then live values are stored in the
-    /// checkpoints, if the run has some: another run, in this process or in another one, goes on from there. So does this one, when it is
-    /// driven again.
+    /// Executes steps until all are done or `watch`, which sees each of them, asks for a stop. Then
+    /// live values are stored in the checkpoints, if the run has some: another run, in this process
+    /// or in another one, goes on from there. So does this one, when it is driven again.
     ///
     /// # Errors
     /// As [`Self::step`], and those of [`Self::suspend`].
@@ -143,7 +145,8 @@ impl Run {
         Ok(ControlFlow::Break(()))
     }
 
-    /// Stores the live values now. A run without checkpoints has nowhere to store them, and does nothing.
+    /// Stores the live values now. A run without checkpoints has nowhere to store them, and does
+    /// nothing.
     ///
     /// # Errors
     /// I/O errors; the run itself is as before.
@@ -157,7 +160,8 @@ impl Run {
     /// The result, when all steps are done.
     ///
     /// # Errors
-    /// [`RuntimeError::Unfinished`] if steps are left; what checkpoints hold stays. [`RuntimeError::Failed`] if one has failed.
+    /// [`RuntimeError::Unfinished`] if steps are left; what checkpoints hold stays.
+    /// [`RuntimeError::Failed`] if one has failed.
     pub fn finish(mut self) -> Result<Finished, RuntimeError> {
         if self.failed {
             return Err(RuntimeError::Failed);

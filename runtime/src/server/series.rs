@@ -19,7 +19,8 @@ use chiffre_params::work::SERIES_GROUP;
 /// Operands of refreshes are angles.
 const RADIANS: f64 = 1.0;
 
-/// A series ready to run: its rows, one or one for each channel, the row of each ciphertext of a unit, and how its polynomial is evaluated.
+/// A series ready to run: its rows, one or one for each channel, the row of each ciphertext of a
+/// unit, and how its polynomial is evaluated.
 pub(super) struct Series {
     rows: Vec<Vec<f64>>,
     of_ct: Vec<usize>,
@@ -108,7 +109,8 @@ pub(super) struct Bootstrappers {
     real: Option<Bootstrapper>,
 }
 
-/// Fills rows with the words that are stored under a name, and says if there are some of this shape.
+/// Fills rows with the words that are stored under a name, and says if there are some of this
+/// shape.
 pub(super) type Fill<'a> = dyn FnMut(&str, &mut [&mut [u64]]) -> bool + 'a;
 
 /// The stored diagonals of one of the two bootstraps.

@@ -1,7 +1,9 @@
-//! Prepared state in a container: a server that another process reads, instead of expanding keys and encoding tables anew.
+//! Prepared state in a container: a server that another process reads, instead of expanding keys
+//! and encoding tables anew.
 //!
-//! It holds the expanded keys, the encoded patterns and biases of linear maps and the diagonals of bootstraps: what takes long to compute. It
-//! is bound to the program, to the key and to [`VERSION`], and holds nothing that the program and the evaluation keys do not say.
+//! It holds the expanded keys, the encoded patterns and biases of linear maps and the diagonals of
+//! bootstraps: what takes long to compute. It is bound to the program, to the key and to
+//! [`VERSION`], and holds nothing that the program and the evaluation keys do not say.
 
 use super::prepare::{Encoded, Stored, instructions};
 use super::{Prepared, Server, prepare, series};
@@ -80,8 +82,8 @@ impl Server {
         self.tensors(|name, _, parts| Ok(w.tensor_parts(name, parts)?))
     }
 
-    /// Writes the prepared state to a file, from which [`Server::load`] makes the same server. The file is about as large as the expanded
-    /// keys.
+    /// Writes the prepared state to a file, from which [`Server::load`] makes the same server. The
+    /// file is about as large as the expanded keys.
     ///
     /// # Errors
     /// I/O errors.
@@ -97,7 +99,8 @@ impl Server {
         self.contents()?.write(sink, name, |w| self.fill(w)).map(|_| ())
     }
 
-    /// Reads a server for the session's program from a file of prepared state. `buffers` is as for [`Server::new`].
+    /// Reads a server for the session's program from a file of prepared state. `buffers` is as for
+    /// [`Server::new`].
     ///
     /// # Errors
     /// I/O errors, damaged files; files of another program or of another version of this library.

@@ -8,12 +8,14 @@ pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A file or folder of `../shared`, the folder with real networks and images beside the checkout (`models/`, `data/`).
+/// A file or folder of `../shared`, the folder with real networks and images beside the checkout
+/// (`models/`, `data/`).
 ///
 /// Returns `None` where it is missing, after recording that the calling test was skipped.
 ///
 /// # Panics
-/// If it is missing although `CHIFFRE_EXPECT_SHARED=1` promises it. `.ci/run` sets this where there is a folder `../shared`.
+/// If it is missing although `CHIFFRE_EXPECT_SHARED=1` promises it. `.ci/run` sets this where there
+/// is a folder `../shared`.
 #[track_caller]
 pub fn shared(path: &str) -> Option<PathBuf> {
     let expected = is_set("CHIFFRE_EXPECT_SHARED");
@@ -37,8 +39,8 @@ fn find(folder: &Path, path: &str, expected: bool) -> Result<PathBuf, String> {
     Err(format!("there is no ../shared/{path} beside the checkout{promised}"))
 }
 
-/// Whether tests that take minutes were asked for with `CHIFFRE_SLOW=1`; `cost` says what one takes.
-/// Where they were not, the calling test is recorded as skipped.
+/// Whether tests that take minutes were asked for with `CHIFFRE_SLOW=1`; `cost` says what one
+/// takes. Where they were not, the calling test is recorded as skipped.
 #[track_caller]
 pub fn slow(cost: &str) -> bool {
     let on = is_set("CHIFFRE_SLOW");

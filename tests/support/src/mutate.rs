@@ -1,4 +1,5 @@
-//! Small changes of texts and tensors, such as a fuzzer makes: most results still look like what they came from.
+//! Small changes of texts and tensors, such as a fuzzer makes: most results still look like what
+//! they came from.
 
 use crate::rng::Rng;
 use crate::sealed::Tensor;

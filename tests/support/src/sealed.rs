@@ -1,7 +1,8 @@
-//! Containers that are changed and sealed again: what they hold is wrong, and their digest is right.
+//! Containers that are changed and sealed again: what they hold is wrong, and their digest is
+//! right.
 //!
-//! A flipped bit never gets past the digest of a container. Whoever means harm computes the digest anew, so everything that is read behind it has to be
-//! tested with files that carry a right one.
+//! A flipped bit never gets past the digest of a container. Whoever means harm computes the digest
+//! anew, so everything that is read behind it has to be tested with files that carry a right one.
 
 use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
 use crate::rng::Rng;
@@ -90,10 +91,11 @@ impl Sealed {
         writer.finish()
     }
 
-    /// Changes one thing, and says what: a text of the metadata, or a tensor's name, shape, type or content.
+    /// Changes one thing, and says what: a text of the metadata, or a tensor's name, shape, type or
+    /// content.
     ///
-    /// Constants are named by the hash of their content. A changed one gets its new name in all texts as well, because otherwise nothing behind that
-    /// check would see the change.
+    /// Constants are named by the hash of their content. A changed one gets its new name in all
+    /// texts as well, because otherwise nothing behind that check would see the change.
     pub fn mutate(&mut self, rng: &mut Rng) -> String {
         let texts = !self.metadata.is_empty() && (self.tensors.is_empty() || rng.below(3) > 0);
         if texts { self.mutate_metadata(rng) } else { self.mutate_tensors(rng) }

@@ -1,14 +1,17 @@
-//! The list of skipped tests: one line for each, in the file `skipped-tests.txt` of the target folder.
+//! The list of skipped tests: one line for each, in the file `skipped-tests.txt` of the target
+//! folder.
 
 use std::io::Write;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 
-/// Records that the calling test returns without testing anything, and why. `.ci/run` lists and counts these lines.
+/// Records that the calling test returns without testing anything, and why. `.ci/run` lists and
+/// counts these lines.
 #[track_caller]
 pub fn skip(reason: &str) {
     let place = Location::caller();
-    // The test runner names a test's thread after the test, unless it runs all tests on the main thread.
+    // The test runner names a test's thread after the test, unless it runs all tests on the main
+    // thread.
     let test = std::thread::current().name().unwrap_or("unknown").to_owned();
     let line = format!("{test} ({}:{}): {reason}", place.file(), place.line());
     println!("skipped: {line}");
@@ -19,7 +22,8 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// The target folder of a test that cargo has built: `target/PROFILE/deps/TEST`, also with a target triple between.
+/// The target folder of a test that cargo has built: `target/PROFILE/deps/TEST`, also with a target
+/// triple between.
 fn target_folder(test: &Path) -> Option<PathBuf> {
     let deps = test.ancestors().find(|a| a.file_name().is_some_and(|n| n == "deps"))?;
     Some(deps.parent()?.parent()?.to_path_buf())

@@ -1,8 +1,9 @@
 //! Two or three levels of the transform on registers.
 //!
-//! Butterflies are lazy (Harvey 2014): words exceed `q` by factors that 52-bit products bear. Two regimes are compiled.
-//! *Roomy*, for `q < 2^49`: forward words are below `8q`, so three levels pass between corrections. Otherwise forward
-//! words are below `4q` and every butterfly corrects. Inverse words are below `2q` between passes in both.
+//! Butterflies are lazy (Harvey 2014): words exceed `q` by factors that 52-bit products bear. Two
+//! regimes are compiled. *Roomy*, for `q < 2^49`: forward words are below `8q`, so three levels
+//! pass between corrections. Otherwise forward words are below `4q` and every butterfly corrects.
+//! Inverse words are below `2q` between passes in both.
 
 use crate::arithmetic::Modulus;
 use crate::simd::lanes::{Lanes, MASK52};
@@ -92,15 +93,16 @@ impl<L: Lanes> Field<L> {
     pub fn fold(self, v: L::V, c: L::V) -> L::V {
         self.lanes.reduce_once(v, c)
     }
-    /// `bias + p` with `p = y w / R mod q` in `(-q, q)`, for any `y < 2^52` (Montgomery's method with signed result).
+    /// `bias + p` with `p = y w / R mod q` in `(-q, q)`, for any `y < 2^52` (Montgomery's method
+    /// with signed result).
     #[inline(always)]
     pub fn product(self, bias: L::V, y: L::V, t: Twiddle<L>) -> L::V {
         let m = self.lanes.mul_lo(self.zero, y, t.low);
         self.lanes.sub(self.lanes.mul_hi(bias, y, t.w), self.lanes.mul_hi(self.zero, m, self.q))
     }
 
-    /// Butterflies `(x, y) -> (x + w y, x - w y)` on words `i` and `j` of `B` interleaved blocks, which hide each other's
-    /// latency. Roomy: `x` must be at least `q`.
+    /// Butterflies `(x, y) -> (x + w y, x - w y)` on words `i` and `j` of `B` interleaved blocks,
+    /// which hide each other's latency. Roomy: `x` must be at least `q`.
     #[inline(always)]
     fn up<const ROOMY: bool, const R: usize, const B: usize>(
         self,
@@ -118,12 +120,14 @@ impl<L: Lanes> Field<L> {
         }
     }
 
-    /// `log2 R` levels forward on `R` (4 or 8) words of `B` blocks; words below `8q` (roomy) or `4q` on both sides.
+    /// `log2 R` levels forward on `R` (4 or 8) words of `B` blocks; words below `8q` (roomy) or
+    /// `4q` on both sides.
     #[inline(always)]
     pub fn forward<const ROOMY: bool, const R: usize, const B: usize>(self, v: &mut [[L::V; R]; B], t: &[Node<L>; B]) {
         let l = self.lanes;
         if ROOMY {
-            // Lift each word by q for every level in which its descendants are added to before they are multiplied.
+            // Lift each word by q for every level in which its descendants are added to before they
+            // are multiplied.
             for v in v.iter_mut() {
                 let (first, second) = (self.fold(v[0], self.q4), self.fold(v[1], self.q4));
                 if R == 8 {
@@ -170,8 +174,8 @@ impl<L: Lanes> Field<L> {
         self.fold(v, self.q)
     }
 
-    /// Butterfly `(x, y) -> (x + y, w (y - x))` with `lift` added to the difference, which must then be in `[0, 2^52)`,
-    /// and `bias` to the product.
+    /// Butterfly `(x, y) -> (x + y, w (y - x))` with `lift` added to the difference, which must
+    /// then be in `[0, 2^52)`, and `bias` to the product.
     #[inline(always)]
     fn split<const R: usize>(self, v: &mut [L::V; R], (i, j): (usize, usize), lift: Option<L::V>, bias: L::V, t: Twiddle<L>) {
         let l = self.lanes;
@@ -188,8 +192,8 @@ impl<L: Lanes> Field<L> {
         v[i] = self.fold(v[i], self.q2);
     }
 
-    /// `log2 R` levels of the inverse on `R` (4 or 8) words in `[0, 2q)`, to `[0, 2q)`. `t` is the node of the mirrored
-    /// block. With `scale` the first half of the words is multiplied by it.
+    /// `log2 R` levels of the inverse on `R` (4 or 8) words in `[0, 2q)`, to `[0, 2q)`. `t` is the
+    /// node of the mirrored block. With `scale` the first half of the words is multiplied by it.
     #[inline(always)]
     pub fn inverse<const ROOMY: bool, const R: usize>(self, v: &mut [L::V; R], t: &Node<L>, scale: Option<Twiddle<L>>) {
         match (ROOMY, R) {
@@ -221,8 +225,8 @@ impl<L: Lanes> Field<L> {
         }
     }
 
-    /// Three levels. The biases of products are such that later differences are positive of themselves: an upper word
-    /// of a later butterfly exceeds the lower one's range.
+    /// Three levels. The biases of products are such that later differences are positive of
+    /// themselves: an upper word of a later butterfly exceeds the lower one's range.
     #[inline(always)]
     fn inverse8_roomy<const R: usize>(self, v: &mut [L::V; R], t: &Node<L>, reduce: bool) {
         let (zero, q, q2, q3, q4) = (self.zero, self.q, self.q2, self.q3, self.q4);

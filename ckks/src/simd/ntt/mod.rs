@@ -1,8 +1,8 @@
 //! The negacyclic number-theoretic transform on 52-bit products.
 //!
-//! The levels that combine words at least eight apart run two or three at a time over the vector (four over blocks that
-//! stay in the first-level cache); the last six run together on eight registers, transposed in the middle. The inverse is
-//! the mirror image.
+//! The levels that combine words at least eight apart run two or three at a time over the vector
+//! (four over blocks that stay in the first-level cache); the last six run together on eight
+//! registers, transposed in the middle. The inverse is the mirror image.
 
 mod butterfly;
 mod plan;
@@ -28,8 +28,8 @@ pub fn forward(isa: Isa, plan: &NttPlan, limb: &mut [u64]) {
     run_forward(isa, plan, limb, Normalize);
 }
 
-/// `limb = (a - forward(limb)) w (+ addend)`: [`forward`], then [`mod_down_tail`](super::mod_down_tail) while the words
-/// are in registers.
+/// `limb = (a - forward(limb)) w (+ addend)`: [`forward`], then
+/// [`mod_down_tail`](super::mod_down_tail) while the words are in registers.
 pub fn forward_mod_down(isa: Isa, plan: &NttPlan, limb: &mut [u64], a: &[u64], w: u64, addend: Option<&[u64]>) {
     assert!(a.len() == limb.len() && addend.is_none_or(|e| e.len() == limb.len()));
     let w = plan.modulus.mul(w, plan.modulus.r);
@@ -69,7 +69,8 @@ fn run_inverse(isa: Isa, plan: &NttPlan, from: *const u64, to: *mut u64, c: u64)
 
 /// What happens to the words of the last pass before they are stored.
 trait Finish: Copy {
-    /// `v` is the transform in the range of [`Field::forward`] at words `at..at + 8`; returns residues in `[0, q)`.
+    /// `v` is the transform in the range of [`Field::forward`] at words `at..at + 8`; returns
+    /// residues in `[0, q)`.
     ///
     /// # Safety
     /// `at + 8` must not exceed the degree.

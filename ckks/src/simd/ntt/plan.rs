@@ -19,7 +19,8 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Table words of one block: a pair for each butterfly of distinct factor, padded to whole vectors.
+    /// Table words of one block: a pair for each butterfly of distinct factor, padded to whole
+    /// vectors.
     pub fn node_words(self) -> usize {
         2 << self.log_radix
     }
@@ -28,10 +29,11 @@ impl Pass {
 /// The negacyclic transform of one prime and one degree, for [`forward`](super::forward) and
 /// [`inverse_into`](super::inverse_into).
 ///
-/// At the level with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits reversed within `log2 N`;
-/// Seiler 2018, section 2.3), kept in Montgomery form: `w R mod q`, in scalar passes paired with `w R q^-1 mod 2^52`.
-/// Of the last three levels, where factors outweigh data, only `w(8m + i)`, `w(16m + 2i)` and `w(32m + 4i)` are kept;
-/// the others are these times powers of `psi^(N/4)`. The inverse needs no table of its own:
+/// At the level with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits
+/// reversed within `log2 N`; Seiler 2018, section 2.3), kept in Montgomery form: `w R mod q`, in
+/// scalar passes paired with `w R q^-1 mod 2^52`. Of the last three levels, where factors outweigh
+/// data, only `w(8m + i)`, `w(16m + 2i)` and `w(32m + 4i)` are kept; the others are these times
+/// powers of `psi^(N/4)`. The inverse needs no table of its own:
 /// `w(m + i)^-1 = -w(m + (m - 1 - i))`.
 pub struct NttPlan {
     pub(super) modulus: Modulus,
@@ -59,7 +61,8 @@ impl NttPlan {
         isa.is_wide() && n >= Self::MIN_N
     }
 
-    /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and the primitive `2n`-th root of unity `psi`.
+    /// Tables for degree `n`, a power of two of at least [`Self::MIN_N`], and the primitive `2n`-th
+    /// root of unity `psi`.
     pub fn new(n: usize, m: &Modulus, psi: u64) -> Self {
         assert!(n.is_power_of_two() && n >= Self::MIN_N);
         let log_n = n.ilog2();

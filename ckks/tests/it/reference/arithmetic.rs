@@ -46,8 +46,8 @@ impl Reference<'_> {
         Ok(out)
     }
 
-    /// `a·p`, slot by slot, at the product of the scales; the plaintext may have more limbs. Periodic plaintexts are
-    /// plaintexts like others here.
+    /// `a·p`, slot by slot, at the product of the scales; the plaintext may have more limbs.
+    /// Periodic plaintexts are plaintexts like others here.
     ///
     /// # Errors
     /// The plaintext has fewer limbs.
@@ -59,8 +59,8 @@ impl Reference<'_> {
         Ok(out)
     }
 
-    /// `a·weight` with the weight as the integer `round(weight·scale)`, at the product of the scales. Exact but for that
-    /// rounding, and adds no noise.
+    /// `a·weight` with the weight as the integer `round(weight·scale)`, at the product of the
+    /// scales. Exact but for that rounding, and adds no noise.
     ///
     /// # Errors
     /// [`EvalError::Weight`] if the integer is not below `2^100`.

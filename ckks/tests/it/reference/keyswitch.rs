@@ -1,14 +1,16 @@
 //! Hybrid key switching, written for reading.
 //!
-//! Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption" (CT-RSA 2020), §3; fast base conversion as
-//! in Halevi, Polyakov and Shoup, "An Improved RNS Variant of the BFV Homomorphic Encryption Scheme" (CT-RSA 2019).
+//! Han and Ki, "Better Bootstrapping for Approximate Homomorphic Encryption" (CT-RSA 2020), §3;
+//! fast base conversion as in Halevi, Polyakov and Shoup, "An Improved RNS Variant of the BFV
+//! Homomorphic Encryption Scheme" (CT-RSA 2019).
 
 use rayon::prelude::*;
 
 use chiffre_ckks::keys::SwitchingKey;
 use chiffre_ckks::ring::{Gadget, GaloisTable, Ring, RnsPoly, limb};
 
-/// A polynomial cut into digits, each lifted to the extended basis: what hoisting shares between rotations.
+/// A polynomial cut into digits, each lifted to the extended basis: what hoisting shares between
+/// rotations.
 pub struct Decomposition {
     limbs: usize,
     gadget: Gadget,
@@ -16,8 +18,8 @@ pub struct Decomposition {
     digits: Vec<RnsPoly>,
 }
 
-/// `ModUp`: digit d of `c` is the residue of `c` modulo `D_d`, the product of its primes, of least magnitude, in all rows of
-/// the extended basis.
+/// `ModUp`: digit d of `c` is the residue of `c` modulo `D_d`, the product of its primes, of least
+/// magnitude, in all rows of the extended basis.
 pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
     let limbs = c.rows();
     let digits = (0..gadget.digits_at(limbs))
@@ -42,7 +44,8 @@ pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
     Decomposition { limbs, gadget, digits }
 }
 
-/// `Σ_d digit_d·(b_d, a_d)` in the extended basis: P times the switched polynomial, before `ModDown`.
+/// `Σ_d digit_d·(b_d, a_d)` in the extended basis: P times the switched polynomial, before
+/// `ModDown`.
 ///
 /// With a `table`, the digits go through its automorphism first.
 pub fn inner_product(ring: &Ring, decomposition: &Decomposition, key: &SwitchingKey, table: Option<&GaloisTable>) -> [RnsPoly; 2] {
@@ -70,10 +73,11 @@ pub fn inner_product(ring: &Ring, decomposition: &Decomposition, key: &Switching
     out
 }
 
-/// `ModDown`, merged with rescaling: divides by the product S of all rows from `keep` on and rounds to nearest.
+/// `ModDown`, merged with rescaling: divides by the product S of all rows from `keep` on and rounds
+/// to nearest.
 ///
-/// `poly` has `limbs` Q rows, then P rows; `keep <= limbs`. With no P rows this is a rescale by the top `limbs - keep`
-/// primes; with `keep = limbs` it is the division by P that ends a key switch.
+/// `poly` has `limbs` Q rows, then P rows; `keep <= limbs`. With no P rows this is a rescale by the
+/// top `limbs - keep` primes; with `keep = limbs` it is the division by P that ends a key switch.
 pub fn mod_down(ring: &Ring, poly: &RnsPoly, limbs: usize, keep: usize) -> RnsPoly {
     debug_assert!((1..=limbs).contains(&keep) && limbs <= poly.rows());
     let sources: Vec<usize> = (keep..poly.rows()).map(|row| ring.modulus_index(row, limbs)).collect();
@@ -117,13 +121,15 @@ impl<'a> Conversion<'a> {
         out
     }
 
-    /// The product of all source moduli, but for the one at position `skip`, modulo the modulus of index `target`.
+    /// The product of all source moduli, but for the one at position `skip`, modulo the modulus of
+    /// index `target`.
     fn product(&self, ring: &Ring, skip: Option<usize>, target: usize) -> u64 {
         let m = &ring.moduli[target];
         (0..self.sources.len()).filter(|&k| Some(k) != skip).fold(1, |p, k| m.mul(p, m.reduce(ring.moduli[self.sources[k]].q)))
     }
 
-    /// The centred `y_j = x·(S/m_j)^-1 mod m_j` of every coefficient, from rows in NTT order by modulus index.
+    /// The centred `y_j = x·(S/m_j)^-1 mod m_j` of every coefficient, from rows in NTT order by
+    /// modulus index.
     fn coefficients<'r>(&self, ring: &Ring, row: impl Fn(usize) -> &'r [u64] + Sync) -> Vec<Vec<i64>> {
         self.sources
             .par_iter()

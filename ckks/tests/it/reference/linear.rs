@@ -22,8 +22,8 @@ pub struct LinearTransform {
 }
 
 impl LinearTransform {
-    /// Encodes diagonals (of any power-of-two period) for ciphertexts of `limbs` limbs and keys with `alpha` special
-    /// primes.
+    /// Encodes diagonals (of any power-of-two period) for ciphertexts of `limbs` limbs and keys
+    /// with `alpha` special primes.
     ///
     /// # Errors
     /// Any [`EncodeError`]; in particular if `alpha` exceeds the number of special primes.
@@ -63,13 +63,14 @@ impl LinearTransform {
 impl Reference<'_> {
     /// Applies a linear transform and rescales by the top `drop` primes.
     ///
-    /// Double hoisting (Bossuat et al., "Efficient Bootstrapping for Approximate Homomorphic Encryption with Non-Sparse
-    /// Keys", EUROCRYPT 2021, §5): one decomposition of the input, products and sums in the extended basis, and one
-    /// `ModDown`, merged with the rescale, for each polynomial of the result.
+    /// Double hoisting (Bossuat et al., "Efficient Bootstrapping for Approximate Homomorphic
+    /// Encryption with Non-Sparse Keys", EUROCRYPT 2021, §5): one decomposition of the input,
+    /// products and sums in the extended basis, and one `ModDown`, merged with the rescale, for
+    /// each polynomial of the result.
     ///
     /// # Errors
-    /// The operand is not of degree 1 or has other limbs than the transform; a key is missing or has another number of
-    /// special primes; fewer than `drop + 1` limbs.
+    /// The operand is not of degree 1 or has other limbs than the transform; a key is missing or
+    /// has another number of special primes; fewer than `drop + 1` limbs.
     pub fn linear_transform(&self, a: &Ciphertext, transform: &LinearTransform, drop: usize) -> Result<Ciphertext, EvalError> {
         need_degree(a, 1)?;
         super::need_equal_limbs(a.limbs, transform.limbs)?;

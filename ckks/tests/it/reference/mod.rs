@@ -1,8 +1,8 @@
-//! The oracle: operations on single ciphertexts, written for reading. The crate's own operations, which are fused, are
-//! compared with these bit by bit.
+//! The oracle: operations on single ciphertexts, written for reading. The crate's own operations,
+//! which are fused, are compared with these bit by bit.
 //!
-//! Scales are exact: operands of a sum must have equal scales and limbs, and every other operation says what it does to
-//! the scale. Nothing is rescaled or dropped implicitly.
+//! Scales are exact: operands of a sum must have equal scales and limbs, and every other operation
+//! says what it does to the scale. Nothing is rescaled or dropped implicitly.
 
 mod arithmetic;
 pub mod keyswitch;
@@ -81,7 +81,8 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// An evaluator; `keys` may be empty if no rotation, conjugation or relinearisation is asked for.
+    /// An evaluator; `keys` may be empty if no rotation, conjugation or relinearisation is asked
+    /// for.
     pub fn new(context: &'a Context, keys: &'a EvaluationKeys) -> Self {
         Self { context, keys }
     }

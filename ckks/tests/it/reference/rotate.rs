@@ -31,7 +31,8 @@ impl Reference<'_> {
         Ok(out.swap_remove(0))
     }
 
-    /// Several rotations of one ciphertext with a single decomposition (hoisting, Halevi and Shoup, CRYPTO 2018, §3).
+    /// Several rotations of one ciphertext with a single decomposition (hoisting, Halevi and Shoup,
+    /// CRYPTO 2018, §3).
     ///
     /// # Errors
     /// As [`rotate`](Self::rotate); and all keys must have the same shape.
@@ -41,7 +42,8 @@ impl Reference<'_> {
         self.apply_galois_hoisted(a, &elements)
     }
 
-    /// Several automorphisms of one ciphertext with a single decomposition. The identity needs no key.
+    /// Several automorphisms of one ciphertext with a single decomposition. The identity needs no
+    /// key.
     ///
     /// # Errors
     /// As [`rotate_hoisted`](Self::rotate_hoisted).

@@ -294,7 +294,8 @@ fn precision_of_a_chain_is_as_predicted() {
 /// One operation at a time: the measured error against its term of the model.
 #[test]
 fn each_noise_source_is_as_predicted() {
-    // Special primes as large as the others, so that the keys' noise shows, and larger, so that rounding does.
+    // Special primes as large as the others, so that the keys' noise shows, and larger, so that
+    // rounding does.
     for p_bits in [&[45][..], &[45; 2], &[45; 4], &[50; 2]] {
         let lab = Lab::with_specials(11, p_bits);
         let model = NoiseModel::new(&lab.context.ring().chain);
