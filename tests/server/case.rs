@@ -5,6 +5,7 @@ mod common;
 
 use chiffre::pipeline::{Compiled, Request, compile, compile_graph};
 use chiffre_ckks::engine::Engine;
+use chiffre_ckks::{Gadget, Galois, KeyTarget};
 use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::consts::digest;
 use chiffre_ir::program::file::ProgramFile;
@@ -61,7 +62,24 @@ impl Case {
         if let Some(b) = &s.program().header.bootstrap {
             generator = generator.with_sparse_weight(b.weight);
         }
-        EvalKeySet { id: [self.seed; 16], keys: generator.switching_keys(&s.key_targets()).unwrap() }
+        EvalKeySet { id: [self.seed; 16], keys: generator.switching_keys(&self.targets()).unwrap() }
+    }
+
+    /// The keys in the order in which the pinned answers take them from the random stream:
+    /// rotations by their offsets.
+    fn targets(&self) -> Vec<(KeyTarget, Gadget)> {
+        let log_n = self.session.program().header.log_n as u32;
+        let offset = |g: Galois| g.rotation_offset(log_n).unwrap();
+        let place = |target: KeyTarget| match target {
+            KeyTarget::Relinearization => (0, 0),
+            KeyTarget::Galois(g) if g == Galois::conjugation(log_n) => (1, 0),
+            KeyTarget::Galois(g) => (2, offset(g)),
+            KeyTarget::DenseToSparse => (3, 0),
+            KeyTarget::SparseToDense(g) => (4, offset(g)),
+        };
+        let mut targets = self.session.key_targets();
+        targets.sort_by_key(|&(target, gadget)| (place(target), gadget.limbs, gadget.alpha));
+        targets
     }
 
     pub fn keys(&self) -> ServerKeys {

@@ -122,7 +122,8 @@ pub fn outcome(g: &AnyGraph, pipeline: &Pipeline, cx: &Context) -> Outcome {
             let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
             return Outcome::Crash(text.unwrap_or_default());
         }
-        Ok(Err(e @ PassError::Bug { .. })) => return Outcome::Verifier(e.to_string()),
+        // The message alone: what an error says around it depends on the number of findings.
+        Ok(Err(PassError::Bug { pass, message, .. })) => return Outcome::Verifier(format!("{message} [pass {pass}]")),
         Ok(Err(e)) => return Outcome::Refused(e.to_string()),
         Ok(Ok(end)) => end,
     };
