@@ -141,7 +141,7 @@ fn spread(values: &mut [u64], count: usize) {
     }
 }
 
-/// Residues of a factor's diagonals, times `R^2`: sums of them carry [`Carried::MontgomerySquare`].
+/// Residues of a factor's diagonals, times `R^2`: sums of them carry `Carried::MontgomerySquare`.
 pub struct Diagonals {
     run: usize,
     /// By row.

@@ -140,7 +140,7 @@ impl CompositeIntegers {
     /// with `limbs` of the primes `q`.
     ///
     /// # Errors
-    /// [`PlanError::EvalMod`] if the input's scale is far from [`input_scale`].
+    /// [`PlanError::EvalMod`] if the input's scale is far from `input_scale`.
     pub fn new(q: &[u64], limbs: usize, coefficients: &[f64], [input, cosine]: [&Scale; 2], shift: f64) -> Result<Self, PlanError> {
         let prime = |depth: usize| q[limbs - depth];
         let square = |s: &Scale, depth: usize| s.mul(s).div_prime(prime(depth));
