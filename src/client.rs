@@ -2,7 +2,7 @@
 
 use crate::data::Images;
 use crate::{Error, Program, logits};
-use chiffre_runtime::client::{ClientKey, Report};
+use chiffre_client::{ClientKey, Report};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 use std::path::Path;
 

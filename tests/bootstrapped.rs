@@ -5,13 +5,13 @@
 mod common;
 
 use chiffre::pipeline::{Request, bootstraps, compile_graph};
+use chiffre_client::{ClientKey, Decrypted};
 use chiffre_ir::consts::Array;
 use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
 use chiffre_passes::options::CompileOptions;
 use chiffre_runtime::Session;
-use chiffre_runtime::client::{ClientKey, Decrypted};
 use chiffre_runtime::server::Server;
 use common::{Rng, residual_net, with_series};
 use std::sync::Arc;

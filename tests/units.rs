@@ -3,10 +3,10 @@
 
 use chiffre::data::{DataOptions, load};
 use chiffre::pipeline::{Request, compile};
+use chiffre_client::ClientKey;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_runtime::Session;
-use chiffre_runtime::client::ClientKey;
 use chiffre_runtime::server::Server;
 use std::collections::BTreeSet;
 use std::path::Path;

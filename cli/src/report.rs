@@ -3,7 +3,7 @@
 
 use chiffre::Error;
 use chiffre::memory::human_bytes;
-use chiffre_runtime::client::Report as DecryptionReport;
+use chiffre_client::Report as DecryptionReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;

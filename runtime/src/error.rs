@@ -43,8 +43,8 @@ pub enum RuntimeError {
     #[error("a step of this run has failed: it cannot go on")]
     Failed,
     /// The system's random generator failed.
-    #[error(transparent)]
-    Randomness(#[from] chiffre_ckks_client::RandomnessError),
+    #[error("{0}")]
+    Randomness(String),
 }
 
 impl RuntimeError {

@@ -27,11 +27,13 @@ pub struct EvalKeySet {
     pub keys: Vec<SeededSwitchingKey>,
 }
 
-pub(crate) fn hex(id: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits, as files name keys and digests.
+pub fn hex(id: &[u8]) -> String {
     id.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-pub(crate) fn parse_id(s: &str) -> Option<KeyId> {
+/// The key that 32 hexadecimal digits name; `None` for any other text.
+pub fn parse_id(s: &str) -> Option<KeyId> {
     let mut id = [0; 16];
     if s.len() != 32 || !s.is_ascii() {
         return None;

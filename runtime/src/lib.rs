@@ -1,10 +1,9 @@
-//! Executes Chiffre programs: the client half and the server half.
+//! Executes Chiffre programs: sessions, the files of keys and ciphertexts, and the server half.
 //!
-//! **Invariant**: `server` and everything it uses never name a secret key. [`client`] is the only
-//! module that uses `chiffre_ckks_client`.
+//! **Invariant**: nothing here can name a secret key. Secrets are types of `chiffre-ckks-client`,
+//! on which this crate does not depend; the data owner's half is the crate `chiffre-client`.
 #![forbid(unsafe_code)]
 
-pub mod client;
 mod cts;
 mod error;
 mod eval_keys;
@@ -16,5 +15,5 @@ mod words;
 pub use chiffre_ckks::engine::{Engine, EngineError};
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;
-pub use eval_keys::{EvalKeySet, KeyId, ServerKeys};
+pub use eval_keys::{EvalKeySet, KeyId, ServerKeys, hex, parse_id};
 pub use params::Session;

@@ -85,7 +85,7 @@ impl Session {
     ///
     /// # Panics
     /// If it names a prime that the chain does not have; the scales of verified programs do not.
-    pub(crate) fn scale(&self, s: &he::Scale) -> Scale {
+    pub fn scale(&self, s: &he::Scale) -> Scale {
         s.over(&self.program().header.q).expect("the verifier has checked that scales name primes of the chain")
     }
     /// Target and shape of every key that the program uses.

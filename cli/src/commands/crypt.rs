@@ -3,8 +3,8 @@
 use crate::args::{DecryptArgs, EncryptArgs};
 use crate::report;
 use chiffre::{Error, data, logits};
+use chiffre_client::{ClientKey, Decrypted};
 use chiffre_runtime::ResultBatch;
-use chiffre_runtime::client::{ClientKey, Decrypted};
 
 /// Encrypts images.
 pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 
 use crate::args::DebugArgs;
 use chiffre::{Error, data};
+use chiffre_client::{ClientKey, Opened};
 use chiffre_ir::graph::Op;
-use chiffre_runtime::client::{ClientKey, Opened};
 use chiffre_runtime::server::{Event, Server};
 use serde::Serialize;
 use std::fmt::Write;

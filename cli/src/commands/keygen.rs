@@ -2,7 +2,7 @@
 
 use crate::args::KeygenArgs;
 use chiffre::Error;
-use chiffre_runtime::client::ClientKey;
+use chiffre_client::ClientKey;
 
 /// Writes the secret key and the evaluation keys.
 pub(super) fn keygen(args: &KeygenArgs) -> Result<(), Error> {

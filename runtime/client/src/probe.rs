@@ -1,10 +1,10 @@
 //! Probes: what a step of a run left, decrypted by the data owner, to see where precision is lost.
 
 use super::{ClientKey, Spread};
-use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ckks_client::Decryptor;
+use chiffre_runtime::{RuntimeError, Session};
 use num_complex::Complex64;
 
 /// A unit of a value, decrypted.

@@ -1,4 +1,8 @@
-//! The data owner's half: keys, encryption, decryption. The only module that names secrets.
+//! The data owner's half of the runtime: keys, encryption, decryption.
+//!
+//! A crate of its own, because only it may name secrets: `chiffre-runtime`, which runs programs on
+//! a server, does not depend on it, nor on `chiffre-ckks-client`.
+#![forbid(unsafe_code)]
 
 mod check;
 mod probe;
@@ -6,10 +10,9 @@ mod probe;
 pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Report, Spread};
 pub use probe::Opened;
 
-use crate::eval_keys::{EvalKeySet, KeyId, hex, parse_id};
-use crate::{Batch, ResultBatch, RuntimeError, Session};
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_runtime::{Batch, EvalKeySet, KeyId, ResultBatch, RuntimeError, Session, hex, parse_id};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -17,6 +20,11 @@ use zeroize::Zeroizing;
 
 /// Kind of secret-key files.
 pub const KIND: &str = "secret-key";
+
+/// A generator seeded by the operating system.
+fn randomness() -> Result<Csprng, RuntimeError> {
+    Csprng::from_os().map_err(|e| RuntimeError::Randomness(e.to_string()))
+}
 
 /// A secret key with its random name.
 pub struct ClientKey {
@@ -30,7 +38,7 @@ impl ClientKey {
     /// # Errors
     /// If the system has no randomness.
     pub fn generate(s: &Session) -> Result<ClientKey, RuntimeError> {
-        let mut rng = Csprng::from_os()?;
+        let mut rng = randomness()?;
         let mut id = [0; 16];
         id.copy_from_slice(&rng.seed()[..16]);
         Ok(ClientKey { id, secret: s.engine().install(|| SecretKey::generate(&s.context, &mut rng)) })
@@ -44,7 +52,7 @@ impl ClientKey {
     /// # Errors
     /// Parameters that do not fit, or no randomness.
     pub fn evaluation_keys(&self, s: &Session) -> Result<EvalKeySet, RuntimeError> {
-        let mut generator = KeyGenerator::new(&s.context, &self.secret, Csprng::from_os()?);
+        let mut generator = KeyGenerator::new(&s.context, &self.secret, randomness()?);
         if let Some(b) = &s.program().header.bootstrap {
             generator = generator.with_sparse_weight(b.weight);
         }
@@ -72,7 +80,7 @@ impl ClientKey {
                 images[i]
             )));
         }
-        let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, Csprng::from_os()?);
+        let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, randomness()?);
         let scale = s.scale(&ty.scale);
         let unit = ty.layout.unit();
         let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
