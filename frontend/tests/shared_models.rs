@@ -23,13 +23,22 @@ fn images(data: &Path, model: &Model, n: usize) -> Vec<f32> {
     pixels.map(|(i, &p)| norm.apply(p, i / 1024)).collect()
 }
 
+/// Files that cannot be imported yet, and what the error says.
+const REFUSED: [(&str, &str); 1] = [("textline_orientation_mobilenetv3_ppocr.onnx", "must have fixed extents beside the batch")];
+
 #[test]
 fn imported_graphs_agree_with_the_reference() {
     let (Some(models), Some(data)) = (shared("models"), shared("data")) else { return };
     let mut models: Vec<_> = std::fs::read_dir(models).unwrap().map(|e| e.unwrap().path()).collect();
     models.sort();
     for path in models.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx")) {
-        let model = load(path).unwrap_or_else(|e| panic!("{e}"));
+        let loaded = load(path);
+        if let Some((_, why)) = REFUSED.iter().find(|(file, _)| path.ends_with(file)) {
+            let error = loaded.expect_err("a file that can be imported is not in the list").to_string();
+            assert!(error.contains(why), "{error}");
+            continue;
+        }
+        let model = loaded.unwrap_or_else(|e| panic!("{e}"));
         let n = 8;
         let x = images(&data, &model, n);
         let t = std::time::Instant::now();
