@@ -50,18 +50,22 @@ fn tables_of_passes_are_fresh() {
     fresh("passes.md", &format!("{head}{}\n\n{}", chiffre_passes::pipeline::DEFAULT, markdown_table(PASSES, &chiffre::pipeline::CKKS)));
 }
 
-/// Every Rust block and every case of the tutorial is part of a test that runs.
+/// Every Rust block and every case of the tutorials is part of a test that runs.
 #[test]
-fn the_tutorial_shows_code_that_is_tested() {
+fn the_tutorials_show_code_that_is_tested() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/write-a-pass.md")).unwrap();
-    let code = std::fs::read_to_string(root.join("passes/tests/own_pass.rs")).unwrap();
-    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|b| b.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
-    for b in blocks {
-        assert!(code.contains(b), "docs/write-a-pass.md shows code that passes/tests/own_pass.rs does not have:\n{b}");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    for (page, test, count) in
+        [("docs/write-a-pass.md", "passes/tests/own_pass.rs", 2), ("docs/write-a-target.md", "passes/tests/own_target.rs", 1)]
+    {
+        let (text, code) = (read(page), read(test));
+        let blocks: Vec<&str> = text.split("```rust\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+        assert_eq!(blocks.len(), count, "{page}");
+        for b in blocks {
+            assert!(code.contains(b), "{page} shows code that {test} does not have:\n{b}");
+        }
     }
-    let case = std::fs::read_to_string(root.join("passes/tests/own_pass/then_folded.tir")).unwrap();
+    let (page, case) = (read("docs/write-a-pass.md"), read("passes/tests/own_pass/then_folded.tir"));
     let indented: String = case.lines().map(|l| format!("    {l}\n")).collect();
     assert!(page.contains(&indented), "the case of the tutorial is not passes/tests/own_pass/then_folded.tir");
 }
