@@ -25,7 +25,7 @@ pub struct Overview {
     /// Digest of the model.
     pub model: String,
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Primes of the chain, bottom first.
     pub q: Vec<u64>,
     /// Special primes.
@@ -211,8 +211,8 @@ impl Overview {
             q: h.q.clone(),
             p: h.p.clone(),
             log_qp: p.log_qp(),
-            max_log_qp: chiffre_ckks::security::max_log_qp(h.log_n as u32),
-            security_bits: chiffre_ckks::security::security_bits(h.log_n as u32, p.log_qp()),
+            max_log_qp: chiffre_ckks::security::max_log_qp(h.log_n),
+            security_bits: chiffre_ckks::security::security_bits(h.log_n, p.log_qp()),
             insecure: h.insecure,
             levels: h.q.len() - 1,
             bootstraps: bootstraps(p, h.batch),
@@ -227,7 +227,7 @@ impl Overview {
             linear_maps: count(&["linear"]),
             products: count(&["mul", "square"]),
             keys: keys.len(),
-            rotation_keys: keys.iter().filter(|(u, _)| u.rotation_offset(h.log_n as u32).is_some()).count(),
+            rotation_keys: keys.iter().filter(|(u, _)| u.rotation_offset(h.log_n).is_some()).count(),
             eval_key_bytes: p.key_bytes() / 2,
             memory,
             per_image: per_image(p, &nodes, work.into_iter().sum()),
@@ -344,7 +344,7 @@ fn key_groups(p: &Program) -> Vec<KeyGroup> {
         });
         out[at].bytes += bytes;
         match target {
-            KeyTarget::Galois(galois) => match galois.rotation_offset(p.header.log_n as u32) {
+            KeyTarget::Galois(galois) => match galois.rotation_offset(p.header.log_n) {
                 Some(r) => out[at].rotations.push(r),
                 None => out[at].others.push("conjugate"),
             },

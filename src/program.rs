@@ -29,7 +29,7 @@ pub struct Options {
     /// How 8-bit pixels become inputs; without it, as the model's metadata says.
     pub normalisation: Option<Normalisation>,
     /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
-    pub log_n: Option<usize>,
+    pub log_n: Option<u32>,
     /// The probability that any bootstrap of a run fails is at most 2^-`failure_bits`.
     pub failure_bits: u32,
     /// Unit times of the machine that will run the program; see [`crate::machine`].

@@ -17,7 +17,7 @@ use common::{Rng, residual_net, with_series};
 use std::sync::Arc;
 
 /// Answers of an encrypted run on the images, and the session.
-fn encrypted(g: &TensorGraph, batch: usize, log_n: usize, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
+fn encrypted(g: &TensorGraph, batch: usize, log_n: u32, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
     let options = CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
     let program = compile_graph(g, "test", &Request { options, ..Request::default() }).unwrap();
     let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());

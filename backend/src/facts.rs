@@ -13,13 +13,13 @@ pub const REFRESH_BASE: usize = 3;
 pub trait ParameterFacts: Sync {
     /// Largest log2 QP at 128-bit security for a ring of degree 2^log_n; `None` if the table has no
     /// such ring.
-    fn max_log_qp(&self, log_n: usize) -> Option<f64>;
+    fn max_log_qp(&self, log_n: u32) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
+    fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
     /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail
     /// with probability `2^log2_failure`, with the fewest limbs and special primes; `None` if there
     /// is none for this ring.
-    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+    fn bootstrap(&self, log_n: u32, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
         let _ = (log_n, ciphertexts, log2_failure);
         None
     }
@@ -30,14 +30,14 @@ pub trait ParameterFacts: Sync {
 pub struct CkksFacts;
 
 impl ParameterFacts for CkksFacts {
-    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
-        security::max_log_qp(log_n as u32)
+    fn max_log_qp(&self, log_n: u32) -> Option<f64> {
+        security::max_log_qp(log_n)
     }
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
-        ntt_primes_below(bits, log_n as u32, count, skip)
+    fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+        ntt_primes_below(bits, log_n, count, skip)
     }
-    fn bootstrap(&self, log_n: usize, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
-        BootstrapSpec::for_failure(log_n as u32, REFRESH_BASE, ciphertexts as f64, log2_failure).ok()
+    fn bootstrap(&self, log_n: u32, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
+        BootstrapSpec::for_failure(log_n, REFRESH_BASE, ciphertexts as f64, log2_failure).ok()
     }
 }
 
@@ -46,10 +46,10 @@ impl ParameterFacts for CkksFacts {
 pub struct NoFacts;
 
 impl ParameterFacts for NoFacts {
-    fn max_log_qp(&self, _: usize) -> Option<f64> {
+    fn max_log_qp(&self, _: u32) -> Option<f64> {
         None
     }
-    fn primes(&self, _: u32, _: usize, _: usize, _: &[u64]) -> Option<Vec<u64>> {
+    fn primes(&self, _: u32, _: u32, _: usize, _: &[u64]) -> Option<Vec<u64>> {
         None
     }
 }

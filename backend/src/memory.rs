@@ -39,7 +39,7 @@ pub struct Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outline {
     /// log2 of the ring degree, for programs on polynomials.
-    pub ring: Option<usize>,
+    pub ring: Option<u32>,
     /// How values depend on each other, unit by unit.
     pub flow: Vec<Flow>,
     /// The values, in the order of `flow`.

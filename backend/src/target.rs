@@ -85,7 +85,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Params {
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// The chain, bottom first.
     pub q: Vec<u64>,
     /// Special primes.

@@ -111,7 +111,7 @@ impl Runner<'_> {
             let number = |n: &str| n.parse().map_err(|_| format!("option `{w}` needs a number"));
             match w.split_once('=') {
                 Some(("batch", n)) => options.batch = number(n)?,
-                Some(("log-n", n)) => options.log_n = Some(number(n)?),
+                Some(("log-n", n)) => options.log_n = Some(n.parse().map_err(|_| format!("option `{w}` needs a number"))?),
                 Some(("calibrate", n)) => {
                     let n = number(n)?;
                     let shape = state.latest().and_then(|g| g.input_shape()).unwrap_or_default();

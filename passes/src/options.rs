@@ -190,7 +190,7 @@ pub struct CompileOptions {
     /// Images per run of the program.
     pub batch: usize,
     /// log2 of the ring degree; chosen if absent.
-    pub log_n: Option<usize>,
+    pub log_n: Option<u32>,
     /// Parts of the packing that are not left to the search.
     pub packing: PackingWish,
     /// Memory that `run` may use, bytes.

@@ -44,7 +44,7 @@ impl CompileOptions {
             "reach" => a.fit.reach = positive()?,
             "uniform" => a.fit.uniform = positive()?,
             "centred" => a.fit.centred = word(["yes", "no"])?,
-            "log-n" => o.log_n = Some(number()?),
+            "log-n" => o.log_n = Some(value.parse().map_err(|_| format!("option {key}={value}: expected a number"))?),
             "channels" => o.packing.channels = Some(number()?),
             "tile" => o.packing.tile = Some(number()?),
             "fill" => o.packing.fill = Some(number()?),

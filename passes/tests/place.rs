@@ -9,15 +9,15 @@ use chiffre_passes::place::{Choice, Network, Placement, RingChoice, SiteOp, alwa
 use chiffre_passes::tensor::compose_linear::compose_linear;
 use common::{Facts, relu_resnet};
 
-fn resnet(size: usize, blocks: &[usize], widths: &[usize], log_n: usize) -> Network {
+fn resnet(size: usize, blocks: &[usize], widths: &[usize], log_n: u32) -> Network {
     Network::new(&compose_linear(&relu_resnet(size, blocks, widths)).unwrap(), log_n, 512, 8, 16).unwrap()
 }
 
-fn resnet20(log_n: usize) -> Network {
+fn resnet20(log_n: u32) -> Network {
     resnet(32, &[3, 3, 3], &[16, 32, 64], log_n)
 }
 
-fn resnet34(log_n: usize) -> Network {
+fn resnet34(log_n: u32) -> Network {
     resnet(32, &[3, 4, 6, 3], &[16, 32, 64, 128], log_n)
 }
 
@@ -28,7 +28,7 @@ fn all_rings() -> Vec<RingChoice> {
 }
 
 /// The cheapest over all chains of some rings.
-fn cheapest(log_n: &[usize], f: impl Fn(&RingChoice) -> Option<Placement>) -> Placement {
+fn cheapest(log_n: &[u32], f: impl Fn(&RingChoice) -> Option<Placement>) -> Placement {
     all_rings().iter().filter(|r| log_n.contains(&r.log_n)).filter_map(f).min_by(|a, b| a.seconds.total_cmp(&b.seconds)).unwrap()
 }
 
@@ -46,9 +46,9 @@ fn show(n: &Network, p: &Placement) -> String {
 #[test]
 fn the_shortest_path_beats_the_rules_of_thumb() {
     let cost = CostModel::default();
-    for (name, net) in [("ResNet-20", resnet20 as fn(usize) -> Network), ("ResNet-34", resnet34)] {
+    for (name, net) in [("ResNet-20", resnet20 as fn(u32) -> Network), ("ResNet-34", resnet34)] {
         let nets = [net(15), net(16)];
-        let of = |r: &RingChoice| &nets[r.log_n - 15];
+        let of = |r: &RingChoice| &nets[r.log_n as usize - 15];
         // In a small ring a bootstrap has levels for its own activation only, and all that is left
         // to choose is how far a fresh ciphertext reaches.
         for (log_n, strict) in [(&[15][..], false), (&[16], true), (&[15, 16], false)] {

@@ -51,9 +51,9 @@ impl Session {
             // Under the ephemeral secret: the key to it, modulo the bottom prime and one special
             // prime.
             let log_q = log2_product(h.q.iter().take(1).chain(h.p.iter().take(1)));
-            check_sparse(h.log_n as u32, b.weight, log_q).map_err(ParamsError::from)?;
+            check_sparse(h.log_n, b.weight, log_q).map_err(ParamsError::from)?;
         }
-        let literal = CkksParamsLiteral { log_n: h.log_n as u32, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
+        let literal = CkksParamsLiteral { log_n: h.log_n, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
         let params = CkksParams::try_from(literal)?;
         let context = engine.install(|| Context::new(params))?;
         Ok(Session { file, context, engine })

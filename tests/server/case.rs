@@ -35,7 +35,7 @@ impl Case {
 
     /// Linear maps, products and merges of units, 40 images of 64, in a ring of degree `2^log_n`.
     /// The pinned bits are those for 2^10.
-    pub fn squares_on(engine: Engine, log_n: usize) -> Case {
+    pub fn squares_on(engine: Engine, log_n: u32) -> Case {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let model = chiffre_frontend::load(&models.join("tiny_resnet.onnx")).unwrap();
         let packing = PackingWish { phases: Some([0, 0]), fill: Some(0), tile: Some(1), ..PackingWish::default() };
@@ -68,7 +68,7 @@ impl Case {
     /// The keys in the order in which the pinned answers take them from the random stream:
     /// rotations by their offsets.
     fn targets(&self) -> Vec<(KeyTarget, Gadget)> {
-        let log_n = self.session.program().header.log_n as u32;
+        let log_n = self.session.program().header.log_n;
         let offset = |g: Galois| g.rotation_offset(log_n).unwrap();
         let place = |target: KeyTarget| match target {
             KeyTarget::Relinearization => (0, 0),

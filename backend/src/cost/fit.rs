@@ -8,7 +8,7 @@ pub struct Sample {
     /// What was done.
     pub counts: Counts,
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Wall time, seconds.
     pub seconds: f64,
 }
@@ -56,8 +56,8 @@ mod tests {
     fn known_unit_times_are_found_again() {
         let prior = CostModel::default();
         let real = CostModel { ntt_2_16: 2.0 * prior.ntt_2_16, mac: 0.5 * prior.mac, expand: 3.0 * prior.expand, ..prior };
-        let counts = |i: usize| {
-            let x = |k: usize| 1e8 * (((i * 7 + k * 13) % 11) as f64 + 0.5);
+        let counts = |i: u32| {
+            let x = |k: u32| 1e8 * (((i * 7 + k * 13) % 11) as f64 + 0.5);
             Counts { ntt: x(0) / 1e5, mac: 10.0 * x(1), convert: 5.0 * x(2), words: x(3), passes: x(4) / 3.0, expand: x(5) / 10.0 }
         };
         let samples: Vec<Sample> =

@@ -36,12 +36,12 @@ impl CostModel {
         CostModel { threads: 1.0 + 0.9 * threads.saturating_sub(1) as f64, ..*self }
     }
     /// Wall time of counted work, seconds.
-    pub fn time(&self, c: Counts, log_n: usize) -> f64 {
+    pub fn time(&self, c: Counts, log_n: u32) -> f64 {
         self.parts(c, log_n).iter().sum()
     }
     /// Wall time of each kind of counted work, seconds: transforms, weights, conversions, inner
     /// products, passes, expansion.
-    pub fn parts(&self, c: Counts, log_n: usize) -> [f64; 6] {
+    pub fn parts(&self, c: Counts, log_n: u32) -> [f64; 6] {
         let n = (1u64 << log_n) as f64;
         let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);
         [c.ntt * ntt, c.mac * self.mac, c.convert * self.convert, c.words * self.word, c.passes * self.pass, c.expand * self.expand]

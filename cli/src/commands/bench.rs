@@ -149,13 +149,13 @@ pub(super) fn encrypted_run(
     problems.iter().for_each(|line| eprintln!("{line}"));
     let comparison = logits::compare(&answers, &clear, classes, &affected)?;
     let as_simulated = simulation.as_ref().map(|s| logits::compare(&answers, &s.outputs[0], classes, &affected)).transpose()?;
-    let rotations = p.keys().iter().filter(|(u, _)| u.rotation_offset(p.header.log_n as u32).is_some()).count();
+    let rotations = p.keys().iter().filter(|(u, _)| u.rotation_offset(p.header.log_n).is_some()).count();
     let report = BenchReport {
         model: name.into(),
         batch,
         images: images.n,
         threads,
-        log_n: p.header.log_n as u32,
+        log_n: p.header.log_n,
         log_qp: p.log_qp(),
         levels: p.header.q.len() - 1,
         security_bits: session.context.params().security_bits(),

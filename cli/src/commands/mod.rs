@@ -109,7 +109,7 @@ fn set_threads(args: &crate::args::ThreadArgs) -> Result<(), Error> {
 fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<chiffre::pipeline::Request, Error> {
     let options = CompileOptions {
         batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
-        log_n: args.log_n.map(|n| n as usize),
+        log_n: args.log_n,
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
         log2_failure: -f64::from(args.failure_bits),

@@ -36,7 +36,7 @@ fn options(args: &PassArgs, file: &IrFile) -> Result<CompileOptions, Error> {
     Ok(CompileOptions {
         activations,
         batch: batch.or(g.batch()).unwrap_or(64),
-        log_n: args.log_n.map(|n| n as usize),
+        log_n: args.log_n,
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
         ..CompileOptions::default()

@@ -31,11 +31,11 @@ pub(super) fn to_attr(b: &BootstrapSpec) -> Attr {
 ///
 /// # Errors
 /// Says which entry is missing, unknown or of another type.
-pub(super) fn from_attr(a: Attr, log_n: usize) -> Result<BootstrapSpec, String> {
+pub(super) fn from_attr(a: Attr, log_n: u32) -> Result<BootstrapSpec, String> {
     let mut entries = record(a)?;
     let e = &mut entries;
     let spec = BootstrapSpec {
-        log_n: u32::try_from(log_n).map_err(|_| "has no ring".to_string())?,
+        log_n,
         limbs: take_attr(e, "limbs")?,
         alpha: take_attr(e, "alpha")?,
         low_alpha: take_attr(e, "low_alpha")?,

@@ -53,7 +53,7 @@ define_ops! {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ProgramHeader {
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Primes of the modulus chain, bottom first.
     pub q: Vec<u64>,
     /// Special primes.
@@ -143,14 +143,14 @@ pub const PROCESS_BYTES: usize = 128 << 20;
 
 /// Memory that rows of polynomials in a ring of degree `2^log_n` take, of so many bytes without
 /// their gaps.
-pub fn with_gaps(bytes: usize, log_n: usize) -> usize {
+pub fn with_gaps(bytes: usize, log_n: u32) -> usize {
     bytes.saturating_add((bytes >> (log_n + 3)).saturating_mul(ROW_GAP))
 }
 
 impl ProgramHeader {
     /// Degree and primes.
     pub fn chain(&self) -> Chain {
-        Chain { log_n: self.log_n as u32, q: self.q.clone(), p: self.p.clone() }
+        Chain { log_n: self.log_n, q: self.q.clone(), p: self.p.clone() }
     }
 
     /// Predicted standard deviation of the error that a refresh leaves in each real value, radians,
@@ -167,7 +167,7 @@ impl ProgramHeader {
 impl Program {
     /// The evaluation keys that the program uses, by what they are for, with their shapes.
     pub fn keys(&self) -> BTreeSet<(KeyTarget, Gadget)> {
-        let log_n = self.header.log_n as u32;
+        let log_n = self.header.log_n;
         let conjugation = KeyTarget::conjugation(log_n);
         let mut keys = BTreeSet::new();
         for n in &self.nodes {

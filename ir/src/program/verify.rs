@@ -71,7 +71,7 @@ fn header(g: &Program) -> Vec<String> {
         if let Err(m) = b.check() {
             e.push(m.to_string());
         }
-        if b.log_n as usize != h.log_n || b.real_only || b.limbs > h.q.len() || b.alpha > h.p.len() {
+        if b.log_n != h.log_n || b.real_only || b.limbs > h.q.len() || b.alpha > h.p.len() {
             let of = format!("{} limbs and {} special primes at a degree of 2^{}", b.limbs, b.alpha, b.log_n);
             e.push(format!("a bootstrap of {of} in a ring of degree 2^{} with {} and {} primes", h.log_n, h.q.len(), h.p.len()));
         }
@@ -92,7 +92,7 @@ fn node(g: &Program, op: &ProgramOp, args: &[&HeType], ty: &HeType) -> Vec<Strin
     if ty.scale.odd_factors().any(|(PrimeIndex(i), _)| i as usize >= h.q.len()) {
         e.push(format!("a scale of {} over a chain of {} primes", ty.scale, h.q.len()));
     }
-    if ty.layout.slots.len() + 1 != h.log_n {
+    if ty.layout.slots.len() + 1 != h.log_n as usize {
         e.push(format!("2^{} slots in a ring of degree 2^{}", ty.layout.slots.len(), h.log_n));
     }
     let limbs = args.iter().map(|a| a.limbs).min().unwrap_or(0);

@@ -38,10 +38,10 @@ impl Rng {
     fn gadget(&mut self) -> Gadget {
         Gadget { limbs: self.below(40), alpha: self.below(40) }
     }
-    fn bootstrap(&mut self, log_n: usize) -> BootstrapSpec {
+    fn bootstrap(&mut self, log_n: u32) -> BootstrapSpec {
         let factor = |r: &mut Self| FactorSpec { log_radix: r.below(9) as u32, babies: r.below(40) };
         BootstrapSpec {
-            log_n: log_n as u32,
+            log_n,
             limbs: self.below(30),
             alpha: self.below(9),
             low_alpha: self.below(9),
@@ -201,7 +201,7 @@ impl Rng {
             },
             Rng::he_type,
         );
-        let log_n = self.below(18);
+        let log_n = self.below(18) as u32;
         g.header = ProgramHeader {
             log_n,
             q: self.list(4, |r| r.below(1 << 50) as u64),

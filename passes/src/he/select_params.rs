@@ -25,7 +25,7 @@ const MANY_KEYS: usize = 48;
 
 /// Chooses parameters for HE IR whose layouts have 2^(log_n − 1) slots.
 pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {
-    let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() + 1);
+    let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() as u32 + 1);
     let sizes = PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
     let bootstrap = find_bootstrap(g, log_n, opts, facts)?;
     let raised = raised_limbs(g, bootstrap.as_ref());
@@ -75,12 +75,7 @@ fn has(g: &HeGraph, f: impl Fn(&HeOp) -> bool) -> bool {
 }
 
 /// The bootstrap for a graph's refreshes, if it has any.
-fn find_bootstrap(
-    g: &HeGraph,
-    log_n: usize,
-    opts: &CompileOptions,
-    facts: &dyn ParameterFacts,
-) -> Result<Option<BootstrapSpec>, PassError> {
+fn find_bootstrap(g: &HeGraph, log_n: u32, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Option<BootstrapSpec>, PassError> {
     let refreshed = g.nodes.iter().filter(|n| matches!(n.op, HeOp::Refresh { .. }));
     let ciphertexts: usize = refreshed.map(|n| n.ty.layout.ct_count()).sum();
     if ciphertexts == 0 {

@@ -40,7 +40,7 @@ type Key = (KeyTarget, Gadget);
 
 /// How many ops use each key.
 pub(super) struct Keys {
-    pub log_n: usize,
+    pub log_n: u32,
     /// Key shape by limbs.
     pub gadgets: BTreeMap<usize, Gadget>,
     uses: HashMap<Key, usize>,
@@ -48,7 +48,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// No key yet.
-    pub fn new(log_n: usize, gadgets: BTreeMap<usize, Gadget>) -> Keys {
+    pub fn new(log_n: u32, gadgets: BTreeMap<usize, Gadget>) -> Keys {
         Keys { log_n, gadgets, uses: HashMap::new() }
     }
     pub fn gadget(&self, limbs: usize) -> Gadget {
@@ -74,7 +74,7 @@ impl Keys {
         let rotation = move |t: &i64| t.rem_euclid(slots) as usize;
         turns.flat_map(move |(limbs, taps)| {
             let rotations = taps.iter().map(rotation).filter(|t| *t != 0);
-            rotations.map(|t| (KeyTarget::rotation(t as isize, self.log_n as u32), self.gadget(*limbs)))
+            rotations.map(|t| (KeyTarget::rotation(t as isize, self.log_n), self.gadget(*limbs)))
         })
     }
     pub fn add_chain(&mut self, chain: &Chain) {

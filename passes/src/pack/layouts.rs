@@ -9,7 +9,7 @@ use chiffre_ir::tensor::TensorGraph;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layouts {
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Images that pass an instruction together.
     pub tile: usize,
     /// Layout of each value of the tensor graph.

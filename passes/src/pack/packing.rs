@@ -19,7 +19,7 @@ use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Packing {
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Low bits of the input's rows and columns that select the ciphertext.
     pub phases: [usize; 2],
     /// Channel bits in the slots above images, at most; what no image and no channel needs then
@@ -50,9 +50,9 @@ fn image_bits(g: &TensorGraph) -> Result<[usize; 2], String> {
 
 impl Packing {
     /// All families for a ring that can be of use for a batch.
-    pub fn candidates(g: &TensorGraph, log_n: usize, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
+    pub fn candidates(g: &TensorGraph, log_n: u32, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
         let [yb, xb] = image_bits(g)?;
-        let slots = log_n.saturating_sub(1);
+        let slots = log_n.saturating_sub(1) as usize;
         // Channels with a series of their own do not share a ciphertext.
         let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape()[0] > 1));
         let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
@@ -97,7 +97,7 @@ impl Packing {
     /// One layout per value, or why the ring is too small.
     pub fn assign(&self, g: &TensorGraph, batch: usize) -> Result<Vec<Layout>, String> {
         let bits = image_bits(g)?;
-        let slots = self.log_n.saturating_sub(1);
+        let slots = self.log_n.saturating_sub(1) as usize;
         let low = bits[0] + bits[1] - self.phases[0] - self.phases[1];
         if low + self.channels > slots {
             return Err(format!("an image needs 2^{low} slots, there are 2^{slots}"));
@@ -144,7 +144,7 @@ impl Packing {
         batch: usize,
         [first_batch, inside, in_slots, total]: [usize; 4],
     ) -> Layout {
-        let slots = self.log_n - 1;
+        let slots = self.log_n as usize - 1;
         let mut s: Vec<Option<Bit>> = vec![None; slots];
         let mut cts: Vec<Bit> = vec![];
         let mut gaps: Vec<(usize, usize)> = vec![];

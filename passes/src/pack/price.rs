@@ -180,7 +180,7 @@ impl<'a> Pricer<'a> {
             if switches(node) {
                 keys.add(limbs[v], KeyTarget::Relinearization);
                 if layouts[v].complex.is_some() {
-                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n as u32));
+                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n));
                 }
             }
         }
@@ -256,7 +256,7 @@ impl<'a> Pricer<'a> {
         chains: BTreeMap<usize, Chain>,
         layouts: &[Layout],
         limbs: &[usize],
-        log_n: usize,
+        log_n: u32,
         ring: &Ring,
     ) -> (BTreeMap<usize, Chain>, Keys) {
         let products = self.g.iter().filter(|(_, n)| switches(n)).map(|(v, _)| limbs[v.index()]);
@@ -274,7 +274,7 @@ impl<'a> Pricer<'a> {
             if switches(node) {
                 keys.add(limbs[v], KeyTarget::Relinearization);
                 if layouts[v].complex.is_some() {
-                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n as u32));
+                    keys.add(limbs[v], KeyTarget::conjugation(keys.log_n));
                 }
             }
             if let (TensorOp::Chebyshev { sine: true, .. }, Some(b)) = (&node.op, &ring.bootstrap) {

@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq)]
 pub struct RingChoice {
     /// log2 of the ring degree.
-    pub log_n: usize,
+    pub log_n: u32,
     /// Limbs of the chain: no value may have more, nor a raised modulus.
     pub chain: usize,
     /// Special primes of keys behind a raise, and of levelled ops.
@@ -45,13 +45,13 @@ pub struct RingChoice {
 
 /// The rings and chains that have room for a bootstrap whose result keeps at least the base,
 /// shortest chain first. The keys of a bootstrap may take half of the memory.
-pub fn rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
+pub fn rings(log_n: u32, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     secure_rings(log_n, opts, facts).into_iter().filter(|r| r.bootstrap.key_bytes() <= budget / 2).collect()
 }
 
 /// The rings of [`rings`] whatever memory they take.
-fn secure_rings(log_n: usize, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
+fn secure_rings(log_n: u32, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let sizes = PrimeSizes::of(opts, true, true);
     let Some(bootstrap) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else { return vec![] };
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
@@ -117,7 +117,7 @@ pub fn plans(
 const PASS: &str = "place-bootstraps";
 
 /// Why no placement was found.
-fn nothing_found(log_ns: &[usize], opts: &CompileOptions, facts: &dyn ParameterFacts) -> String {
+fn nothing_found(log_ns: &[u32], opts: &CompileOptions, facts: &dyn ParameterFacts) -> String {
     let affordable = log_ns.iter().any(|&n| !rings(n, opts, facts).is_empty());
     let keys = log_ns.iter().flat_map(|&n| secure_rings(n, opts, facts)).map(|r| r.bootstrap.key_bytes()).min();
     match keys.filter(|_| !affordable) {
@@ -139,13 +139,13 @@ pub(crate) fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileO
 
 /// The cheapest placement over all chains of the given rings.
 pub fn place(
-    n: impl Fn(usize) -> Network,
-    log_ns: &[usize],
+    n: impl Fn(u32) -> Network,
+    log_ns: &[u32],
     opts: &CompileOptions,
     facts: &dyn ParameterFacts,
     cost: &CostModel,
 ) -> Option<Placement> {
-    let one = |log_n: &usize| {
+    let one = |log_n: &u32| {
         let network = n(*log_n);
         rings(*log_n, opts, facts).into_iter().filter_map(|ring| best(&network, &ring, cost)).collect::<Vec<_>>()
     };

@@ -47,7 +47,7 @@ pub struct Network {
 
 /// Ciphertexts of one unit and number of units of a value of a shape: one channel per ciphertext,
 /// two images per slot.
-fn units([_, h, w]: [usize; 3], log_n: usize, batch: usize) -> f64 {
+fn units([_, h, w]: [usize; 3], log_n: u32, batch: usize) -> f64 {
     let pixels = h.next_power_of_two() * w.next_power_of_two();
     let per_unit = ((2usize << (log_n - 1)) / pixels).max(1);
     batch.div_ceil(per_unit) as f64
@@ -59,7 +59,7 @@ impl Network {
     ///
     /// # Errors
     /// A constant without data.
-    pub fn new(g: &TensorGraph, log_n: usize, batch: usize, refreshed: usize, levelled: usize) -> Result<Network, PassError> {
+    pub fn new(g: &TensorGraph, log_n: u32, batch: usize, refreshed: usize, levelled: usize) -> Result<Network, PassError> {
         let mut sites = vec![];
         for n in &g.nodes {
             let shape = n.ty.chw();

@@ -24,20 +24,20 @@ impl Rng {
 /// "prime".
 pub struct Facts;
 impl ParameterFacts for Facts {
-    fn max_log_qp(&self, log_n: usize) -> Option<f64> {
-        [26.0, 53.0, 106.0, 214.0, 430.0, 868.0, 1747.0, 3523.0].get(log_n.checked_sub(10)?).copied()
+    fn max_log_qp(&self, log_n: u32) -> Option<f64> {
+        [26.0, 53.0, 106.0, 214.0, 430.0, 868.0, 1747.0, 3523.0].get(log_n.checked_sub(10)? as usize).copied()
     }
-    fn primes(&self, bits: u32, log_n: usize, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
+    fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
         let all = (1..).map(|i: u64| (1 << bits) - (i << (log_n + 1)) + 1);
         Some(all.filter(|p| !skip.contains(p)).take(count).collect())
     }
-    fn bootstrap(&self, log_n: usize, _: usize, _: f64) -> Option<BootstrapSpec> {
-        let slots = log_n as u32 - 1;
+    fn bootstrap(&self, log_n: u32, _: usize, _: f64) -> Option<BootstrapSpec> {
+        let slots = log_n - 1;
         let factor = |log_radix, babies| FactorSpec { log_radix, babies };
         let quarter = factor(slots / 4, 8);
         let first = slots - 3 * (slots / 4);
         let low = [slots / 2, slots - slots / 2].map(|k| factor(k, 8));
-        let spec = BootstrapSpec { log_n: log_n as u32, limbs: 12, alpha: 2, low_alpha: 1, ..BootstrapSpec::relu_15() };
+        let spec = BootstrapSpec { log_n, limbs: 12, alpha: 2, low_alpha: 1, ..BootstrapSpec::relu_15() };
         Some(BootstrapSpec {
             slots_to_coeffs: low.into(),
             coeffs_to_slots: vec![factor(first, 1 << first), quarter, quarter, quarter],
@@ -46,7 +46,7 @@ impl ParameterFacts for Facts {
     }
 }
 
-pub fn options(batch: usize, log_n: usize) -> CompileOptions {
+pub fn options(batch: usize, log_n: u32) -> CompileOptions {
     CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() }
 }
 
