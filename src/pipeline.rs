@@ -95,10 +95,10 @@ pub struct Lowered {
 /// Unsupported networks, specs and parameters as input errors that name node and pass.
 pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, request: &Request) -> Result<Lowered, Error> {
     let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(target.lower()))?;
-    if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
+    if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.entries.iter().any(|s| s.pass.name == *p)) {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
-    if !pipeline.steps.last().is_some_and(|s| s.pass.establishes.contains(&Property::Program)) {
+    if !pipeline.entries.last().is_some_and(|s| s.pass.establishes.contains(&Property::Program)) {
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
     }
     let cx = Context { options: &request.options, target, machine: &request.cost };

@@ -32,11 +32,11 @@ pub struct Progress {
     /// Done before the start.
     skipped: u64,
     start: Instant,
-    view: View,
+    display: Display,
 }
 
 #[derive(Debug)]
-enum View {
+enum Display {
     Bar(ProgressBar),
     Plain { last: Instant },
     Hidden,
@@ -46,33 +46,33 @@ impl Progress {
     /// Begins `what` (a few words: "running") of `total` steps.
     pub fn new(mode: ProgressMode, what: &str, total: u64) -> Self {
         let start = Instant::now();
-        let view = match mode {
-            ProgressMode::None => View::Hidden,
-            ProgressMode::Auto if std::io::stderr().is_terminal() => View::Bar(bar(what, total)),
-            ProgressMode::Auto | ProgressMode::Plain => View::Plain { last: start },
+        let display = match mode {
+            ProgressMode::None => Display::Hidden,
+            ProgressMode::Auto if std::io::stderr().is_terminal() => Display::Bar(bar(what, total)),
+            ProgressMode::Auto | ProgressMode::Plain => Display::Plain { last: start },
         };
-        Progress { what: what.to_owned(), total, skipped: 0, start, view }
+        Progress { what: what.to_owned(), total, skipped: 0, start, display }
     }
 
     /// `done` of the steps are finished.
     pub fn set(&mut self, done: u64) {
         let line = line(&self.what, [self.skipped, done, self.total], self.start.elapsed());
-        match &mut self.view {
-            View::Bar(bar) => bar.set_position(done),
-            View::Plain { last } if last.elapsed() >= PLAIN_EVERY => {
+        match &mut self.display {
+            Display::Bar(bar) => bar.set_position(done),
+            Display::Plain { last } if last.elapsed() >= PLAIN_EVERY => {
                 *last = Instant::now();
                 eprintln!("{line}");
             }
-            View::Plain { .. } | View::Hidden => {}
+            Display::Plain { .. } | Display::Hidden => {}
         }
     }
 
     /// Ends the display; plain mode prints the time taken.
     pub fn finish(self) {
-        match &self.view {
-            View::Bar(bar) => bar.finish_and_clear(),
-            View::Plain { .. } => eprintln!("{}: done in {:.1} s", self.what, self.start.elapsed().as_secs_f64()),
-            View::Hidden => {}
+        match &self.display {
+            Display::Bar(bar) => bar.finish_and_clear(),
+            Display::Plain { .. } => eprintln!("{}: done in {:.1} s", self.what, self.start.elapsed().as_secs_f64()),
+            Display::Hidden => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 
 /// What an op does to the number of limbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LimbEffect {
     /// An input: as many limbs as are needed.
     Input,
     /// A linear map that ends with a rescale.
@@ -21,27 +21,27 @@ pub enum Step {
     Refresh(usize),
 }
 
-impl Step {
+impl LimbEffect {
     /// Limbs that the op takes from its operands.
     pub fn takes(self) -> usize {
         match self {
-            Step::Linear => 1,
-            Step::Series(d) => d,
+            LimbEffect::Linear => 1,
+            LimbEffect::Series(d) => d,
             _ => 0,
         }
     }
 }
 
 /// Limbs that each value must have: at least 1, an output at least `output`, a bootstrap's operand
-/// at least `base`. `steps[v]` reads `args[v]`, all defined before.
-pub fn needed(steps: &[Step], args: &[Vec<usize>], outputs: &[usize], output: usize, base: usize) -> Vec<usize> {
-    let mut need = vec![1usize; steps.len()];
+/// at least `base`. `effects[v]` reads `args[v]`, all defined before.
+pub fn needed(effects: &[LimbEffect], args: &[Vec<usize>], outputs: &[usize], output: usize, base: usize) -> Vec<usize> {
+    let mut need = vec![1usize; effects.len()];
     for &o in outputs {
-        need[o] = need[o].max(if steps[o] == Step::Product { output.max(2) } else { output });
+        need[o] = need[o].max(if effects[o] == LimbEffect::Product { output.max(2) } else { output });
     }
-    for v in (0..steps.len()).rev() {
-        let wants = match steps[v] {
-            Step::Refresh(_) => base,
+    for v in (0..effects.len()).rev() {
+        let wants = match effects[v] {
+            LimbEffect::Refresh(_) => base,
             step => need[v] + step.takes(),
         };
         for &a in &args[v] {
@@ -52,12 +52,12 @@ pub fn needed(steps: &[Step], args: &[Vec<usize>], outputs: &[usize], output: us
 }
 
 /// Limbs that each value has: an op keeps all limbs of its poorest operand that it does not take.
-pub fn limbs(steps: &[Step], args: &[Vec<usize>], need: &[usize]) -> Vec<usize> {
+pub fn limbs(effects: &[LimbEffect], args: &[Vec<usize>], need: &[usize]) -> Vec<usize> {
     let mut out: Vec<usize> = vec![];
-    for (v, step) in steps.iter().enumerate() {
+    for (v, step) in effects.iter().enumerate() {
         let least = args[v].iter().map(|&a| out[a]).min();
         out.push(match (step, least) {
-            (Step::Input | Step::Refresh(_), _) | (_, None) => need[v],
+            (LimbEffect::Input | LimbEffect::Refresh(_), _) | (_, None) => need[v],
             (step, Some(l)) => l.saturating_sub(step.takes()).max(1),
         });
     }
@@ -72,27 +72,35 @@ mod tests {
     fn bootstraps_cut_the_count() {
         // input → linear → series → linear → refresh (also read by the last linear) → linear →
         // output
-        let steps = [Step::Input, Step::Linear, Step::Series(3), Step::Unscaled, Step::Refresh(3), Step::Linear, Step::Linear];
+        let effects = [
+            LimbEffect::Input,
+            LimbEffect::Linear,
+            LimbEffect::Series(3),
+            LimbEffect::Unscaled,
+            LimbEffect::Refresh(3),
+            LimbEffect::Linear,
+            LimbEffect::Linear,
+        ];
         let args = [vec![], vec![0], vec![1], vec![2], vec![3], vec![4], vec![5, 4]].to_vec();
-        let need = needed(&steps, &args, &[6], 2, 3);
+        let need = needed(&effects, &args, &[6], 2, 3);
         assert_eq!(need, [7, 6, 3, 3, 4, 3, 2]);
-        assert_eq!(limbs(&steps, &args, &need), need);
+        assert_eq!(limbs(&effects, &args, &need), need);
         // A product at the output keeps a limb for its scale.
-        let steps = [Step::Input, Step::Linear, Step::Product];
+        let effects = [LimbEffect::Input, LimbEffect::Linear, LimbEffect::Product];
         let args = [vec![], vec![0], vec![1, 1]].to_vec();
-        assert_eq!(needed(&steps, &args, &[2], 1, 3), [3, 2, 2]);
+        assert_eq!(needed(&effects, &args, &[2], 1, 3), [3, 2, 2]);
     }
 
     #[test]
     fn what_is_not_needed_stays() {
         // A short branch beside a long one keeps the limbs that it has: nothing is dropped that no
         // op drops.
-        let steps = [Step::Input, Step::Linear, Step::Linear, Step::Linear];
+        let effects = [LimbEffect::Input, LimbEffect::Linear, LimbEffect::Linear, LimbEffect::Linear];
         let args = [vec![], vec![0], vec![1], vec![2, 0]].to_vec();
-        let need = needed(&steps, &args, &[3], 1, 1);
+        let need = needed(&effects, &args, &[3], 1, 1);
         assert_eq!(need, [4, 3, 2, 1]);
         let args = [vec![], vec![0], vec![0], vec![2, 1]].to_vec();
-        let need = needed(&steps, &args, &[3], 1, 1);
-        assert_eq!((need.clone(), limbs(&steps, &args, &need)), (vec![3, 2, 2, 1], vec![3, 2, 2, 1]));
+        let need = needed(&effects, &args, &[3], 1, 1);
+        assert_eq!((need.clone(), limbs(&effects, &args, &need)), (vec![3, 2, 2, 1], vec![3, 2, 2, 1]));
     }
 }

@@ -2,7 +2,7 @@
 //! pass.
 
 use crate::error::PassError;
-use crate::pass::Step;
+use crate::pass::Entry;
 use crate::state::State;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::level::AnyGraph;
@@ -13,15 +13,15 @@ use std::time::Duration;
 /// Sees the state before and after every pass of a pipeline; may refuse to go on.
 pub trait Observer {
     /// Before a pass.
-    fn before(&mut self, step: &Step, state: &State) {
-        let _ = (step, state);
+    fn before(&mut self, entry: &Entry, state: &State) {
+        let _ = (entry, state);
     }
     /// After a pass and the verifiers, with the time that both took.
     ///
     /// # Errors
     /// Ends the pipeline.
-    fn after(&mut self, step: &Step, state: &State, time: Duration) -> Result<(), PassError> {
-        let _ = (step, state, time);
+    fn after(&mut self, entry: &Entry, state: &State, time: Duration) -> Result<(), PassError> {
+        let _ = (entry, state, time);
         Ok(())
     }
 }
@@ -168,7 +168,7 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
-    fn before(&mut self, step: &Step, state: &State) {
+    fn before(&mut self, entry: &Entry, state: &State) {
         let Some(g) = state.latest() else { return };
         if self.stats.is_empty() {
             self.stats.push(("", Stats::of(&g)));
@@ -177,12 +177,12 @@ impl Observer for Recorder {
             }
             self.answers = self.meaning(&g);
         }
-        if self.wanted.iter().any(|d| d.wants(true, step.pass.name)) {
-            self.dumps.push((format!("before {}", step.pass.name), g.clone()));
+        if self.wanted.iter().any(|d| d.wants(true, entry.pass.name)) {
+            self.dumps.push((format!("before {}", entry.pass.name), g.clone()));
         }
     }
-    fn after(&mut self, step: &Step, state: &State, time: Duration) -> Result<(), PassError> {
-        let pass = step.pass.name;
+    fn after(&mut self, entry: &Entry, state: &State, time: Duration) -> Result<(), PassError> {
+        let pass = entry.pass.name;
         self.times.push((pass, time));
         let Some(g) = state.latest() else { return Ok(()) };
         self.stats.push((pass, Stats::of(&g)));

@@ -189,9 +189,9 @@ impl fmt::Debug for PassInfo {
     }
 }
 
-/// One pass of a pipeline with its options.
+/// One entry of a pipeline: a pass with its options.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct Entry {
     /// The pass.
     pub pass: &'static PassInfo,
     /// Options as given, `key=value`.

@@ -3,7 +3,7 @@
 use crate::error::PassError;
 use crate::observe::Observer;
 use crate::options::CompileOptions;
-use crate::pass::{Context, PassInfo, Scope, Step};
+use crate::pass::{Context, Entry, PassInfo, Scope};
 use crate::registry::{PASSES, giver};
 use crate::state::State;
 use chiffre_backend::property::Property;
@@ -18,7 +18,7 @@ pub const DEFAULT: &str = chiffre_backend::ckks::PIPELINE;
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     /// Passes in order.
-    pub steps: Vec<Step>,
+    pub entries: Vec<Entry>,
 }
 
 impl Pipeline {
@@ -34,7 +34,7 @@ impl Pipeline {
     /// A spec that is malformed or names an unknown pass or option.
     pub fn parse_with(spec: &str, own: &[&'static PassInfo]) -> Result<Pipeline, PassError> {
         let bad = |m: String| PassError::at("pipeline", "", m);
-        let mut steps = vec![];
+        let mut entries = vec![];
         let mut group: Option<String> = None;
         let mut rest = spec.trim();
         while !rest.is_empty() {
@@ -69,7 +69,7 @@ impl Pipeline {
                 if let Some((k, _)) = options.iter().find(|(k, _)| pass.option(k).is_none()) {
                     return Err(bad(format!("pass `{name}` has no option `{k}`")));
                 }
-                steps.push(Step { pass, options });
+                entries.push(Entry { pass, options });
             }
             if rest.starts_with(')') && group.take().is_none() {
                 return Err(bad("`)` without `(`".into()));
@@ -79,7 +79,7 @@ impl Pipeline {
         if group.is_some() {
             return Err(bad("a group is not closed".into()));
         }
-        Ok(Pipeline { steps })
+        Ok(Pipeline { entries })
     }
 
     /// Checks, before anything runs, that every pass finds what it requires: in the state at the
@@ -89,18 +89,18 @@ impl Pipeline {
     /// The first pass that does not, what it lacks, and the pass that gives it.
     pub fn check(&self, state: &State, target: &dyn Target) -> Result<(), PassError> {
         let mut held: BTreeSet<Property> = Property::ALL.into_iter().filter(|p| state.holds(*p)).collect();
-        for step in &self.steps {
-            if let Some(p) = step.pass.required(target).iter().find(|p| !held.contains(p)) {
-                return Err(lacking(step.pass, *p, &state.lacks(*p).unwrap_or_default()));
+        for entry in &self.entries {
+            if let Some(p) = entry.pass.required(target).iter().find(|p| !held.contains(p)) {
+                return Err(lacking(entry.pass, *p, &state.lacks(*p).unwrap_or_default()));
             }
-            held.extend(step.pass.establishes);
+            held.extend(entry.pass.establishes);
         }
         Ok(())
     }
 
     /// True if some pass takes HE IR whose products are not relinearised and relinearises them.
     pub fn relinearises(&self) -> bool {
-        self.steps.iter().any(|s| s.pass.establishes.contains(&Property::Relinearised))
+        self.entries.iter().any(|s| s.pass.establishes.contains(&Property::Relinearised))
     }
 
     /// The caller's options with what passes say for the whole program, which then counts for every
@@ -111,12 +111,12 @@ impl Pipeline {
     fn options_of_program(&self, options: &CompileOptions) -> Result<CompileOptions, PassError> {
         let mut all = options.clone();
         let mut said: Vec<(&str, String, &str)> = options.log_n.map(|n| ("log-n", n.to_string(), "the caller")).into_iter().collect();
-        for step in &self.steps {
+        for entry in &self.entries {
             let mut own = options.clone();
-            step.options.iter().try_for_each(|(k, v)| own.set(k, v)).map_err(|m| PassError::at(step.pass.name, "", m))?;
-            let of_program = |k: &str| step.pass.option(k).is_some_and(|o| o.scope == Scope::Program);
-            for (k, v) in step.options.iter().filter(|(k, _)| of_program(k)) {
-                let at = |m: String| PassError::at(step.pass.name, "", m);
+            entry.options.iter().try_for_each(|(k, v)| own.set(k, v)).map_err(|m| PassError::at(entry.pass.name, "", m))?;
+            let of_program = |k: &str| entry.pass.option(k).is_some_and(|o| o.scope == Scope::Program);
+            for (k, v) in entry.options.iter().filter(|(k, _)| of_program(k)) {
+                let at = |m: String| PassError::at(entry.pass.name, "", m);
                 match said.iter().find(|s| s.0 == k) {
                     Some((_, other, who)) if other != v => {
                         return Err(at(format!("option {k}={v}: {who} says {k}={other}; it is decided once for the whole program")));
@@ -124,7 +124,7 @@ impl Pipeline {
                     Some(_) => {}
                     None => {
                         all.set(k, v).map_err(at)?;
-                        said.push((k, v.clone(), step.pass.name));
+                        said.push((k, v.clone(), entry.pass.name));
                     }
                 }
             }
@@ -133,11 +133,11 @@ impl Pipeline {
     }
 
     /// Runs the passes on `state`; `after` sees the state and the time taken after each pass.
-    pub fn run(&self, state: State, cx: &Context, after: impl FnMut(&Step, &State, Duration)) -> Result<State, PassError> {
+    pub fn run(&self, state: State, cx: &Context, after: impl FnMut(&Entry, &State, Duration)) -> Result<State, PassError> {
         struct After<F>(F);
-        impl<F: FnMut(&Step, &State, Duration)> Observer for After<F> {
-            fn after(&mut self, step: &Step, state: &State, time: Duration) -> Result<(), PassError> {
-                (self.0)(step, state, time);
+        impl<F: FnMut(&Entry, &State, Duration)> Observer for After<F> {
+            fn after(&mut self, entry: &Entry, state: &State, time: Duration) -> Result<(), PassError> {
+                (self.0)(entry, state, time);
                 Ok(())
             }
         }
@@ -152,16 +152,16 @@ impl Pipeline {
     pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
         let of_program = self.options_of_program(cx.options)?;
         self.check(&state, cx.target)?;
-        for step in &self.steps {
-            observer.before(step, &state);
+        for entry in &self.entries {
+            observer.before(entry, &state);
             let start = Instant::now();
             let mut options = of_program.clone();
-            for (k, v) in &step.options {
-                options.set(k, v).map_err(|m| PassError::at(step.pass.name, "", m))?;
+            for (k, v) in &entry.options {
+                options.set(k, v).map_err(|m| PassError::at(entry.pass.name, "", m))?;
             }
-            run_pass(step.pass, &mut state, &Context { options: &options, ..*cx })?;
-            tracing::debug!(pass = step.pass.name, micros = start.elapsed().as_micros() as u64, "pass");
-            observer.after(step, &state, start.elapsed())?;
+            run_pass(entry.pass, &mut state, &Context { options: &options, ..*cx })?;
+            tracing::debug!(pass = entry.pass.name, micros = start.elapsed().as_micros() as u64, "pass");
+            observer.after(entry, &state, start.elapsed())?;
         }
         Ok(state)
     }

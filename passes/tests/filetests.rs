@@ -99,6 +99,6 @@ fn specs_are_refused_with_a_reason() {
     for (spec, message) in cases {
         assert_eq!(Pipeline::parse(spec).unwrap_err().to_string(), message);
     }
-    let steps = Pipeline::parse(chiffre_passes::pipeline::DEFAULT).unwrap().steps;
+    let steps = Pipeline::parse(chiffre_passes::pipeline::DEFAULT).unwrap().entries;
     assert_eq!(steps.iter().map(|s| s.pass.name).collect::<Vec<_>>(), PASSES.iter().map(|p| p.name).collect::<Vec<_>>());
 }

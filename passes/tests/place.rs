@@ -5,7 +5,9 @@ mod common;
 
 use chiffre_backend::cost::CostModel;
 use chiffre_passes::options::CompileOptions;
-use chiffre_passes::place::{Choice, Network, Placement, RingChoice, SiteOp, always_to_the_top, best, greedy, place, price, rings, view};
+use chiffre_passes::place::{
+    Choice, Network, Placement, RingChoice, SiteOp, always_to_the_top, best, greedy, place, price, rings, search_graph,
+};
 use chiffre_passes::tensor::compose_linear::compose_linear;
 use common::{Facts, relu_resnet};
 
@@ -132,11 +134,11 @@ fn limbs_fit(net: &Network, ring: &RingChoice, choices: &[Choice], v: usize) -> 
 }
 
 #[test]
-fn the_view_is_a_graph_one_can_look_at() {
+fn the_search_graph_can_be_looked_at() {
     let net = resnet(8, &[1], &[2], 15);
     let all = rings(15, &CompileOptions::default(), &Facts);
     let ring = all.last().unwrap();
-    let v = view(&net, ring, &CostModel::default());
+    let v = search_graph(&net, ring, &CostModel::default());
     assert_eq!(v.graph[v.start], format!("{}: %{}≥2", net.sites.len(), net.sites.len() - 1));
     assert!(v.graph.edge_count() >= v.graph.node_count() - 1);
     assert!(v.graph.node_weights().any(|w| w == "0: "));

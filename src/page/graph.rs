@@ -35,14 +35,14 @@ pub(super) fn kind(n: &Instruction) -> &'static str {
 }
 
 /// Where an instruction is drawn.
-struct Place {
+struct Position {
     column: usize,
     x: usize,
     y: usize,
 }
 
 /// Places of all instructions, and width and height of the drawing.
-fn places(nodes: &[Instruction]) -> (Vec<Place>, [usize; 2]) {
+fn positions(nodes: &[Instruction]) -> (Vec<Position>, [usize; 2]) {
     let rows = rows(nodes);
     // How many instructions share a row; rows are folded into columns.
     let mut used = vec![0usize; rows.iter().max().map_or(0, |r| r + 1)];
@@ -52,7 +52,7 @@ fn places(nodes: &[Instruction]) -> (Vec<Place>, [usize; 2]) {
         used[r] += 1;
     }
     let wide = used.iter().copied().max().unwrap_or(1) * (WIDTH + GAP[0]) + BETWEEN;
-    let one = |(r, k): (&usize, usize)| Place {
+    let one = |(r, k): (&usize, usize)| Position {
         column: r / ROWS,
         x: 10 + r / ROWS * wide + k * (WIDTH + GAP[0]),
         y: 20 + r % ROWS * (HEIGHT + GAP[1]),
@@ -62,7 +62,7 @@ fn places(nodes: &[Instruction]) -> (Vec<Place>, [usize; 2]) {
 }
 
 /// The line from one box to another; `lane` keeps those apart that lead into other columns.
-fn edge(from: &Place, to: &Place, lane: usize) -> String {
+fn edge(from: &Position, to: &Position, lane: usize) -> String {
     let (right, middle, target) = (from.x + WIDTH, from.y + HEIGHT / 2, to.y + HEIGHT / 2);
     let turn = right + GAP[0] + BETWEEN - 12 - lane % LANES * 8;
     if to.column == from.column + 1 {
@@ -82,7 +82,7 @@ fn edge(from: &Place, to: &Place, lane: usize) -> String {
 
 /// The drawing with its caption.
 pub(super) fn section(v: &Overview) -> String {
-    let (at, [w, h]) = places(&v.nodes);
+    let (at, [w, h]) = positions(&v.nodes);
     let mut s = format!(
         "<svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\
          <title id=\"network-graph-title\">Graph of the network {}</title>\n<desc id=\"network-graph-desc\">{} instructions; each leads to its row in the table of layers.</desc>\n",
@@ -96,7 +96,7 @@ pub(super) fn section(v: &Overview) -> String {
             lane += usize::from(from.column != to.column);
         }
     }
-    for (n, Place { x, y, .. }) in v.nodes.iter().zip(&at) {
+    for (n, Position { x, y, .. }) in v.nodes.iter().zip(&at) {
         let label = if n.node.is_empty() { n.op } else { &n.node };
         let [c, h, w] = n.shape;
         let merges = if n.merges > 1 { format!(", merges {}", n.merges) } else { String::new() };
@@ -131,15 +131,15 @@ pub(super) fn section(v: &Overview) -> String {
 mod tests {
     use super::*;
 
-    fn place(row: usize) -> Place {
-        Place { column: row / ROWS, x: row / ROWS * 400, y: row % ROWS * (HEIGHT + GAP[1]) }
+    fn position(row: usize) -> Position {
+        Position { column: row / ROWS, x: row / ROWS * 400, y: row % ROWS * (HEIGHT + GAP[1]) }
     }
 
     #[test]
     fn edges_into_other_columns_use_the_room_between() {
-        let next = edge(&place(14), &place(15), 1);
+        let next = edge(&position(14), &position(15), 1);
         assert_eq!(next, format!("M250 1087 H{} V23 H400", 250 + GAP[0] + BETWEEN - 20));
-        assert!(edge(&place(14), &place(31), 0).contains(" V4 H792 "), "over the top");
-        assert!(edge(&place(0), &place(1), 0).contains(" L") && edge(&place(0), &place(2), 0).contains(" C"));
+        assert!(edge(&position(14), &position(31), 0).contains(" V4 H792 "), "over the top");
+        assert!(edge(&position(0), &position(1), 0).contains(" L") && edge(&position(0), &position(2), 0).contains(" C"));
     }
 }

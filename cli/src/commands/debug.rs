@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// How one instruction's encrypted result compares with the clear one.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub(super) struct Comparison {
     /// Index of the instruction.
     pub instruction: usize,
     /// Mnemonic.
@@ -41,7 +41,7 @@ pub(super) struct Row {
 /// Clear values are f32: what agrees to so many bits is the same.
 const MOST_BITS: f64 = 24.0;
 
-impl Row {
+impl Comparison {
     /// Takes a unit's values and what they should be.
     fn add(&mut self, got: &[f32], want: &[f32], headroom: f64) {
         for (g, w) in got.iter().zip(want) {
@@ -69,7 +69,7 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
     images.pixels.truncate(images.n * options.shape.iter().product::<usize>());
     let mut clear: Vec<Vec<f32>> = vec![vec![]; p.nodes.len()];
     chiffre_ir::program::visit(p, &images.pixels, images.n, |v, x| clear[v.index()] = x)?;
-    let new_row = |(instruction, n): (usize, &chiffre_ir::graph::Node<chiffre_ir::program::Prog>)| Row {
+    let new_row = |(instruction, n): (usize, &chiffre_ir::graph::Node<chiffre_ir::program::Prog>)| Comparison {
         instruction,
         op: n.op.info().mnemonic,
         node: n.source.clone(),
@@ -82,7 +82,7 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
         values: 0,
         squares: 0.0,
     };
-    let mut rows: Vec<Row> = p.nodes.iter().enumerate().map(new_row).collect();
+    let mut rows: Vec<Comparison> = p.nodes.iter().enumerate().map(new_row).collect();
     let batch = key.encrypt(&session, &images.pixels, images.n)?;
     let keys = key.evaluation_keys(&session)?;
     let keys = keys.prepare(&session);
@@ -121,7 +121,7 @@ pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
 /// Bits of precision that an instruction may lose before it is marked.
 const MARK: f64 = 2.0;
 
-fn table(rows: &[Row], images: usize) -> String {
+fn table(rows: &[Comparison], images: usize) -> String {
     let width = rows.iter().map(|r| r.node.chars().count()).max().unwrap_or(0).max(9);
     let mut out = format!("{images} images, decrypted after every instruction and compared with the clear program\n");
     let _ = writeln!(
@@ -136,7 +136,7 @@ fn table(rows: &[Row], images: usize) -> String {
             Some(b) if r.precision_bits < b - MARK => "  precision is lost here",
             _ => "",
         };
-        let Row { op, node, limbs, largest, max_error, rms_error, precision_bits, headroom_bits, .. } = r;
+        let Comparison { op, node, limbs, largest, max_error, rms_error, precision_bits, headroom_bits, .. } = r;
         let _ = writeln!(
             out,
             "{op:<10} {node:<width$} {limbs:>5} {largest:>10.3} {max_error:>10.2e} {rms_error:>10.2e} {precision_bits:>4.1} bits {headroom_bits:>4.1} bits{note}"

@@ -54,7 +54,7 @@ fn load(args: &crate::args::IrFileArgs, pipeline: &Pipeline) -> Result<IrFile, E
 /// Runs passes on IR and prints the result.
 pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     let pipeline = Pipeline::parse(&args.passes.passes)?;
-    if let Some(unknown) = args.dump_ir.iter().filter_map(|d| d.pass()).find(|p| !pipeline.steps.iter().any(|s| s.pass.name == *p)) {
+    if let Some(unknown) = args.dump_ir.iter().filter_map(|d| d.pass()).find(|p| !pipeline.entries.iter().any(|s| s.pass.name == *p)) {
         return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
     }
     let file = load(&args.ir, &pipeline)?;

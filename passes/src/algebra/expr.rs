@@ -1,6 +1,6 @@
 //! The language of the e-graph: elementwise polynomials over opaque values.
 
-use super::row::Row;
+use super::per_channel::PerChannel;
 use egg::{Id, Language, RecExpr};
 
 /// An elementwise expression. Children are values of one shape.
@@ -8,22 +8,22 @@ use egg::{Id, Language, RecExpr};
 pub enum Expr {
     /// A value that the region only reads, by number.
     Leaf(u32),
-    /// `shift + Σ rows[i]·args[i]`, per channel. Costs nothing of its own: the linear map that
+    /// `shift + Σ coeffs[i]·args[i]`, per channel. Costs nothing of its own: the linear map that
     /// reads it takes it in.
     Sum {
         /// Factors.
-        rows: Vec<Row>,
+        coeffs: Vec<PerChannel>,
         /// What is added.
-        shift: Row,
-        /// Summands, as many as `rows`.
+        shift: PerChannel,
+        /// Summands, as many as `coeffs`.
         args: Vec<Id>,
     },
     /// The product of two values; a square if they are the same.
     Mul([Id; 2]),
-    /// `Σ rows[k]·x^k`, per channel.
+    /// `Σ coeffs[k]·x^k`, per channel.
     Poly {
         /// Coefficients, lowest power first; at least three.
-        rows: Vec<Row>,
+        coeffs: Vec<PerChannel>,
         /// x
         arg: [Id; 1],
     },
@@ -45,9 +45,9 @@ impl Language for Expr {
     fn matches(&self, o: &Self) -> bool {
         match (self, o) {
             (Expr::Leaf(a), Expr::Leaf(b)) => a == b,
-            (Expr::Sum { rows, shift, .. }, Expr::Sum { rows: r, shift: s, .. }) => rows == r && shift == s,
+            (Expr::Sum { coeffs, shift, .. }, Expr::Sum { coeffs: r, shift: s, .. }) => coeffs == r && shift == s,
             (Expr::Mul(_), Expr::Mul(_)) => true,
-            (Expr::Poly { rows, .. }, Expr::Poly { rows: r, .. }) => rows == r,
+            (Expr::Poly { coeffs, .. }, Expr::Poly { coeffs: r, .. }) => coeffs == r,
             _ => false,
         }
     }
@@ -70,8 +70,8 @@ impl Language for Expr {
 }
 
 /// Degree of a polynomial, by coefficients that are not zero in some channel.
-pub fn degree(rows: &[Row]) -> usize {
-    rows.iter().rposition(|r| !r.is(0.0)).unwrap_or(0)
+pub fn degree(coeffs: &[PerChannel]) -> usize {
+    coeffs.iter().rposition(|r| !r.is(0.0)).unwrap_or(0)
 }
 
 /// An expression over e-classes, as rules propose them.
@@ -79,12 +79,12 @@ pub fn degree(rows: &[Row]) -> usize {
 pub enum Term {
     /// A value that is there.
     Of(Id),
-    /// `shift + Σ row·term`.
-    Sum(Vec<(Row, Term)>, Row),
+    /// `shift + Σ coefficient·term`.
+    Sum(Vec<(PerChannel, Term)>, PerChannel),
     /// A product.
     Mul(Box<Term>, Box<Term>),
     /// A polynomial.
-    Poly(Vec<Row>, Box<Term>),
+    Poly(Vec<PerChannel>, Box<Term>),
 }
 
 impl Term {
@@ -108,29 +108,29 @@ pub fn build(t: &Term, add: &mut impl FnMut(Expr) -> Id) -> Id {
             let (a, b) = (build(a, add), build(b, add));
             add(Expr::Mul([a.min(b), a.max(b)]))
         }
-        Term::Poly(rows, x) => {
+        Term::Poly(coeffs, x) => {
             let x = build(x, add);
-            match degree(rows) {
-                0 => add(Expr::Sum { rows: vec![], shift: rows[0].clone(), args: vec![] }),
-                1 => sum(vec![(rows[1].clone(), x)], rows[0].clone(), add),
-                d => add(Expr::Poly { rows: rows[..=d].to_vec(), arg: [x] }),
+            match degree(coeffs) {
+                0 => add(Expr::Sum { coeffs: vec![], shift: coeffs[0].clone(), args: vec![] }),
+                1 => sum(vec![(coeffs[1].clone(), x)], coeffs[0].clone(), add),
+                d => add(Expr::Poly { coeffs: coeffs[..=d].to_vec(), arg: [x] }),
             }
         }
     }
 }
 
-fn sum(parts: Vec<(Row, Id)>, shift: Row, add: &mut impl FnMut(Expr) -> Id) -> Id {
-    let mut all: std::collections::BTreeMap<Id, Row> = Default::default();
+fn sum(parts: Vec<(PerChannel, Id)>, shift: PerChannel, add: &mut impl FnMut(Expr) -> Id) -> Id {
+    let mut all: std::collections::BTreeMap<Id, PerChannel> = Default::default();
     for (r, id) in parts {
-        let row = all.get(&id).map_or(r.clone(), |s| s.plus(&r));
-        all.insert(id, row);
+        let sum = all.get(&id).map_or(r.clone(), |s| s.plus(&r));
+        all.insert(id, sum);
     }
     all.retain(|_, r| !r.is(0.0));
     match all.iter().next() {
         Some((id, r)) if all.len() == 1 && r.is(1.0) && shift.is(0.0) => *id,
         _ => {
-            let (args, rows) = all.into_iter().unzip();
-            add(Expr::Sum { rows, shift, args })
+            let (args, coeffs) = all.into_iter().unzip();
+            add(Expr::Sum { coeffs, shift, args })
         }
     }
 }
@@ -146,10 +146,10 @@ pub fn show(e: &RecExpr<Expr>, at: Id, leaf: &dyn Fn(u32) -> String) -> String {
         Expr::Leaf(n) => leaf(*n),
         Expr::Mul([a, b]) if a == b => format!("{}²", if matches!(e[*a], Expr::Leaf(_)) { child(*a) } else { format!("({})", child(*a)) }),
         Expr::Mul([a, b]) => format!("{}·{}", factor(*a), factor(*b)),
-        Expr::Poly { rows, arg } => format!("poly{}({})", degree(rows), child(arg[0])),
-        Expr::Sum { rows, shift, args } => {
-            let times = |(r, id): (&Row, &Id)| if r.is(1.0) { child(*id) } else { format!("{r}·{}", factor(*id)) };
-            let mut parts: Vec<String> = rows.iter().zip(args).map(times).collect();
+        Expr::Poly { coeffs, arg } => format!("poly{}({})", degree(coeffs), child(arg[0])),
+        Expr::Sum { coeffs, shift, args } => {
+            let times = |(r, id): (&PerChannel, &Id)| if r.is(1.0) { child(*id) } else { format!("{r}·{}", factor(*id)) };
+            let mut parts: Vec<String> = coeffs.iter().zip(args).map(times).collect();
             if parts.is_empty() || !shift.is(0.0) {
                 parts.push(shift.to_string());
             }

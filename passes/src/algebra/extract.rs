@@ -132,10 +132,10 @@ impl<'a> Extractor<'a> {
                     s.level += 1;
                     s.items.insert(Item::Product(class), (1, 0));
                 }
-                Expr::Poly { rows, .. } => {
+                Expr::Poly { coeffs, .. } => {
                     let own = s.kids[0].operand();
-                    s.level += poly_levels(degree(rows));
-                    s.items.insert(Item::Product(class), (poly_products(degree(rows)), own));
+                    s.level += poly_levels(degree(coeffs));
+                    s.items.insert(Item::Product(class), (poly_products(degree(coeffs)), own));
                 }
             }
         }

@@ -76,7 +76,7 @@ pub fn measure(e: &RecExpr<Expr>, roots: &[Id], leaves: &[usize]) -> Measure {
             Expr::Leaf(k) => leaves[*k as usize],
             Expr::Sum { args, .. } => args.iter().map(at).max().unwrap_or(0),
             Expr::Mul([a, b]) => at(a).max(at(b)) + 1,
-            Expr::Poly { rows, arg } => at(&arg[0]) + poly_levels(degree(rows)),
+            Expr::Poly { coeffs, arg } => at(&arg[0]) + poly_levels(degree(coeffs)),
         };
         if !live[i] {
             continue;
@@ -86,8 +86,8 @@ pub fn measure(e: &RecExpr<Expr>, roots: &[Id], leaves: &[usize]) -> Measure {
                 products += 1;
                 operands.extend(ab);
             }
-            Expr::Poly { rows, arg } => {
-                products += poly_products(degree(rows));
+            Expr::Poly { coeffs, arg } => {
+                products += poly_products(degree(coeffs));
                 maps += map(arg[0]);
             }
             Expr::Leaf(_) | Expr::Sum { .. } => {}

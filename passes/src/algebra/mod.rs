@@ -11,7 +11,7 @@ pub mod emit;
 pub mod expr;
 pub mod extract;
 pub mod measure;
-pub mod row;
+pub mod per_channel;
 pub mod rules;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! tensor interpreter.
 
 use super::expr::{Expr, Term, degree};
-use super::row::{Row, channels};
+use super::per_channel::{PerChannel, channels};
 use egg::{EGraph, Id};
 use std::collections::BTreeMap;
 
@@ -121,9 +121,9 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
 
 type Graph = EGraph<Expr, ()>;
 
-fn sums(g: &Graph, id: Id) -> impl Iterator<Item = (&Vec<Row>, &Row, &Vec<Id>)> {
+fn sums(g: &Graph, id: Id) -> impl Iterator<Item = (&Vec<PerChannel>, &PerChannel, &Vec<Id>)> {
     g[id].nodes.iter().filter_map(|n| match n {
-        Expr::Sum { rows, shift, args } => Some((rows, shift, args)),
+        Expr::Sum { coeffs, shift, args } => Some((coeffs, shift, args)),
         _ => None,
     })
 }
@@ -135,16 +135,16 @@ fn products(g: &Graph, id: Id) -> impl Iterator<Item = [Id; 2]> + '_ {
     })
 }
 
-fn of(row: &Row, id: Id) -> (Row, Term) {
+fn of(row: &PerChannel, id: Id) -> (PerChannel, Term) {
     (row.clone(), Term::Of(id))
 }
 
 fn flatten_sums(g: &Graph, n: &Expr) -> Vec<Term> {
-    let Expr::Sum { rows, shift, args } = n else { return vec![] };
+    let Expr::Sum { coeffs, shift, args } = n else { return vec![] };
     let mut out = vec![];
-    for (i, (outer, arg)) in rows.iter().zip(args).enumerate() {
+    for (i, (outer, arg)) in coeffs.iter().zip(args).enumerate() {
         for (inner, more, of_inner) in sums(g, *arg) {
-            let mut all: Vec<_> = rows.iter().zip(args).enumerate().filter(|(j, _)| *j != i).map(|(_, (r, id))| of(r, *id)).collect();
+            let mut all: Vec<_> = coeffs.iter().zip(args).enumerate().filter(|(j, _)| *j != i).map(|(_, (r, id))| of(r, *id)).collect();
             all.extend(inner.iter().zip(of_inner).map(|(r, id)| of(&outer.times(r), *id)));
             out.push(Term::Sum(all, shift.plus(&outer.times(more))));
         }
@@ -164,8 +164,8 @@ fn orders(n: &Expr) -> Vec<[Id; 2]> {
 fn scale_out_of_product(g: &Graph, n: &Expr) -> Vec<Term> {
     let mut out = vec![];
     for [x, y] in orders(n) {
-        for (rows, _, args) in sums(g, x).filter(|(rows, shift, _)| rows.len() == 1 && shift.is(0.0)) {
-            out.push(Term::Sum(vec![(rows[0].clone(), Term::product(Term::Of(args[0]), Term::Of(y)))], Row::one(0.0)));
+        for (coeffs, _, args) in sums(g, x).filter(|(coeffs, shift, _)| coeffs.len() == 1 && shift.is(0.0)) {
+            out.push(Term::Sum(vec![(coeffs[0].clone(), Term::product(Term::Of(args[0]), Term::Of(y)))], PerChannel::one(0.0)));
         }
     }
     out
@@ -185,12 +185,12 @@ fn regroup_product(g: &Graph, n: &Expr) -> Vec<Term> {
 }
 
 /// The terms of a sum without some of them.
-fn without(rows: &[Row], args: &[Id], taken: &[usize]) -> Vec<(Row, Term)> {
-    rows.iter().zip(args).enumerate().filter(|(i, _)| !taken.contains(i)).map(|(_, (r, id))| of(r, *id)).collect()
+fn without(coeffs: &[PerChannel], args: &[Id], taken: &[usize]) -> Vec<(PerChannel, Term)> {
+    coeffs.iter().zip(args).enumerate().filter(|(i, _)| !taken.contains(i)).map(|(_, (r, id))| of(r, *id)).collect()
 }
 
 fn factor_out_of_sum(g: &Graph, n: &Expr) -> Vec<Term> {
-    let Expr::Sum { rows, shift, args } = n else { return vec![] };
+    let Expr::Sum { coeffs, shift, args } = n else { return vec![] };
     // Factors of each summand with what they are multiplied by; `None` is 1.
     let factors = |id: Id| {
         let both = products(g, id).flat_map(|[a, b]| [(a, Some(b)), (b, Some(a))]);
@@ -202,15 +202,15 @@ fn factor_out_of_sum(g: &Graph, n: &Expr) -> Vec<Term> {
         for j in i + 1..args.len() {
             for (f, a) in &all[i] {
                 for (_, b) in all[j].iter().filter(|(of, b)| of == f && (a.is_some() || b.is_some())) {
-                    let (mut inner, mut one) = (vec![], Row::one(0.0));
-                    for (r, other) in [(&rows[i], a), (&rows[j], b)] {
+                    let (mut inner, mut one) = (vec![], PerChannel::one(0.0));
+                    for (r, other) in [(&coeffs[i], a), (&coeffs[j], b)] {
                         match other {
                             Some(id) => inner.push(of(r, *id)),
                             None => one = one.plus(r),
                         }
                     }
-                    let mut terms = without(rows, args, &[i, j]);
-                    terms.push((Row::one(1.0), Term::product(Term::Of(*f), Term::Sum(inner, one))));
+                    let mut terms = without(coeffs, args, &[i, j]);
+                    terms.push((PerChannel::one(1.0), Term::product(Term::Of(*f), Term::Sum(inner, one))));
                     out.push(Term::Sum(terms, shift.clone()));
                 }
             }
@@ -224,26 +224,26 @@ struct Form {
     x: Id,
     y: Id,
     /// Coefficients of x², x·y and y².
-    rows: [Row; 3],
+    coeffs: [PerChannel; 3],
     /// The sum's other terms.
-    rest: Vec<(Row, Term)>,
-    shift: Row,
+    rest: Vec<(PerChannel, Term)>,
+    shift: PerChannel,
 }
 
 impl Form {
     /// `b² − 4ac`, zero where that is rounding.
     fn discriminant(&self, c: usize) -> f64 {
-        let [a, b, d] = [0, 1, 2].map(|i| self.rows[i].at(c));
+        let [a, b, d] = [0, 1, 2].map(|i| self.coeffs[i].at(c));
         let x = b * b - 4.0 * a * d;
         if x.abs() <= ROUNDING * (b * b + 4.0 * (a * d).abs()) { 0.0 } else { x }
     }
     fn channels(&self) -> std::ops::Range<usize> {
-        0..channels(self.rows.iter())
+        0..channels(self.coeffs.iter())
     }
 }
 
 fn forms(g: &Graph, n: &Expr) -> Vec<Form> {
-    let Expr::Sum { rows, shift, args } = n else { return vec![] };
+    let Expr::Sum { coeffs, shift, args } = n else { return vec![] };
     // Where each product is.
     let mut at: BTreeMap<[Id; 2], usize> = BTreeMap::new();
     for (i, id) in args.iter().enumerate() {
@@ -256,16 +256,16 @@ fn forms(g: &Graph, n: &Expr) -> Vec<Form> {
     for (x, i) in &squares {
         for (y, k) in squares.iter().filter(|(y, k)| y != x && k != i) {
             let j = at.get(&[*x.min(y), *x.max(y)]).filter(|j| *j != i && *j != k);
-            let b = j.map_or(Row::one(0.0), |j| rows[*j].clone());
+            let b = j.map_or(PerChannel::one(0.0), |j| coeffs[*j].clone());
             let taken: Vec<usize> = [*i, *k].into_iter().chain(j.copied()).collect();
             let form = Form {
                 x: *x,
                 y: *y,
-                rows: [rows[*i].clone(), b, rows[*k].clone()],
-                rest: without(rows, args, &taken),
+                coeffs: [coeffs[*i].clone(), b, coeffs[*k].clone()],
+                rest: without(coeffs, args, &taken),
                 shift: shift.clone(),
             };
-            if form.rows[0].all(|a| a != 0.0) {
+            if form.coeffs[0].all(|a| a != 0.0) {
                 out.push(form);
             }
         }
@@ -275,16 +275,16 @@ fn forms(g: &Graph, n: &Expr) -> Vec<Form> {
 
 fn factor_quadratic_form(g: &Graph, n: &Expr) -> Vec<Term> {
     let root = |f: &Form, sign: f64| {
-        let one = |c| (-f.rows[1].at(c) + sign * f.discriminant(c).sqrt()) / (2.0 * f.rows[0].at(c));
-        Row::new(&f.channels().map(one).collect::<Vec<_>>())
+        let one = |c| (-f.coeffs[1].at(c) + sign * f.discriminant(c).sqrt()) / (2.0 * f.coeffs[0].at(c));
+        PerChannel::new(&f.channels().map(one).collect::<Vec<_>>())
     };
     let real = |f: &Form| f.channels().all(|c| f.discriminant(c) >= 0.0);
     let mut out = vec![];
     for mut f in forms(g, n).into_iter().filter(real) {
         let roots = [root(&f, 1.0), root(&f, -1.0)];
         if roots.iter().all(|r| r.all(|x| x.abs() <= MAX_RATIO)) {
-            let [a, b] = roots.map(|r| Term::Sum(vec![of(&Row::one(1.0), f.x), of(&r.map(|x| -x), f.y)], Row::one(0.0)));
-            f.rest.push((f.rows[0].clone(), Term::product(a, b)));
+            let [a, b] = roots.map(|r| Term::Sum(vec![of(&PerChannel::one(1.0), f.x), of(&r.map(|x| -x), f.y)], PerChannel::one(0.0)));
+            f.rest.push((f.coeffs[0].clone(), Term::product(a, b)));
             out.push(Term::Sum(f.rest, f.shift));
         }
     }
@@ -292,9 +292,9 @@ fn factor_quadratic_form(g: &Graph, n: &Expr) -> Vec<Term> {
 }
 
 /// A polynomial of the degree, and its operand.
-fn poly(n: &Expr, of_degree: usize) -> Option<(&[Row], Id)> {
+fn poly(n: &Expr, of_degree: usize) -> Option<(&[PerChannel], Id)> {
     match n {
-        Expr::Poly { rows, arg } if degree(rows) == of_degree => Some((rows, arg[0])),
+        Expr::Poly { coeffs, arg } if degree(coeffs) == of_degree => Some((coeffs, arg[0])),
         _ => None,
     }
 }
@@ -309,24 +309,24 @@ fn square(x: Id) -> Term {
 }
 
 fn even_in_square(_: &Graph, n: &Expr) -> Vec<Term> {
-    let Expr::Poly { rows, arg } = n else { return vec![] };
-    let (d, even) = (degree(rows), rows.iter().skip(1).step_by(2).all(|r| r.is(0.0)));
+    let Expr::Poly { coeffs, arg } = n else { return vec![] };
+    let (d, even) = (degree(coeffs), coeffs.iter().skip(1).step_by(2).all(|r| r.is(0.0)));
     if !even || !(4..=MAX_EVEN_DEGREE).contains(&d) {
         return vec![];
     }
-    vec![Term::Poly(rows.iter().step_by(2).cloned().collect(), Box::new(square(arg[0])))]
+    vec![Term::Poly(coeffs.iter().step_by(2).cloned().collect(), Box::new(square(arg[0])))]
 }
 
 /// Coefficients of a quartic in channel `c`.
-fn quartic(rows: &[Row], c: usize) -> [f64; 5] {
-    [0, 1, 2, 3, 4].map(|k| rows[k].at(c))
+fn quartic(coeffs: &[PerChannel], c: usize) -> [f64; 5] {
+    [0, 1, 2, 3, 4].map(|k| coeffs[k].at(c))
 }
 
 fn centre_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
-    let Some((rows, x)) = poly(n, 4) else { return vec![] };
+    let Some((coeffs, x)) = poly(n, 4) else { return vec![] };
     let mut new: Vec<[f64; 4]> = vec![]; // h, e0, e2, e4
-    for c in 0..channels(rows.iter()) {
-        let [c0, c1, c2, c3, c4] = quartic(rows, c);
+    for c in 0..channels(coeffs.iter()) {
+        let [c0, c1, c2, c3, c4] = quartic(coeffs, c);
         let h = c3 / (4.0 * c4);
         let odd = [c1, -2.0 * c2 * h, 3.0 * c3 * h * h, -4.0 * c4 * h * h * h];
         if !h.is_finite() || h.abs() > MAX_RATIO || odd.iter().sum::<f64>().abs() > ROUNDING * odd.iter().map(|x| x.abs()).sum::<f64>() {
@@ -338,30 +338,30 @@ fn centre_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     if new.iter().all(|e| e[0] == 0.0) {
         return vec![];
     }
-    let [h, e0, e2, e4] = [0, 1, 2, 3].map(|i| Row::new(&new.iter().map(|e| e[i]).collect::<Vec<_>>()));
-    let y = Term::Sum(vec![of(&Row::one(1.0), x)], h);
-    vec![Term::Poly(vec![e0, Row::one(0.0), e2, Row::one(0.0), e4], Box::new(y))]
+    let [h, e0, e2, e4] = [0, 1, 2, 3].map(|i| PerChannel::new(&new.iter().map(|e| e[i]).collect::<Vec<_>>()));
+    let y = Term::Sum(vec![of(&PerChannel::one(1.0), x)], h);
+    vec![Term::Poly(vec![e0, PerChannel::one(0.0), e2, PerChannel::one(0.0), e4], Box::new(y))]
 }
 
 fn split_cubic(_: &Graph, n: &Expr) -> Vec<Term> {
     let Some((c, x)) = poly(n, 3) else { return vec![] };
     let inner = Term::Sum(vec![(c[3].clone(), square(x)), of(&c[2], x)], c[1].clone());
-    vec![Term::Sum(vec![(Row::one(1.0), Term::product(Term::Of(x), inner))], c[0].clone())]
+    vec![Term::Sum(vec![(PerChannel::one(1.0), Term::product(Term::Of(x), inner))], c[0].clone())]
 }
 
 fn split_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
     let Some((c, x)) = poly(n, 4) else { return vec![] };
     let inner = Term::Sum(vec![(c[4].clone(), square(x)), of(&c[3], x)], c[2].clone());
-    vec![Term::Sum(vec![(Row::one(1.0), Term::product(square(x), inner)), of(&c[1], x)], c[0].clone())]
+    vec![Term::Sum(vec![(PerChannel::one(1.0), Term::product(square(x), inner)), of(&c[1], x)], c[0].clone())]
 }
 
 /// With `t = p/c₄` and `d = s − u`: `u = (a₃ − d)/2`, `A = a₂ − u·s`, `v = (a₁ − u·A)/d`,
 /// `t = A − v`; any `d ≠ 0` will do, and the one that leaves the smallest coefficients is taken.
 fn factor_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
-    let Some((rows, x)) = poly(n, 4) else { return vec![] };
+    let Some((coeffs, x)) = poly(n, 4) else { return vec![] };
     let mut new: Vec<[f64; 6]> = vec![];
-    for c in 0..channels(rows.iter()) {
-        let [c0, c1, c2, c3, c4] = quartic(rows, c);
+    for c in 0..channels(coeffs.iter()) {
+        let [c0, c1, c2, c3, c4] = quartic(coeffs, c);
         if c1 == 0.0 && c3 == 0.0 {
             return vec![]; // even: two squares are cheaper
         }
@@ -381,7 +381,7 @@ fn factor_quartic(_: &Graph, n: &Expr) -> Vec<Term> {
         let [u, v, s, t] = best;
         new.push([u, v, s, t, c4, c0 - c4 * v * t]);
     }
-    let [u, v, s, t, c4, k] = [0, 1, 2, 3, 4, 5].map(|i| Row::new(&new.iter().map(|e| e[i]).collect::<Vec<_>>()));
-    let factor = |u: &Row, v: Row| Term::Sum(vec![(Row::one(1.0), square(x)), of(u, x)], v);
+    let [u, v, s, t, c4, k] = [0, 1, 2, 3, 4, 5].map(|i| PerChannel::new(&new.iter().map(|e| e[i]).collect::<Vec<_>>()));
+    let factor = |u: &PerChannel, v: PerChannel| Term::Sum(vec![(PerChannel::one(1.0), square(x)), of(u, x)], v);
     vec![Term::Sum(vec![(c4, Term::product(factor(&u, v), factor(&s, t)))], k)]
 }

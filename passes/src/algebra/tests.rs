@@ -4,7 +4,7 @@
 use super::emit::emit;
 use super::expr::{Expr, Term, build};
 use super::measure::measure;
-use super::row::Row;
+use super::per_channel::PerChannel;
 use super::rules::{RULES, Rule};
 use super::{Expression, Region, candidates, candidates_by, saturated};
 use chiffre_ir::graph::ValueId;
@@ -27,12 +27,12 @@ impl Rng {
         ((self.next() + 1.0) / 2.0 * n as f64) as usize % n
     }
     /// A row without zeros: one number, or one for each channel; exact in f32.
-    fn row(&mut self) -> Row {
+    fn row(&mut self) -> PerChannel {
         let n = [1, CHANNELS][self.below(2)];
         let mut one = || f64::from((self.next() * 1.5) as f32);
-        Row::new(&(0..n).map(|_| one()).map(|x| if x.abs() < 0.1 { 0.5 } else { x }).collect::<Vec<_>>())
+        PerChannel::new(&(0..n).map(|_| one()).map(|x| if x.abs() < 0.1 { 0.5 } else { x }).collect::<Vec<_>>())
     }
-    fn rows(&mut self, n: usize) -> Vec<Row> {
+    fn coeffs(&mut self, n: usize) -> Vec<PerChannel> {
         (0..n).map(|_| self.row()).collect()
     }
 }
@@ -47,13 +47,13 @@ fn sum(rng: &mut Rng, terms: Vec<Term>) -> Term {
 fn square(t: Term) -> Term {
     Term::product(t.clone(), t)
 }
-fn zero() -> Row {
-    Row::one(0.0)
+fn zero() -> PerChannel {
+    PerChannel::one(0.0)
 }
 
 /// A term on which the rule must fire.
 fn sample(name: &str, rng: &mut Rng) -> Term {
-    let poly = |rows: Vec<Row>, x: Term| Term::Poly(rows, Box::new(x));
+    let poly = |coeffs: Vec<PerChannel>, x: Term| Term::Poly(coeffs, Box::new(x));
     match name {
         "flatten-sums" => {
             let inner = sum(rng, vec![leaf(0), leaf(1)]);
@@ -73,16 +73,18 @@ fn sample(name: &str, rng: &mut Rng) -> Term {
                 rng.row(),
             )
         }
-        "expand-quadratic" => poly(rng.rows(3), leaf(0)),
-        "even-in-square" => poly(rng.rows(7).into_iter().enumerate().map(|(k, r)| if k % 2 == 1 { zero() } else { r }).collect(), leaf(0)),
+        "expand-quadratic" => poly(rng.coeffs(3), leaf(0)),
+        "even-in-square" => {
+            poly(rng.coeffs(7).into_iter().enumerate().map(|(k, r)| if k % 2 == 1 { zero() } else { r }).collect(), leaf(0))
+        }
         "centre-quartic" => {
             // c·((x + h)² + e)² + f, multiplied out; dyadic, so that f32 holds it.
             let [c, h, e, f] = [2.0, 0.25, -0.5, 1.5];
             let (b, d) = (2.0 * h, h * h + e);
-            poly([c * d * d + f, 2.0 * c * b * d, c * (b * b + 2.0 * d), 2.0 * c * b, c].map(Row::one).to_vec(), leaf(0))
+            poly([c * d * d + f, 2.0 * c * b * d, c * (b * b + 2.0 * d), 2.0 * c * b, c].map(PerChannel::one).to_vec(), leaf(0))
         }
-        "split-cubic" => poly(rng.rows(4), leaf(0)),
-        "split-quartic" | "factor-quartic" => poly(rng.rows(5), leaf(0)),
+        "split-cubic" => poly(rng.coeffs(4), leaf(0)),
+        "split-quartic" | "factor-quartic" => poly(rng.coeffs(5), leaf(0)),
         other => panic!("no sample for the rule {other}"),
     }
 }
@@ -155,7 +157,7 @@ fn random(rng: &mut Rng, depth: usize) -> Term {
     match rng.below(5) {
         0 => {
             let x = random(rng, depth - 1);
-            Term::Poly(rng.rows(3), Box::new(x))
+            Term::Poly(rng.coeffs(3), Box::new(x))
         }
         1 => square(random(rng, depth - 1)),
         2 => Term::product(random(rng, depth - 1), random(rng, depth - 1)),
@@ -222,11 +224,11 @@ fn bounded_rules_fire() {
         let r = super::rule(name).unwrap();
         assert!(both_sides(r, &t, &mut Rng(1)) > 0, "{name}");
     };
-    let rows = |c: &[f64]| c.iter().map(|x| Row::one(*x)).collect::<Vec<_>>();
-    one("factor-quartic", Term::Poly(rows(&[0.5, -1.0, 0.25, 0.5, 1.0]), Box::new(leaf(0))));
+    let coeffs = |c: &[f64]| c.iter().map(|x| PerChannel::one(*x)).collect::<Vec<_>>();
+    one("factor-quartic", Term::Poly(coeffs(&[0.5, -1.0, 0.25, 0.5, 1.0]), Box::new(leaf(0))));
     let form = |a: f64, b: f64, c: f64| {
         let parts = [(a, square(leaf(0))), (b, Term::product(leaf(0), leaf(1))), (c, square(leaf(1)))];
-        Term::Sum(parts.into_iter().map(|(r, t)| (Row::one(r), t)).collect(), zero())
+        Term::Sum(parts.into_iter().map(|(r, t)| (PerChannel::one(r), t)).collect(), zero())
     };
     one("factor-quadratic-form", form(1.0, 0.0, -4.0));
     one("factor-quadratic-form", form(1.0, 2.0, 1.0));
@@ -235,9 +237,9 @@ fn bounded_rules_fire() {
 /// Forms as they are written, with the least number of products, and the least level of the linear
 /// map behind for leaves at level 1.
 fn known_forms() -> Vec<(&'static str, Term, usize, usize)> {
-    let rows = |c: &[f64]| c.iter().map(|x| Row::one(*x)).collect::<Vec<_>>();
-    let poly = |c: &[f64], x: Term| Term::Poly(rows(c), Box::new(x));
-    let sum_of = |parts: Vec<(f64, Term)>| Term::Sum(parts.into_iter().map(|(r, t)| (Row::one(r), t)).collect(), zero());
+    let coeffs = |c: &[f64]| c.iter().map(|x| PerChannel::one(*x)).collect::<Vec<_>>();
+    let poly = |c: &[f64], x: Term| Term::Poly(coeffs(c), Box::new(x));
+    let sum_of = |parts: Vec<(f64, Term)>| Term::Sum(parts.into_iter().map(|(r, t)| (PerChannel::one(r), t)).collect(), zero());
     let [x, y, z] = [leaf(0), leaf(1), leaf(2)];
     let xy = || Term::product(x.clone(), y.clone());
     let fields = sum_of(vec![(1.0, x.clone()), (1.0, y.clone())]);

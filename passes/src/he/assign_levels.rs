@@ -8,7 +8,7 @@
 //! than the linear map that reads it leaves.
 
 use crate::error::PassError;
-use crate::levels::{Step, needed};
+use crate::levels::{LimbEffect, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
 use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::he::{HeGraph, HeOp, HeType, PrimeIndex, Scale, product_scale};
@@ -47,18 +47,18 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
         }
     }
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
-    let step = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
-        PackedOp::Input {} => Step::Input,
-        PackedOp::Mul {} | PackedOp::Square {} => Step::Product,
-        PackedOp::Linear { .. } if unit[v.index()] || read_by(v, true) => Step::Unscaled,
-        PackedOp::Linear { .. } => Step::Linear,
-        PackedOp::Chebyshev { coeffs, sine: true } => Step::Refresh(depth(*coeffs)),
-        PackedOp::Chebyshev { coeffs, .. } => Step::Series(depth(*coeffs)),
+    let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
+        PackedOp::Input {} => LimbEffect::Input,
+        PackedOp::Mul {} | PackedOp::Square {} => LimbEffect::Product,
+        PackedOp::Linear { .. } if unit[v.index()] || read_by(v, true) => LimbEffect::Unscaled,
+        PackedOp::Linear { .. } => LimbEffect::Linear,
+        PackedOp::Chebyshev { coeffs, sine: true } => LimbEffect::Refresh(depth(*coeffs)),
+        PackedOp::Chebyshev { coeffs, .. } => LimbEffect::Series(depth(*coeffs)),
     };
-    let steps: Vec<Step> = g.iter().map(step).collect();
+    let effects: Vec<LimbEffect> = g.iter().map(effect).collect();
     let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
     let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
-    let need = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE);
+    let need = needed(&effects, &args, &outputs, sizes.output, REFRESH_BASE);
     let mut out = HeGraph::new(&g.name);
     out.consts = g.consts.clone();
     let mut map: Vec<ValueId> = vec![];

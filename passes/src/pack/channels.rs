@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// Where an element is in the result and in the operand, as far as one coordinate decides it.
 #[derive(Clone, Copy, Default)]
-struct Step {
+struct Alignment {
     out_slot: usize,
     out_ct: usize,
     in_slot: usize,
@@ -20,9 +20,17 @@ struct Step {
 
 /// Slot offset and ciphertext of a channel.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ChannelOffset {
     pub slot: usize,
     pub ct: usize,
+}
+
+/// Slot offsets of channels in the result and in the operand: those with the same ones are moved
+/// alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Class {
+    pub out_slot: usize,
+    pub in_slot: usize,
 }
 
 /// What a tap does to channels without a slot offset: a part of it under one rotation, from one
@@ -50,19 +58,27 @@ pub(super) struct Move {
     pub mask: Option<Vec<usize>>,
 }
 
+/// Shapes of an operand and of the result of a linear map, `[c, h, w]`, and its strides `[y, x]`.
+#[derive(Clone, Copy)]
+pub(super) struct Extents {
+    pub input: [usize; 3],
+    pub output: [usize; 3],
+    pub stride: [usize; 2],
+}
+
 /// An operand of a linear map, and its result.
 pub(super) struct Meeting<'a> {
     from: &'a Layout,
     stride: [usize; 2],
     occupied: Vec<bool>,
     wanted: Vec<bool>,
-    batch: Vec<Step>,
+    batch: Vec<Alignment>,
     /// Places of the rows and of the columns, in the result and in the operand.
-    axes: [[Vec<Place>; 2]; 2],
+    axes: [[Vec<ChannelOffset>; 2]; 2],
     /// Places of the result's channels.
-    pub outs: Vec<Place>,
+    pub outs: Vec<ChannelOffset>,
     /// Places of the operand's channels.
-    pub ins: Vec<Place>,
+    pub ins: Vec<ChannelOffset>,
 }
 
 /// Smallest period that describes every tap: that of the layouts, and above every batch bit that
@@ -81,67 +97,71 @@ pub(super) fn joint_period(from: &[&Layout], to: &Layout) -> usize {
 
 /// Places of all values of the batch bits and copies that lie below `period` or move, within one
 /// unit of the result.
-fn batch_steps(from: &Layout, to: &Layout, period: usize) -> Vec<Step> {
+fn batch_alignments(from: &Layout, to: &Layout, period: usize) -> Vec<Alignment> {
     let slot = |l: &Layout, bit| l.slots.iter().position(|b| *b == Some(bit)).map(|i| 1usize << i);
     let kept = from.unit_bits() - to.unit_bits();
     let first = from.unit_batch().trailing_zeros() as usize;
     // Every copy in the result takes its elements from some copy in the operand.
     let copies = (0..to.slots.len()).skip(to.slots.len() - to.copies).map(|i| 1 << i).filter(|o| *o < period);
-    let mut out = vec![Step::default()];
+    let mut out = vec![Alignment::default()];
     for out_slot in copies {
-        out.extend(out.clone().iter().map(|s| Step { out_slot: s.out_slot + out_slot, ..*s }));
+        out.extend(out.clone().iter().map(|s| Alignment { out_slot: s.out_slot + out_slot, ..*s }));
     }
     for index in 0..to.batch_capacity().trailing_zeros() as usize {
         let bit = bit(Dim::B, index);
         let Some(o) = slot(to, bit) else { continue };
-        let step = match slot(from, bit) {
+        let further = match slot(from, bit) {
             Some(i) if i == o && o >= period => continue,
-            Some(in_slot) => Step { out_slot: o, in_slot, ..Step::default() },
+            Some(in_slot) => Alignment { out_slot: o, in_slot, ..Alignment::default() },
             None => {
                 debug_assert!((first..first + kept).contains(&index));
-                Step { out_slot: o, in_ct: from.unit_cts() << (index - first), ..Step::default() }
+                Alignment { out_slot: o, in_ct: from.unit_cts() << (index - first), ..Alignment::default() }
             }
         };
-        let moved =
-            |s: &Step| Step { out_slot: s.out_slot + step.out_slot, in_slot: s.in_slot + step.in_slot, in_ct: s.in_ct + step.in_ct, ..*s };
+        let moved = |s: &Alignment| Alignment {
+            out_slot: s.out_slot + further.out_slot,
+            in_slot: s.in_slot + further.in_slot,
+            in_ct: s.in_ct + further.in_ct,
+            ..*s
+        };
         out.extend(out.iter().map(moved).collect::<Vec<_>>());
     }
     out
 }
 
 impl<'a> Meeting<'a> {
-    /// Of `channels[1]` channels of an operand with `channels[0]` of the result, under the joint
-    /// period of all operands.
-    pub fn new(from: &'a Layout, to: &Layout, stride: [usize; 2], channels: [usize; 2], period: usize) -> Meeting<'a> {
+    /// Of the channels of an operand and of a result with these shapes, under the joint period of
+    /// all operands.
+    pub fn new(from: &'a Layout, to: &Layout, map: Extents, period: usize) -> Meeting<'a> {
         // Where the result has no element: what a dirty one holds there does not matter.
         let clean = Layout { dirty: false, ..to.clone() };
         let places = |l: &Layout, d: Dim, n: usize| {
             let one = |v| {
                 let p = l.part(d, v);
-                Place { slot: p.slot, ct: p.ct }
+                ChannelOffset { slot: p.slot, ct: p.ct }
             };
-            (0..n).map(one).collect::<Vec<Place>>()
+            (0..n).map(one).collect::<Vec<ChannelOffset>>()
         };
         let axes = [Dim::Y, Dim::X].map(|d| [to, from].map(|l| places(l, d, l.extent(d))));
         Meeting {
             from,
-            stride,
+            stride: map.stride,
             occupied: from.occupied().into_iter().cycle().take(period).collect(),
             wanted: clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect(),
-            batch: batch_steps(from, to, period),
+            batch: batch_alignments(from, to, period),
             axes,
-            outs: places(to, Dim::C, channels[0]),
-            ins: places(from, Dim::C, channels[1]),
+            outs: places(to, Dim::C, map.output[0]),
+            ins: places(from, Dim::C, map.input[0]),
         }
     }
 
     /// Where the tap at an offset moves rows, and where it moves columns.
-    fn steps(&self, (dy, dx): (i64, i64)) -> [Vec<Step>; 2] {
+    fn alignments(&self, (dy, dx): (i64, i64)) -> [Vec<Alignment>; 2] {
         let axis = |k: usize, delta: i64| {
             let [to, from] = &self.axes[k];
-            let one = |(v, a): (usize, &Place)| {
+            let one = |(v, a): (usize, &ChannelOffset)| {
                 let b = from.get(usize::try_from((self.stride[k] * v) as i64 + delta).ok()?)?;
-                Some(Step { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
+                Some(Alignment { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
             };
             to.iter().enumerate().filter_map(one).collect()
         };
@@ -156,11 +176,11 @@ impl<'a> Meeting<'a> {
 
     /// What the tap at an offset does to channels without a slot offset, in ascending order.
     pub fn shifts(&self, at: (i64, i64)) -> Vec<Shift> {
-        let distinct = |steps: &[Step]| {
-            let shift = |s: &Step| Shift { by: s.in_slot as i64 - s.out_slot as i64, in_ct: s.in_ct, out_ct: s.out_ct };
-            steps.iter().map(shift).collect::<BTreeSet<Shift>>()
+        let distinct = |all: &[Alignment]| {
+            let shift = |s: &Alignment| Shift { by: s.in_slot as i64 - s.out_slot as i64, in_ct: s.in_ct, out_ct: s.out_ct };
+            all.iter().map(shift).collect::<BTreeSet<Shift>>()
         };
-        let [ys, xs] = self.steps(at);
+        let [ys, xs] = self.alignments(at);
         let (ys, xs, batch) = (distinct(&ys), distinct(&xs), distinct(&self.batch));
         let mut out = BTreeSet::new();
         for y in &ys {
@@ -178,7 +198,7 @@ impl<'a> Meeting<'a> {
     /// Output slots that each of the [`shifts`](Self::shifts) of a tap fills for channels without a
     /// slot offset, ascending.
     pub fn filled(&self, at: (i64, i64)) -> Vec<Vec<usize>> {
-        let [ys, xs] = self.steps(at);
+        let [ys, xs] = self.alignments(at);
         let shifts = self.shifts(at);
         let mut out = vec![vec![]; shifts.len()];
         for y in &ys {
@@ -198,24 +218,24 @@ impl<'a> Meeting<'a> {
 
     /// Rotation of a shift for channels at the given slot offsets in result and operand, in (−s/2,
     /// s/2].
-    pub fn rotation(&self, shift: &Shift, [out_slot, in_slot]: [usize; 2]) -> i64 {
+    pub fn rotation(&self, shift: &Shift, Class { out_slot, in_slot }: Class) -> i64 {
         let r = (shift.by + in_slot as i64 - out_slot as i64).rem_euclid(self.copy());
         if r > self.copy() / 2 { r - self.copy() } else { r }
     }
 
     /// True if a shift that fills these slots needs a mask for channels at the given slot offsets
     /// in result and operand.
-    pub fn is_masked(&self, shift: &Shift, filled: &[usize], class: [usize; 2]) -> bool {
-        let list: Vec<usize> = filled.iter().map(|s| s + class[0]).collect();
+    pub fn is_masked(&self, shift: &Shift, filled: &[usize], class: Class) -> bool {
+        let list: Vec<usize> = filled.iter().map(|s| s + class.out_slot).collect();
         !self.is_scalar(&list, self.rotation(shift, class))
     }
 
     /// What the tap of these shifts, and of the slots that each fills, does to channels at the
     /// given slot offsets in result and operand.
-    pub fn moves(&self, shifts: &[Shift], filled: &[Vec<usize>], class: [usize; 2]) -> Vec<Move> {
+    pub fn moves(&self, shifts: &[Shift], filled: &[Vec<usize>], class: Class) -> Vec<Move> {
         let one = |(shift, slots): (&Shift, &Vec<usize>)| {
             let rotation = self.rotation(shift, class);
-            let list: Vec<usize> = slots.iter().map(|s| s + class[0]).collect();
+            let list: Vec<usize> = slots.iter().map(|s| s + class.out_slot).collect();
             let mask = (!self.is_scalar(&list, rotation)).then_some(list);
             Move { rotation, in_ct: shift.in_ct, out_ct: shift.out_ct, mask }
         };

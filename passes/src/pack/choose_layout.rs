@@ -9,9 +9,9 @@ use super::packing::Packing;
 use super::price::{Price, Pricer, Ring};
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
-use crate::levels::Step;
+use crate::levels::LimbEffect;
 use crate::options::{CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes};
-use crate::tensor::{level_steps, levels};
+use crate::tensor::{levels, limb_effects};
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
@@ -28,8 +28,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         return Err(PassError::capacity(PASS, "", format!("a ring of degree 2^{n}: log-n must lie in 3..=17")));
     }
     let (limbs, sizes) = levels(g, 1, opts);
-    let steps = level_steps(g, 1);
-    let refreshes = steps.iter().any(|s| matches!(s, Step::Refresh(_)));
+    let effects = limb_effects(g, 1);
+    let refreshes = effects.iter().any(|s| matches!(s, LimbEffect::Refresh(_)));
     let budget = opts.memory.unwrap_or(DEFAULT_MEMORY);
     let mut pricer = Pricer::new(g, opts, cost)?;
     let mut best: Option<(Price, Layouts)> = None;
@@ -55,11 +55,11 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             };
             bootstrap = Some(b);
         }
-        let raise = |(s, l): (&Step, &usize)| match (s, &bootstrap) {
-            (Step::Refresh(d), Some(b)) => b.raised(*l, *d),
+        let raise = |(s, l): (&LimbEffect, &usize)| match (s, &bootstrap) {
+            (LimbEffect::Refresh(d), Some(b)) => b.raised(*l, *d),
             _ => 0,
         };
-        let raised = steps.iter().zip(&limbs).map(raise).max().unwrap_or(0);
+        let raised = effects.iter().zip(&limbs).map(raise).max().unwrap_or(0);
         let primes = limbs.iter().copied().max().unwrap_or(1).max(raised);
         let longest = longest_chain(room, &sizes);
         if primes > longest {
@@ -128,10 +128,10 @@ pub(crate) fn longest_chain(room: f64, sizes: &PrimeSizes) -> usize {
 fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptions, sizes: &PrimeSizes) -> String {
     let Some(room) = facts.max_log_qp(opts.log_n.unwrap_or(16)) else { return String::new() };
     let levels = longest_chain(room, sizes).saturating_sub(1);
-    let steps = level_steps(g, 1);
+    let effects = limb_effects(g, 1);
     let mut d = vec![0usize; g.nodes.len()];
     for (v, n) in g.iter() {
-        d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + steps[v.index()].takes();
+        d[v.index()] = n.args.iter().map(|a| d[a.index()]).max().unwrap_or(0) + effects[v.index()].takes();
         if d[v.index()] > levels {
             return n.source.clone();
         }

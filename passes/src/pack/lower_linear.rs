@@ -13,7 +13,7 @@
 //! rotations, which channels in the slots need, is cut into baby steps and giant steps where
 //! `choose-layout` says so (`split.rs`).
 
-use super::channels::{Meeting, Move, joint_period};
+use super::channels::{Class, Extents, Meeting, Move, joint_period};
 use super::layouts::{Layouts, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
@@ -180,14 +180,15 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
     let mut cells: Vec<Cell> = vec![];
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
-        let meeting = Meeting::new(l, to, k.stride, [k.output[0], k.input[0]], period);
+        let meeting = Meeting::new(l, to, Extents { input: k.input, output: k.output, stride: k.stride }, period);
         for (&at, tap_cells) in &k.taps {
             let (shifts, filled) = (meeting.shifts(at), meeting.filled(at));
             // Slot offsets in result and operand → moves, with the numbers of their taps and masks.
-            let mut classes: HashMap<[usize; 2], Vec<Numbered>> = HashMap::new();
+            let mut classes: HashMap<Class, Vec<Numbered>> = HashMap::new();
             for (&(o, i), &weight) in tap_cells {
                 let (po, pi) = (meeting.outs[o], meeting.ins[i]);
-                let moves = classes.entry([po.slot, pi.slot]).or_insert_with(|| {
+                let class = Class { out_slot: po.slot, in_slot: pi.slot };
+                let moves = classes.entry(class).or_insert_with(|| {
                     let numbered = |m: Move| {
                         let n = taps.len() as u32;
                         let tap = *taps.entry(m.rotation).or_insert(n);
@@ -195,7 +196,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
                         let mask = m.mask.map(|list| *masks.entry(list).or_insert(n));
                         (Row { operand: operand as u32, ct: m.in_ct as u32, tap }, m.out_ct, mask)
                     };
-                    meeting.moves(&shifts, &filled, [po.slot, pi.slot]).into_iter().map(numbered).collect()
+                    meeting.moves(&shifts, &filled, class).into_iter().map(numbered).collect()
                 });
                 cells.extend(moves.iter().map(|&(row, out_ct, mask)| Cell {
                     row: Row { ct: row.ct + pi.ct as u32, ..row },

@@ -31,6 +31,19 @@ pub struct Packing {
     pub fill: usize,
 }
 
+/// Where the batch bits of a value are.
+#[derive(Clone, Copy)]
+struct BatchBits {
+    /// Position of the first in the slots.
+    first_batch: usize,
+    /// How many lie side by side from there on.
+    inside: usize,
+    /// Those below this number may take gaps.
+    in_slots: usize,
+    /// All of them.
+    total: usize,
+}
+
 /// Numbers of channel bits in gaps that are tried.
 const FILLS: [usize; 4] = [0, 1, 2, 4];
 /// Numbers of phase bits that are tried.
@@ -118,7 +131,7 @@ impl Packing {
         let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
         let mut out: Vec<Layout> = vec![];
         for ((v, n), step) in g.iter().zip(&steps) {
-            let mut l = self.layout(bits, *step, n.ty.chw(), batch, [low, inside, in_slots, total]);
+            let mut l = self.layout(bits, *step, n.ty.chw(), batch, BatchBits { first_batch: low, inside, in_slots, total });
             if matches!(n.op, TensorOp::Chebyshev { .. }) || (matches!(n.op, TensorOp::LinearMap { .. }) && refreshed(v)) {
                 l = l.filled();
             }
@@ -142,7 +155,7 @@ impl Packing {
         step: [usize; 2],
         shape: [usize; 3],
         batch: usize,
-        [first_batch, inside, in_slots, total]: [usize; 4],
+        BatchBits { first_batch, inside, in_slots, total }: BatchBits,
     ) -> Layout {
         let slots = self.log_n as usize - 1;
         let mut s: Vec<Option<Bit>> = vec![None; slots];

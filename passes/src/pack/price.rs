@@ -237,11 +237,11 @@ impl<'a> Pricer<'a> {
         }
         let Some((chains, _)) = chosen else { return vec![] };
         let (chains, keys) = self.settled(chains, layouts, &limbs, packing.log_n, ring);
-        let (mut outline, places) = self.outline(&chains, layouts, &limbs, &keys, ring);
+        let (mut outline, wires) = self.outline(&chains, layouts, &limbs, &keys, ring);
         let moduli: Vec<Option<i64>> = (0..limbs.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
         let mut price = |tile: usize| {
-            let flow = |p: &Place| Flow { args: p.args.clone(), ..Flow::new(&[], p.layout, self.opts.batch, tile) };
-            outline.flow = places.iter().map(flow).collect();
+            let flow = |p: &Wire| Flow { args: p.args.clone(), ..Flow::new(&[], p.layout, self.opts.batch, tile) };
+            outline.flow = wires.iter().map(flow).collect();
             Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, moduli: moduli.clone() }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
@@ -293,10 +293,10 @@ impl<'a> Pricer<'a> {
         limbs: &[usize],
         keys: &Keys,
         ring: &Ring,
-    ) -> (Outline, Vec<Place<'l>>) {
+    ) -> (Outline, Vec<Wire<'l>>) {
         let unit_bytes = |cts: usize, limbs: usize| (16 << keys.log_n) * cts * limbs;
         let mut run = Outline { ring: Some(keys.log_n), keys: keys.bytes(), ..Outline::default() };
-        let mut places = vec![];
+        let mut wires = vec![];
         // The last instruction of each node.
         let mut last: Vec<usize> = vec![];
         for (v, node) in self.g.iter() {
@@ -309,9 +309,9 @@ impl<'a> Pricer<'a> {
                         run.constants += constants(&s);
                         run.values.push(Value { unit_bytes: unit_bytes(s.results(), s.limbs - s.drop), work: Some(Work::Linear(s)) });
                         // What one instruction makes, the next one reads.
-                        places.push(Place { args: std::mem::replace(&mut args, vec![places.len()]), layout });
+                        wires.push(Wire { args: std::mem::replace(&mut args, vec![wires.len()]), layout });
                     }
-                    last.push(places.len() - 1);
+                    last.push(wires.len() - 1);
                     continue;
                 }
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
@@ -329,16 +329,16 @@ impl<'a> Pricer<'a> {
                 _ => None,
             };
             run.values.push(Value { unit_bytes: unit_bytes(cts, ring.limbs[v]), work });
-            last.push(places.len());
-            places.push(Place { args, layout });
+            last.push(wires.len());
+            wires.push(Wire { args, layout });
         }
         run.outputs = self.g.outputs.iter().map(|o| last[o.index()]).collect();
-        (run, places)
+        (run, wires)
     }
 }
 
-/// An instruction of a planned run: what it reads, and the layout that tells its units.
-struct Place<'l> {
+/// How an instruction of a planned run is wired: what it reads, and the layout that tells its units.
+struct Wire<'l> {
     args: Vec<usize>,
     layout: &'l Layout,
 }

@@ -1,6 +1,6 @@
 //! Counts of a table of diagonals from where its weights are, without the table.
 
-use super::channels::{Meeting, joint_period};
+use super::channels::{Class, Extents, Meeting, joint_period};
 use super::split::Turn;
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
@@ -76,21 +76,21 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
     // (operand, ciphertext, rotation) → outputs
     let mut rows: HashMap<(usize, usize, i64), Bits> = HashMap::new();
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
-        let meeting = Meeting::new(l, to, s.stride, [s.output[0], s.input[0]], period);
+        let meeting = Meeting::new(l, to, Extents { input: s.input, output: s.output, stride: s.stride }, period);
         for (index, list) in s.lists.iter().enumerate() {
             // Slot offsets in result and operand → ciphertext of the operand's channel → those of
             // the result's.
-            let mut classes: HashMap<[usize; 2], BTreeMap<usize, Bits>> = HashMap::new();
+            let mut classes: HashMap<Class, BTreeMap<usize, Bits>> = HashMap::new();
             for &(o, i) in list {
                 let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
-                classes.entry([po.slot, pi.slot]).or_default().entry(pi.ct).or_default().insert(po.ct);
+                classes.entry(Class { out_slot: po.slot, in_slot: pi.slot }).or_default().entry(pi.ct).or_default().insert(po.ct);
             }
             let joined: usize = classes.values().flat_map(BTreeMap::values).map(Bits::len).sum();
             // Classes with equal distances move under equal rotations: a representative, and what
             // all of them join.
-            let mut distances: BTreeMap<i64, ([usize; 2], BTreeMap<usize, Bits>)> = BTreeMap::new();
+            let mut distances: BTreeMap<i64, (Class, BTreeMap<usize, Bits>)> = BTreeMap::new();
             for (class, cts) in &classes {
-                let distance = (class[1] as i64 - class[0] as i64).rem_euclid(l.copy_slots() as i64);
+                let distance = (class.in_slot as i64 - class.out_slot as i64).rem_euclid(l.copy_slots() as i64);
                 let (_, all) = distances.entry(distance).or_insert_with(|| (*class, BTreeMap::new()));
                 cts.iter().for_each(|(ct, outputs)| all.entry(*ct).or_default().extend(outputs, 0));
             }

@@ -18,7 +18,7 @@ mod network;
 pub mod search;
 
 pub use network::{Network, Site, SiteOp};
-pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, view};
+pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, search_graph};
 
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;

@@ -149,7 +149,7 @@ impl Space<'_> {
 /// The graph of all placements of a network on a ring: vertices in words, edges with their decision
 /// and seconds. The last vertex of a path has no value left to decide.
 #[derive(Debug)]
-pub struct View {
+pub struct SearchGraph {
     /// The graph.
     pub graph: DiGraph<String, (Choice, f64)>,
     /// Where paths start: at the outputs.
@@ -158,7 +158,7 @@ pub struct View {
 }
 
 /// Builds the graph of all placements.
-pub fn view(network: &Network, ring: &RingChoice, cost: &CostModel) -> View {
+pub fn search_graph(network: &Network, ring: &RingChoice, cost: &CostModel) -> SearchGraph {
     let space = Space { network, ring, cost };
     let mut graph = DiGraph::new();
     let (mut index, mut vertices) = (HashMap::new(), vec![]);
@@ -187,19 +187,19 @@ pub fn view(network: &Network, ring: &RingChoice, cost: &CostModel) -> View {
             }
         }
     }
-    View { graph, start, vertices }
+    SearchGraph { graph, start, vertices }
 }
 
 /// The cheapest placement on a ring, if there is one.
 pub fn best(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<Placement> {
-    let view = view(network, ring, cost);
-    let done = |i: NodeIndex| view.vertices[i.index()].next == 0;
-    let (_, path) = petgraph::algo::astar(&view.graph, view.start, done, |e| e.weight().1, |_| 0.0)?;
+    let all = search_graph(network, ring, cost);
+    let done = |i: NodeIndex| all.vertices[i.index()].next == 0;
+    let (_, path) = petgraph::algo::astar(&all.graph, all.start, done, |e| e.weight().1, |_| 0.0)?;
     let mut choices = vec![Choice::Plain; network.sites.len()];
     for pair in path.windows(2) {
         // Of two equal decisions either will do.
-        let cheapest = view.graph.edges_connecting(pair[0], pair[1]).min_by(|a, b| a.weight().1.total_cmp(&b.weight().1))?;
-        choices[view.vertices[pair[0].index()].next - 1] = cheapest.weight().0;
+        let cheapest = all.graph.edges_connecting(pair[0], pair[1]).min_by(|a, b| a.weight().1.total_cmp(&b.weight().1))?;
+        choices[all.vertices[pair[0].index()].next - 1] = cheapest.weight().0;
     }
     price(network, ring, cost, &choices)
 }

@@ -1,8 +1,9 @@
 //! Smaller graphs: fewer outputs, fewer nodes, smaller extents, simpler constants; the largest
 //! steps first.
 
+use super::edit::replaced;
 use super::resize;
-use chiffre_ir::consts::{Array, Const, Consts};
+use chiffre_ir::consts::Array;
 use chiffre_ir::graph::{Graph, RemapConsts, ValueId};
 use chiffre_ir::level::{AnyGraph, Level};
 
@@ -90,19 +91,6 @@ fn simpler(g: &Graph<chiffre_ir::tensor::Tensor>) -> Vec<AnyGraph> {
             c.consts = replaced(&g.consts, id.0 as usize, Array::new(a.shape.clone(), data));
             out.push(AnyGraph::Tensor(c));
         }
-    }
-    out
-}
-
-/// The constants with another array in the place of one.
-pub(super) fn replaced(consts: &Consts, at: usize, array: Array) -> Consts {
-    let mut out = Consts::default();
-    let mut array = Some(array);
-    for (id, c) in consts.iter() {
-        match array.take_if(|_| id.0 as usize == at) {
-            Some(a) => out.push(Const::new(&c.name, a)),
-            None => out.push(c.clone()),
-        };
     }
     out
 }

@@ -6,6 +6,7 @@
 //! used up. Deterministic.
 
 mod candidates;
+mod edit;
 mod resize;
 
 use crate::error::PassError;

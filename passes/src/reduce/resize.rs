@@ -1,6 +1,7 @@
 //! Smaller extents of a tensor graph: one number of channels, rows or columns becomes smaller
 //! wherever it occurs.
 
+use super::edit::replaced;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType, infer};
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
         let extents = c.shape();
         let shape = if window && extents.len() == 4 { [shrink(&extents[..2]), extents[2..].to_vec()].concat() } else { shrink(extents) };
         let array = crop(c.array()?, &shape);
-        out.consts = super::candidates::replaced(&out.consts, i as usize, array);
+        out.consts = replaced(&out.consts, i as usize, array);
     }
     for i in 0..g.nodes.len() {
         let n = &g.nodes[i];
@@ -38,7 +39,7 @@ fn resized(g: &TensorGraph, from: usize, to: usize) -> Option<TensorGraph> {
             && a.shape.len() == 3
             && a.shape.iter().zip(ty.chw()).all(|(a, b)| *a >= b)
         {
-            out.consts = super::candidates::replaced(&out.consts, b as usize, crop(&a, &ty.chw()));
+            out.consts = replaced(&out.consts, b as usize, crop(&a, &ty.chw()));
         }
         out.nodes[i].ty = ty;
     }

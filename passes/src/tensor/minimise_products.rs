@@ -18,7 +18,7 @@ use super::compose_linear::compose_linear;
 use crate::algebra::emit::emit;
 use crate::algebra::expr::{Expr, Term, build, show};
 use crate::algebra::measure::{Measure, measure, poly_levels};
-use crate::algebra::row::Row;
+use crate::algebra::per_channel::PerChannel;
 use crate::algebra::{Candidate, Expression, NodeId, Region, candidates};
 use crate::options::CompileOptions;
 use chiffre_ir::consts::ConstId;
@@ -37,12 +37,27 @@ pub struct Explained {
     /// For each result: ONNX node, what was computed, what is computed now, and the rules in order,
     /// with formula and reason.
     pub results: Vec<ExplainedResult>,
-    /// Products of ciphertexts in the region, before and after.
-    pub products: [usize; 2],
-    /// Linear maps in it, in units of one with a single weight per channel.
-    pub maps: [usize; 2],
+    /// What the region cost as it was written.
+    pub before: RegionCost,
+    /// What it costs now.
+    pub after: RegionCost,
+}
+
+/// What a region costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionCost {
+    /// Products of ciphertexts.
+    pub products: usize,
+    /// Linear maps, in units of one with a single weight per channel.
+    pub maps: usize,
     /// Level of the latest result: of the linear map that reads it, counted from the inputs.
-    pub levels: [usize; 2],
+    pub level: usize,
+}
+
+impl From<&Measure> for RegionCost {
+    fn from(m: &Measure) -> Self {
+        Self { products: m.products, maps: m.maps, level: m.levels.iter().copied().max().unwrap_or(0) }
+    }
 }
 
 /// One result of a rewritten region.
@@ -60,8 +75,12 @@ pub struct ExplainedResult {
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([p, q], [a, b], [l, m]) = (self.products, self.maps, self.levels);
-        writeln!(f, "minimise-products: results at level {l} → {m}, products {p} → {q}, linear maps {a} → {b}")?;
+        let (was, now) = (self.before, self.after);
+        writeln!(
+            f,
+            "minimise-products: results at level {} → {}, products {} → {}, linear maps {} → {}",
+            was.level, now.level, was.products, now.products, was.maps, now.maps
+        )?;
         for r in &self.results {
             writeln!(f, "  \"{}\"\n    was  {}\n    now  {}", r.source, r.before, r.after)?;
             for [name, formula, why] in &r.rules {
@@ -143,10 +162,10 @@ fn cheapest(g: &TensorGraph, o: &CompileOptions, chosen: &[Choice], found: &Foun
 
 /// True if all constants are finite in f32.
 fn in_range(c: &Candidate) -> bool {
-    let finite = |r: &Row| r.all(|x| (x as f32).is_finite());
+    let finite = |r: &PerChannel| r.all(|x| (x as f32).is_finite());
     c.expr.as_ref().iter().all(|n| match n {
-        Expr::Sum { rows, shift, .. } => finite(shift) && rows.iter().all(finite),
-        Expr::Poly { rows, .. } => rows.iter().all(finite),
+        Expr::Sum { coeffs, shift, .. } => finite(shift) && coeffs.iter().all(finite),
+        Expr::Poly { coeffs, .. } => coeffs.iter().all(finite),
         Expr::Leaf(_) | Expr::Mul(_) => true,
     })
 }
@@ -170,9 +189,8 @@ fn explain(g: &TensorGraph, f: &Found, c: &Candidate, old: &Measure) -> Explaine
     };
     Explained {
         results: (0..f.roots.len()).map(one).filter(|r| r.before != r.after).collect(),
-        products: [old.products, c.measure.products],
-        maps: [old.maps, c.measure.maps],
-        levels: [old, &c.measure].map(|m| m.levels.iter().copied().max().unwrap_or(0)),
+        before: old.into(),
+        after: (&c.measure).into(),
     }
 }
 
@@ -276,17 +294,17 @@ fn found(g: &TensorGraph, members: &[ValueId], users: &[Vec<ValueId>], at: &[(us
             });
         }
         let arg = |i: usize| Term::Of(ids[&n.args[i]]);
-        let one = Row::one(1.0);
+        let one = PerChannel::one(1.0);
         let term = match &n.op {
-            TensorOp::Add {} => Term::Sum(vec![(one.clone(), arg(0)), (one, arg(1))], Row::one(0.0)),
-            TensorOp::Sub {} => Term::Sum(vec![(one, arg(0)), (Row::one(-1.0), arg(1))], Row::one(0.0)),
+            TensorOp::Add {} => Term::Sum(vec![(one.clone(), arg(0)), (one, arg(1))], PerChannel::one(0.0)),
+            TensorOp::Sub {} => Term::Sum(vec![(one, arg(0)), (PerChannel::one(-1.0), arg(1))], PerChannel::one(0.0)),
             TensorOp::Mul {} => Term::product(arg(0), arg(1)),
             TensorOp::Square {} => Term::product(arg(0), arg(0)),
             TensorOp::Affine { scale, shift } => Term::Sum(vec![(column(g, *scale, 0, 1), arg(0))], column(g, *shift, 0, 1)),
             TensorOp::Poly { coeffs } => {
                 let width = g.consts.get(*coeffs).shape()[1];
-                let mut rows: Vec<Row> = (0..width).map(|k| column(g, *coeffs, k, width)).collect();
-                rows.resize(width.max(2), Row::one(0.0));
+                let mut rows: Vec<PerChannel> = (0..width).map(|k| column(g, *coeffs, k, width)).collect();
+                rows.resize(width.max(2), PerChannel::one(0.0));
                 Term::Poly(rows, Box::new(arg(0)))
             }
             op => unreachable!("{op:?} is not elementwise"),
@@ -302,9 +320,9 @@ fn found(g: &TensorGraph, members: &[ValueId], users: &[Vec<ValueId>], at: &[(us
 }
 
 /// Every `step`-th value of a constant, from `start`.
-fn column(g: &TensorGraph, c: ConstId, start: usize, step: usize) -> Row {
+fn column(g: &TensorGraph, c: ConstId, start: usize, step: usize) -> PerChannel {
     let data = g.consts.get(c).array().map_or(&[][..], |a| &a.data);
-    Row::new(&data.iter().skip(start).step_by(step).map(|&x| f64::from(x)).collect::<Vec<_>>())
+    PerChannel::new(&data.iter().skip(start).step_by(step).map(|&x| f64::from(x)).collect::<Vec<_>>())
 }
 
 /// The graph with regions replaced.

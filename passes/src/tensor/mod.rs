@@ -10,7 +10,7 @@ pub mod minimise_products;
 pub mod recognise_activation;
 pub mod remove_dead_channels;
 
-use crate::levels::{Step, limbs, needed};
+use crate::levels::{LimbEffect, limbs, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
 use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
@@ -18,29 +18,31 @@ use chiffre_params::polynomial::coefficients_depth;
 
 /// What each op of a composed network does to limbs, if activations that are still open become
 /// series of so many coefficients.
-pub fn level_steps(g: &TensorGraph, open: usize) -> Vec<Step> {
+pub fn limb_effects(g: &TensorGraph, open: usize) -> Vec<LimbEffect> {
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
-        TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => Step::Unscaled,
-        TensorOp::LinearMap { .. } => Step::Linear,
-        TensorOp::Chebyshev { coeffs, sine: true, .. } => Step::Refresh(depth(coeffs)),
-        TensorOp::Chebyshev { coeffs, .. } => Step::Series(depth(coeffs)),
-        TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape().get(1).is_some_and(|terms| *terms > 3) => Step::Series(depth(coeffs)),
-        TensorOp::Activation { .. } => Step::Series(coefficients_depth(open)),
-        TensorOp::Input {} => Step::Input,
-        _ => Step::Product,
+        TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => LimbEffect::Unscaled,
+        TensorOp::LinearMap { .. } => LimbEffect::Linear,
+        TensorOp::Chebyshev { coeffs, sine: true, .. } => LimbEffect::Refresh(depth(coeffs)),
+        TensorOp::Chebyshev { coeffs, .. } => LimbEffect::Series(depth(coeffs)),
+        TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape().get(1).is_some_and(|terms| *terms > 3) => {
+            LimbEffect::Series(depth(coeffs))
+        }
+        TensorOp::Activation { .. } => LimbEffect::Series(coefficients_depth(open)),
+        TensorOp::Input {} => LimbEffect::Input,
+        _ => LimbEffect::Product,
     };
     g.iter().map(step).collect()
 }
 
-/// Limbs of every value of a composed network, and the sizes of its primes; see [`level_steps`].
+/// Limbs of every value of a composed network, and the sizes of its primes; see [`limb_effects`].
 pub fn levels(g: &TensorGraph, open: usize, opts: &CompileOptions) -> (Vec<usize>, PrimeSizes) {
-    let steps = level_steps(g, open);
-    let any = |f: fn(&Step) -> bool| steps.iter().any(f);
-    let sizes = PrimeSizes::of(opts, any(|s| matches!(s, Step::Series(_))), any(|s| matches!(s, Step::Refresh(_))));
+    let effects = limb_effects(g, open);
+    let any = |f: fn(&LimbEffect) -> bool| effects.iter().any(f);
+    let sizes = PrimeSizes::of(opts, any(|s| matches!(s, LimbEffect::Series(_))), any(|s| matches!(s, LimbEffect::Refresh(_))));
     let args: Vec<Vec<usize>> = g.nodes.iter().map(|n| n.args.iter().map(|a| a.index()).collect()).collect();
     let outputs: Vec<usize> = g.outputs.iter().map(|o| o.index()).collect();
-    let need = needed(&steps, &args, &outputs, sizes.output, REFRESH_BASE);
-    (limbs(&steps, &args, &need), sizes)
+    let need = needed(&effects, &args, &outputs, sizes.output, REFRESH_BASE);
+    (limbs(&effects, &args, &need), sizes)
 }

@@ -1,20 +1,20 @@
 //! Constants of the algebra: one number per channel, or one for all channels.
 
-/// Numbers per channel, or a single one for all channels. Compared bit by bit, so that equal rows
+/// Numbers per channel, or a single one for all channels. Compared bit by bit, so that equal ones
 /// are one; `−0` is kept as `0`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Row(Vec<u64>);
+pub struct PerChannel(Vec<u64>);
 
-impl Row {
+impl PerChannel {
     /// The same number in all channels.
-    pub fn one(x: f64) -> Row {
-        Row::new(&[x])
+    pub fn one(x: f64) -> PerChannel {
+        PerChannel::new(&[x])
     }
     /// A number per channel (at least one); a single number is kept if all are the same.
-    pub fn new(values: &[f64]) -> Row {
+    pub fn new(values: &[f64]) -> PerChannel {
         let bits = |x: &f64| if *x == 0.0 { 0 } else { x.to_bits() };
         let same = values.iter().all(|x| bits(x) == bits(&values[0]));
-        Row(values[..if same { 1 } else { values.len() }].iter().map(bits).collect())
+        PerChannel(values[..if same { 1 } else { values.len() }].iter().map(bits).collect())
     }
     /// The number of channel `c`.
     pub fn at(&self, c: usize) -> f64 {
@@ -25,19 +25,19 @@ impl Row {
         self.0.iter().map(|b| f64::from_bits(*b)).collect()
     }
     /// Channel by channel.
-    pub fn map(&self, f: impl Fn(f64) -> f64) -> Row {
-        Row::new(&self.0.iter().map(|b| f(f64::from_bits(*b))).collect::<Vec<_>>())
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> PerChannel {
+        PerChannel::new(&self.0.iter().map(|b| f(f64::from_bits(*b))).collect::<Vec<_>>())
     }
-    /// Channel by channel with another row.
-    pub fn zip(&self, o: &Row, f: impl Fn(f64, f64) -> f64) -> Row {
-        Row::new(&(0..self.0.len().max(o.0.len())).map(|c| f(self.at(c), o.at(c))).collect::<Vec<_>>())
+    /// Channel by channel with other numbers.
+    pub fn zip(&self, o: &PerChannel, f: impl Fn(f64, f64) -> f64) -> PerChannel {
+        PerChannel::new(&(0..self.0.len().max(o.0.len())).map(|c| f(self.at(c), o.at(c))).collect::<Vec<_>>())
     }
     /// The sum.
-    pub fn plus(&self, o: &Row) -> Row {
+    pub fn plus(&self, o: &PerChannel) -> PerChannel {
         self.zip(o, |x, y| x + y)
     }
     /// The product.
-    pub fn times(&self, o: &Row) -> Row {
+    pub fn times(&self, o: &PerChannel) -> PerChannel {
         self.zip(o, |x, y| x * y)
     }
     /// True if every channel passes.
@@ -51,21 +51,21 @@ impl Row {
 }
 
 /// The number, or `[first, …]`.
-impl std::fmt::Display for Row {
+impl std::fmt::Display for PerChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let short = |x: f64| format!("{}", (x * 1e4).round() / 1e4);
         if self.0.len() == 1 { f.write_str(&short(self.at(0))) } else { write!(f, "[{}, …]", short(self.at(0))) }
     }
 }
-impl std::fmt::Debug for Row {
+impl std::fmt::Debug for PerChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
     }
 }
 
-/// Channels of several rows at once.
-pub fn channels<'a>(rows: impl Iterator<Item = &'a Row>) -> usize {
-    rows.map(|r| r.0.len()).max().unwrap_or(1)
+/// Channels of several coeffs at once.
+pub fn channels<'a>(coeffs: impl Iterator<Item = &'a PerChannel>) -> usize {
+    coeffs.map(|r| r.0.len()).max().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn rows_broadcast_and_collapse() {
-        let (a, b) = (Row::new(&[1.0, 2.0]), Row::one(3.0));
-        assert_eq!(a.times(&b), Row::new(&[3.0, 6.0]));
-        assert_eq!(a.zip(&a, |x, y| x - y), Row::one(-0.0));
+        let (a, b) = (PerChannel::new(&[1.0, 2.0]), PerChannel::one(3.0));
+        assert_eq!(a.times(&b), PerChannel::new(&[3.0, 6.0]));
+        assert_eq!(a.zip(&a, |x, y| x - y), PerChannel::one(-0.0));
         assert_eq!((a.at(3), b.at(3), channels([&a, &b].into_iter())), (2.0, 3.0, 2));
         assert_eq!(format!("{a} {b}"), "[1, …] 3");
     }
