@@ -1,7 +1,6 @@
 //! Errors of the IR: text errors with a position, and verifier findings that name the node.
 
-use crate::consts::ConstKind;
-use crate::graph::ValueId;
+use crate::ids::{ConstKind, ValueId};
 use std::fmt;
 
 /// A parse error at a place in a text.

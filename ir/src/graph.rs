@@ -7,18 +7,8 @@
 
 use crate::consts::{ConstId, ConstKind, Consts};
 use crate::error::{Finding, Part, VerifyError};
+pub use crate::ids::ValueId;
 use crate::ops::{Attr, BuildError, OpInfo};
-
-/// A value: the result of the node with the same index. Printed as `%3`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ValueId(pub u32);
-
-impl ValueId {
-    /// The position of the defining node.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// What a dialect's op enum offers to the shared code; implemented by `define_ops!`.
 pub trait Op: Clone + PartialEq + std::fmt::Debug {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod giants;
 pub mod graph;
 pub mod he;
+mod ids;
 pub mod layout;
 pub mod level;
 pub mod ops;

@@ -1,7 +1,7 @@
 //! Op tables: one declaration per dialect yields enum, printer, parser, arity check and
 //! documentation.
 
-use crate::consts::{ConstId, ConstKind, TableId};
+use crate::ids::{ConstId, ConstKind, TableId};
 use chiffre_params::Gadget;
 use chiffre_params::scale::IndexedScale;
 use std::fmt;

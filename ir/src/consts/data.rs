@@ -1,34 +1,11 @@
 //! What a constant may be: its type, which the text form states, and its values.
 
+use super::ConstKind;
 use super::array::{Array, Element};
 use super::hash::Hash;
 use crate::table::{DiagTable, TableType};
 use std::fmt;
 use std::sync::Arc;
-
-/// Kinds of constants: what an op's attribute asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ConstKind {
-    /// Single-precision numbers.
-    F32,
-    /// Double-precision numbers.
-    F64,
-    /// Integers.
-    I64,
-    /// A table of diagonals.
-    Table,
-}
-
-impl fmt::Display for ConstKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ConstKind::F32 => "an array of f32",
-            ConstKind::F64 => "an array of f64",
-            ConstKind::I64 => "an array of i64",
-            ConstKind::Table => "a table of diagonals",
-        })
-    }
-}
 
 /// The type of a constant: `f32[4x3]`,
 /// `table<taps=9 rows=144 outputs=32 entries=4608 masks=4x1024 weights=f32>`.

@@ -12,23 +12,16 @@ mod hash;
 pub(crate) mod tensors;
 
 pub use array::{Array, Element};
-pub use data::{ConstKind, ConstType, Data};
+pub use data::{ConstType, Data};
 pub use hash::{Hash, digest};
 
 pub(crate) use array::{from_bytes, to_bytes};
 
 use crate::error::InterpError;
+pub use crate::ids::{ConstId, ConstKind, TableId};
 use crate::table::DiagTable;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Index of a constant in its graph's [`Consts`]; printed as `@name`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ConstId(pub u32);
-
-/// Index of a constant that is a table of diagonals.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TableId(pub ConstId);
 
 /// Values of constants by hash, from which those of a parsed graph are filled in.
 pub type Store = HashMap<Hash, Data>;
