@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct IrFile {
     /// The graph, with all constants that were found.
     pub graph: AnyGraph,
-    /// How pixels become inputs, where the file is a model or a program that says so.
+    /// How pixels become inputs, where the file says so.
     pub normalisation: Option<String>,
     path: PathBuf,
     text: Option<(String, SourceMap)>,
@@ -52,7 +52,8 @@ impl IrFile {
         }
         let normalisation = match &graph {
             AnyGraph::Program(p) => p.header.normalisation.clone(),
-            _ => None,
+            AnyGraph::Tensor(g) => g.header.normalisation.clone(),
+            AnyGraph::Packed(_) | AnyGraph::He(_) => None,
         };
         Ok(IrFile { graph, normalisation, path: path.into(), text: Some((text, map)) })
     }

@@ -38,7 +38,8 @@ impl Target for Clear {
         &[Property::Tensor]
     }
     fn schedule(&self, network: &Lowered) -> Result<Arc<dyn Executable>, ScheduleError> {
-        let graph = network.need(network.tensor, Property::Tensor)?.clone();
+        let mut graph = network.need(network.tensor, Property::Tensor)?.clone();
+        graph.header.normalisation = network.origin.normalisation.clone();
         let graph = tensor::verify(graph).map_err(ScheduleError::Broken)?.into_inner();
         Ok(Arc::new(ClearProgram { graph, origin: network.origin.clone() }))
     }

@@ -9,6 +9,7 @@ pub mod const_file;
 pub mod consts;
 pub mod container;
 pub mod error;
+pub mod gauss;
 pub mod giants;
 pub mod graph;
 pub mod he;

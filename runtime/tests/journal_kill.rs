@@ -4,6 +4,7 @@
 use chiffre_ckks::ring::primes::ntt_primes_below;
 use chiffre_ckks::ring::{Ring, RnsPoly};
 use chiffre_runtime::journal::{Journal, Opened, Shapes};
+use chiffre_testing::Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -68,7 +69,7 @@ fn a_killed_process_goes_on() {
     let tmp = tempfile::tempdir().unwrap();
     let output = tmp.path().join("out");
     let dir = Journal::directory(&output);
-    let (mut kills, mut step, mut random) = (0u64, 0, 1u64);
+    let (mut kills, mut step, mut random) = (0u64, 0, Rng::new(1));
     while !output.exists() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child"])
@@ -77,9 +78,8 @@ fn a_killed_process_goes_on() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         // Longer and longer, so that slow machines come to an end.
-        std::thread::sleep(Duration::from_micros((random >> 33) % 100_000 + 3000 * kills));
+        std::thread::sleep(Duration::from_micros(random.below(100_000) as u64 + 3000 * kills));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         assert!(status.code().is_none_or(|c| c == 0), "ended by itself and failed");

@@ -5,13 +5,13 @@
 use crate::common::{ok, refused, shipped};
 use std::path::Path;
 
-fn npy(path: &Path) -> Vec<f32> {
+pub fn npy(path: &Path) -> Vec<f32> {
     let b = std::fs::read(path).expect("logits were written");
     let header = u16::from_le_bytes([b[8], b[9]]) as usize;
     b[10 + header..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
 }
 
-fn reference(model: &Path, data: &Path, count: usize) -> Vec<f32> {
+pub fn reference(model: &Path, data: &Path, count: usize) -> Vec<f32> {
     let m = chiffre_frontend::load(model).unwrap();
     let d = |i: usize| m.input_shape.get(i).copied().unwrap_or(1);
     let normalisation = m.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());

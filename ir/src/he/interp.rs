@@ -3,6 +3,7 @@
 
 use super::{He, HeGraph, HeOp, PrimeIndex};
 use crate::error::InterpError;
+use crate::gauss::Gauss;
 use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::table::DiagTable;
@@ -23,8 +24,8 @@ pub struct Noise {
     pub log2_prime: Box<dyn Fn(PrimeIndex) -> f64 + Sync>,
     /// Standard deviation of the error that a bootstrap leaves in each of its real values, radians.
     pub refresh_std: f64,
-    /// State of the generator: a fixed seed gives the same errors.
-    pub seed: u64,
+    /// The errors drawn: a fixed seed gives the same.
+    pub gauss: Gauss,
 }
 
 impl Noise {
@@ -35,25 +36,14 @@ impl Noise {
             ring_degree: 1 << h.log_n,
             log2_prime: Box::new(move |PrimeIndex(i)| q.get(i as usize).copied().unwrap_or(0.0)),
             refresh_std: h.refresh_noise(CALIBRATED_RADIANS).unwrap_or(0.0),
-            seed,
+            gauss: Gauss::new(seed),
         }
-    }
-    fn gaussian(&mut self) -> f64 {
-        let mut u = || {
-            self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = self.seed;
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-        };
-        let (a, b) = (u().max(1e-300), u());
-        (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
     }
     fn disturb(&mut self, bundle: &mut Bundle, std: f64) {
         // Independent errors in both parts; a real bundle decrypts the real part only.
         let s = std / std::f64::consts::SQRT_2;
         for z in bundle.iter_mut().flatten() {
-            *z += Complex64::new(s * self.gaussian(), s * self.gaussian());
+            *z += Complex64::new(s * self.gauss.number(), s * self.gauss.number());
         }
     }
     /// Standard deviation (in units of the plaintext) of the rounding error of a rescale to
@@ -136,7 +126,7 @@ pub(super) fn run_watched(
                         let std = periodic_weight_std(&t, &omega, &energy, o);
                         let s = std / std::f64::consts::SQRT_2;
                         if s > 0.0 {
-                            ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gaussian(), s * noise.gaussian()));
+                            ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gauss.number(), s * noise.gauss.number()));
                         }
                     }
                     out

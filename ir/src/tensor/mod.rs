@@ -17,7 +17,8 @@ pub use ty::TensorType;
 pub use verify::verify;
 
 use crate::consts::ConstId;
-use crate::graph::{Dialect, Graph};
+use crate::graph::{Dialect, Graph, HeaderText};
+use crate::ops::{Attr, take_attr};
 use crate::{define_ops, word_attr};
 use std::fmt;
 
@@ -127,7 +128,24 @@ impl Dialect for Tensor {
     const NAME: &'static str = "tensor";
     type Op = TensorOp;
     type Type = TensorType;
-    type Header = ();
+    type Header = TensorHeader;
+}
+
+/// What a graph of tensors says beside its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TensorHeader {
+    /// Normalisation of pixel data, as in the model's metadata.
+    pub normalisation: Option<String>,
+}
+
+impl HeaderText for TensorHeader {
+    fn attrs(&self) -> Vec<(&'static str, Attr)> {
+        self.normalisation.iter().map(|n| ("normalisation", Attr::Str(n.clone()))).collect()
+    }
+    fn build(attrs: &mut Vec<(String, Attr)>) -> Result<Self, String> {
+        let normalisation = take_attr(attrs, "normalisation").map_err(|e| format!("header attribute {e}"))?;
+        Ok(TensorHeader { normalisation })
+    }
 }
 /// A graph of tensors.
 pub type TensorGraph = Graph<Tensor>;

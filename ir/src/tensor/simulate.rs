@@ -4,7 +4,7 @@
 use super::interp::fold;
 use super::{TensorGraph, TensorOp};
 use crate::error::InterpError;
-use crate::graph::ValueId;
+use crate::gauss::Gauss;
 
 /// Gaussian errors of refreshes: what bootstrapping adds to the operand of every `chebyshev` behind
 /// a sine.
@@ -84,8 +84,8 @@ pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<Refresh
             }
             seen.excess[k].1 = seen.excess[k].1.max(largest);
             if let Some(noise) = noise.filter(|_| sine) {
-                let mut gauss = Gauss::new(noise.seed, image, v);
-                x.iter_mut().for_each(|x| *x += noise.share * limit * gauss.next());
+                let mut gauss = Gauss::new(noise.seed).part(image as u64).part(u64::from(v.0));
+                x.iter_mut().for_each(|x| *x += noise.share * limit * gauss.number());
             }
         }
         for (slot, _) in seen.outputs.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
@@ -102,30 +102,6 @@ pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<Refresh
         outputs: (0..g.outputs.len()).map(|o| parts.iter().flat_map(|p| p.outputs[o].iter().copied()).collect()).collect(),
         outside: parts.iter().flat_map(|p| p.outside.iter().copied()).collect(),
     })
-}
-
-/// Standard normal numbers: SplitMix64 and the Box-Muller transform.
-struct Gauss(u64);
-
-impl Gauss {
-    fn new(seed: u64, image: usize, v: ValueId) -> Gauss {
-        let mut g = Gauss(seed);
-        g.0 = g.bits() ^ image as u64;
-        g.0 = g.bits() ^ u64::from(v.0);
-        g
-    }
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    fn next(&mut self) -> f64 {
-        let mut u = || (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
-        let (a, b) = (u().max(1e-300), u());
-        (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()
-    }
 }
 
 #[cfg(test)]
