@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-/// Most elements a folded constant may have.
+/// Most elements of a constant.
 pub(crate) const MAX_CONST: usize = 1 << 26;
+/// Most elements of a constant that the file does not hold: a few bytes of a file can ask for any
+/// number of them.
+pub(crate) const MAX_MADE: usize = 1 << 22;
 
 /// An extent or shape element: a number, or the batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,15 @@ pub(crate) fn count(shape: &[usize]) -> Result<usize, String> {
     n.ok_or_else(|| format!("a constant of shape {shape:?} is larger than {MAX_CONST} elements"))
 }
 
+/// Number of elements of a constant that is computed from others, of which the largest has
+/// `operand`: no more than that, or [`MAX_MADE`].
+pub(crate) fn count_made(shape: &[usize], operand: usize) -> Result<usize, String> {
+    let most = operand.max(MAX_MADE);
+    count(shape)?;
+    let n: usize = shape.iter().product();
+    if n > most { Err(format!("a computed constant of shape {shape:?} is larger than {most} elements")) } else { Ok(n) }
+}
+
 /// A known extent of a sane size.
 pub(crate) fn extent(d: i64) -> Result<usize, String> {
     usize::try_from(d).ok().filter(|&d| d <= MAX_CONST).ok_or_else(|| format!("extent {d} is out of range"))
@@ -58,7 +70,7 @@ impl Const {
         match &self.data {
             Data::Float(v) => Ok(v.clone()),
             Data::Int(_) => Ok(Arc::new(self.known_ints()?.into_iter().map(|k| k as f32).collect())),
-            Data::Uniform(x) => Ok(Arc::new(vec![*x; count(&self.shape()?)?])),
+            Data::Uniform(x) => Ok(Arc::new(vec![*x; count_made(&self.shape()?, 0)?])),
         }
     }
     /// The values as integers or the batch size.
@@ -70,7 +82,7 @@ impl Const {
         match &self.data {
             Data::Int(v) => Ok(v.clone()),
             Data::Float(v) => Ok(Arc::new(v.iter().map(|&x| whole(x)).collect::<Result<_, _>>()?)),
-            Data::Uniform(x) => Ok(Arc::new(vec![whole(*x)?; count(&self.shape()?)?])),
+            Data::Uniform(x) => Ok(Arc::new(vec![whole(*x)?; count_made(&self.shape()?, 0)?])),
         }
     }
     /// The values as integers; fails on the batch size.
@@ -95,13 +107,29 @@ impl Const {
     }
     /// A tensor of `shape` whose element `i` is element `source(i)` of this one.
     pub fn select(&self, shape: &[usize], source: impl Fn(usize) -> usize) -> Result<Const, String> {
-        let n = count(shape)?;
+        let n = count_made(shape, self.stored())?;
         let missing = || "an index is outside its tensor".to_string();
         Ok(match &self.data {
             Data::Float(v) => Const::float(shape, (0..n).map(|i| v.get(source(i)).copied().ok_or_else(missing)).collect::<Result<_, _>>()?),
             Data::Int(v) => Const::int(shape, (0..n).map(|i| v.get(source(i)).copied().ok_or_else(missing)).collect::<Result<_, _>>()?),
             Data::Uniform(x) => Const { data: Data::Uniform(*x), ..Const::int(shape, vec![]) },
         })
+    }
+    /// Elements in memory.
+    pub fn stored(&self) -> usize {
+        match &self.data {
+            Data::Float(v) => v.len(),
+            Data::Int(v) => v.len(),
+            Data::Uniform(_) => 1,
+        }
+    }
+    /// Bytes that this constant alone holds: those that it shares with another do not count.
+    pub fn own_bytes(&self) -> usize {
+        match &self.data {
+            Data::Float(v) if Arc::strong_count(v) == 1 => size_of::<f32>() * v.len(),
+            Data::Int(v) if Arc::strong_count(v) == 1 => size_of::<Dim>() * v.len(),
+            _ => 0,
+        }
     }
     /// The same elements under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Result<Const, String> {

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::DENSE_TO_SPARSE;
 use crate::chain::{Chain, LOG_N_RANGE, RingError};
 use crate::gadget::Gadget;
+use crate::keys::KeyTarget;
 use crate::primes::{MAX_PRIME_BITS, is_prime, ntt_primes_below};
 use crate::security::{self, SecurityError};
 
@@ -99,6 +101,18 @@ pub enum ParamsError {
     /// Only one of the two keys of a sparse-secret encapsulation is asked for.
     #[error("the keys to and from a sparse secret must be made together")]
     Encapsulation,
+    /// A key under the sparse secret that is not the one at the bottom of the chain.
+    #[error("a key for {} limbs with {} special primes under a sparse secret; there is one, for 1 limb with 1", gadget.limbs, gadget.alpha)]
+    SparseGadget {
+        /// The gadget.
+        gadget: Gadget,
+    },
+    /// Several keys under one sparse secret.
+    #[error("{count} keys under one sparse secret; there must be one")]
+    SparseKeys {
+        /// How many.
+        count: usize,
+    },
     /// A gadget does not fit the chain.
     #[error(
         "a key for {} limbs with {} special primes does not fit a chain of {q_count} Q and {p_count} P primes",
@@ -220,6 +234,36 @@ impl CkksParams {
         self.security_bits() < security::SECURITY_BITS
     }
 
+    /// Refuses keys that tell more of a sparse ephemeral secret of Hamming weight `weight` than its
+    /// bound allows, or that do not belong together. Under a sparse secret there may be a single
+    /// key, at the bottom modulus: what decides its security is that modulus alone.
+    ///
+    /// # Errors
+    /// [`ParamsError::Encapsulation`] if there are keys to a sparse secret and none back, or the
+    /// other way round; [`ParamsError::SparseKeys`], [`ParamsError::SparseGadget`];
+    /// [`ParamsError::Insecure`] for a weight and a modulus beyond the bound, unless the parameters
+    /// are marked.
+    pub fn check_sparse_keys(&self, targets: &[(KeyTarget, Gadget)], weight: usize) -> Result<(), ParamsError> {
+        let to: Vec<Gadget> = targets.iter().filter(|(of, _)| *of == KeyTarget::DenseToSparse).map(|(_, g)| *g).collect();
+        let back = targets.iter().any(|(of, _)| matches!(of, KeyTarget::SparseToDense(_)));
+        if to.is_empty() == back {
+            return Err(ParamsError::Encapsulation);
+        }
+        match to[..] {
+            [] => return Ok(()),
+            [gadget] if gadget != DENSE_TO_SPARSE => return Err(ParamsError::SparseGadget { gadget }),
+            [_] => {}
+            _ => return Err(ParamsError::SparseKeys { count: to.len() }),
+        }
+        let log_q = security::log2_product(
+            self.literal.q.iter().take(DENSE_TO_SPARSE.limbs).chain(self.literal.p.iter().take(DENSE_TO_SPARSE.alpha)),
+        );
+        match security::check_sparse(self.log_n(), weight, log_q) {
+            Err(e) if !self.literal.allow_insecure => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a gadget that does not fit the chain.
     ///
     /// # Errors
@@ -281,6 +325,28 @@ mod tests {
         assert_eq!(refuse(|l| l.p[0] = q0), format!("the prime {q0} occurs twice"));
         assert_eq!(refuse(|l| l.q[0] = 97), "the prime 97 is not NTT friendly: it is not 1 modulo 2N = 2^15");
         assert!(refuse(|l| *l = CkksParamsLiteral::generate(12, &[50, 50], &[50]).expect("primes")).contains("128-bit"));
+    }
+
+    /// A key under the sparse secret at 865 bits of a ring of degree 2^15 would give the secret key
+    /// away; at the bottom modulus there are 67.
+    #[test]
+    fn one_key_under_a_sparse_secret_at_the_bottom_modulus() {
+        let literal = CkksParamsLiteral::generate(15, &[36; 17], &[31; 7]).expect("primes");
+        let params = CkksParams::try_from(literal).expect("secure");
+        let back = (KeyTarget::SparseToDense(crate::galois::Galois::IDENTITY), Gadget { limbs: 17, alpha: 2 });
+        let to = |limbs, alpha| (KeyTarget::DenseToSparse, Gadget { limbs, alpha });
+        assert_eq!(params.check_sparse_keys(&[to(1, 1), back], 32), Ok(()));
+        assert_eq!(params.check_sparse_keys(&[(KeyTarget::Relinearization, Gadget { limbs: 17, alpha: 7 })], 0), Ok(()));
+        for gadget in [(17, 7), (1, 2), (2, 1)] {
+            let refused = params.check_sparse_keys(&[to(gadget.0, gadget.1), back], 32);
+            assert!(matches!(refused, Err(ParamsError::SparseGadget { .. })), "{refused:?}");
+        }
+        let refused = params.check_sparse_keys(&[to(1, 1), to(1, 1), back], 32);
+        assert_eq!(refused, Err(ParamsError::SparseKeys { count: 2 }));
+        assert_eq!(params.check_sparse_keys(&[back], 32), Err(ParamsError::Encapsulation));
+        assert_eq!(params.check_sparse_keys(&[to(1, 1)], 32), Err(ParamsError::Encapsulation));
+        // The weight counts where keys are made, and so does the modulus.
+        assert!(matches!(params.check_sparse_keys(&[to(1, 1), back], 31), Err(ParamsError::Insecure(SecurityError::NoSparseBound { .. }))));
     }
 
     #[test]

@@ -4,10 +4,9 @@ use crate::RuntimeError;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::engine::Engine;
 use chiffre_ckks::keys::KeyTarget;
-use chiffre_ckks::params::{CkksParams, CkksParamsLiteral, ParamsError};
+use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ckks::scale::Scale;
-use chiffre_ckks::security::{check_sparse, log2_product};
 use chiffre_ir::he;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::file::ProgramFile;
@@ -47,14 +46,12 @@ impl Session {
         if h.insecure && !allow_insecure {
             return Err(RuntimeError::Insecure);
         }
-        if let (Some(b), false) = (&h.bootstrap, h.insecure) {
-            // Under the ephemeral secret: the key to it, modulo the bottom prime and one special
-            // prime.
-            let log_q = log2_product(h.q.iter().take(1).chain(h.p.iter().take(1)));
-            check_sparse(h.log_n, b.weight, log_q).map_err(ParamsError::from)?;
-        }
         let literal = CkksParamsLiteral { log_n: h.log_n, q: h.q.clone(), p: h.p.clone(), allow_insecure: h.insecure };
         let params = CkksParams::try_from(literal)?;
+        if let Some(b) = &h.bootstrap {
+            let keys: Vec<_> = file.program.keys().into_iter().collect();
+            params.check_sparse_keys(&keys, b.weight)?;
+        }
         let context = engine.install(|| Context::new(params))?;
         Ok(Session { file, context, engine })
     }

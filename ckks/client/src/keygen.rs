@@ -85,20 +85,19 @@ impl<'a> KeyGenerator<'a> {
     /// keeps.
     ///
     /// # Errors
-    /// [`ParamsError::Gadget`] if a gadget does not fit the chain; [`ParamsError::Encapsulation`]
-    /// if there are keys to a sparse secret and none back, or the other way round.
+    /// [`ParamsError::Gadget`] if a gadget does not fit the chain; what
+    /// [`CkksParams::check_sparse_keys`](chiffre_ckks::params::CkksParams::check_sparse_keys)
+    /// refuses.
     pub fn switching_keys(&mut self, targets: &[(KeyTarget, Gadget)]) -> Result<Vec<SeededSwitchingKey>, ParamsError> {
         for (_, gadget) in targets {
             self.context.params().check_gadget(*gadget)?;
         }
+        self.context.params().check_sparse_keys(targets, self.sparse_weight)?;
         let jobs: Vec<_> = targets.iter().map(|&(target, gadget)| (target, gadget, self.rng.seed(), self.rng.fork())).collect();
-        let to = targets.iter().any(|(target, _)| matches!(target, KeyTarget::DenseToSparse));
-        let back = targets.iter().any(|(target, _)| matches!(target, KeyTarget::SparseToDense(_)));
-        let sparse = match (to, back) {
-            (false, false) => None,
-            (true, true) => Some(SecretKey::generate_sparse(self.context, &mut self.rng.fork(), self.sparse_weight)),
-            _ => return Err(ParamsError::Encapsulation),
-        };
+        let sparse = targets
+            .iter()
+            .any(|(target, _)| *target == KeyTarget::DenseToSparse)
+            .then(|| SecretKey::generate_sparse(self.context, &mut self.rng.fork(), self.sparse_weight));
         let this = &*self;
         Ok(jobs.into_par_iter().map(|(target, gadget, seed, noise)| this.build(target, gadget, sparse.as_ref(), seed, noise)).collect())
     }

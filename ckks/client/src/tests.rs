@@ -124,6 +124,13 @@ fn the_encapsulation_leads_to_a_sparse_secret_and_back() {
         assert!(matches!(generator.switching_keys(&[alone]), Err(ParamsError::Encapsulation)));
     }
 
+    let to_sparse = |limbs, alpha| (KeyTarget::DenseToSparse, Gadget { limbs, alpha });
+    for (limbs, alpha) in [(5, 2), (2, 1), (1, 2)] {
+        let refused = generator.switching_keys(&[to_sparse(limbs, alpha), targets[1]]);
+        assert!(matches!(refused, Err(ParamsError::SparseGadget { gadget: Gadget { limbs: l, alpha: a } }) if (l, a) == (limbs, alpha)));
+    }
+    assert!(matches!(generator.switching_keys(&[targets[0], targets[0], targets[1]]), Err(ParamsError::SparseKeys { count: 2 })));
+
     let scale = Scale::pow2(30);
     let plaintext = context.encode_real(&[0.75], &scale, 1).expect("encode");
     let ct = SecretKeyEncryptor::new(&context, &secret, rng(13)).encrypt(&plaintext).expand(ring, 1);

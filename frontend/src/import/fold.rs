@@ -2,7 +2,7 @@
 
 use super::Bound;
 use super::context::Context;
-use crate::constant::{Const, Data, Dim, axis, coordinates, count, extent, flat_index, slice_span};
+use crate::constant::{Const, Data, Dim, axis, coordinates, count, count_made, extent, flat_index, slice_span};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -119,7 +119,7 @@ fn constant_of_shape(cx: &Context, x: &Const) -> Result<Const> {
     let scalar = value.scalar().ok_or("value must hold one element")?;
     if let (Data::Int(v), false) = (&value.data, dims.contains(&Dim::Batch)) {
         let shape = Const { dims: dims.clone(), data: Data::Uniform(0.0) }.shape()?;
-        return Ok(Const::int(&shape, vec![v[0]; count(&shape)?]));
+        return Ok(Const::int(&shape, vec![v[0]; count_made(&shape, 0)?]));
     }
     Ok(Const { dims, data: Data::Uniform(scalar) })
 }
@@ -131,7 +131,6 @@ fn expand(x: &Const, target: &[Dim]) -> Result<Const> {
     let to = Const { dims: target.to_vec(), data: Data::Uniform(0.0) }.shape()?;
     let from = x.shape()?;
     let out = broadcast_shape(&from, &to)?;
-    count(&out)?;
     x.select(&out, |i| broadcast_index(i, &out, &from))
 }
 
@@ -142,7 +141,6 @@ fn gather(cx: &Context, x: &Const) -> Result<Const> {
     let index_shape = indices.shape()?;
     let list = indices.known_ints()?.into_iter().map(|i| axis(i, shape[a])).collect::<Result<Vec<_>>>()?;
     let out: Vec<usize> = [&shape[..a], &index_shape, &shape[a + 1..]].concat();
-    count(&out)?;
     let inner: usize = shape[a + 1..].iter().product();
     x.select(&out, |i| (i / inner / list.len() * shape[a] + list[i / inner % list.len()]) * inner + i % inner)
 }
@@ -159,7 +157,7 @@ fn concat(cx: &Context) -> Result<Const> {
         }
         out[a] += s[a];
     }
-    let n = count(&out)?;
+    let n = count_made(&out, parts.iter().map(|p| p.stored()).sum())?;
     // Element i of the result is element `.1` of operand `.0`.
     let place = |i: usize| {
         let mut c = coordinates(i, &out);
@@ -268,7 +266,7 @@ fn arithmetic(op: &str, a: &Const, b: &Const, batch: Option<usize>) -> Result<Co
     }
     let (sa, sb) = (a.shape()?, b.shape()?);
     let out = broadcast_shape(&sa, &sb)?;
-    let n = count(&out)?;
+    let n = count_made(&out, a.stored().max(b.stored()))?;
     if let (Data::Int(x), Data::Int(y)) = (&a.data, &b.data) {
         let at = |i: usize| integer(op, x[broadcast_index(i, &out, &sa)], y[broadcast_index(i, &out, &sb)], batch);
         return Ok(Const::int(&out, (0..n).map(at).collect::<Result<_>>()?));

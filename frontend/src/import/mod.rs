@@ -24,6 +24,11 @@ use std::sync::Arc;
 /// Largest fixed batch that a file may declare.
 const MAX_BATCH: i64 = 4096;
 
+/// Bytes that constants may take which are computed from others, and how many more for each byte of
+/// the file's own tensors.
+const ROOM: usize = 128 << 20;
+const ROOM_PER_BYTE: usize = 4;
+
 /// What a name of the file stands for.
 #[derive(Clone, Debug)]
 enum Bound {
@@ -33,6 +38,16 @@ enum Bound {
     Gelu(activation::PartialGelu),
     /// A tensor without a usable value, and why.
     Broken(String),
+}
+
+impl Bound {
+    /// Bytes of a constant that it alone holds.
+    fn own_bytes(&self) -> usize {
+        match self {
+            Bound::Const(c) => c.own_bytes(),
+            Bound::Value(_) | Bound::Gelu(_) | Bound::Broken(_) => 0,
+        }
+    }
 }
 
 /// A value of the graph as the file sees it: `dims` (without the batch) over the row-major elements
@@ -76,11 +91,17 @@ pub(crate) fn import(name: &str, file: File, digest: Hash) -> Result<Model, Fron
     env.insert(input_name.clone(), Bound::Value(Var { id, dims: input_shape.clone() }));
 
     let batch = fixed_batch(&file);
+    let stored: usize = file.initializers.iter().filter_map(|(_, c)| c.as_ref().ok()).map(Const::own_bytes).sum();
+    let mut room = ROOM.saturating_add(ROOM_PER_BYTE.saturating_mul(stored));
     let mut flattened = HashMap::new();
     for node in &file.nodes {
         let mut cx = Context { g: &mut graph, env: &env, node, opset, batch, flattened: &mut flattened };
         let fail = |reason| FrontendError::Node { file: name.into(), node: node.name.clone(), op: node.op.clone(), reason };
-        let results = convert(&mut cx).map_err(fail)?;
+        let results = convert(&mut cx).map_err(&fail)?;
+        let made: usize = results.iter().map(Bound::own_bytes).sum();
+        room = room
+            .checked_sub(made)
+            .ok_or_else(|| fail("constants that are computed from others take too much memory; simplify the model before export".into()))?;
         env.extend(node.outputs.iter().cloned().zip(results).filter(|(n, _)| !n.is_empty()));
     }
     for o in &file.outputs {
