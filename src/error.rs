@@ -6,7 +6,7 @@ use chiffre_frontend::FrontendError;
 use chiffre_ir::container::ContainerError;
 use chiffre_ir::error::InterpError;
 use chiffre_passes::error::PassError;
-use chiffre_runtime::RuntimeError;
+use chiffre_runtime::{EngineError, RuntimeError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,8 @@ pub enum Class {
     Io,
     /// See [`Error::Failed`].
     Failed,
+    /// See [`Error::Cancelled`].
+    Cancelled,
     /// See [`Error::Bug`].
     Bug,
 }
@@ -59,6 +61,9 @@ pub enum Error {
     /// The computation went wrong, or its answers are not good.
     #[error(transparent)]
     Failed(Detail),
+    /// A run that its callback has stopped before the end.
+    #[error(transparent)]
+    Cancelled(Detail),
     /// A bug of the compiler: nothing that its caller did.
     #[error(transparent)]
     Bug(Detail),
@@ -163,6 +168,7 @@ impl Error {
             Error::Budget(_) => Class::Budget,
             Error::Io(_) => Class::Io,
             Error::Failed(_) => Class::Failed,
+            Error::Cancelled(_) => Class::Cancelled,
             Error::Bug(_) => Class::Bug,
         }
     }
@@ -177,6 +183,7 @@ impl Error {
             | Error::Budget(d)
             | Error::Io(d)
             | Error::Failed(d)
+            | Error::Cancelled(d)
             | Error::Bug(d) => d,
         }
     }
@@ -205,6 +212,7 @@ impl Error {
             | Error::Budget(d)
             | Error::Io(d)
             | Error::Failed(d)
+            | Error::Cancelled(d)
             | Error::Bug(d) => d.file = Some(file.into()),
         }
         self
@@ -262,6 +270,8 @@ impl From<RuntimeError> for Error {
                 let node = node.clone();
                 Error::Failed(Detail::of(e).at_node(&node))
             }
+            RuntimeError::Engine(EngineError::Isa(_)) => Error::Input(Detail::of(e)),
+            RuntimeError::Cancelled { .. } => Error::Cancelled(Detail::of(e)),
             RuntimeError::Engine(_) | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => {
                 Error::Failed(Detail::of(e))
             }

@@ -4,10 +4,11 @@ use chiffre::{Class, Error};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit code of a failure: 1 when the computation failed, 2 when something that was given
-/// cannot be used, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's sysexits).
+/// cannot be used, 3 when a run was stopped, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's sysexits).
 pub fn code(class: Class) -> u8 {
     match class {
         Class::Input | Class::Security | Class::Mismatch | Class::Damaged | Class::Budget | Class::Io => 2,
+        Class::Cancelled => 3,
         Class::Bug => 70,
         // `Failed`, and classes that this command does not know yet.
         _ => 1,

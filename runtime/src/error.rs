@@ -39,6 +39,14 @@ pub enum RuntimeError {
         /// All steps.
         steps: usize,
     },
+    /// The result of a run was asked for that its callback has stopped.
+    #[error("the run was stopped, with {left} of {steps} steps left")]
+    Cancelled {
+        /// Steps that are left.
+        left: usize,
+        /// All steps.
+        steps: usize,
+    },
     /// A run was asked to go on after one of its steps had failed.
     #[error("a step of this run has failed: it cannot go on")]
     Failed,
@@ -59,6 +67,7 @@ impl RuntimeError {
             RuntimeError::Engine(_)
             | RuntimeError::Execution { .. }
             | RuntimeError::Unfinished { .. }
+            | RuntimeError::Cancelled { .. }
             | RuntimeError::Failed
             | RuntimeError::Randomness(_) => false,
         }
