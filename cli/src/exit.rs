@@ -1,6 +1,7 @@
-//! What the exit code says: 0 for success, else the class of the failure (`docs/errors.md`).
+//! How a failure is shown: the options that change what the library's settings are, and the exit
+//! code: 0 for success, else the class of the failure (`docs/errors.md`).
 
-use chiffre::{Class, Error};
+use chiffre::{Class, Error, Setting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit code of a failure: 1 when the computation failed, 2 when something that was given
@@ -13,6 +14,21 @@ pub fn code(class: Class) -> u8 {
         // `Failed`, and classes that this command does not know yet.
         _ => 1,
     }
+}
+
+/// The options by which a setting of the library is changed; `None` for settings that this command
+/// does not know yet.
+pub fn option(setting: Setting) -> Option<&'static str> {
+    Some(match setting {
+        Setting::Memory => "--memory, --batch",
+        Setting::Calibration => "--calibrate DATA",
+        Setting::ActivationDegree => "--activation-degree, --accuracy-loss",
+        Setting::AllowInsecure => "--allow-insecure",
+        Setting::Normalisation => "--mean, --std",
+        Setting::Count => "--count",
+        Setting::Constants => "--consts FILE",
+        _ => return None,
+    })
 }
 
 /// Runs a command; a panic is a bug.

@@ -28,7 +28,15 @@ impl Trace {
     pub fn new(p: &Program, images: usize) -> Trace {
         let steps = p.steps(images);
         let limbs = p.nodes.iter().map(|n| n.ty.limbs).collect();
-        Trace { name: p.name.clone(), live: live_bytes(p, &steps), steps, limbs, events: vec![], rows: BTreeSet::new(), offset: Duration::ZERO }
+        Trace {
+            name: p.name.clone(),
+            live: live_bytes(p, &steps),
+            steps,
+            limbs,
+            events: vec![],
+            rows: BTreeSet::new(),
+            offset: Duration::ZERO,
+        }
     }
 
     /// Adds what went before the run, in order.

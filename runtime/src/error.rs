@@ -15,7 +15,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Engine(#[from] chiffre_ckks::engine::EngineError),
     /// The program is outside the security table and that was not allowed.
-    #[error("this program's parameters are below 128-bit security; it is for tests only (give --allow-insecure to use it)")]
+    #[error("this program's parameters are below 128-bit security; it is for tests only, and has to be permitted")]
     Insecure,
     /// Files that do not belong together.
     #[error("{0}")]

@@ -19,6 +19,7 @@ use chiffre::Error;
 use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_runtime::{Engine, RuntimeError, UnknownIsa};
 use std::io::{ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ pub fn main(cli: Cli) -> ExitCode {
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let option = error.setting().and_then(exit::option).map(|o| format!(" ({o})")).unwrap_or_default();
+            eprintln!("error: {error}{option}");
             ExitCode::from(exit::code(error.class()))
         }
     }
@@ -63,33 +65,36 @@ fn dispatch(command: &Command, engine: &Arc<Engine>) -> Result<(), Error> {
     }
 }
 
-/// The command's `--threads`, if it has them.
-fn threads(command: &Command) -> Option<&ThreadArgs> {
-    match command {
-        Command::Compile(args) => Some(&args.compiler.threads),
-        Command::Bench(args) => Some(&args.compiler.threads),
-        Command::Keygen(args) => Some(&args.threads),
-        Command::Encrypt(args) => Some(&args.threads),
-        Command::Decrypt(args) => Some(&args.threads),
-        Command::Prepare(args) => Some(&args.threads),
-        Command::Run(args) => Some(&args.threads),
-        Command::Simulate(args) => Some(&args.threads),
-        Command::Demo(args) => Some(&args.threads),
-        Command::MeasureMachine(args) => Some(&args.threads),
-        Command::Interp(args) => Some(&args.threads),
-        Command::Debug(args) => Some(&args.threads),
-        Command::Passes(_) | Command::Inspect(_) | Command::Opt(_) | Command::Reduce(_) => None,
-    }
+/// The threads that a command is to have; without a number, one for each processor.
+fn threads(command: &Command) -> Option<NonZeroUsize> {
+    let ThreadArgs { threads } = match command {
+        Command::Compile(args) => &args.compiler.threads,
+        Command::Bench(args) => &args.compiler.threads,
+        Command::Keygen(args) => &args.threads,
+        Command::Encrypt(args) => &args.threads,
+        Command::Decrypt(args) => &args.threads,
+        Command::Prepare(args) => &args.threads,
+        Command::Run(args) => &args.threads,
+        Command::Simulate(args) => &args.threads,
+        Command::Demo(args) => &args.threads,
+        Command::MeasureMachine(args) => &args.threads,
+        Command::Interp(args) => &args.threads,
+        Command::Debug(args) => &args.threads,
+        Command::Opt(_) | Command::Reduce(_) => return None,
+        // These compute nothing.
+        Command::Passes(_) | Command::Inspect(_) => return Some(NonZeroUsize::MIN),
+    };
+    *threads
 }
 
 /// The variable that names the instruction set of kernels; without it, they use the best one.
 const ISA: &str = "CHIFFRE_ISA";
 
 /// The engine of this process.
-fn engine(threads: Option<&ThreadArgs>) -> Result<Engine, Error> {
+fn engine(threads: Option<NonZeroUsize>) -> Result<Engine, Error> {
     let mut builder = Engine::builder();
-    if let Some(asked) = threads.and_then(|t| t.threads) {
-        builder = builder.threads(asked);
+    if let Some(threads) = threads {
+        builder = builder.threads(threads);
     }
     if let Some(name) = std::env::var_os(ISA).filter(|name| !name.is_empty()) {
         let isa = name.to_string_lossy().parse().map_err(|e: UnknownIsa| Error::input(format!("{ISA}: {e}")))?;

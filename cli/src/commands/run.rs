@@ -33,7 +33,7 @@ pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     {
         return Err(Error::budget(
             format!("the program needs {}, the budget is {}", human_bytes(need), human_bytes(budget)),
-            "compile with this --memory or a smaller --batch",
+            "compile for this memory, or for a smaller batch",
         ));
     }
     let batch = Arc::new(Batch::load(&session, &args.input)?);

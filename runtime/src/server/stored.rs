@@ -134,9 +134,17 @@ impl Server {
             };
             let (read, instructions) = rayon::join(read, prepare);
             let (keys, bootstrappers, read_at) = read?;
-            let keys = Arc::new(ServerKeys::from_parts(id, check_keys(&session, &r, keys)?));
+            let keys = Arc::new(ServerKeys::from_parts(id, keys));
             let (instructions, spare) = (instructions?, Spare::default());
-            Ok::<_, RuntimeError>(Prepared { session: session.clone(), isa, keys, instructions, bootstrappers, spare, read_at: Some(read_at) })
+            Ok::<_, RuntimeError>(Prepared {
+                session: session.clone(),
+                isa,
+                keys,
+                instructions,
+                bootstrappers,
+                spare,
+                read_at: Some(read_at),
+            })
         })?;
         Ok(Server::from_prepared(prepared, buffers))
     }
@@ -161,21 +169,15 @@ fn empty_keys<R: Read + Seek>(s: &Session, r: &Reader<R>) -> Result<Vec<Digits>,
     Ok(targets.iter().map(digits).collect())
 }
 
-fn read_keys<R: Read + Seek>(s: &Session, r: &mut Reader<R>, mut keys: Vec<Digits>) -> Result<Vec<Digits>, ContainerError> {
-    for ((target, gadget), digits) in s.key_targets().into_iter().zip(&mut keys) {
+/// Reads the keys, whose residues are all below their moduli.
+fn read_keys<R: Read + Seek>(s: &Session, r: &mut Reader<R>, empty: Vec<Digits>) -> Result<PreparedKeys, ContainerError> {
+    let mut read = |((target, gadget), mut digits): ((KeyTarget, Gadget), Digits)| {
+        let name = format!("key.{}", name(target, gadget));
         let mut rows: Vec<&mut [u64]> = digits.iter_mut().flatten().flat_map(RnsPoly::iter_mut).collect();
-        read_rows(r, &format!("key.{}", name(target, gadget)), &shape(s, target, gadget), &mut rows)?;
-    }
-    Ok(keys)
-}
-
-/// The keys, when all their residues are below their moduli.
-fn check_keys<R: Read + Seek>(s: &Session, r: &Reader<R>, keys: Vec<Digits>) -> Result<PreparedKeys, RuntimeError> {
-    let one = |((target, gadget), digits): ((KeyTarget, Gadget), Digits)| {
-        let key = PreparedKey::from_digits(s.context.ring(), gadget, target, digits);
-        key.map_err(|e| RuntimeError::from(r.error(format!("key.{}: {e}", name(target, gadget)))))
+        read_rows(r, &name, &shape(s, target, gadget), &mut rows)?;
+        PreparedKey::from_digits(s.context.ring(), gadget, target, digits).map_err(|e| r.error(format!("{name}: {e}")))
     };
-    s.key_targets().into_iter().zip(keys).map(one).collect()
+    s.key_targets().into_iter().zip(empty).map(&mut read).collect()
 }
 
 fn read_bootstrappers<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<series::Bootstrappers, RuntimeError> {
