@@ -141,7 +141,7 @@ pub fn measure_by(engine: impl Into<Arc<Engine>>, clock: impl Fn() -> Duration) 
         for round in 0..2 {
             let mut before = clock();
             let sample = |e: &Event| {
-                let seconds = (clock() - before).as_secs_f64();
+                let seconds = clock().saturating_sub(before).as_secs_f64();
                 before = clock();
                 let c = counts[e.instruction] * (1.0 / steps(e.instruction));
                 if round == 1 && c.ntt > 0.0 {

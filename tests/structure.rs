@@ -223,8 +223,8 @@ fn libraries_take_nothing_from_the_process() {
     }
 }
 
-/// Who embeds a library has no command line: texts of errors name its settings, and the command adds
-/// its options. (The page of a program says how to measure.)
+/// Who embeds a library has no command line: texts of errors name its settings, and the command
+/// adds its options. (The page of a program says how to measure.)
 #[test]
 fn libraries_name_no_options() {
     for (path, text) in libraries().iter().filter(|(p, _)| !p.starts_with("src/page")) {

@@ -5,7 +5,8 @@ use chiffre::{Class, Error, Setting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit code of a failure: 1 when the computation failed, 2 when something that was given
-/// cannot be used, 3 when a run was stopped, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's sysexits).
+/// cannot be used, 3 when a run was stopped, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's
+/// sysexits).
 pub fn code(class: Class) -> u8 {
     match class {
         Class::Input | Class::Security | Class::Mismatch | Class::Damaged | Class::Budget | Class::Io => 2,

@@ -117,7 +117,8 @@ mod tests {
         g.consts.resolve(&store);
         assert_eq!(g.consts.array(crate::consts::ConstId(0)).unwrap().data, [1.0, -2.0]);
         assert!(missing(&g.consts).is_empty());
-        // The same bytes go to any sink, and any source gives them back, also behind something else.
+        // The same bytes go to any sink, and any source gives them back, also behind something
+        // else.
         let mut sent = vec![7; 3];
         write_store(&mut sent, "socket", &a.store()).unwrap();
         assert!(sent[3..] == std::fs::read(&path).unwrap());
