@@ -5,8 +5,8 @@ use chiffre_ckks::params::ParamsError;
 use chiffre_frontend::FrontendError;
 use chiffre_ir::container::ContainerError;
 use chiffre_ir::error::InterpError;
-use chiffre_passes::error::PassError;
-use chiffre_runtime::RuntimeError;
+use chiffre_passes::error::{self as passes, PassError};
+use chiffre_runtime::{EngineError, RuntimeError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +28,34 @@ pub enum Class {
     Io,
     /// See [`Error::Failed`].
     Failed,
+    /// See [`Error::Cancelled`].
+    Cancelled,
     /// See [`Error::Bug`].
     Bug,
+}
+
+/// What a caller can set otherwise, so that something can be done. The command line has an option
+/// for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Setting {
+    /// The memory that a run may take, or the images of a batch: [`crate::Options::memory`],
+    /// [`crate::Options::batch`].
+    Memory,
+    /// The images that ranges are measured on: [`crate::Options::calibration`].
+    Calibration,
+    /// The degree of activations, or what they may cost: [`crate::Options::activation_degree`].
+    ActivationDegree,
+    /// That parameters below 128-bit security are permitted: [`crate::Options::allow_insecure`],
+    /// [`crate::Program::load_insecure`].
+    AllowInsecure,
+    /// How pixels become inputs: [`crate::Options::normalisation`],
+    /// [`crate::DataOptions::normalisation`].
+    Normalisation,
+    /// How many images are read: [`crate::DataOptions::count`].
+    Count,
+    /// Where constants of an IR file are looked for: [`crate::ir_file::IrFile::load`].
+    Constants,
 }
 
 /// Why something could not be done. The variant is the class of the failure, which tells who can do
@@ -59,6 +85,9 @@ pub enum Error {
     /// The computation went wrong, or its answers are not good.
     #[error(transparent)]
     Failed(Detail),
+    /// A run that its callback has stopped before the end.
+    #[error(transparent)]
+    Cancelled(Detail),
     /// A bug of the compiler: nothing that its caller did.
     #[error(transparent)]
     Bug(Detail),
@@ -75,6 +104,8 @@ pub struct Detail {
     pub file: Option<PathBuf>,
     /// What to do about it, where the message does not say it.
     pub advice: Option<String>,
+    /// What can be set otherwise, where it is one thing.
+    pub setting: Option<Setting>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -107,6 +138,10 @@ impl Detail {
         Detail { node: (!node.is_empty()).then(|| node.into()), ..self }
     }
 
+    fn about(self, setting: Setting) -> Detail {
+        Detail { setting: Some(setting), ..self }
+    }
+
     fn in_file(self, file: impl Into<PathBuf>) -> Detail {
         Detail { file: Some(file.into()), ..self }
     }
@@ -133,9 +168,14 @@ impl Error {
         Error::Bug(Detail::new(format!("{message} (a bug of the compiler: please report it)")))
     }
 
-    /// More than there may be, and what to do about it.
+    /// More memory than there may be, and what to do about it.
     pub fn budget(message: impl ToString, advice: impl ToString) -> Error {
-        Error::Budget(Detail { advice: Some(advice.to_string()), ..Detail::new(message) })
+        Error::Budget(Detail { advice: Some(advice.to_string()), ..Detail::new(message) }.about(Setting::Memory))
+    }
+
+    /// Constants of an IR file that are nowhere.
+    pub(crate) fn constants(message: impl ToString, file: &Path) -> Error {
+        Error::Input(Detail::new(message).about(Setting::Constants).in_file(file))
     }
 
     /// A file that cannot be read.
@@ -163,6 +203,7 @@ impl Error {
             Error::Budget(_) => Class::Budget,
             Error::Io(_) => Class::Io,
             Error::Failed(_) => Class::Failed,
+            Error::Cancelled(_) => Class::Cancelled,
             Error::Bug(_) => Class::Bug,
         }
     }
@@ -177,6 +218,7 @@ impl Error {
             | Error::Budget(d)
             | Error::Io(d)
             | Error::Failed(d)
+            | Error::Cancelled(d)
             | Error::Bug(d) => d,
         }
     }
@@ -196,6 +238,11 @@ impl Error {
         self.detail().advice.as_deref()
     }
 
+    /// What can be set otherwise, where it is one thing.
+    pub fn setting(&self) -> Option<Setting> {
+        self.detail().setting
+    }
+
     fn in_file(mut self, file: &Path) -> Error {
         match &mut self {
             Error::Input(d)
@@ -205,6 +252,7 @@ impl Error {
             | Error::Budget(d)
             | Error::Io(d)
             | Error::Failed(d)
+            | Error::Cancelled(d)
             | Error::Bug(d) => d.file = Some(file.into()),
         }
         self
@@ -228,13 +276,23 @@ impl From<FrontendError> for Error {
 impl From<PassError> for Error {
     fn from(e: PassError) -> Error {
         let node = e.node().unwrap_or_default().to_string();
+        let setting = match &e {
+            PassError::Setting { setting, .. } => Some(match setting {
+                passes::Setting::Memory => Setting::Memory,
+                passes::Setting::Calibration => Setting::Calibration,
+                passes::Setting::ActivationDegree => Setting::ActivationDegree,
+            }),
+            PassError::Insecure { .. } => Some(Setting::AllowInsecure),
+            _ => None,
+        };
         let class: fn(Detail) -> Error = match &e {
-            PassError::User { .. } | PassError::Clear { .. } => Error::Input,
+            PassError::Setting { setting: passes::Setting::Memory, .. } => Error::Budget,
+            PassError::Setting { .. } | PassError::User { .. } | PassError::Clear { .. } => Error::Input,
             PassError::Capacity { .. } => Error::Budget,
             PassError::Insecure { .. } => Error::Security,
             PassError::Bug { .. } => Error::Bug,
         };
-        class(Detail::of(e).at_node(&node))
+        class(Detail { setting, ..Detail::of(e) }.at_node(&node))
     }
 }
 
@@ -253,15 +311,19 @@ impl From<RuntimeError> for Error {
     fn from(e: RuntimeError) -> Error {
         match e {
             RuntimeError::Container(e) => e.into(),
-            RuntimeError::Params(ref p) if matches!(p, ParamsError::Insecure(_)) => Error::Security(Detail::of(e)),
+            RuntimeError::Params(ref p) if matches!(p, ParamsError::Insecure(_)) => {
+                Error::Security(Detail::of(e).about(Setting::AllowInsecure))
+            }
             RuntimeError::Params(_) => Error::Damaged(Detail::of(e)),
-            RuntimeError::Insecure => Error::Security(Detail::of(e)),
+            RuntimeError::Insecure => Error::Security(Detail::of(e).about(Setting::AllowInsecure)),
             RuntimeError::Mismatch(_) => Error::Mismatch(Detail::of(e)),
             RuntimeError::Input(_) => Error::Input(Detail::of(e)),
             RuntimeError::Execution { ref node, .. } => {
                 let node = node.clone();
                 Error::Failed(Detail::of(e).at_node(&node))
             }
+            RuntimeError::Engine(EngineError::Isa(_)) => Error::Input(Detail::of(e)),
+            RuntimeError::Cancelled { .. } => Error::Cancelled(Detail::of(e)),
             RuntimeError::Engine(_) | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => {
                 Error::Failed(Detail::of(e))
             }
@@ -272,13 +334,18 @@ impl From<RuntimeError> for Error {
 impl From<DataError> for Error {
     fn from(e: DataError) -> Error {
         let file = e.path.clone();
+        let setting = match &e.problem {
+            Problem::NoNormalisation => Some(Setting::Normalisation),
+            Problem::Count { .. } | Problem::Memory { .. } => Some(Setting::Count),
+            _ => None,
+        };
         let class: fn(Detail) -> Error = match &e.problem {
             Problem::Io(_) => Error::Io,
             Problem::Length { .. } | Problem::Format { .. } => Error::Damaged,
             Problem::Memory { .. } => Error::Budget,
             _ => Error::Input,
         };
-        class(Detail::of(e).in_file(file))
+        class(Detail { setting, ..Detail::of(e) }.in_file(file))
     }
 }
 

@@ -88,11 +88,12 @@ impl IrFile {
         }
         let (shown, more) = (names[..names.len().min(4)].join(", "), names.len().saturating_sub(4));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Err(Error::input(format!(
-            "{}: no values for the constants {shown}{more}; they are looked for by hash in {} and in --consts FILE (.consts, .chf or .npz)",
+        let message = format!(
+            "{}: no values for the constants {shown}{more}; they are looked for by hash in {} and in files that are named for it (.consts, .chf or .npz)",
             self.path.display(),
             const_file::beside(&self.path).display()
-        )))
+        );
+        Err(Error::constants(message, &self.path))
     }
 }
 

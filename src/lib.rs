@@ -36,6 +36,6 @@ pub use chiffre_backend::cost::CostModel;
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 pub use client::{Answers, Client};
 pub use data::{DataOptions, Images, Normalisation};
-pub use error::{Class, Detail, Error};
+pub use error::{Class, Detail, Error, Setting};
 pub use program::{Options, Program, compile, compile_model};
 pub use server::Server;

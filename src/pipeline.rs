@@ -96,7 +96,7 @@ pub struct Lowered {
 pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, request: &Request) -> Result<Lowered, Error> {
     let pipeline = Pipeline::parse(request.passes.as_deref().unwrap_or(target.lower()))?;
     if let Some(unknown) = request.dumps.iter().filter_map(Dump::pass).find(|p| !pipeline.entries.iter().any(|s| s.pass.name == *p)) {
-        return Err(Error::input(format!("--dump-ir: no pass `{unknown}` in the pipeline")));
+        return Err(Error::input(format!("no pass `{unknown}`, whose IR is asked for, in the pipeline")));
     }
     if !pipeline.entries.last().is_some_and(|s| s.pass.establishes.contains(&Property::Program)) {
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
@@ -132,7 +132,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         let need = crate::memory::human_bytes(program.header.predicted_bytes as u64);
         return Err(Error::budget(
             format!("the leanest plan found needs {need}, the budget is {}", crate::memory::human_bytes(budget as u64)),
-            format!("give --memory {need} or more, or a smaller --batch"),
+            format!("give {need} or more, or a smaller batch"),
         ));
     }
     let mut stages = BTreeMap::new();

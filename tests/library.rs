@@ -50,6 +50,62 @@ fn both_sides_work_from_files() {
     assert_eq!(other.encrypt(&wide).unwrap_err().class(), Class::Input);
 }
 
+/// What is made with a program in memory fits its file, and the other way round.
+#[test]
+fn a_program_in_memory_is_the_one_in_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    for model in ["tiny_mlp.onnx", "tiny_cnn.onnx"] {
+        let compiled = chiffre::compile(shipped(model), &options()).unwrap();
+        compiled.save(file("p.chf")).unwrap();
+        let loaded = Program::load_insecure(file("p.chf")).unwrap();
+        assert_eq!(compiled.session().file.digest, loaded.session().file.digest);
+        loaded.save(file("again.chf")).unwrap();
+        assert!(std::fs::read(file("p.chf")).unwrap() == std::fs::read(file("again.chf")).unwrap());
+
+        // Compiled, encrypted, run and decrypted without a file, then with the files of that.
+        let images = Images::load(shipped("tiny1_test.npz"), &compiled.data_options().unwrap().first(3)).unwrap();
+        let client = Client::new(&compiled).unwrap();
+        let server = Server::new(&compiled, client.evaluation_keys().unwrap()).unwrap();
+        let answers = client.decrypt(&server.run(client.encrypt(&images).unwrap()).unwrap()).unwrap();
+        client.save(file("secret.key")).unwrap();
+        server.save_prepared(file("server.chf")).unwrap();
+        let (client, server) =
+            (Client::load(&loaded, file("secret.key")).unwrap(), Server::load_prepared(&loaded, file("server.chf")).unwrap());
+        let again = client.decrypt(&server.run(client.encrypt(&images).unwrap()).unwrap()).unwrap();
+        assert_eq!(answers.best(), again.best());
+    }
+    // Another program has another digest, also where only an earlier level differs.
+    let a = chiffre::compile(shipped("tiny_mlp.onnx"), &options()).unwrap();
+    let b = chiffre::compile(shipped("tiny_mlp.onnx"), &Options { batch: 7, ..options() }).unwrap();
+    assert_ne!(a.session().file.digest, b.session().file.digest);
+    let stages = std::collections::BTreeMap::from([("tensor".to_string(), "other".to_string())]);
+    let p = a.session().program().clone();
+    assert_ne!(chiffre_ir::program::file::ProgramFile::in_memory(p, stages).unwrap().digest, a.session().file.digest);
+}
+
+/// A run whose callback asks for a stop has no result, and says that it was stopped.
+#[test]
+fn a_run_that_is_stopped_is_cancelled() {
+    let program = chiffre::compile(shipped("tiny_mlp.onnx"), &options()).unwrap();
+    let client = Client::new(&program).unwrap();
+    let images = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(3)).unwrap();
+    let server = Server::new(&program, client.evaluation_keys().unwrap()).unwrap();
+    let start = || server.start(client.encrypt(&images).unwrap()).unwrap();
+    let mut run = start();
+    assert!(run.drive(|_| std::ops::ControlFlow::Break(())).unwrap().is_break());
+    let e = chiffre::Error::from(run.finish().unwrap_err());
+    assert!(e.class() == Class::Cancelled && e.to_string().starts_with("the run was stopped, with "), "{e}");
+    let mut run = start();
+    run.step().unwrap();
+    assert_eq!(chiffre::Error::from(run.finish().unwrap_err()).class(), Class::Failed, "nobody has stopped it");
+    // A run that was stopped and goes on has an end like any other.
+    let mut run = start();
+    assert!(run.drive(|_| std::ops::ControlFlow::Break(())).unwrap().is_break());
+    assert!(run.drive(|_| std::ops::ControlFlow::Continue(())).unwrap().is_continue());
+    assert!(run.finish().is_ok());
+}
+
 #[test]
 fn images_in_memory_are_checked() {
     let images = Images::new(vec![0.5; 2 * 12], [3, 2, 2]).unwrap();
@@ -65,8 +121,10 @@ fn errors_name_node_file_and_what_to_do() {
     let e = chiffre::compile(&model, &options()).unwrap_err();
     assert_eq!(e.class(), Class::Input, "{e}");
     assert!(e.node().is_some_and(|n| e.to_string().contains(n)), "{e}");
+    assert_eq!(e.setting(), Some(chiffre::Setting::Calibration));
     let e = chiffre::compile(shipped("tiny_mlp.onnx"), &Options { memory: Some(1 << 10), ..options() }).unwrap_err();
-    assert!(e.class() == Class::Budget && e.advice().is_some_and(|a| a.contains("--memory")), "{e}");
+    assert!(e.class() == Class::Budget && e.advice().is_some_and(|a| a.contains("or a smaller batch")), "{e}");
+    assert_eq!(e.setting(), Some(chiffre::Setting::Memory));
     let e = chiffre::compile("none.onnx", &options()).unwrap_err();
     assert_eq!((e.class(), e.file()), (Class::Io, Some(Path::new("none.onnx"))));
     let e = Program::load(shipped("tiny_mlp.onnx")).unwrap_err();

@@ -203,6 +203,39 @@ fn tests_are_skipped_in_one_place() {
     }
 }
 
+/// Sources of the libraries, without the command line and tests.
+fn libraries() -> Vec<(PathBuf, String)> {
+    let of_library = |p: &Path| !p.starts_with("cli") && p.components().any(|c| c.as_os_str() == "src") && !p.starts_with("tests");
+    sources().into_iter().filter(|(p, _)| of_library(p)).collect()
+}
+
+/// What a process is told by its environment and what its threads are is for the command to say: an
+/// engine is told in turn.
+#[test]
+fn libraries_take_nothing_from_the_process() {
+    for (path, text) in libraries() {
+        for word in ["env::var", "build_global"] {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+    for (path, text) in sources().iter().filter(|(p, _)| p.starts_with("cli/src")) {
+        assert!(!text.contains("rayon"), "{}: what the command computes happens on its engine", path.display());
+    }
+}
+
+/// Who embeds a library has no command line: texts of errors name its settings, and the command
+/// adds its options. (The page of a program says how to measure.)
+#[test]
+fn libraries_name_no_options() {
+    for (path, text) in libraries().iter().filter(|(p, _)| !p.starts_with("src/page")) {
+        for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+            let option = |at: usize| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase());
+            let named = line.contains('"') && line.match_indices("--").any(|(at, _)| option(at));
+            assert!(!named, "{}: {}", path.display(), line.trim());
+        }
+    }
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();

@@ -55,7 +55,7 @@ fn ntt_inverse_lazy(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt[0].inverse_lazy(&mut limb));
 }
 
-/// On the instruction set that `CHIFFRE_ISA` names.
+/// On the best instruction set of the machine.
 #[divan::bench]
 fn limb_product(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;

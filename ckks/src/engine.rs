@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 pub use crate::simd::MemoryUse;
 
+/// Bytes of a thread's stack, as many as main threads have.
+const STACK: usize = 8 << 20;
+
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -28,7 +31,7 @@ pub enum EngineError {
         source: ThreadPoolBuildError,
     },
     /// The instruction set is not one of this machine.
-    #[error("this machine has no {}", .0.name())]
+    #[error("this machine does not have the instruction set {}; it has {}", .0.name(), Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>().join(", "))]
     Isa(Isa),
 }
 
@@ -71,7 +74,7 @@ impl EngineBuilder {
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let memory = Arc::new(Memory::default());
         let entered = memory.clone();
-        let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("chiffre-{i}"));
+        let builder = ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).thread_name(|i| format!("chiffre-{i}"));
         let pool = builder.start_handler(move |_| simd::enter(isa, entered.clone())).build();
         let pool = pool.map_err(|source| EngineError::Threads { threads, source })?;
         Ok(Engine { pool, isa, memory })

@@ -39,4 +39,4 @@ pub use keys::KeyTarget;
 pub use params::{CkksParams, CkksParamsLiteral};
 pub use ring::{Gadget, Galois};
 pub use scale::Scale;
-pub use simd::Isa;
+pub use simd::{Isa, UnknownIsa};

@@ -15,8 +15,8 @@ pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
 ///
-/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 70 a bug of
-/// Chiffre.
+/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 3 a run was
+/// stopped, 70 a bug of Chiffre.
 #[derive(Debug, Parser)]
 #[command(name = "chiffre", version)]
 pub struct Cli {
@@ -165,13 +165,6 @@ pub struct ThreadArgs {
     /// Threads to use [default: one per core]
     #[arg(long, value_name = "T")]
     pub threads: Option<NonZeroUsize>,
-}
-
-impl ThreadArgs {
-    /// The number of threads: the one given, or one per available core.
-    pub fn get(&self) -> usize {
-        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
-    }
 }
 
 /// `--progress`.

@@ -1,17 +1,35 @@
-//! What the exit code says: 0 for success, else the class of the failure (`docs/errors.md`).
+//! How a failure is shown: the options that change what the library's settings are, and the exit
+//! code: 0 for success, else the class of the failure (`docs/errors.md`).
 
-use chiffre::{Class, Error};
+use chiffre::{Class, Error, Setting};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit code of a failure: 1 when the computation failed, 2 when something that was given
-/// cannot be used, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's sysexits).
+/// cannot be used, 3 when a run was stopped, 70 for a bug of Chiffre (`EX_SOFTWARE` of BSD's
+/// sysexits).
 pub fn code(class: Class) -> u8 {
     match class {
         Class::Input | Class::Security | Class::Mismatch | Class::Damaged | Class::Budget | Class::Io => 2,
+        Class::Cancelled => 3,
         Class::Bug => 70,
         // `Failed`, and classes that this command does not know yet.
         _ => 1,
     }
+}
+
+/// The options by which a setting of the library is changed; `None` for settings that this command
+/// does not know yet.
+pub fn option(setting: Setting) -> Option<&'static str> {
+    Some(match setting {
+        Setting::Memory => "--memory, --batch",
+        Setting::Calibration => "--calibrate DATA",
+        Setting::ActivationDegree => "--activation-degree, --accuracy-loss",
+        Setting::AllowInsecure => "--allow-insecure",
+        Setting::Normalisation => "--mean, --std",
+        Setting::Count => "--count",
+        Setting::Constants => "--consts FILE",
+        _ => return None,
+    })
 }
 
 /// Runs a command; a panic is a bug.

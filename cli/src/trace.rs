@@ -6,6 +6,7 @@ use chiffre_ir::program::{Program, Step};
 use chiffre_runtime::server::Event;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Collects the events of a run.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Trace {
     limbs: Vec<usize>,
     events: Vec<Value>,
     rows: BTreeSet<usize>,
+    /// When the run began, since the beginning of the trace.
+    offset: Duration,
 }
 
 impl Trace {
@@ -25,12 +28,29 @@ impl Trace {
     pub fn new(p: &Program, images: usize) -> Trace {
         let steps = p.steps(images);
         let limbs = p.nodes.iter().map(|n| n.ty.limbs).collect();
-        Trace { name: p.name.clone(), live: live_bytes(p, &steps), steps, limbs, events: vec![], rows: BTreeSet::new() }
+        Trace {
+            name: p.name.clone(),
+            live: live_bytes(p, &steps),
+            steps,
+            limbs,
+            events: vec![],
+            rows: BTreeSet::new(),
+            offset: Duration::ZERO,
+        }
+    }
+
+    /// Adds what went before the run, in order.
+    pub fn begin(&mut self, spans: &[(&str, Duration)]) {
+        for (name, time) in spans {
+            let [ts, dur] = [self.offset, *time].map(|t| t.as_secs_f64() * 1e6);
+            self.events.push(json!({"name": name, "cat": "start", "ph": "X", "ts": ts, "dur": dur, "pid": 1, "tid": 0}));
+            self.offset += *time;
+        }
     }
 
     /// Adds a step.
     pub fn step(&mut self, e: &Event) {
-        let (begin, time) = (e.at.as_secs_f64() * 1e6, e.time.as_secs_f64() * 1e6);
+        let (begin, time) = ((self.offset + e.at).as_secs_f64() * 1e6, e.time.as_secs_f64() * 1e6);
         let name = if e.source.is_empty() { e.op } else { e.source };
         let row = e.units.start + 1;
         self.rows.insert(row);

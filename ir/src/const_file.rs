@@ -7,8 +7,10 @@
 
 pub use crate::consts::Store;
 use crate::consts::{Consts, Hash, tensors};
-use crate::container::{ContainerError, Reader, Writer};
+use crate::container::{ContainerError, Contents, Reader};
+use crate::program::file as program;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Kind of files of constants.
@@ -34,9 +36,19 @@ pub fn save(path: &Path, consts: &Consts) -> Result<(), ContainerError> {
 /// # Errors
 /// I/O errors.
 pub fn save_store(path: &Path, store: &Store) -> Result<(), ContainerError> {
-    let mut w = Writer::create(path, KIND, BTreeMap::new(), &tensors::declare(store))?;
-    tensors::write(&mut w, store)?;
-    w.finish().map(|_| ())
+    contents(store).save(path, |w| tensors::write(w, store)).map(|_| ())
+}
+
+/// As [`save_store`], to any sink, which errors call `name`.
+///
+/// # Errors
+/// I/O errors.
+pub fn write_store(sink: impl Write, name: &str, store: &Store) -> Result<(), ContainerError> {
+    contents(store).write(sink, name, |w| tensors::write(w, store)).map(|_| ())
+}
+
+fn contents(store: &Store) -> Contents {
+    Contents::new(KIND, BTreeMap::new(), &tensors::declare(store))
 }
 
 /// Reads those of the wanted constants that a file of constants or a program file holds.
@@ -45,10 +57,29 @@ pub fn save_store(path: &Path, store: &Store) -> Result<(), ContainerError> {
 /// I/O errors; files of another kind or damaged ones; tensors that make no constant or do not match
 /// their name.
 pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
-    let mut r = match Reader::open(path, KIND) {
-        Err(ContainerError::Kind { found, .. }) if found == crate::program::file::KIND => Reader::open(path, crate::program::file::KIND)?,
+    let r = match Reader::open(path, KIND) {
+        Err(ContainerError::Kind { found, .. }) if found == program::KIND => Reader::open(path, program::KIND)?,
         other => other?,
     };
+    from_container(r, wanted)
+}
+
+/// As [`load`], from any source, which errors call `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(mut source: impl Read + Seek, name: &str, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
+    let io = |source| ContainerError::Io { path: name.into(), source };
+    let start = source.stream_position().map_err(io)?;
+    match Reader::new(&mut source, name, KIND) {
+        Err(ContainerError::Kind { found, .. }) if found == program::KIND => {}
+        other => return from_container(other?, wanted),
+    }
+    source.seek(SeekFrom::Start(start)).map_err(io)?;
+    from_container(Reader::new(source, name, program::KIND)?, wanted)
+}
+
+fn from_container<R: Read + Seek>(mut r: Reader<R>, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let mut store = Store::new();
     for &hash in wanted {
         if let Some(data) = tensors::read(&mut r, hash)? {
@@ -86,6 +117,16 @@ mod tests {
         g.consts.resolve(&store);
         assert_eq!(g.consts.array(crate::consts::ConstId(0)).unwrap().data, [1.0, -2.0]);
         assert!(missing(&g.consts).is_empty());
+        // The same bytes go to any sink, and any source gives them back, also behind something
+        // else.
+        let mut sent = vec![7; 3];
+        write_store(&mut sent, "socket", &a.store()).unwrap();
+        assert!(sent[3..] == std::fs::read(&path).unwrap());
+        let mut behind = std::io::Cursor::new(&sent);
+        behind.set_position(3);
+        assert_eq!(read(behind, "socket", &wanted).unwrap(), store);
+        let e = read(std::io::Cursor::new(&sent[3..30]), "socket", &wanted).unwrap_err();
+        assert!(e.to_string().starts_with("socket: "), "{e}");
         std::fs::write(&path, b"not a container").unwrap();
         assert!(load(&path, &wanted).is_err());
     }

@@ -25,6 +25,8 @@ const DIGEST: &str = "chiffre.digest";
 const DIGEST_LENGTH: usize = 64;
 /// Bytes of the buffers in front of files.
 const BUFFER: usize = 1 << 20;
+/// Bytes of which the digest is computed at a time.
+const PIECE: u64 = 8 << 20;
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -165,14 +167,26 @@ impl Contents {
         mut fill: impl FnMut(&mut Writer<'_>) -> Result<(), E>,
     ) -> Result<String, E> {
         let name = Path::new(name);
-        let mut w = self.writer(name, Target::Nowhere);
-        fill(&mut w)?;
-        let digest = w.finish()?;
+        let digest = self.digest_for(name, &mut fill)?;
         let io = |source| ContainerError::Io { path: name.into(), source };
         let mut sink = BufWriter::with_capacity(BUFFER, sink);
         let (header, _) = self.header(&digest).map_err(io)?;
         sink.write_all(&header).map_err(io)?;
         let mut w = self.writer(name, Target::Stream { sink: &mut sink, digest });
+        fill(&mut w)?;
+        Ok(w.finish()?)
+    }
+
+    /// The digest of what [`Self::save`] and [`Self::write`] write.
+    ///
+    /// # Errors
+    /// Tensors that were not declared so or are missing, and those of `fill`.
+    pub fn digest<E: From<ContainerError>>(&self, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<String, E> {
+        self.digest_for(Path::new("memory"), fill)
+    }
+
+    fn digest_for<E: From<ContainerError>>(&self, name: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<String, E> {
+        let mut w = self.writer(name, Target::Nowhere);
         fill(&mut w)?;
         Ok(w.finish()?)
     }
@@ -452,16 +466,24 @@ impl<R: Read + Seek> Reader<R> {
     fn compute_digest(&mut self) -> Result<String, ContainerError> {
         let io = |source| ContainerError::Io { path: self.path.clone(), source };
         let mut h = hash_metadata(&self.header.metadata, &self.header.tensors);
-        let mut buf = vec![0; BUFFER];
+        let length = self.header.tensors.values().map(|t| t.data_offsets[1]).max().unwrap_or(0);
+        // In pieces that are worth sharing among the threads of the pool that this runs on.
+        let mut buf = vec![0; PIECE.min(length) as usize];
+        let mut filled = 0;
         loop {
-            let k = match self.source.read(&mut buf) {
+            let k = match self.source.read(&mut buf[filled..]) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 read => read.map_err(io)?,
             };
             if k == 0 {
+                h.update(&buf[..filled]);
                 return Ok(h.finalize().to_hex().to_string());
             }
-            h.update(&buf[..k]);
+            filled += k;
+            if filled == buf.len() {
+                h.update_rayon(&buf);
+                filled = 0;
+            }
         }
     }
     /// The file's digest.
@@ -487,6 +509,18 @@ impl<R: Read + Seek> Reader<R> {
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.header.tensors
     }
+    /// Where a tensor is, after checking its type and shape.
+    ///
+    /// # Errors
+    /// Content errors if there is no such tensor.
+    pub fn info(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&TensorInfo, ContainerError> {
+        let same = |t: &TensorInfo| t.dtype == dtype && t.shape.iter().copied().eq(shape.iter().map(|&d| d as u64));
+        match self.header.tensors.get(name) {
+            Some(t) if same(t) => Ok(t),
+            Some(t) => Err(self.error(format!("tensor {name} is {:?} {:?}, expected {dtype:?} {shape:?}", t.dtype, t.shape))),
+            None => Err(self.error(format!("has no tensor {name}"))),
+        }
+    }
     /// A tensor's bytes, after checking its type and shape.
     ///
     /// # Errors
@@ -506,12 +540,7 @@ impl<R: Read + Seek> Reader<R> {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_parts(&mut self, name: &str, dtype: Dtype, shape: &[usize], mut take: impl FnMut(&[u8])) -> Result<(), ContainerError> {
-        let want: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
-        let t = self.header.tensors.get(name).ok_or_else(|| self.error(format!("has no tensor {name}")))?;
-        if t.dtype != dtype || t.shape != want {
-            return Err(self.error(format!("tensor {name} is {:?} {:?}, expected {dtype:?} {want:?}", t.dtype, t.shape)));
-        }
-        let [a, b] = t.data_offsets;
+        let [a, b] = self.info(name, dtype, shape)?.data_offsets;
         let io = |source| ContainerError::Io { path: self.path.clone(), source };
         self.source.seek(SeekFrom::Start(self.data_start + a)).map_err(io)?;
         let mut left = b - a;

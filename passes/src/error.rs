@@ -3,6 +3,17 @@
 
 use chiffre_ir::error::InterpError;
 
+/// What a caller can set otherwise, so that a pass can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// [`crate::options::CompileOptions::memory`].
+    Memory,
+    /// [`crate::options::ActivationOptions::calibration`].
+    Calibration,
+    /// [`crate::options::ActivationOptions::degree`] and its target.
+    ActivationDegree,
+}
+
 /// A pass could not do its work.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PassError {
@@ -15,6 +26,18 @@ pub enum PassError {
         node: String,
         /// What is wrong, and what to do.
         message: String,
+    },
+    /// An option has to be set otherwise for this network.
+    #[error("{}{message} [pass {pass}]", node_prefix(.node))]
+    Setting {
+        /// The pass.
+        pass: String,
+        /// The ONNX node; empty if no single one is at fault.
+        node: String,
+        /// What is wrong, and what would be right.
+        message: String,
+        /// The option.
+        setting: Setting,
     },
     /// The network needs more than the parameters have.
     #[error("{}{message} [pass {pass}]", node_prefix(.node))]
@@ -66,6 +89,10 @@ impl PassError {
     pub fn at(pass: &str, node: &str, message: String) -> PassError {
         PassError::User { pass: pass.into(), node: node.into(), message }
     }
+    /// An option that has to be set otherwise.
+    pub fn setting(pass: &str, node: &str, setting: Setting, message: String) -> PassError {
+        PassError::Setting { pass: pass.into(), node: node.into(), message, setting }
+    }
     /// A bug of a pass.
     pub fn bug(pass: &str, node: &str, message: String) -> PassError {
         PassError::Bug { pass: pass.into(), node: node.into(), message }
@@ -78,6 +105,7 @@ impl PassError {
     pub fn node(&self) -> Option<&str> {
         let node = match self {
             PassError::User { node, .. }
+            | PassError::Setting { node, .. }
             | PassError::Capacity { node, .. }
             | PassError::Clear { node, .. }
             | PassError::Bug { node, .. } => node,

@@ -15,7 +15,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Engine(#[from] chiffre_ckks::engine::EngineError),
     /// The program is outside the security table and that was not allowed.
-    #[error("this program's parameters are below 128-bit security; it is for tests only (give --allow-insecure to use it)")]
+    #[error("this program's parameters are below 128-bit security; it is for tests only, and has to be permitted")]
     Insecure,
     /// Files that do not belong together.
     #[error("{0}")]
@@ -34,6 +34,14 @@ pub enum RuntimeError {
     /// The result of a run was asked for before its end.
     #[error("{left} of {steps} steps of the run are left")]
     Unfinished {
+        /// Steps that are left.
+        left: usize,
+        /// All steps.
+        steps: usize,
+    },
+    /// The result of a run was asked for that its callback has stopped.
+    #[error("the run was stopped, with {left} of {steps} steps left")]
+    Cancelled {
         /// Steps that are left.
         left: usize,
         /// All steps.
@@ -59,6 +67,7 @@ impl RuntimeError {
             RuntimeError::Engine(_)
             | RuntimeError::Execution { .. }
             | RuntimeError::Unfinished { .. }
+            | RuntimeError::Cancelled { .. }
             | RuntimeError::Failed
             | RuntimeError::Randomness(_) => false,
         }

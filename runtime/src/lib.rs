@@ -13,6 +13,7 @@ pub mod server;
 mod words;
 
 pub use chiffre_ckks::engine::{Engine, EngineError};
+pub use chiffre_ckks::{Isa, UnknownIsa};
 pub use cts::{Batch, ResultBatch};
 pub use error::RuntimeError;
 pub use eval_keys::{EvalKeySet, KeyId, ServerKeys, hex, parse_id};

@@ -1,6 +1,5 @@
 //! Words and polynomials as little-endian bytes.
 
-use crate::RuntimeError;
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ir::container::{ContainerError, Dtype, Reader};
 use std::io::{Read, Seek};
@@ -38,6 +37,11 @@ pub(crate) fn word_bytes(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
+/// Refuses a file that has no tensor of words of this name and shape.
+pub(crate) fn check_shape<R: Read + Seek>(r: &Reader<R>, name: &str, shape: &[usize]) -> Result<(), ContainerError> {
+    r.info(name, Dtype::U64, shape).map(|_| ())
+}
+
 /// Reads a tensor of words into rows, one after the other.
 pub(crate) fn read_rows<R: Read + Seek>(
     r: &mut Reader<R>,
@@ -62,11 +66,4 @@ pub(crate) fn read_rows<R: Read + Seek>(
             part = later;
         }
     })
-}
-
-/// Reads a tensor of words.
-pub(crate) fn read_words<R: Read + Seek>(r: &mut Reader<R>, name: &str, shape: &[usize]) -> Result<Vec<u64>, RuntimeError> {
-    let mut words = vec![0; shape.iter().product()];
-    read_rows(r, name, shape, &mut [&mut words])?;
-    Ok(words)
 }

@@ -114,17 +114,17 @@ pub enum Problem {
     Shape { found: String, model: [usize; 3] },
     #[error("has shape {found}, but rows of {classes} logits are needed")]
     Logits { found: String, classes: usize },
-    #[error("has {available} images, but --count asks for {asked}")]
+    #[error("has {available} images, and {asked} are asked for")]
     Count { asked: usize, available: u64 },
     #[error("image {image} has the value {value} at position {position}")]
     NotFinite { image: usize, position: usize, value: f32 },
-    #[error("has 8-bit pixels, and the model says nothing about their normalisation; give --mean and --std")]
+    #[error("has 8-bit pixels, and the model says nothing about their normalisation; give means and standard deviations")]
     NoNormalisation,
     #[error("normalisation: {0}")]
     Normalisation(#[from] NormalisationError),
     #[error("{0}")]
     Labels(String),
-    #[error("needs {bytes} bytes of memory, which are not available; use --count")]
+    #[error("needs {bytes} bytes of memory, which are not available; read fewer images")]
     Memory { bytes: u64 },
     #[error("{0}")]
     Picture(String),

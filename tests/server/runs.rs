@@ -77,7 +77,7 @@ fn a_run_that_is_stopped_goes_on_in_another_server() {
             assert!(run.drive(|_| ControlFlow::Continue(())).unwrap().is_continue());
         } else {
             let e = run.finish().unwrap_err();
-            assert!(matches!(e, RuntimeError::Unfinished { left, .. } if left == steps - done), "{e}");
+            assert!(matches!(e, RuntimeError::Cancelled { left, .. } if left == steps - done), "{e}");
         }
     }
 }

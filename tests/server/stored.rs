@@ -6,6 +6,7 @@ use super::{series, squares};
 use chiffre_ir::container::ContainerError;
 use chiffre_runtime::server::Server;
 use chiffre_runtime::{RuntimeError, ServerKeys};
+use chiffre_testing::{Rng, Sealed};
 use std::io::Cursor;
 
 fn stored(server: &Server) -> Vec<u8> {
@@ -67,4 +68,96 @@ fn what_does_not_belong_together_is_refused() {
         assert!(matches!(e, RuntimeError::Container(ContainerError::Content { .. })), "byte {at}: {e}");
         assert!(read(&case, &bytes[..at]).is_err());
     }
+}
+
+/// The folder of a server's file, and what a reader makes of it after a change.
+struct Stored {
+    case: Case,
+    folder: tempfile::TempDir,
+    good: Sealed,
+}
+
+impl Stored {
+    fn new(case: Case) -> Stored {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.chf");
+        Server::new(case.session.clone(), case.keys(), 0).unwrap().save(&path).unwrap();
+        Stored { case, folder, good: Sealed::read(&path) }
+    }
+
+    /// The server of a file whose digest is right.
+    fn open(&self, sealed: &Sealed) -> Result<Server, RuntimeError> {
+        let path = self.folder.path().join("bad.chf");
+        sealed.write(&path);
+        Server::load(self.case.session.clone(), &path, 0)
+    }
+}
+
+/// Behind a right digest every tensor and every text of the file is looked at.
+#[test]
+fn resealed_state_is_refused_or_the_same() {
+    for (seed, (case, answer, cases)) in [(squares(), SQUARES, 300), (series(), SERIES, 30)].into_iter().enumerate() {
+        let stored = Stored::new(case);
+        let (mut rng, mut refused, mut same) = (Rng::new(seed as u64), 0, 0);
+        for _ in 0..cases {
+            let mut sealed = stored.good.clone();
+            let what = sealed.mutate(&mut rng);
+            match stored.open(&sealed) {
+                Err(RuntimeError::Container(e)) => assert!(e.is_content() && !e.to_string().contains("digest"), "{what}: {e}"),
+                Err(RuntimeError::Mismatch(_)) => {}
+                Err(e) => panic!("{what}: {e}"),
+                Ok(server) => {
+                    let changed = stored.good.tensors.iter().any(|(n, t)| sealed.tensors.get(n).is_some_and(|s| s.bytes != t.bytes));
+                    let result = server.start(stored.case.batch.clone()).and_then(|mut run| {
+                        while run.step()?.is_some() {}
+                        Ok(run.finish()?.result)
+                    });
+                    // Another key's name is noticed when a batch comes.
+                    if changed || matches!(result, Err(RuntimeError::Mismatch(_))) {
+                        continue;
+                    }
+                    assert_eq!(bits(&result.unwrap()), answer, "{what}");
+                    same += 1;
+                    continue;
+                }
+            }
+            refused += 1;
+        }
+        println!("{refused} of {cases} are refused, {same} give the same answer");
+        assert!(refused > cases / 3 && same > 0, "{refused} of {cases} are refused, {same} give the same answer");
+    }
+}
+
+#[test]
+fn every_residue_of_resealed_keys_is_below_its_modulus() {
+    let stored = Stored::new(squares());
+    for name in stored.good.tensors.keys() {
+        for at in [0, stored.good.tensors[name].bytes.len() - 8] {
+            let mut sealed = stored.good.clone();
+            sealed.tensors.get_mut(name).unwrap().bytes[at..at + 8].copy_from_slice(&(1u64 << 50).to_le_bytes());
+            let e = stored.open(&sealed).unwrap_err();
+            assert!(e.to_string().contains(name.as_str()), "{name}, byte {at}: {e}");
+        }
+    }
+}
+
+/// Tables are not read from the file: one that names the right program cannot bring its own.
+#[test]
+fn a_state_of_an_older_form_is_refused() {
+    let stored = Stored::new(squares());
+    assert!(stored.good.tensors.keys().all(|n| n.starts_with("key.")), "{:?}", stored.good.tensors.keys());
+    let mut sealed = stored.good.clone();
+    sealed.metadata.insert("prepared-version".into(), "1".into());
+    let e = stored.open(&sealed).unwrap_err();
+    assert!(matches!(&e, RuntimeError::Mismatch(m) if m.contains("form 1")), "{e}");
+}
+
+#[test]
+fn a_server_that_was_read_says_when() {
+    let stored = Stored::new(squares());
+    let before = std::time::Instant::now();
+    let server = stored.open(&stored.good).unwrap();
+    let at = server.read_at().expect("it was read");
+    assert!(before < at && at <= std::time::Instant::now());
+    assert!(Server::new(stored.case.session.clone(), stored.case.keys(), 0).unwrap().read_at().is_none());
 }

@@ -55,7 +55,6 @@ pub use symmetric::fold_symmetric;
 pub use tensor::{pair_product_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};
-use std::sync::OnceLock;
 
 /// The instruction set that kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,18 +68,12 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine, or the one that `CHIFFRE_ISA` (`scalar`, `avx2`,
-    /// `avx512`) names if the machine has it. Decided once for each process.
+    /// All of them, slowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512Ifma];
+
+    /// The best instruction set of this machine.
     pub fn detect() -> Self {
-        static CHOICE: OnceLock<Isa> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let asked = std::env::var("CHIFFRE_ISA").unwrap_or_default();
-            Self::available()
-                .into_iter()
-                .rev()
-                .find(|isa| asked.is_empty() || asked.eq_ignore_ascii_case(isa.name()))
-                .unwrap_or(Self::Scalar)
-        })
+        Self::ALL.into_iter().rev().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
     }
 
     /// The instruction set of the [engine](crate::engine) whose thread this is, or
@@ -91,10 +84,10 @@ impl Isa {
 
     /// All instruction sets of this machine, slowest first.
     pub fn available() -> Vec<Self> {
-        [Self::Scalar, Self::Avx2, Self::Avx512Ifma].into_iter().filter(|isa| isa.is_available()).collect()
+        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// Its name in `CHIFFRE_ISA`.
+    /// Its name, which [`str::parse`] takes in any case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -137,6 +130,19 @@ impl Isa {
             Self::Avx2 | Self::Avx512Ifma => {}
         }
         kernel.run(Portable)
+    }
+}
+
+/// A text that is the name of no instruction set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no instruction set `{0}`; there are {names}", names = Isa::ALL.map(Isa::name).join(", "))]
+pub struct UnknownIsa(pub String);
+
+impl std::str::FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(text: &str) -> Result<Self, UnknownIsa> {
+        Self::ALL.into_iter().find(|isa| text.eq_ignore_ascii_case(isa.name())).ok_or_else(|| UnknownIsa(text.into()))
     }
 }
 

@@ -9,6 +9,7 @@ use chiffre_ckks::bundle::{
     mul_relin, pair_mul, pair_square, rotate, square_relin,
 };
 use chiffre_ckks::context::Context;
+use chiffre_ckks::engine::Engine;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
@@ -107,39 +108,48 @@ fn check(got: &[(&str, String)], want: &[&str]) {
     assert_eq!(got, want);
 }
 
+/// Runs a check on an engine of each instruction set: keys and encryptions use it as well.
+fn on_every_isa(check: impl Fn(Isa) + Sync) {
+    for isa in Isa::available() {
+        Engine::builder().isa(isa).build().expect("engine").install(|| check(isa));
+    }
+}
+
 #[test]
 fn keys_and_encryptions() {
-    let gadgets =
-        [(KeyTarget::Relinearization, WIDE), (Galois::rotation(5, LOG_N).into(), NARROW), (Galois::conjugation(LOG_N).into(), WIDE)];
-    let lab = Lab::new(LOG_N, &[50; LIMBS], &[50; 3], &gadgets, 32);
-    let context = &lab.context;
-    let public = KeyGenerator::new(context, &lab.secret, rng(4)).public_key();
-    let plaintext = context.encode(&slots(context.slots(), 5), &Scale::pow2(40), LIMBS).expect("encode");
-    let encrypted = PublicKeyEncryptor::new(context, &public, rng(6)).encrypt(&plaintext);
-    let decrypted = Decryptor::new(context, &lab.secret).decrypt(&encrypted).expect("decrypt");
-    let got = [
-        ("keys", lab.key_digest()),
-        ("public key", digest([public.b()])),
-        ("encoding", digest([&plaintext.poly])),
-        ("encryption", digest(&encrypted.polys)),
-        ("seeded encryption", digest(lab.encrypt(1, &Scale::pow2(40), LIMBS).iter().flatten())),
-        ("decryption", digest([&decrypted.poly])),
-    ];
-    check(&got, &KEYS);
+    on_every_isa(|_| {
+        let gadgets =
+            [(KeyTarget::Relinearization, WIDE), (Galois::rotation(5, LOG_N).into(), NARROW), (Galois::conjugation(LOG_N).into(), WIDE)];
+        let lab = Lab::new(LOG_N, &[50; LIMBS], &[50; 3], &gadgets, 32);
+        let context = &lab.context;
+        let public = KeyGenerator::new(context, &lab.secret, rng(4)).public_key();
+        let plaintext = context.encode(&slots(context.slots(), 5), &Scale::pow2(40), LIMBS).expect("encode");
+        let encrypted = PublicKeyEncryptor::new(context, &public, rng(6)).encrypt(&plaintext);
+        let decrypted = Decryptor::new(context, &lab.secret).decrypt(&encrypted).expect("decrypt");
+        let got = [
+            ("keys", lab.key_digest()),
+            ("public key", digest([public.b()])),
+            ("encoding", digest([&plaintext.poly])),
+            ("encryption", digest(&encrypted.polys)),
+            ("seeded encryption", digest(lab.encrypt(1, &Scale::pow2(40), LIMBS).iter().flatten())),
+            ("decryption", digest([&decrypted.poly])),
+        ];
+        check(&got, &KEYS);
+    });
 }
 
 #[test]
 fn bundle_operations() {
-    let rotations = TAPS.iter().chain(&STEPS).filter(|r| **r != 0).map(|&r| KeyTarget::from(Galois::rotation(r, LOG_N)));
-    let targets = rotations.chain([KeyTarget::Relinearization, Galois::conjugation(LOG_N).into()]);
-    let targets: Vec<_> = targets.flat_map(|t| [(t, WIDE), (t, NARROW)]).collect();
-    let lab = Lab::new(LOG_N, &[50; LIMBS], &[50; 3], &targets, 32);
-    let (context, ring, keys) = (&lab.context, lab.context.ring(), &lab.keys);
-    let cts = lab.encrypt(4, &Scale::pow2(40), LIMBS);
-    let borrowed = |range: std::ops::Range<usize>| -> Vec<Input<'_>> { cts[range].iter().map(|c| Input::Borrowed(c.into())).collect() };
-    let (plain, split) = (table(context, 3), table(context, 4 * 2 + 3));
-    let bias = [BiasPoly(vec![12345]), BiasPoly::default(), BiasPoly(vec![1, -2, 3, -4])];
-    for isa in Isa::available() {
+    on_every_isa(|isa| {
+        let rotations = TAPS.iter().chain(&STEPS).filter(|r| **r != 0).map(|&r| KeyTarget::from(Galois::rotation(r, LOG_N)));
+        let targets = rotations.chain([KeyTarget::Relinearization, Galois::conjugation(LOG_N).into()]);
+        let targets: Vec<_> = targets.flat_map(|t| [(t, WIDE), (t, NARROW)]).collect();
+        let lab = Lab::new(LOG_N, &[50; LIMBS], &[50; 3], &targets, 32);
+        let (context, ring, keys) = (&lab.context, lab.context.ring(), &lab.keys);
+        let cts = lab.encrypt(4, &Scale::pow2(40), LIMBS);
+        let borrowed = |range: std::ops::Range<usize>| -> Vec<Input<'_>> { cts[range].iter().map(|c| Input::Borrowed(c.into())).collect() };
+        let (plain, split) = (table(context, 3), table(context, 4 * 2 + 3));
+        let bias = [BiasPoly(vec![12345]), BiasPoly::default(), BiasPoly(vec![1, -2, 3, -4])];
         let linear = |table: &LinearTable, limbs: usize, gadget: Gadget, giants: Option<GiantSteps<'_>>| {
             let op = LinearOp {
                 table,
@@ -170,59 +180,60 @@ fn bundle_operations() {
             ("conjugation", digest(&conjugate(ring, isa, one(1), 3, keys, NARROW).expect("conjugation"))),
         ];
         check(&got, &BUNDLES);
-    }
+    });
 }
 
 #[test]
 fn series() {
-    let gadget = Gadget { limbs: 8, alpha: 3 };
-    let targets = [(KeyTarget::Relinearization, gadget), (Galois::conjugation(LOG_N).into(), gadget)];
-    let lab = Lab::new(LOG_N, &[40, 36, 36, 36, 36, 36, 36, 36], &[42; 3], &targets, 32);
-    let ring = lab.context.ring();
-    let plan = Plan::new(11, Parity::Full, Basis::Chebyshev).expect("plan");
-    let rows: Vec<Vec<f64>> = (0..4).map(|i| slots(12, 90 + i).iter().map(|z| z.re / 4.0).collect()).collect();
-    let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
-    let (input_scale, output_scale) = (Scale::pow2(35), Scale::pow2(33));
-    let cts = lab.encrypt(4, &input_scale, 7);
-    let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs: 7, input_scale: &input_scale, output_scale: &output_scale, gadget };
-    for isa in Isa::available() {
+    on_every_isa(|isa| {
+        let gadget = Gadget { limbs: 8, alpha: 3 };
+        let targets = [(KeyTarget::Relinearization, gadget), (Galois::conjugation(LOG_N).into(), gadget)];
+        let lab = Lab::new(LOG_N, &[40, 36, 36, 36, 36, 36, 36, 36], &[42; 3], &targets, 32);
+        let ring = lab.context.ring();
+        let plan = Plan::new(11, Parity::Full, Basis::Chebyshev).expect("plan");
+        let rows: Vec<Vec<f64>> = (0..4).map(|i| slots(12, 90 + i).iter().map(|z| z.re / 4.0).collect()).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+        let (input_scale, output_scale) = (Scale::pow2(35), Scale::pow2(33));
+        let cts = lab.encrypt(4, &input_scale, 7);
+        let op =
+            PolynomialOp { plan: &plan, coefficients: &rows, limbs: 7, input_scale: &input_scale, output_scale: &output_scale, gadget };
         let inputs = || cts.iter().map(|c| Input::Borrowed(c.into())).collect::<Vec<_>>();
         let got = [
             ("series", digest(evaluate(ring, isa, inputs(), &op, &lab.keys).expect("series").iter().flatten())),
             ("packed series", digest(evaluate_packed(ring, isa, inputs(), &op, &lab.keys).expect("series").iter().flatten())),
         ];
         check(&got, &SERIES);
-    }
+    });
 }
 
 #[test]
 fn refreshes() {
-    let factor = |log_radix, babies| FactorSpec { log_radix, babies };
-    let spec = BootstrapSpec {
-        log_n: 10,
-        alpha: 5,
-        limbs: 16,
-        slots_to_coeffs: vec![factor(4, 8), factor(5, 4)],
-        coeffs_to_slots: vec![factor(3, 1), factor(3, 16), factor(3, 4)],
-        ..BootstrapSpec::relu_15()
-    };
-    let mut q_bits = vec![36; spec.limbs];
-    q_bits[0] = 30;
-    let lab = Lab::new(spec.log_n, &q_bits, &vec![37; spec.alpha], &spec.keys(), spec.weight);
-    let (context, ring) = (&lab.context, lab.context.ring());
-    let (input_scale, output_scale) = (Scale::pow2(54), Scale::pow2(32));
-    let cts = lab.encrypt(2, &input_scale, 3);
-    let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
-    let row: Vec<f64> = slots(8, 5).iter().map(|z| z.re / 2.0).collect();
-    let activation = Some(Activation { plan: &plan, coefficients: &[&row, &row] });
-    for isa in Isa::available() {
+    on_every_isa(|isa| {
+        let factor = |log_radix, babies| FactorSpec { log_radix, babies };
+        let spec = BootstrapSpec {
+            log_n: 10,
+            alpha: 5,
+            limbs: 16,
+            slots_to_coeffs: vec![factor(4, 8), factor(5, 4)],
+            coeffs_to_slots: vec![factor(3, 1), factor(3, 16), factor(3, 4)],
+            ..BootstrapSpec::relu_15()
+        };
+        let mut q_bits = vec![36; spec.limbs];
+        q_bits[0] = 30;
+        let lab = Lab::new(spec.log_n, &q_bits, &vec![37; spec.alpha], &spec.keys(), spec.weight);
+        let (context, ring) = (&lab.context, lab.context.ring());
+        let (input_scale, output_scale) = (Scale::pow2(54), Scale::pow2(32));
+        let cts = lab.encrypt(2, &input_scale, 3);
+        let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
+        let row: Vec<f64> = slots(8, 5).iter().map(|z| z.re / 2.0).collect();
+        let activation = Some(Activation { plan: &plan, coefficients: &[&row, &row] });
         let bootstrapper = Bootstrapper::new(ring, isa, context.encoder(), &spec).expect("spec");
         let op = RefreshOp { input_scale: &input_scale, radians: 1.0, activation, output_scale: &output_scale };
         let inputs = cts.iter().map(|c| Input::Borrowed(c.into())).collect();
         let out = bootstrapper.refresh(ring, isa, inputs, &op, &lab.keys).expect("refresh");
         let got = [("keys", lab.key_digest()), ("refresh", digest(out.iter().flatten()))];
         check(&got, &REFRESHES);
-    }
+    });
 }
 
 const KEYS: [&str; 6] = [

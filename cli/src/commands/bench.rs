@@ -12,7 +12,7 @@ use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{Simulation, TensorGraph, certified, simulate};
 use chiffre_runtime::server::Server;
-use chiffre_runtime::{EvalKeySet, Session};
+use chiffre_runtime::{Engine, EvalKeySet, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -38,8 +38,7 @@ pub(super) struct Outcome {
 }
 
 /// Runs everything in one process and reports times, memory and agreement.
-pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
-    super::set_threads(&args.compiler.threads)?;
+pub(super) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let model = chiffre_frontend::load(&args.model)?;
     if args.compiler.target != chiffre::pipeline::CKKS.name() {
         return Err(Error::input(format!("bench measures encrypted runs, and the {} target has none", args.compiler.target)));
@@ -48,7 +47,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Error> {
     let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
     let reference = Reference::load(&args.model)?;
     let name = args.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let out = encrypted_run(&name, &model, &reference, &request, &images, args.compiler.threads.get(), args.progress.progress)?;
+    let out = encrypted_run(&name, &model, &reference, &request, &images, engine, args.progress.progress)?;
     if args.json {
         eprintln!("{}", table(&out));
         super::print(out.report.to_json()?)?;
@@ -87,9 +86,10 @@ pub(super) fn encrypted_run(
     reference: &Reference,
     request: &Request,
     images: &data::Images,
-    threads: usize,
+    engine: &Arc<Engine>,
     mode: crate::progress::ProgressMode,
 ) -> Result<Outcome, Error> {
+    let threads = engine.threads();
     let clear = reference.run(&images.pixels, images.n)?;
     let classes = clear.len() / images.n.max(1);
     let at = Instant::now();
@@ -98,7 +98,7 @@ pub(super) fn encrypted_run(
     let simulation = simulated(compiled.tensor.as_ref(), images)?;
     let program = compiled.program;
     let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
-    let session = Arc::new(Session::on(super::engine()?, file, request.options.allow_insecure)?);
+    let session = Arc::new(Session::on(engine.clone(), file, request.options.allow_insecure)?);
     let p = session.program();
 
     let at = Instant::now();

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
-    super::set_threads(&args.compiler.threads)?;
     let model = chiffre_frontend::load(&args.model)?;
     let request = super::request(&args.compiler, &model)?;
     let target = pipeline::target(&args.compiler.target)?;

@@ -4,12 +4,12 @@ use crate::args::{DecryptArgs, EncryptArgs};
 use crate::report;
 use chiffre::{Error, data, logits};
 use chiffre_client::{ClientKey, Decrypted};
-use chiffre_runtime::ResultBatch;
+use chiffre_runtime::{Engine, ResultBatch};
+use std::sync::Arc;
 
 /// Encrypts images.
-pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
@@ -20,9 +20,8 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
 
 /// Decrypts logits and writes them. Images without an answer get NaN and are named on stderr, and
 /// the command fails after writing.
-pub(super) fn decrypt(args: &DecryptArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
     let Decrypted { logits, report } = key.decrypt(&session, &result)?;

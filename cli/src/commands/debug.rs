@@ -5,6 +5,7 @@ use crate::args::DebugArgs;
 use chiffre::{Error, data};
 use chiffre_client::{ClientKey, Opened};
 use chiffre_ir::graph::Op;
+use chiffre_runtime::Engine;
 use chiffre_runtime::server::{Event, Server};
 use serde::Serialize;
 use std::fmt::Write;
@@ -58,9 +59,8 @@ impl Comparison {
 }
 
 /// Runs and prints one line per instruction.
-pub(super) fn debug(args: &DebugArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
+pub(super) fn debug(args: &DebugArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
     let p = session.program();
     let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;

@@ -7,7 +7,9 @@ use chiffre::pipeline::Request;
 use chiffre::{Error, logits};
 use chiffre_frontend::Reference;
 use chiffre_passes::options::CompileOptions;
+use chiffre_runtime::Engine;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Images of the demo.
 const IMAGES: usize = 64;
@@ -26,8 +28,7 @@ fn models() -> Result<PathBuf, Error> {
 }
 
 /// Runs everything on a shipped model and checks the answers.
-pub(super) fn demo(args: &DemoArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
+pub(super) fn demo(args: &DemoArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let models = models()?;
     let path = models.join("resnet20_shapes.onnx");
     let model = chiffre_frontend::load(&path)?;
@@ -42,7 +43,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Error> {
     let images = data::load(&models.join("shapes_test.npz"), &options)?;
     let request = Request { options: CompileOptions { batch: IMAGES, ..CompileOptions::default() }, normalisation, ..Request::default() };
     super::print(format!("ResNet-20 with degree-2 activations on {IMAGES} encrypted 32×32 images; the server half has no secret key"))?;
-    let out = encrypted_run("resnet20_shapes", &model, &reference, &request, &images, args.threads.get(), args.progress.progress)?;
+    let out = encrypted_run("resnet20_shapes", &model, &reference, &request, &images, engine, args.progress.progress)?;
     super::print("image  label      encrypted  clear      largest logit difference")?;
     let rows = out.answers.chunks(out.classes).zip(out.reference.chunks(out.classes));
     for (i, (a, b)) in rows.enumerate().take(8) {

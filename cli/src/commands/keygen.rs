@@ -3,11 +3,12 @@
 use crate::args::KeygenArgs;
 use chiffre::Error;
 use chiffre_client::ClientKey;
+use chiffre_runtime::Engine;
+use std::sync::Arc;
 
 /// Writes the secret key and the evaluation keys.
-pub(super) fn keygen(args: &KeygenArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, args.allow_insecure)?;
+pub(super) fn keygen(args: &KeygenArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::generate(&session)?;
     let keys = key.evaluation_keys(&session)?;
     // The evaluation keys first: a secret key without them would be of no use.

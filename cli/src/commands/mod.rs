@@ -13,11 +13,13 @@ mod passes;
 mod run;
 mod simulate;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, ThreadArgs};
 use crate::exit;
 use chiffre::Error;
 use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_runtime::{Engine, RuntimeError, UnknownIsa};
 use std::io::{ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,34 +29,78 @@ const FEW_IMAGES: usize = 200;
 /// Carries out a command line: results on stdout, everything else on stderr.
 pub fn main(cli: Cli) -> ExitCode {
     start_log(cli.verbose);
-    match exit::guarded(|| dispatch(cli.command)) {
+    let command = cli.command;
+    match exit::guarded(|| {
+        let engine = Arc::new(engine(threads(&command))?);
+        engine.install(|| dispatch(&command, &engine))
+    }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let option = error.setting().and_then(exit::option).map(|o| format!(" ({o})")).unwrap_or_default();
+            eprintln!("error: {error}{option}");
             ExitCode::from(exit::code(error.class()))
         }
     }
 }
 
-fn dispatch(command: Command) -> Result<(), Error> {
+/// Carries out a command on a thread of the engine, so that whatever it computes uses that engine.
+fn dispatch(command: &Command, engine: &Arc<Engine>) -> Result<(), Error> {
     match command {
-        Command::Compile(args) => compile::compile(&args),
-        Command::Passes(args) => passes::passes(&args),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Keygen(args) => keygen::keygen(&args),
-        Command::Encrypt(args) => crypt::encrypt(&args),
-        Command::Decrypt(args) => crypt::decrypt(&args),
-        Command::Prepare(args) => run::prepare(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Simulate(args) => simulate::simulate(&args),
-        Command::Bench(args) => bench::bench(&args),
-        Command::Demo(args) => demo::demo(&args),
-        Command::MeasureMachine(args) => measure_machine(&args),
-        Command::Opt(args) => opt::opt(&args),
-        Command::Interp(args) => opt::interp(&args),
-        Command::Debug(args) => debug::debug(&args),
-        Command::Reduce(args) => opt::reduce(&args),
+        Command::Compile(args) => compile::compile(args),
+        Command::Passes(args) => passes::passes(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Keygen(args) => keygen::keygen(args, engine),
+        Command::Encrypt(args) => crypt::encrypt(args, engine),
+        Command::Decrypt(args) => crypt::decrypt(args, engine),
+        Command::Prepare(args) => run::prepare(args, engine),
+        Command::Run(args) => run::run(args, engine),
+        Command::Simulate(args) => simulate::simulate(args, engine),
+        Command::Bench(args) => bench::bench(args, engine),
+        Command::Demo(args) => demo::demo(args, engine),
+        Command::MeasureMachine(args) => measure_machine(args, engine),
+        Command::Opt(args) => opt::opt(args),
+        Command::Interp(args) => opt::interp(args),
+        Command::Debug(args) => debug::debug(args, engine),
+        Command::Reduce(args) => opt::reduce(args),
     }
+}
+
+/// The threads that a command is to have; without a number, one for each processor.
+fn threads(command: &Command) -> Option<NonZeroUsize> {
+    let ThreadArgs { threads } = match command {
+        Command::Compile(args) => &args.compiler.threads,
+        Command::Bench(args) => &args.compiler.threads,
+        Command::Keygen(args) => &args.threads,
+        Command::Encrypt(args) => &args.threads,
+        Command::Decrypt(args) => &args.threads,
+        Command::Prepare(args) => &args.threads,
+        Command::Run(args) => &args.threads,
+        Command::Simulate(args) => &args.threads,
+        Command::Demo(args) => &args.threads,
+        Command::MeasureMachine(args) => &args.threads,
+        Command::Interp(args) => &args.threads,
+        Command::Debug(args) => &args.threads,
+        Command::Opt(_) | Command::Reduce(_) => return None,
+        // These compute nothing.
+        Command::Passes(_) | Command::Inspect(_) => return Some(NonZeroUsize::MIN),
+    };
+    *threads
+}
+
+/// The variable that names the instruction set of kernels; without it, they use the best one.
+const ISA: &str = "CHIFFRE_ISA";
+
+/// The engine of this process.
+fn engine(threads: Option<NonZeroUsize>) -> Result<Engine, Error> {
+    let mut builder = Engine::builder();
+    if let Some(threads) = threads {
+        builder = builder.threads(threads);
+    }
+    if let Some(name) = std::env::var_os(ISA).filter(|name| !name.is_empty()) {
+        let isa = name.to_string_lossy().parse().map_err(|e: UnknownIsa| Error::input(format!("{ISA}: {e}")))?;
+        builder = builder.isa(isa);
+    }
+    builder.build().map_err(|e| RuntimeError::from(e).into())
 }
 
 /// Rewritten regions with the rules that led there, on stderr.
@@ -66,23 +112,16 @@ fn explain(all: &[chiffre_passes::tensor::minimise_products::Explained]) {
 }
 
 /// Measures the machine.
-fn measure_machine(args: &crate::args::MeasureMachineArgs) -> Result<(), Error> {
-    set_threads(&args.threads)?;
-    let text = chiffre::machine::text(&chiffre::machine::measure(args.threads.get())?)?;
+fn measure_machine(args: &crate::args::MeasureMachineArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let text = chiffre::machine::text(&chiffre::machine::measure(engine.clone())?)?;
     let Some(path) = &args.output else { return print(text) };
     std::fs::write(path, text + "\n").map_err(|e| Error::write(path, e))
 }
 
 /// Loads a program file and builds its context.
-fn session(path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
+fn session(engine: &Arc<Engine>, path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
     let file = chiffre_ir::program::file::load(path)?;
-    chiffre_runtime::Session::on(engine()?, file, allow_insecure).map_err(Error::from)
-}
-
-/// An engine with the number of threads that [`set_threads`] set.
-fn engine() -> Result<chiffre_runtime::Engine, Error> {
-    let threads = std::num::NonZeroUsize::new(rayon::current_num_threads()).unwrap_or(std::num::NonZeroUsize::MIN);
-    chiffre_runtime::Engine::builder().threads(threads).build().map_err(|e| Error::from(chiffre_runtime::RuntimeError::from(e)))
+    chiffre_runtime::Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
 }
 
 /// How to read DATA for a program.
@@ -96,13 +135,6 @@ fn program_data_options(
     let named = s.program().header.normalisation.as_deref();
     let normalisation = args.or(named).map_err(|e| Error::input(format!("{}: {e}", path.display())))?;
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
-}
-
-/// Uses this many threads from now on.
-fn set_threads(args: &crate::args::ThreadArgs) -> Result<(), Error> {
-    // A pool that exists already (in tests) keeps its size.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(args.get()).build_global();
-    Ok(())
 }
 
 /// The compiler's request from the command line.

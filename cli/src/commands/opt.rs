@@ -107,7 +107,6 @@ fn print_observed(r: &Recorder, times: bool, stats: bool) {
 
 /// Runs IR in the clear.
 pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
     let file = IrFile::load(&args.ir.file, &args.ir.consts)?;
     file.verify(false)?;
     file.need_constants()?;

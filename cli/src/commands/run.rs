@@ -9,15 +9,14 @@ use chiffre::memory::human_bytes;
 use chiffre_backend::cost::CostModel;
 use chiffre_runtime::journal::{Journal, Policy};
 use chiffre_runtime::server::{Checkpoints, Finished, Server};
-use chiffre_runtime::{Batch, ServerKeys};
+use chiffre_runtime::{Batch, Engine, ServerKeys};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Writes the prepared state of a program and its evaluation keys.
-pub(super) fn prepare(args: &PrepareArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
+pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
     let keys = ServerKeys::load(&session, &args.eval)?;
     Server::new(session, keys, 0)?.save(&args.output)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
@@ -25,16 +24,16 @@ pub(super) fn prepare(args: &PrepareArgs) -> Result<(), Error> {
 }
 
 /// Runs a program on encrypted images.
-pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = Arc::new(super::session(&args.program, args.allow_insecure)?);
+pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let began = Instant::now();
+    let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
     let need = session.program().header.predicted_bytes as u64;
     if let Some(budget) = args.memory
         && need > budget
     {
         return Err(Error::budget(
             format!("the program needs {}, the budget is {}", human_bytes(need), human_bytes(budget)),
-            "compile with this --memory or a smaller --batch",
+            "compile for this memory, or for a smaller batch",
         ));
     }
     let batch = Arc::new(Batch::load(&session, &args.input)?);
@@ -44,6 +43,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
         (None, Some(eval)) => Server::new(session.clone(), ServerKeys::load(&session, eval)?, buffers)?,
         (None, None) => return Err(Error::input("give the evaluation keys (--eval) or what `chiffre prepare` wrote (--prepared)")),
     };
+    let read_at = server.read_at();
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
     let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
     if args.checkpoint_every == 0 {
@@ -60,7 +60,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Error> {
     let (steps, done) = (run.steps().len(), run.done());
     bar.skip(&run.steps()[..done]);
     let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
-    let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), chiffre::machine::load)?.on_threads(args.threads.get());
+    if let Some(at) = read_at {
+        let (reading, starting) = (at - began, at.elapsed());
+        eprintln!("prepared state: read after {:.2} s, first step {:.2} s later", reading.as_secs_f64(), starting.as_secs_f64());
+        trace.iter_mut().for_each(|t| t.begin(&[("reading", reading), ("starting", starting)]));
+    }
+    let cost = args.machine.as_deref().map_or(Ok(CostModel::default()), chiffre::machine::load)?.on_threads(engine.threads());
     let mut profile = args.profile.then(|| Profile::new(session.program(), batch.images, &cost));
     let ended = run.drive(|event| {
         trace.iter_mut().for_each(|t| t.step(event));

@@ -4,14 +4,15 @@ use crate::args::SimulateArgs;
 use chiffre::{Error, data, logits};
 use chiffre_ir::he::{self, He, Noise, interp};
 use chiffre_ir::text;
+use chiffre_runtime::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Runs a program in the clear, with the noise model: once without noise, once with, and compares;
 /// says which images leave a calibrated range, and how decrypted answers compare.
-pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
-    super::set_threads(&args.threads)?;
-    let session = super::session(&args.program, true)?;
+pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let session = super::session(engine, &args.program, true)?;
     let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
     let unusable = |e: &dyn std::fmt::Display| Error::input(format!("{}: HE IR: {e}", args.program.display()));
     let source = super::inspect::stage_text(&session.file, "he", &args.program)?;

@@ -103,7 +103,7 @@ fn options_of_the_contract_are_understood() {
     let Command::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {
         panic!("not run")
     };
-    assert_eq!((run.threads.get(), run.memory, run.progress.progress), (2, Some(4 << 30), ProgressMode::Plain));
+    assert_eq!((run.threads.threads.map(|t| t.get()), run.memory, run.progress.progress), (Some(2), Some(4 << 30), ProgressMode::Plain));
     assert_eq!(run.checkpoint_every, 15);
     let Command::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --checkpoint-every 0") else { panic!("not run") };
     assert_eq!(run.checkpoint_every, 0);
@@ -203,7 +203,12 @@ fn what_calibration_needs_is_said() {
         String::from_utf8(output.stderr).unwrap()
     };
     let text = run(&[]);
-    assert!(text.contains("node \"") && text.contains("`relu` needs the range of its operand: give --calibrate DATA"), "{text}");
+    assert!(
+        text.contains("node \"")
+            && text.contains("`relu` needs the range of its operand: give calibration images")
+            && text.contains("(--calibrate DATA)"),
+        "{text}"
+    );
     let text = run(&["--calibrate", bad.to_str().unwrap()]);
     assert!(text.contains("image 1 has the value NaN"), "{text}");
     assert!(!out.exists());

@@ -1,6 +1,6 @@
 //! Every class of error, provoked, with the exit code that `docs/errors.md` says.
 
-use crate::common::{fails, ok, root, shipped};
+use crate::common::{command, fails, ok, root, shipped};
 use chiffre::{Class, Error};
 use chiffre_backend::cost::CostModel;
 use chiffre_cli::exit::code;
@@ -9,6 +9,7 @@ use chiffre_passes::options::CompileOptions;
 use chiffre_passes::pass::{Context, PassInfo};
 use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::state::State;
+use chiffre_runtime::{EngineError, Isa, RuntimeError};
 
 const INSECURE: [&str; 5] = ["--batch", "4", "--log-n", "10", "--allow-insecure"];
 
@@ -35,7 +36,7 @@ fn what_was_given_is_at_fault() {
     // Input: a kind of file that is not read. Security: an insecure program, not allowed.
     std::fs::write(dir.join("text.onnx"), "no model").unwrap();
     assert!(fails(dir, 2, &["compile", "text.onnx", "-o", "x.chf"]).contains("text.onnx"));
-    assert!(fails(dir, 2, &run).contains("below 128-bit security"));
+    assert!(fails(dir, 2, &run).contains("has to be permitted (--allow-insecure)"));
     let case = root().join("passes/tests/filetests/place-relin/wrong_scale.hir");
     let opt = ["opt", case.to_str().unwrap(), "--passes=place-relin"];
     assert!(fails(dir, 2, &opt).contains("scale should be 2^62"), "IR that is wrong before a pass is no bug of the pass");
@@ -50,7 +51,7 @@ fn what_was_given_is_at_fault() {
     assert!(fails(dir, 2, &["inspect", "damaged.chf"]).contains("does not match its digest"));
     // Budget: less memory than the leanest plan needs.
     let tight = ["compile", model, "-o", "x.chf", "--memory", "1KiB"];
-    assert!(fails(dir, 2, &[&tight[..], &INSECURE[..]].concat()).contains("the budget is 1.0 KiB: give --memory"));
+    assert!(fails(dir, 2, &[&tight[..], &INSECURE[..]].concat()).contains("or a smaller batch (--memory, --batch)"));
     // Io: no such file.
     assert!(fails(dir, 2, &["inspect", "none.chf"]).contains("none.chf"));
 }
@@ -67,6 +68,33 @@ fn failed_computations_exit_with_one() {
     ok(dir, &["run", "p.chf", "--eval", "eval.key", "--input", "wild.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
     let decrypt = ["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"];
     assert!(fails(dir, 1, &decrypt).contains("have no answer"));
+}
+
+/// The instruction set is the command's to choose: a name that there is not is no other choice, and
+/// neither is one that this processor does not have.
+#[test]
+fn instruction_sets_are_chosen_by_name() {
+    let tmp = tempfile::tempdir().unwrap();
+    let passes = |isa: &str| command(tmp.path(), &["passes"]).env("CHIFFRE_ISA", isa).output().expect("chiffre starts");
+    for isa in Isa::ALL {
+        let out = passes(&isa.name().to_uppercase());
+        let error = String::from_utf8_lossy(&out.stderr);
+        if Isa::available().contains(&isa) {
+            assert!(out.status.success(), "{error}");
+        } else {
+            assert!(out.status.code() == Some(2) && error.contains(isa.name()) && error.contains("it has scalar"), "{error}");
+        }
+    }
+    assert!(passes("").status.success(), "an empty variable is as none");
+    let out = passes("avx3");
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(
+        (out.status.code(), error.trim_end()),
+        (Some(2), "error: CHIFFRE_ISA: there is no instruction set `avx3`; there are scalar, avx2, avx512")
+    );
+    // What the engine is told to be is what it is.
+    let e = Error::from(RuntimeError::from(EngineError::Isa(Isa::Avx512Ifma)));
+    assert_eq!((e.class(), code(e.class())), (Class::Input, 2), "{e}");
 }
 
 /// A pass with a bug.
@@ -91,7 +119,17 @@ fn what_a_verifier_finds_behind_a_pass_is_a_bug() {
 #[test]
 fn the_page_says_the_codes() {
     let page = std::fs::read_to_string(root().join("docs/errors.md")).unwrap();
-    let all = [Class::Input, Class::Security, Class::Mismatch, Class::Damaged, Class::Budget, Class::Io, Class::Failed, Class::Bug];
+    let all = [
+        Class::Input,
+        Class::Security,
+        Class::Mismatch,
+        Class::Damaged,
+        Class::Budget,
+        Class::Io,
+        Class::Failed,
+        Class::Cancelled,
+        Class::Bug,
+    ];
     for class in all {
         assert!(page.contains(&format!("| `{class:?}` | {} |", code(class))), "docs/errors.md: {class:?}");
     }

@@ -1,7 +1,7 @@
 //! Runs that are killed at any moment go on and end with the same bytes; other runs' journals are
 //! refused.
 
-use crate::common::{chiffre, command, fails, ok, shipped};
+use crate::common::{chiffre, command, fails, ok, shipped, succeeds};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -59,7 +59,17 @@ fn a_run_from_prepared_state_ends_with_the_same_bytes() {
     ok(dir, &run_args("in.ct", "whole.ct"));
     ok(dir, &["prepare", "p.chf", "--eval", "eval.key", "-o", "server.chf", "--allow-insecure"]);
     let run = ["run", "p.chf", "--allow-insecure", "--input", "in.ct", "-o", "again.ct"];
-    ok(dir, &[&run[..], &["--prepared", "server.chf"]].concat());
+    let out = succeeds(dir, &[&run[..], &["--prepared", "server.chf", "--trace", "t.json"]].concat());
+    // How long reading and starting took is said, and the trace begins with it.
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.lines().any(|l| l.starts_with("prepared state: read after ") && l.ends_with(" s later")), "{said}");
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("t.json")).unwrap()).unwrap();
+    let bars: Vec<_> = trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X").collect();
+    let ends = |e: &serde_json::Value| e["ts"].as_f64().unwrap() + e["dur"].as_f64().unwrap();
+    assert!(
+        bars[0]["name"] == "reading" && bars[1]["name"] == "starting" && ends(bars[1]) < bars[2]["ts"].as_f64().unwrap() + 1.0,
+        "{bars:?}"
+    );
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     assert!(read("whole.ct") == read("again.ct"));
     // Neither of them, both of them, and a file of another kind.

@@ -210,7 +210,7 @@ fn interp_normalises_pixels_as_the_model_says() {
     let numbers = |text: &str| text.split_whitespace().filter_map(|w| w.parse().ok()).collect::<Vec<f32>>();
     let (said, given) = (numbers(&said), numbers(&ok(dir, &given)));
     assert!(said.len() == 4 && said.iter().zip(&given).all(|(a, b)| (a - b).abs() < 1e-4), "{said:?} {given:?}");
-    assert!(fails(dir, 2, &["interp", "net.tir", "--input", data]).contains("--mean and --std"), "a text does not say");
+    assert!(fails(dir, 2, &["interp", "net.tir", "--input", data]).contains("(--mean, --std)"), "a text does not say");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::{Prog, Program, VerifiedProgram, verify};
 use crate::consts::{Consts, Store, tensors};
 use crate::container::{ContainerError, Contents, Reader};
+use crate::error::{Finding, VerifyError};
 use crate::text;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -11,6 +12,8 @@ use std::path::Path;
 
 /// Kind of program files.
 pub const KIND: &str = "program";
+/// What errors call a program that is in no file.
+const IN_MEMORY: &str = "the program";
 
 /// A loaded program with the texts of the levels it came from.
 #[derive(Debug, Clone)]
@@ -27,14 +30,17 @@ pub struct ProgramFile {
 }
 
 impl ProgramFile {
-    /// A program that was never on disk, for runs in one process; its digest is that of its text.
+    /// A program that was never on disk. Its digest is that of the file which [`save`] makes of it,
+    /// so that keys and ciphertexts fit both.
     ///
     /// # Errors
-    /// What the verifier finds.
-    pub fn in_memory(program: Program, stages: BTreeMap<String, String>) -> Result<ProgramFile, crate::error::VerifyError> {
-        let digest = blake3::hash(text::print(&program).as_bytes()).to_hex().to_string();
-        let store = program.consts.store();
-        Ok(ProgramFile { program: verify(program)?, digest, stages, store })
+    /// What the verifier finds; constants without data.
+    pub fn in_memory(program: Program, stages: BTreeMap<String, String>) -> Result<ProgramFile, VerifyError> {
+        let program = verify(program)?;
+        let of_graph = |e: ContainerError| VerifyError { findings: vec![Finding::of_graph(e.to_string())] };
+        let store = store(&program, Path::new(IN_MEMORY)).map_err(of_graph)?;
+        let digest = contents(&program, &stages, &store).digest(|w| tensors::write(w, &store)).map_err(of_graph)?;
+        Ok(ProgramFile { program, digest, stages, store })
     }
 }
 

@@ -20,7 +20,7 @@ pub mod search;
 pub use network::{Network, Site, SiteOp};
 pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, search_graph};
 
-use crate::error::PassError;
+use crate::error::{PassError, Setting};
 use crate::he::select_params::shape_keys;
 use crate::options::{ActivationPlan, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
 use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
@@ -103,7 +103,7 @@ pub fn plans(
     }
     let Some((network, p)) = found else {
         let source = activations().next().map_or("", |n| n.source.as_str());
-        return Err(PassError::capacity(PASS, source, nothing_found(&log_ns, opts, facts)));
+        return Err(nothing_found(source, &log_ns, opts, facts));
     };
     tracing::info!(log_n = p.ring.log_n, chain = p.ring.chain, bootstraps = p.bootstraps, seconds = p.seconds, "placement");
     let plan = |(s, c): (&Site, &Choice)| match c {
@@ -116,16 +116,20 @@ pub fn plans(
 
 const PASS: &str = "place-bootstraps";
 
-/// Why no placement was found.
-fn nothing_found(log_ns: &[u32], opts: &CompileOptions, facts: &dyn ParameterFacts) -> String {
+/// Why no placement was found, for the first activation.
+fn nothing_found(source: &str, log_ns: &[u32], opts: &CompileOptions, facts: &dyn ParameterFacts) -> PassError {
     let affordable = log_ns.iter().any(|&n| !rings(n, opts, facts).is_empty());
     let keys = log_ns.iter().flat_map(|&n| secure_rings(n, opts, facts)).map(|r| r.bootstrap.key_bytes()).min();
     match keys.filter(|_| !affordable) {
         Some(keys) => {
             let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-            format!("the network needs bootstraps, whose keys alone take {} MiB: give --memory {}MiB or more", mib(keys), mib(2 * keys))
+            let m = format!("the network needs bootstraps, whose keys alone take {} MiB: give {} MiB or more", mib(keys), mib(2 * keys));
+            PassError::setting(PASS, source, Setting::Memory, m)
         }
-        None => "the network needs bootstraps, and no ring has room for one with its activation behind it".into(),
+        None => {
+            let m = "the network needs bootstraps, and no ring has room for one with its activation behind it";
+            PassError::capacity(PASS, source, m.into())
+        }
     }
 }
 

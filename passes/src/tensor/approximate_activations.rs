@@ -10,7 +10,7 @@ use crate::activation::fit::{Fitted, fit, limit, ranges};
 use crate::activation::function::Function;
 use crate::activation::histogram::Histogram;
 use crate::activation::statistics::{NodeStatistics, Statistics};
-use crate::error::PassError;
+use crate::error::{PassError, Setting};
 use crate::options::{AccuracyTarget, ActivationOptions, ActivationPlan, FitOptions};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
@@ -65,7 +65,7 @@ pub fn approximate_activations(
                 }
                 seen.push((degree, found));
             }
-            Err(PassError::at(PASS, "", missed(&seen, o.target)))
+            Err(PassError::setting(PASS, "", Setting::ActivationDegree, missed(&seen, o.target)))
         }
         _ => with(DEGREES[0]),
     }
@@ -78,7 +78,7 @@ fn missed(seen: &[(usize, Accuracy)], target: AccuracyTarget) -> String {
         AccuracyTarget::Agreement(least) => format!("an agreement of at least {:.2} %", 100.0 * least),
     };
     let seen: Vec<String> = seen.iter().map(|(d, a)| format!("degree {d}: {a}")).collect();
-    format!("no degree gives {target} on the calibration images ({}): give --activation-degree, or allow more loss", seen.join("; "))
+    format!("no degree gives {target} on the calibration images ({}): name a degree, or allow more loss", seen.join("; "))
 }
 
 /// The plan of one node; `None` to leave it as it is.
@@ -114,7 +114,8 @@ pub fn substitute(
             continue;
         };
         let s = statistics.and_then(|s| s.of(v, n)).ok_or_else(|| {
-            at("nothing is known about its operand: run calibrate-activations right before, with --calibrate DATA".into())
+            let m = "nothing is known about its operand: run calibrate-activations right before, with calibration images";
+            PassError::setting(PASS, &n.source, Setting::Calibration, m.into())
         })?;
         let fits = fits(&f, s, p, o);
         if fits.iter().any(|f| f.coeffs.iter().any(|c| !(*c as f32).is_finite())) {

@@ -3,7 +3,7 @@
 
 use crate::activation::function::Function;
 use crate::activation::statistics::{Statistics, measure};
-use crate::error::PassError;
+use crate::error::{PassError, Setting};
 use crate::options::ActivationOptions;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
@@ -29,10 +29,10 @@ pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<O
         let Some(f) = f.filter(|f| refreshed || f.degree().is_none_or(|d| d > 2)) else { continue };
         if o.calibration.is_none() {
             let m = format!(
-                "the polynomial for `{}` needs the range of its operand: give --calibrate DATA, a few hundred images or more like those to be classified",
+                "the polynomial for `{}` needs the range of its operand: give calibration images, a few hundred or more like those to be classified",
                 f.name()
             );
-            return Err(PassError::at(PASS, &n.source, m));
+            return Err(PassError::setting(PASS, &n.source, Setting::Calibration, m));
         }
     }
     let Some(set) = &o.calibration else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Checkpoints of a run: when the live values go to its journal, and how an interrupted run goes
 //! on.
 
-use super::Values;
+use super::values::Values;
 use crate::eval_keys::binding;
 use crate::journal::{Journal, Opened, Policy, Resume, Shapes};
 use crate::{Batch, RuntimeError, Session};

@@ -1,7 +1,9 @@
 //! Execution of one step: an instruction on some of its units.
 
 use super::prepare::Instruction;
-use super::{Bundle, Prepared, Values, series};
+use super::prepared::Prepared;
+use super::series::Means;
+use super::values::{Bundle, Values};
 use crate::RuntimeError;
 use chiffre_ckks::bundle::{BundleError, CtRef, GiantSteps, Input, LinearOp, apply_linear, mul_relin, pair_mul, pair_square, square_relin};
 use chiffre_ckks::ciphertext::SeededCiphertext;
@@ -54,8 +56,9 @@ impl Machine<'_> {
 
     fn compute(&self, step: &Step, n: &Node<Prog>, mut from: Sources) -> Result<Vec<Bundle>, RuntimeError> {
         let fail = |e: BundleError| RuntimeError::Execution { node: n.source.clone(), message: e.to_string() };
-        let Prepared { session, isa, keys, instructions, spare, .. } = self.prepared;
+        let Prepared { session, isa, keys, instructions, bootstrappers, spare, .. } = self.prepared;
         let (isa, keys) = (*isa, keys.keys());
+        let means = Means { session, isa, keys };
         let unprepared = || fail(BundleError::Table("not prepared".into()));
         let ring = session.context.ring();
         let p = session.program();
@@ -91,12 +94,12 @@ impl Machine<'_> {
             ProgramOp::Chebyshev { gadget: g, .. } => {
                 let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::levelled(self, n, series, *g, p.ty(n.args[0]), units)
+                series.levelled(&means, n, *g, p.ty(n.args[0]), units)
             }
             ProgramOp::Refresh { .. } => {
                 let Instruction::Series(series) = &instructions[step.node] else { return Err(unprepared()) };
                 let units = step.units.clone().map(|u| from.take((n.args[0].index(), u))).collect();
-                series::refreshed(self, n, series, p.ty(n.args[0]), units)
+                bootstrappers.refreshed(&means, n, series, p.ty(n.args[0]), units)
             }
             ProgramOp::Square { gadget: g } => step
                 .units

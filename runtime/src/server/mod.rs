@@ -6,40 +6,25 @@
 mod checkpoint;
 mod execute;
 mod prepare;
+mod prepared;
 mod run;
 mod series;
 mod stored;
+mod values;
 
 pub use checkpoint::Checkpoints;
 pub use run::{Event, Finished, Run};
 
 use crate::{Batch, ResultBatch, RuntimeError, ServerKeys, Session};
-use chiffre_ckks::Isa;
-use chiffre_ckks::ring::RnsPoly;
-use std::collections::BTreeMap;
+use prepared::Prepared;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-/// The ciphertexts of one unit.
-type Bundle = Vec<[RnsPoly; 2]>;
-/// Live units by (value, unit).
-type Values = BTreeMap<(usize, usize), Bundle>;
+use std::time::Instant;
 
 /// A program ready to run with the keys of one client. Clones are handles to the same server.
 #[derive(Clone)]
 pub struct Server {
     prepared: Arc<Prepared>,
-}
-
-/// What all runs of a server read.
-struct Prepared {
-    session: Arc<Session>,
-    isa: Isa,
-    keys: Arc<ServerKeys>,
-    /// By node of the program.
-    instructions: Vec<prepare::Instruction>,
-    bootstrappers: series::Bootstrappers,
-    spare: prepare::Spare,
 }
 
 impl std::fmt::Debug for Server {
@@ -56,16 +41,7 @@ impl Server {
     /// # Errors
     /// Tables that do not fit the program's ring; names the ONNX node.
     pub fn new(session: impl Into<Arc<Session>>, keys: impl Into<Arc<ServerKeys>>, buffers: usize) -> Result<Server, RuntimeError> {
-        let (session, keys) = (session.into(), keys.into());
-        let engine = session.engine().clone();
-        let isa = engine.isa();
-        let prepare = || {
-            let instructions = prepare::instructions(&session, vec![])?;
-            Ok::<_, RuntimeError>((instructions, series::Bootstrappers::new(&session, isa, None)?))
-        };
-        let (instructions, bootstrappers) = engine.install(prepare)?;
-        let prepared = Prepared { session, isa, keys, instructions, bootstrappers, spare: prepare::Spare::default() };
-        Ok(Server::from_prepared(prepared, buffers))
+        Ok(Server::from_prepared(Prepared::new(session.into(), keys.into())?, buffers))
     }
 
     fn from_prepared(prepared: Prepared, buffers: usize) -> Server {
@@ -81,6 +57,12 @@ impl Server {
     /// The keys it runs with.
     pub fn keys(&self) -> &Arc<ServerKeys> {
         &self.prepared.keys
+    }
+
+    /// When the last byte of prepared state had been read; `None` for a server that was not read
+    /// ([`Server::load`]).
+    pub fn read_at(&self) -> Option<Instant> {
+        self.prepared.read_at
     }
 
     /// Runs the program on an encrypted batch, from beginning to end.
@@ -99,7 +81,7 @@ impl Server {
     /// # Errors
     /// [`RuntimeError::Mismatch`] for a batch under another key than the server's.
     pub fn start(&self, batch: impl Into<Arc<Batch>>) -> Result<Run, RuntimeError> {
-        Run::new(self.clone(), batch.into(), None)
+        Run::new(self.prepared.clone(), batch.into(), None)
     }
 
     /// Begins a run, or goes on with the interrupted one that `checkpoints` holds; the run stores
@@ -108,6 +90,6 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(&self, batch: impl Into<Arc<Batch>>, checkpoints: Checkpoints) -> Result<Run, RuntimeError> {
-        Run::new(self.clone(), batch.into(), Some(checkpoints))
+        Run::new(self.prepared.clone(), batch.into(), Some(checkpoints))
     }
 }

@@ -129,48 +129,17 @@ impl Linear {
     }
 }
 
-/// What is encoded of a linear map, and may be stored.
-#[derive(Clone, Copy)]
-pub(super) struct Encoded<'a> {
-    /// Patterns that are there as long as the server.
-    pub patterns: &'a [Vec<f64>],
-    pub bias: Option<&'a [BiasPoly]>,
-}
-
-/// The same, read from a store: `patterns` are none for maps whose patterns are made when they run.
-#[derive(Default)]
-pub(super) struct Stored {
-    pub patterns: Vec<Vec<f64>>,
-    pub bias: Option<Vec<BiasPoly>>,
-}
-
-impl Instruction {
-    /// What a store is to hold.
-    pub fn encoded(&self) -> Option<Encoded<'_>> {
-        let Instruction::Linear(l) = self else { return None };
-        let patterns: &[Vec<f64>] = match &l.weights {
-            Weights::Masks(t) => &t.patterns,
-            Weights::Cells(_) => &[],
-        };
-        Some(Encoded { patterns, bias: l.bias.as_deref() })
-    }
-}
-
-/// Prepares every instruction of the program, with what is stored of each node instead of encoding
-/// it.
-pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<Vec<Instruction>, RuntimeError> {
-    let one = |(n, stored): (&Node<Prog>, Option<Stored>)| match &n.op {
-        ProgramOp::Linear { .. } => linear(s, n, stored).map(|l| Instruction::Linear(Box::new(l))),
+/// Prepares every instruction of the program.
+pub(super) fn instructions(s: &Session) -> Result<Vec<Instruction>, RuntimeError> {
+    let one = |n: &Node<Prog>| match &n.op {
+        ProgramOp::Linear { .. } => linear(s, n).map(|l| Instruction::Linear(Box::new(l))),
         ProgramOp::Chebyshev { coeffs, .. } | ProgramOp::Refresh { coeffs } => {
             let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
             Series::new(s, *coeffs, &n.ty.layout).map(Instruction::Series).map_err(fail)
         }
         ProgramOp::Input {} | ProgramOp::Square { .. } | ProgramOp::Mul { .. } => Ok(Instruction::Plain),
     };
-    let nodes = &s.program().nodes;
-    let mut stored = stored;
-    stored.resize_with(nodes.len(), || None);
-    let all: Vec<Instruction> = nodes.par_iter().zip(stored).map(one).collect::<Result<_, _>>()?;
+    let all: Vec<Instruction> = s.program().nodes.par_iter().map(one).collect::<Result<_, _>>()?;
     let period = |i: &Instruction| match i {
         Instruction::Linear(l) => l.period(),
         Instruction::Plain | Instruction::Series(_) => 0,
@@ -180,12 +149,11 @@ pub(super) fn instructions(s: &Session, stored: Vec<Option<Stored>>) -> Result<V
     Ok(all)
 }
 
-fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear, RuntimeError> {
+fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     let ProgramOp::Linear { table, bias, scales, giants, .. } = &n.op else {
         return Err(RuntimeError::Execution { node: n.source.clone(), message: "not a linear op".into() });
     };
     let fail = |e: String| RuntimeError::Execution { node: n.source.clone(), message: e };
-    let mut stored = stored;
     let p = s.program();
     let t = p.consts.table(*table).map_err(|e| fail(e.to_string()))?;
     // Ciphertexts of all operands are numbered in a row, with the units that the instruction
@@ -200,18 +168,11 @@ fn linear(s: &Session, n: &Node<Prog>, stored: Option<Stored>) -> Result<Linear,
         Weights::Cells(Cells::new(t, table))
     } else {
         let pattern = |m: usize| s.context.encoder().encode_symmetric(&t.masks.values(m).collect::<Vec<_>>());
-        table.patterns = match &mut stored {
-            Some(known) => std::mem::take(&mut known.patterns),
-            None => (0..t.masks.len()).map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?,
-        };
+        table.patterns = (0..t.masks.len()).into_par_iter().map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?;
         table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
         Weights::Masks(table)
     };
-    let bias = match stored {
-        Some(known) if known.bias.is_some() != bias.is_some() => return Err(fail("a constant is missing, or one too many".into())),
-        Some(known) => known.bias,
-        None => bias.map(|b| bias_polys(s, n, b)).transpose()?,
-    };
+    let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
     Ok(Linear { weights, plan, input_scales, bias, giants })
 }
@@ -237,7 +198,7 @@ fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly
     let scale = s.scale(&n.ty.scale).to_f64();
     let imag = if n.ty.layout.complex.is_some() { 1.0 } else { 0.0 };
     a.data
-        .chunks(period)
+        .par_chunks(period)
         .map(|row| {
             if row.iter().all(|v| *v == 0.0) {
                 return Ok(BiasPoly::default());

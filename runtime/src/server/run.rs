@@ -1,7 +1,9 @@
 //! One batch on its way through the program, step by step.
 
+use super::Checkpoints;
 use super::execute::Machine;
-use super::{Checkpoints, Server, Values};
+use super::prepared::Prepared;
+use super::values::Values;
 use crate::journal::Journal;
 use crate::{Batch, ResultBatch, RuntimeError};
 use chiffre_ckks::ciphertext::Ciphertext;
@@ -50,7 +52,7 @@ pub struct Finished {
 ///
 /// Dropping a run keeps what its checkpoints have stored.
 pub struct Run {
-    server: Server,
+    prepared: Arc<Prepared>,
     batch: Arc<Batch>,
     steps: Vec<Step>,
     /// The next step.
@@ -60,12 +62,14 @@ pub struct Run {
     began: Instant,
     /// A step has failed, and with it values were lost.
     failed: bool,
+    /// The last drive ended where its callback asked for it.
+    stopped: bool,
 }
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run")
-            .field("server", &self.server)
+            .field("program", &self.prepared.session.program().name)
             .field("done", &self.next)
             .field("steps", &self.steps.len())
             .finish_non_exhaustive()
@@ -73,13 +77,13 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
-    pub(super) fn new(server: Server, batch: Arc<Batch>, mut checkpoints: Option<Checkpoints>) -> Result<Run, RuntimeError> {
-        if batch.id != server.keys().id() {
+    pub(super) fn new(prepared: Arc<Prepared>, batch: Arc<Batch>, mut checkpoints: Option<Checkpoints>) -> Result<Run, RuntimeError> {
+        if batch.id != prepared.keys.id() {
             return Err(RuntimeError::Mismatch("the evaluation keys and the input belong to different secret keys".into()));
         }
-        let steps = server.session().program().steps(batch.images);
+        let steps = prepared.session.program().steps(batch.images);
         let (next, values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
-        Ok(Run { server, batch, steps, next, values, checkpoints, began: Instant::now(), failed: false })
+        Ok(Run { prepared, batch, steps, next, values, checkpoints, began: Instant::now(), failed: false, stopped: false })
     }
 
     /// All steps, in the order of their execution.
@@ -103,7 +107,7 @@ impl Run {
         }
         let Some(step) = self.steps.get(self.next) else { return Ok(None) };
         let (index, start) = (self.next, Instant::now());
-        let prepared = &*self.server.prepared;
+        let prepared = &*self.prepared;
         let machine = Machine { prepared, input: &self.batch.cts, images: self.batch.images };
         let values = &mut self.values;
         if let Err(e) = prepared.session.engine().install(|| machine.execute(step, values)) {
@@ -135,12 +139,14 @@ impl Run {
     /// # Errors
     /// As [`Self::step`], and those of [`Self::suspend`].
     pub fn drive(&mut self, mut watch: impl FnMut(&Event<'_>) -> ControlFlow<()>) -> Result<ControlFlow<()>, RuntimeError> {
+        self.stopped = false;
         loop {
             let Some(event) = self.step()? else { return Ok(ControlFlow::Continue(())) };
             if watch(&event).is_break() {
                 break;
             }
         }
+        self.stopped = true;
         self.suspend()?;
         Ok(ControlFlow::Break(()))
     }
@@ -160,17 +166,18 @@ impl Run {
     /// The result, when all steps are done.
     ///
     /// # Errors
-    /// [`RuntimeError::Unfinished`] if steps are left; what checkpoints hold stays.
+    /// [`RuntimeError::Cancelled`] if the callback of [`Self::drive`] has stopped the run,
+    /// [`RuntimeError::Unfinished`] if steps are left otherwise; what checkpoints hold stays.
     /// [`RuntimeError::Failed`] if one has failed.
     pub fn finish(mut self) -> Result<Finished, RuntimeError> {
         if self.failed {
             return Err(RuntimeError::Failed);
         }
-        let left = self.steps.len() - self.next;
+        let (steps, left) = (self.steps.len(), self.steps.len() - self.next);
         if left > 0 {
-            return Err(RuntimeError::Unfinished { left, steps: self.steps.len() });
+            return Err(if self.stopped { RuntimeError::Cancelled { left, steps } } else { RuntimeError::Unfinished { left, steps } });
         }
-        let s = self.server.session();
+        let s = &self.prepared.session;
         let scale = s.scale(&s.output()?.scale);
         let output = s.program().outputs[0].index();
         let units = s.program().nodes[output].ty.layout.units_for(self.batch.images);

@@ -1,11 +1,10 @@
 //! Chebyshev series of activations, with or without a bootstrap before them.
 
-use super::Bundle;
-use super::execute::Machine;
+use super::values::Bundle;
 use crate::{RuntimeError, Session};
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
-use chiffre_ckks::bundle::Input;
+use chiffre_ckks::bundle::{Input, PreparedKeys};
 use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ir::consts::ConstId;
@@ -18,6 +17,13 @@ use chiffre_params::work::SERIES_GROUP;
 
 /// Operands of refreshes are angles.
 const RADIANS: f64 = 1.0;
+
+/// What a series is evaluated with.
+pub(super) struct Means<'a> {
+    pub session: &'a Session,
+    pub isa: Isa,
+    pub keys: &'a PreparedKeys,
+}
 
 /// A series ready to run: its rows, one or one for each channel, the row of each ciphertext of a
 /// unit, and how its polynomial is evaluated.
@@ -41,65 +47,36 @@ impl Series {
         let one = self.of_ct.iter().map(|&c| self.rows[c].as_slice());
         std::iter::repeat_n(one, units).flatten().collect()
     }
-}
 
-/// Series without a bootstrap, of the ciphertexts of some units.
-pub(super) fn levelled(
-    m: &Machine,
-    n: &Node<Prog>,
-    series: &Series,
-    gadget: Gadget,
-    from: &HeType,
-    units: Vec<Vec<Input<'_>>>,
-) -> Result<Vec<Bundle>, RuntimeError> {
-    let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let coefficients = series.of_units(units.len());
-    let op = PolynomialOp {
-        plan: &series.plan,
-        coefficients: &coefficients,
-        limbs: from.limbs,
-        input_scale: &m.prepared.session.scale(&from.scale),
-        output_scale: &m.prepared.session.scale(&n.ty.scale),
-        gadget,
-    };
-    let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
-    let inputs = units.into_iter().flatten().collect();
-    let out = evaluate(m.prepared.session.context.ring(), m.prepared.isa, inputs, &op, m.prepared.keys.keys())
-        .map_err(|e| fail(e.to_string()))?;
-    Ok(by_units(out, series.of_ct.len()))
+    /// Series without a bootstrap, of the ciphertexts of some units.
+    pub fn levelled(
+        &self,
+        m: &Means,
+        n: &Node<Prog>,
+        gadget: Gadget,
+        from: &HeType,
+        units: Vec<Vec<Input<'_>>>,
+    ) -> Result<Vec<Bundle>, RuntimeError> {
+        let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+        let coefficients = self.of_units(units.len());
+        let op = PolynomialOp {
+            plan: &self.plan,
+            coefficients: &coefficients,
+            limbs: from.limbs,
+            input_scale: &m.session.scale(&from.scale),
+            output_scale: &m.session.scale(&n.ty.scale),
+            gadget,
+        };
+        let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
+        let inputs = units.into_iter().flatten().collect();
+        let out = evaluate(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
+        Ok(by_units(out, self.of_ct.len()))
+    }
 }
 
 fn by_units(cts: Bundle, per_unit: usize) -> Vec<Bundle> {
     let mut cts = cts.into_iter();
     std::iter::from_fn(|| Some(cts.by_ref().take(per_unit).collect::<Bundle>()).filter(|b| !b.is_empty())).collect()
-}
-
-/// Series behind a bootstrap, of the ciphertexts of some units.
-pub(super) fn refreshed(
-    m: &Machine,
-    n: &Node<Prog>,
-    series: &Series,
-    from: &HeType,
-    units: Vec<Vec<Input<'_>>>,
-) -> Result<Vec<Bundle>, RuntimeError> {
-    let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-    let bootstrapper = if n.ty.layout.complex.is_some() { &m.prepared.bootstrappers.complex } else { &m.prepared.bootstrappers.real };
-    let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
-    let coefficients = series.of_units(units.len());
-    let op = RefreshOp {
-        input_scale: &m.prepared.session.scale(&from.scale),
-        radians: RADIANS,
-        activation: Some(Activation { plan: &series.plan, coefficients: &coefficients }),
-        output_scale: &m.prepared.session.scale(&n.ty.scale),
-    };
-    let inputs = units.into_iter().flatten().collect();
-    let mut out = bootstrapper
-        .refresh(m.prepared.session.context.ring(), m.prepared.isa, inputs, &op, m.prepared.keys.keys())
-        .map_err(|e| fail(e.to_string()))?;
-    for part in out.iter_mut().flatten().filter(|p| p.rows() > n.ty.limbs) {
-        *part = part.truncated(n.ty.limbs);
-    }
-    Ok(by_units(out, series.of_ct.len()))
 }
 
 /// The program's bootstrap, prepared for complex-packed and for real bundles, where there are such.
@@ -152,6 +129,33 @@ impl Bootstrappers {
             }
         }
         Ok(out)
+    }
+
+    /// Series behind a bootstrap, of the ciphertexts of some units.
+    pub fn refreshed(
+        &self,
+        m: &Means,
+        n: &Node<Prog>,
+        series: &Series,
+        from: &HeType,
+        units: Vec<Vec<Input<'_>>>,
+    ) -> Result<Vec<Bundle>, RuntimeError> {
+        let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
+        let bootstrapper = if n.ty.layout.complex.is_some() { &self.complex } else { &self.real };
+        let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
+        let coefficients = series.of_units(units.len());
+        let op = RefreshOp {
+            input_scale: &m.session.scale(&from.scale),
+            radians: RADIANS,
+            activation: Some(Activation { plan: &series.plan, coefficients: &coefficients }),
+            output_scale: &m.session.scale(&n.ty.scale),
+        };
+        let inputs = units.into_iter().flatten().collect();
+        let mut out = bootstrapper.refresh(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
+        for part in out.iter_mut().flatten().filter(|p| p.rows() > n.ty.limbs) {
+            *part = part.truncated(n.ty.limbs);
+        }
+        Ok(by_units(out, series.of_ct.len()))
     }
 
     /// Shows all diagonals with the names under which they are stored, in the order of the names.

@@ -1,47 +1,41 @@
 //! Prepared state in a container: a server that another process reads, instead of expanding keys
-//! and encoding tables anew.
+//! and making the diagonals of bootstraps anew.
 //!
-//! It holds the expanded keys, the encoded patterns and biases of linear maps and the diagonals of
-//! bootstraps: what takes long to compute. It is bound to the program, to the key and to
-//! [`VERSION`], and holds nothing that the program and the evaluation keys do not say.
+//! It is bound to the program, to the key and to [`VERSION`], and holds nothing that the program
+//! and the evaluation keys do not say. What the program alone says and takes less time than reading
+//! is not in it: tables, biases and series are prepared while the keys are read.
 
-use super::prepare::{Encoded, Stored, instructions};
-use super::{Prepared, Server, prepare, series};
+use super::prepare::{self, Spare};
+use super::prepared::Prepared;
+use super::{Server, series};
 use crate::eval_keys::{binding, check_binding, name};
-use crate::words::{read_rows, read_words, word_bytes};
+use crate::words::{check_shape, read_rows, word_bytes};
 use crate::{RuntimeError, ServerKeys, Session};
-use chiffre_ckks::bundle::{BiasPoly, PreparedKey};
-use chiffre_ckks::ring::RnsPoly;
+use chiffre_ckks::bundle::{PreparedKey, PreparedKeys};
+use chiffre_ckks::keys::KeyTarget;
+use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::container::{ContainerError, Contents, Dtype, Reader, Writer};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Kind of files of prepared state.
 pub const KIND: &str = "prepared-server";
-/// Version of what kernels read: the form of keys, patterns and diagonals.
-pub const VERSION: &str = "1";
-
-/// The names of a linear map's tensors, in order.
-fn linear_names(node: usize) -> [String; 3] {
-    ["bias", "bias-lengths", "patterns"].map(|what| format!("linear.{node:06}.{what}"))
-}
+/// Version of what kernels read: the form of keys and diagonals.
+pub const VERSION: &str = "2";
 
 fn key_name(key: &PreparedKey) -> String {
     format!("key.{}", name(key.target(), key.gadget()))
 }
 
-fn pattern_bytes(pattern: &[f64]) -> Vec<u8> {
-    pattern.iter().flat_map(|c| c.to_bits().to_le_bytes()).collect()
-}
-
 impl Server {
-    /// Shows all tensors in the order of their names: bootstraps, keys, linear maps.
+    /// Shows all tensors in the order of their names: bootstraps, keys.
     fn tensors(
         &self,
         mut visit: impl FnMut(&str, Vec<usize>, &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), RuntimeError>,
     ) -> Result<(), RuntimeError> {
-        let Prepared { session, keys, instructions, bootstrappers, .. } = &*self.prepared;
+        let Prepared { session, keys, bootstrappers, .. } = &*self.prepared;
         bootstrappers.visit(|name, rows| {
             let words = rows.first().map_or(0, |r| r.len());
             visit(name, vec![rows.len(), words], &mut rows.iter().map(|r| word_bytes(r)))
@@ -52,17 +46,6 @@ impl Server {
             let shape = vec![key.digits().len(), 2, key.gadget().rows(), session.context.ring().n];
             let rows = key.digits().iter().flatten().flat_map(RnsPoly::iter);
             visit(&name, shape, &mut rows.map(word_bytes))?;
-        }
-        for (node, encoded) in instructions.iter().enumerate().filter_map(|(i, n)| Some((i, n.encoded()?))) {
-            let [bias, lengths, patterns] = linear_names(node);
-            let Encoded { patterns: values, bias: list } = encoded;
-            if let Some(list) = list {
-                let total = list.iter().map(|BiasPoly(b)| b.len()).sum();
-                let bytes = |BiasPoly(b): &BiasPoly| b.iter().flat_map(|c| c.to_le_bytes()).collect();
-                visit(&bias, vec![total], &mut list.iter().map(bytes))?;
-                visit(&lengths, vec![list.len()], &mut list.iter().map(|BiasPoly(b)| (b.len() as u64).to_le_bytes().to_vec()))?;
-            }
-            visit(&patterns, vec![values.len(), values.first().map_or(0, Vec::len)], &mut values.iter().map(|p| pattern_bytes(p)))?;
         }
         Ok(())
     }
@@ -105,7 +88,9 @@ impl Server {
     /// # Errors
     /// I/O errors, damaged files; files of another program or of another version of this library.
     pub fn load(session: impl Into<Arc<Session>>, path: &Path, buffers: usize) -> Result<Server, RuntimeError> {
-        Server::from_container(session.into(), Reader::open(path, KIND)?, buffers)
+        let session = session.into();
+        let reader = session.engine().install(|| Reader::open(path, KIND))?;
+        Server::from_container(session, reader, buffers)
     }
 
     /// As [`Self::load`], from any source, which errors call `name`.
@@ -118,7 +103,9 @@ impl Server {
         name: &str,
         buffers: usize,
     ) -> Result<Server, RuntimeError> {
-        Server::from_container(session.into(), Reader::new(source, name, KIND)?, buffers)
+        let session = session.into();
+        let reader = session.engine().install(|| Reader::new(source, name, KIND))?;
+        Server::from_container(session, reader, buffers)
     }
 
     fn from_container<R: Read + Seek + Send>(session: Arc<Session>, mut r: Reader<R>, buffers: usize) -> Result<Server, RuntimeError> {
@@ -133,90 +120,79 @@ impl Server {
         let engine = session.engine().clone();
         let isa = engine.isa();
         let prepared = engine.install(|| {
-            let keys = read_keys(&session, &mut r)?;
-            let stored = read_linears(&session, &mut r)?;
-            let instructions = instructions(&session, stored).map_err(|e| refused(&r, e))?;
-            let mut failure: Option<ContainerError> = None;
-            let mut fill = |name: &str, rows: &mut [&mut [u64]]| {
-                // A bootstrap for more scales than are kept makes the rest itself.
-                if !r.tensors().contains_key(name) {
-                    return false;
-                }
-                let shape = [rows.len(), rows.first().map_or(0, |r| r.len())];
-                let read = read_rows(&mut r, name, &shape, rows);
-                let good = read.is_ok();
-                failure = failure.take().or(read.err());
-                good
+            // Rows of keys are the engine's before what runs use is reserved beside them.
+            let empty = empty_keys(&session, &r)?;
+            let read = || {
+                let keys = read_keys(&session, &mut r, empty)?;
+                let bootstrappers = read_bootstrappers(&session, &mut r)?;
+                Ok::<_, RuntimeError>((keys, bootstrappers, Instant::now()))
             };
-            let bootstrappers = series::Bootstrappers::new(&session, isa, Some(&mut fill))?;
-            if let Some(e) = failure {
-                return Err(e.into());
-            }
+            let prepare = || {
+                let instructions = prepare::instructions(&session);
+                engine.reserve(session.context.ring().n, buffers);
+                instructions
+            };
+            let (read, instructions) = rayon::join(read, prepare);
+            let (keys, bootstrappers, read_at) = read?;
             let keys = Arc::new(ServerKeys::from_parts(id, keys));
+            let (instructions, spare) = (instructions?, Spare::default());
             Ok::<_, RuntimeError>(Prepared {
                 session: session.clone(),
                 isa,
                 keys,
                 instructions,
                 bootstrappers,
-                spare: prepare::Spare::default(),
+                spare,
+                read_at: Some(read_at),
             })
         })?;
         Ok(Server::from_prepared(prepared, buffers))
     }
 }
 
-/// What does not fit the program was not made for it.
-fn refused<R: Read + Seek>(r: &Reader<R>, e: RuntimeError) -> RuntimeError {
-    r.error(format!("does not fit the program: {e}")).into()
+/// The polynomials of a key: `[digit][component]`.
+type Digits = Vec<[RnsPoly; 2]>;
+
+fn shape(s: &Session, target: KeyTarget, gadget: Gadget) -> [usize; 4] {
+    [target.digits(gadget), 2, gadget.rows(), s.context.ring().n]
 }
 
-fn read_keys<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<chiffre_ckks::bundle::PreparedKeys, RuntimeError> {
+/// Memory for the keys of the program, all of which are in the file.
+fn empty_keys<R: Read + Seek>(s: &Session, r: &Reader<R>) -> Result<Vec<Digits>, RuntimeError> {
     let ring = s.context.ring();
-    let mut out = chiffre_ckks::bundle::PreparedKeys::new();
-    for (target, gadget) in s.key_targets() {
-        let name = format!("key.{}", name(target, gadget));
-        let (count, rows) = (target.digits(gadget), gadget.rows());
-        let empty = || RnsPoly::new_unspecified(ring.n, rows);
-        let mut digits: Vec<[RnsPoly; 2]> = (0..count).map(|_| [empty(), empty()]).collect();
-        let mut all: Vec<&mut [u64]> = digits.iter_mut().flatten().flat_map(RnsPoly::iter_mut).collect();
-        read_rows(r, &name, &[count, 2, rows, ring.n], &mut all)?;
-        out.insert(PreparedKey::from_digits(ring, gadget, target, digits).map_err(|e| r.error(format!("{name}: {e}")))?);
+    let targets = s.key_targets();
+    for &(target, gadget) in &targets {
+        check_shape(r, &format!("key.{}", name(target, gadget)), &shape(s, target, gadget))?;
     }
-    Ok(out)
+    let one = |gadget: Gadget| RnsPoly::new_unspecified(ring.n, gadget.rows());
+    let digits = |&(target, gadget): &(KeyTarget, Gadget)| (0..target.digits(gadget)).map(|_| [one(gadget), one(gadget)]).collect();
+    Ok(targets.iter().map(digits).collect())
 }
 
-/// What is stored of each node.
-fn read_linears<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<Vec<Option<Stored>>, RuntimeError> {
-    let mut out = vec![];
-    for node in 0..s.program().nodes.len() {
-        let [bias, lengths, patterns] = linear_names(node);
-        let shape =
-            |r: &Reader<R>, name: &str| -> Option<Vec<usize>> { Some(r.tensors().get(name)?.shape.iter().map(|&d| d as usize).collect()) };
-        let Some(extents) = shape(r, &patterns) else {
-            out.push(None);
-            continue;
-        };
-        let [count, period] = extents[..] else { return Err(r.error(format!("{patterns}: not a matrix")).into()) };
-        if period == 0 && count > 0 {
-            return Err(r.error(format!("{patterns}: rows without words")).into());
+/// Reads the keys, whose residues are all below their moduli.
+fn read_keys<R: Read + Seek>(s: &Session, r: &mut Reader<R>, empty: Vec<Digits>) -> Result<PreparedKeys, ContainerError> {
+    let mut read = |((target, gadget), mut digits): ((KeyTarget, Gadget), Digits)| {
+        let name = format!("key.{}", name(target, gadget));
+        let mut rows: Vec<&mut [u64]> = digits.iter_mut().flatten().flat_map(RnsPoly::iter_mut).collect();
+        read_rows(r, &name, &shape(s, target, gadget), &mut rows)?;
+        PreparedKey::from_digits(s.context.ring(), gadget, target, digits).map_err(|e| r.error(format!("{name}: {e}")))
+    };
+    s.key_targets().into_iter().zip(empty).map(&mut read).collect()
+}
+
+fn read_bootstrappers<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<series::Bootstrappers, RuntimeError> {
+    let mut failure: Option<ContainerError> = None;
+    let mut fill = |name: &str, rows: &mut [&mut [u64]]| {
+        // A bootstrap for more scales than are kept makes the rest itself.
+        if !r.tensors().contains_key(name) {
+            return false;
         }
-        let words = read_words(r, &patterns, &[count, period])?;
-        let list = (0..count).map(|i| words[i * period..(i + 1) * period].iter().map(|w| f64::from_bits(*w)).collect()).collect();
-        let mut stored = Stored { patterns: list, bias: None };
-        if let (Some([total]), Some([count])) = (shape(r, &bias).as_deref(), shape(r, &lengths).as_deref()) {
-            let words = read_words(r, &bias, &[*total])?;
-            let mut at = 0usize;
-            let mut polys = vec![];
-            for length in read_words(r, &lengths, &[*count])? {
-                let end = usize::try_from(length).ok().and_then(|n| at.checked_add(n)).filter(|end| *end <= words.len());
-                let end = end.ok_or_else(|| r.error(format!("{lengths}: more than there are")))?;
-                polys.push(BiasPoly(words[at..end].iter().map(|w| *w as i64).collect()));
-                at = end;
-            }
-            stored.bias = Some(polys);
-        }
-        out.push(Some(stored));
-    }
-    Ok(out)
+        let shape = [rows.len(), rows.first().map_or(0, |r| r.len())];
+        let read = read_rows(r, name, &shape, rows);
+        let good = read.is_ok();
+        failure = failure.take().or(read.err());
+        good
+    };
+    let bootstrappers = series::Bootstrappers::new(s, s.engine().isa(), Some(&mut fill))?;
+    failure.map_or(Ok(bootstrappers), |e| Err(e.into()))
 }
