@@ -101,7 +101,7 @@ pub struct Detail {
     /// The ONNX node at fault.
     pub node: Option<String>,
     /// The file at fault.
-    pub file: Option<PathBuf>,
+    pub file: Option<Box<Path>>,
     /// What to do about it, where the message does not say it.
     pub advice: Option<String>,
     /// What can be set otherwise, where it is one thing.
@@ -143,7 +143,7 @@ impl Detail {
     }
 
     fn in_file(self, file: impl Into<PathBuf>) -> Detail {
-        Detail { file: Some(file.into()), ..self }
+        Detail { file: Some(file.into().into_boxed_path()), ..self }
     }
 }
 

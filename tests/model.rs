@@ -41,7 +41,9 @@ fn quadratic(batch: usize, log_n: usize, tile: usize) -> Compiled {
 /// A network whose activations are series behind bootstraps, on units that strides merge.
 fn bootstrapped(batch: usize, log_n: usize) -> Compiled {
     let g = with_series(residual_net(1), 1, 7, |_| true);
-    compile_graph(&g, "test", &Request { options: insecure(batch, log_n), ..Request::default() }).unwrap()
+    let packing = PackingWish { phases: Some([0, 0]), channels: Some(0), ..PackingWish::default() };
+    let options = CompileOptions { packing, ..insecure(batch, log_n) };
+    compile_graph(&g, "test", &Request { options, ..Request::default() }).unwrap()
 }
 
 /// The files of a program, keys and a full batch.

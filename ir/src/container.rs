@@ -25,8 +25,9 @@ const DIGEST: &str = "chiffre.digest";
 const DIGEST_LENGTH: usize = 64;
 /// Bytes of the buffers in front of files.
 const BUFFER: usize = 1 << 20;
-/// Bytes of which the digest is computed at a time.
-const PIECE: u64 = 8 << 20;
+/// Bytes of which the digest is computed at a time: they stay in a core's cache, and are worth
+/// sharing among cores.
+const PIECE: u64 = 1 << 20;
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -467,7 +468,7 @@ impl<R: Read + Seek> Reader<R> {
         let io = |source| ContainerError::Io { path: self.path.clone(), source };
         let mut h = hash_metadata(&self.header.metadata, &self.header.tensors);
         let length = self.header.tensors.values().map(|t| t.data_offsets[1]).max().unwrap_or(0);
-        // In pieces that are worth sharing among the threads of the pool that this runs on.
+        // On the threads of the pool that this runs on.
         let mut buf = vec![0; PIECE.min(length) as usize];
         let mut filled = 0;
         loop {
