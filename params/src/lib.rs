@@ -11,7 +11,7 @@
 //! * [`gadget`], [`keys`], [`galois`]: the shape of a switching key, and what it is for.
 //! * [`polynomial`]: plans of polynomials and of the modular reduction.
 //! * [`bootstrap`]: the plan of a refresh.
-//! * [`work`]: how much the kernels have in work at a time.
+//! * [`work`]: counted work of operations, and how much the kernels have in work at a time.
 //!
 //! **Invariants**
 //! * No dependency on any other crate of this workspace.

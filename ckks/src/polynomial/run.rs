@@ -382,7 +382,7 @@ mod tests {
             let scale = reduction.input_scale(&ring.chain.q, limbs, &cosine);
             let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift: true, cosine_scale: &cosine, gadget: GADGET };
             let got = counted(&ring, limbs, |cts| _ = eval_mod(&ring, Isa::detect(), cts, &op, &keys).expect("reduced"));
-            assert_eq!(got, 2 * reduction.cost(limbs, GADGET).relinearisations);
+            assert_eq!(got, 2 * reduction.relinearisations());
         }
     }
 }

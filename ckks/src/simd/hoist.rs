@@ -11,6 +11,7 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use crate::arithmetic::{GaloisTable, Modulus};
+use chiffre_params::work::MAX_DIGITS;
 use std::ops::Range;
 
 /// Words of a limb that are processed at a time.
@@ -21,12 +22,12 @@ const VECTORS: usize = HOIST_TILE / 8;
 const TOGETHER: usize = 4;
 /// Blocks between a rotated sum and the prefetch of its operands.
 const BLOCKS_AHEAD: usize = 8;
-/// Products that one reduction takes: seven stay below `2 q 2^52`.
-pub const MOST_DIGITS: usize = 6;
+// A reduction takes the products of all digits and one more: seven stay below `2 q 2^52`.
+const _: () = assert!(MAX_DIGITS < 7);
 
 /// The limbs of one ciphertext at one modulus.
 pub struct HoistedLimbs<'a> {
-    /// Extended digits of `c1`, at most [`MOST_DIGITS`].
+    /// Extended digits of `c1`, at most [`MAX_DIGITS`].
     pub digits: Vec<&'a [u64]>,
     /// The ciphertext's own limbs, absent where they vanish.
     pub own: Option<[&'a [u64]; 2]>,
@@ -93,7 +94,7 @@ impl HoistedLimb<'_> {
 /// Checks the rows of the inputs; returns the number of digits, which is the same for all.
 fn check_inputs(n: usize, inputs: &[HoistedLimbs<'_>]) -> usize {
     let digits = inputs.first().map_or(0, |i| i.digits.len());
-    assert!(digits <= MOST_DIGITS);
+    assert!(digits <= MAX_DIGITS);
     for input in inputs {
         assert!(input.digits.len() == digits && input.digits.iter().all(|d| d.len() == n));
         assert!(input.own.iter().flatten().all(|d| d.len() == n));
@@ -150,7 +151,7 @@ pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [
 
 /// Where the rows of `C` inputs start.
 struct Rows<const C: usize> {
-    digits: [[*const u64; C]; MOST_DIGITS],
+    digits: [[*const u64; C]; MAX_DIGITS],
     /// Null where there are none.
     own: [[*const u64; 2]; C],
 }
@@ -159,7 +160,7 @@ impl<const C: usize> Rows<C> {
     /// The first `C` of the inputs.
     #[inline(always)]
     fn new(inputs: &[HoistedLimbs<'_>]) -> Self {
-        let mut rows = Self { digits: [[std::ptr::null(); C]; MOST_DIGITS], own: [[std::ptr::null(); 2]; C] };
+        let mut rows = Self { digits: [[std::ptr::null(); C]; MAX_DIGITS], own: [[std::ptr::null(); 2]; C] };
         for i in 0..C {
             for (d, digit) in inputs[i].digits.iter().enumerate() {
                 rows.digits[d][i] = digit.as_ptr();

@@ -41,7 +41,7 @@ pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
-pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
+pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, Weights, hoisted_tiles, rotated_product_add};
 pub use memory::MemoryUse;
 pub(crate) use memory::{Memory, enter};
 pub use ntt::NttPlan;
