@@ -39,7 +39,7 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
     let plain = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
     let composite = EvalMod::composite(14.5, 4).expect("parameters");
     for (reduction, name) in [(plain, "degree 14"), (composite, "composite degree 16")] {
-        let input = reduction.input_scale(&ring.chain.q, limbs, &scale);
+        let input = reduction.input_scale(&ring.chain().q, limbs, &scale);
         let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &input, shift: true, cosine_scale: &scale, gadget: GADGET };
         let name = format!("reduction of {name} with 4 doublings at {limbs} limbs");
         report(&ring, &name, COUNT, rounds, reduction.counts(limbs, GADGET), limbs, |inputs| {
@@ -122,7 +122,7 @@ fn transform(ring: &Ring) -> f64 {
     let start = Clock::start();
     for _ in 0..8 {
         for (row, limb) in poly.iter_mut().enumerate() {
-            ring.ntt[row].forward(limb);
+            ring.ntt()[row].forward(limb);
         }
     }
     start.seconds() / 64.0

@@ -49,7 +49,7 @@ impl Server {
         let mut by_name: Vec<(String, &PreparedKey)> = keys.keys().iter().map(|k| (key_name(k), k)).collect();
         by_name.sort_by(|a, b| a.0.cmp(&b.0));
         for (name, key) in by_name {
-            let shape = vec![key.digits().len(), 2, key.gadget().rows(), session.context.ring().n];
+            let shape = vec![key.digits().len(), 2, key.gadget().rows(), session.context.ring().n()];
             let rows = key.digits().iter().flatten().flat_map(RnsPoly::iter);
             visit(&name, shape, &mut rows.map(word_bytes))?;
         }
@@ -177,10 +177,10 @@ fn read_keys<R: Read + Seek>(s: &Session, r: &mut Reader<R>) -> Result<chiffre_c
     for (target, gadget) in s.key_targets() {
         let name = format!("key.{}", name(target, gadget));
         let (count, rows) = (target.digits(gadget), gadget.rows());
-        let empty = || RnsPoly::new_unspecified(ring.n, rows);
+        let empty = || RnsPoly::new_unspecified(ring.n(), rows);
         let mut digits: Vec<[RnsPoly; 2]> = (0..count).map(|_| [empty(), empty()]).collect();
         let mut all: Vec<&mut [u64]> = digits.iter_mut().flatten().flat_map(RnsPoly::iter_mut).collect();
-        read_rows(r, &name, &[count, 2, rows, ring.n], &mut all)?;
+        read_rows(r, &name, &[count, 2, rows, ring.n()], &mut all)?;
         out.insert(PreparedKey::from_digits(ring, gadget, target, digits).map_err(|e| r.error(format!("{name}: {e}")))?);
     }
     Ok(out)
