@@ -8,7 +8,7 @@
 
 use chiffre::pipeline::{CKKS, Request, compile_graph, counts, predicted_seconds};
 use chiffre_backend::ckks::work_of;
-use chiffre_backend::cost::{Work, relinearisations};
+use chiffre_backend::cost::Work;
 use chiffre_ir::consts::Array;
 use chiffre_ir::program::Program;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
@@ -88,7 +88,7 @@ fn compare(name: &str, form: &str, g: &TensorGraph, options: &CompileOptions) ->
             Err(e) => println!("| {name} | {form} | {pass} | {e} | | | | | | |"),
             Ok(c) => {
                 let p = &c.program;
-                let macs = counts(p, options.batch).iter().map(|c| c.mac).sum::<f64>() / 1e9;
+                let macs = counts(p, options.batch).iter().map(|c| c.mac).sum::<f64>() * (1u64 << p.header.log_n) as f64 / 1e9;
                 let took = c
                     .times
                     .iter()
@@ -115,9 +115,9 @@ fn switches(p: &Program, images: usize) -> [usize; 2] {
     for (n, f) in p.nodes.iter().zip(p.flow(images)) {
         let one = match work_of(p, n) {
             Some(Work::Series(s)) => {
-                products += relinearisations(s.coefficients) as usize;
-                let halves = if s.complex { 2.0 } else { 1.0 };
-                s.cts as f64 * (halves * relinearisations(s.coefficients) + halves - 1.0)
+                products += s.relinearisations();
+                let halves = if s.complex { 2 } else { 1 };
+                (s.cts * (halves * s.relinearisations() + halves - 1)) as f64
             }
             Some(w) => {
                 products += usize::from(w.product_switches() > 0);

@@ -301,7 +301,11 @@ impl Overview {
 
 fn per_image(p: &Program, nodes: &[Instruction], total: Counts) -> PerImage {
     let per = 1.0 / p.header.batch as f64;
-    let mut out = PerImage { transforms: total.ntt * per, multiply_accumulates: total.mac * per, ..PerImage::default() };
+    let mut out = PerImage {
+        transforms: total.ntt * per,
+        multiply_accumulates: total.mac * (1u64 << p.header.log_n) as f64 * per,
+        ..PerImage::default()
+    };
     for ((n, instruction), f) in p.nodes.iter().zip(nodes).zip(p.flow(p.header.batch)) {
         out.rotations += (f.units * instruction.rotations) as f64 * per;
         out.product_key_switches += (f.units * work_of(p, n).map_or(0, |w| w.product_switches())) as f64 * per;

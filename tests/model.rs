@@ -26,12 +26,12 @@ fn engine(threads: usize) -> Arc<Engine> {
     Arc::new(Engine::builder().threads(NonZeroUsize::new(threads).unwrap()).build().unwrap())
 }
 
-fn insecure(batch: usize, log_n: usize) -> CompileOptions {
+fn insecure(batch: usize, log_n: u32) -> CompileOptions {
     CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() }
 }
 
 /// Linear maps and squares on units that strides merge, of which two pass an instruction together.
-fn quadratic(batch: usize, log_n: usize, tile: usize) -> Compiled {
+fn quadratic(batch: usize, log_n: u32, tile: usize) -> Compiled {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let model = chiffre_frontend::load(&models.join("tiny_resnet.onnx")).unwrap();
     let packing = PackingWish { phases: Some([0, 0]), fill: Some(0), tile: Some(tile), ..PackingWish::default() };

@@ -98,6 +98,11 @@ fn facts_have_one_home() {
         "EvalMod",
         "NoiseModel",
         "CkksParams",
+        "Counts",
+        "MAX_DIGITS",
+        "DiagTable",
+        "TableLiteral",
+        "TableType",
     ];
     let functions = [
         "series_depth",
@@ -128,7 +133,7 @@ fn facts_have_one_home() {
     for (word, homes) in &homes {
         assert!(homes.iter().all(|p| p.starts_with("params/src")), "{word} is defined in {homes:?}");
     }
-    for word in ["ScaleOver", "Gadget", "KeyTarget", "BootstrapSpec", "series_depth", "reduction_depth"] {
+    for word in ["ScaleOver", "Gadget", "KeyTarget", "BootstrapSpec", "Counts", "DiagTable", "series_depth", "reduction_depth"] {
         assert!(homes.contains_key(word), "{word} has moved: say its new name here");
     }
     // Numbers of the security table, and the gap between rows.

@@ -57,10 +57,9 @@ impl Outline {
     fn degree(&self) -> usize {
         self.ring.map_or(1, |log_n| 1 << log_n)
     }
-    /// Counted work of each value.
+    /// Counted work of each value, in limbs of the ring; in numbers without one.
     pub fn counts(&self) -> Vec<Counts> {
-        let n = self.degree() as f64;
-        let one = |(v, f): (&Value, &Flow)| v.work.as_ref().map_or(Counts::default(), |w| w.counts(n, f));
+        let one = |(v, f): (&Value, &Flow)| v.work.as_ref().map_or(Counts::default(), |w| w.counts(f));
         self.values.iter().zip(&self.flow).map(one).collect()
     }
     /// Predicted time, seconds.

@@ -5,9 +5,10 @@
 mod common;
 
 use chiffre_ckks::Isa;
-use chiffre_ckks::bundle::{CtRef, Input, LinearOp, PreparedKeys, apply_linear, mul_relin, pair_square, rotate};
+use chiffre_ckks::bundle::{CtRef, EncodedTable, Input, LinearOp, PreparedKeys, apply_linear, mul_relin, pair_square, rotate};
 use chiffre_ckks::ring::limb::mul_into;
 use chiffre_ckks::ring::{Gadget, Galois, Ring, RnsPoly};
+use chiffre_params::table::TableLiteral;
 use divan::{Bencher, counter::ItemsCount};
 use std::sync::LazyLock;
 
@@ -45,30 +46,30 @@ fn switch_transforms(l: usize) -> usize {
 fn ntt_forward(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
     let mut limb = s.inputs[0][0].row(0).to_vec();
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt[0].forward(&mut limb));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt()[0].forward(&mut limb));
 }
 
 #[divan::bench]
 fn ntt_inverse_lazy(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
     let mut limb = s.inputs[0][0].row(0).to_vec();
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt[0].inverse_lazy(&mut limb));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| s.ring.ntt()[0].inverse_lazy(&mut limb));
 }
 
 /// On the best instruction set of the machine.
 #[divan::bench]
 fn limb_product(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
-    let mut out = vec![0; s.ring.n];
+    let mut out = vec![0; s.ring.n()];
     let (a, b) = (s.inputs[0][0].row(0), s.inputs[0][1].row(0));
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| mul_into(&s.ring.moduli[0], a, b, &mut out));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| mul_into(&s.ring.moduli()[0], a, b, &mut out));
 }
 
 /// One rotation by itself; the items are its transforms.
 #[divan::bench]
 fn rotation(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
-    let g = Galois::rotation(1, s.ring.log_n);
+    let g = Galois::rotation(1, s.ring.log_n());
     let ct = s.refs()[0];
     bencher
         .counter(ItemsCount::new(switch_transforms(LIMBS)))
@@ -80,9 +81,10 @@ fn rotation(bencher: Bencher<'_, '_>) {
 fn hoisted_rotations(bencher: Bencher<'_, '_>) {
     let s = &*SETUP;
     let taps = common::conv_taps(32);
-    let mut table = common::conv_table(&taps[1..], CHANNELS, CHANNELS, 0);
-    table.entries.retain(|e| table.rows[e.row as usize].0 == e.output);
-    linear(bencher, s, &table, CHANNELS * 8);
+    let dense = common::conv_table(&s.ring, &taps[1..], CHANNELS, CHANNELS, 0);
+    let mut table = TableLiteral::clone(dense.table());
+    table.entries.retain(|e| table.rows[e.row as usize].ct == e.output);
+    linear(bencher, s, &common::encoded(&s.ring, table), CHANNELS * 8);
 }
 
 /// A dense 3x3 convolution with scalar weights; the items are multiply-accumulates of one residue.
@@ -99,16 +101,26 @@ fn convolution_masked(bencher: Bencher<'_, '_>) {
 
 fn convolution(bencher: Bencher<'_, '_>, period: usize) {
     let s = &*SETUP;
-    let table = common::conv_table(&common::conv_taps(32), CHANNELS, CHANNELS, period);
-    let macs = s.ring.n * 2 * CHANNELS * CHANNELS * (9 * LIMBS + 8 * GADGET.alpha);
+    let table = common::conv_table(&s.ring, &common::conv_taps(32), CHANNELS, CHANNELS, period);
+    let macs = s.ring.n() * 2 * CHANNELS * CHANNELS * (9 * LIMBS + 8 * GADGET.alpha);
     linear(bencher, s, &table, macs);
 }
 
-fn linear(bencher: Bencher<'_, '_>, s: &Setup, table: &chiffre_ckks::bundle::LinearTable, items: usize) {
+fn linear(bencher: Bencher<'_, '_>, s: &Setup, table: &EncodedTable, items: usize) {
     let refs = s.refs();
     let scales = [2f64.powi(20); CHANNELS];
-    let op =
-        LinearOp { table, plan: None, input_scales: &scales, limbs_in: LIMBS, bias: None, gadget: GADGET, drop_limbs: 1, giants: None };
+    let op = LinearOp {
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
+        plan: None,
+        input_scales: &scales,
+        limbs_in: LIMBS,
+        bias: None,
+        gadget: GADGET,
+        drop_limbs: 1,
+        giants: None,
+    };
     bencher
         .counter(ItemsCount::new(items))
         .bench_local(|| apply_linear(&s.ring, Isa::detect(), vec![Input::borrowed(&refs)], &op, &s.keys));

@@ -8,8 +8,9 @@
 mod common;
 
 use chiffre_ckks::Isa;
-use chiffre_ckks::bundle::{Input, LinearEntry, LinearOp, LinearTable, apply_linear, pair_square};
-use chiffre_ckks::ring::Gadget;
+use chiffre_ckks::bundle::{EncodedTable, Input, LinearOp, apply_linear, pair_square};
+use chiffre_ckks::ring::{Gadget, Ring};
+use chiffre_params::table::{Entry, Row};
 use std::time::Instant;
 
 fn main() {
@@ -23,12 +24,23 @@ fn main() {
     let gadget = Gadget { limbs, alpha };
     let taps = common::conv_taps(if phases { 16 } else { 32 });
     let keys = common::keys(&ring, gadget, &taps[1..]);
-    let table = if phases { phase_table(16, channels, period) } else { common::conv_table(&taps, channels, channels, period) };
+    let table =
+        if phases { phase_table(&ring, 16, channels, period) } else { common::conv_table(&ring, &taps, channels, channels, period) };
     let (count, share) = if phases { (4 * channels, 4.0) } else { (channels, 1.0) };
     let mut inputs = common::ciphertexts(&ring, limbs, count);
     let scales = vec![2f64.powi(20); count];
-    let op =
-        LinearOp { table: &table, plan: None, input_scales: &scales, limbs_in: limbs, bias: None, gadget, drop_limbs: 1, giants: None };
+    let op = LinearOp {
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
+        plan: None,
+        input_scales: &scales,
+        limbs_in: limbs,
+        bias: None,
+        gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
     let isa = Isa::detect();
     println!("N=2^{log_n} L={limbs} alpha={alpha} C={channels} period={period} threads={threads} {}", isa.name());
     for _ in 0..3 {
@@ -60,12 +72,10 @@ fn main() {
 /// input and output `4 c + 2 py + px` are phase `(px, py)` of channel `c`, with rows of `side`
 /// slots. Output phase 0 reads the odd phase at offsets -1 and 0, output phase 1 the even one at 0
 /// and 1, in each direction.
-fn phase_table(side: isize, channels: usize, period: usize) -> LinearTable {
+fn phase_table(ring: &Ring, side: isize, channels: usize, period: usize) -> EncodedTable {
     let taps = common::conv_taps(side);
-    let wave = |t: usize, j: usize| ((t * 131 + j * 17) as f64).sin() / (1.0 + j as f64);
-    let patterns = (0..taps.len()).map(|t| (0..period).map(|j| wave(t, j)).collect()).collect();
-    let mut table = LinearTable { taps, outputs: 4 * channels, period, patterns, ..LinearTable::default() };
-    let mut rows = std::collections::BTreeMap::<(u32, u16), Vec<u32>>::new();
+    let mut table = common::literal(&taps, 4 * channels, period);
+    let mut rows = std::collections::BTreeMap::<(u32, u32), Vec<u32>>::new();
     for output in 0..4 * channels {
         let phase = [output % 2, output / 2 % 2].map(|p| p as isize);
         for input in 0..channels {
@@ -73,21 +83,21 @@ fn phase_table(side: isize, channels: usize, period: usize) -> LinearTable {
                 let at = [phase[0] + dx, phase[1] + dy];
                 let source = 4 * input + (2 * at[1].rem_euclid(2) + at[0].rem_euclid(2)) as usize;
                 let offset = at[1].div_euclid(2) * side + at[0].div_euclid(2);
-                let tap = table.taps.iter().position(|&t| t == offset).expect("a tap of the convolution");
-                rows.entry((source as u32, tap as u16)).or_default().push(output as u32);
+                let tap = taps.iter().position(|&t| t == offset).expect("a tap of the convolution");
+                rows.entry((tap as u32, source as u32)).or_default().push(output as u32);
             }
         }
     }
-    for ((input, tap), outputs) in rows {
+    for ((tap, ct), outputs) in rows {
         let row = table.rows.len();
-        table.rows.push((input, tap));
+        table.rows.push(Row { operand: 0, ct, tap });
         for output in outputs {
-            let pattern = if tap == 0 { u32::MAX } else { tap as u32 };
+            let mask = (period > 0 && tap != 0).then_some(tap);
             let weight = ((row * 31 + output as usize * 7) as f64).cos();
-            table.entries.push(LinearEntry { row: row as u32, output, pattern, weight });
+            table.entries.push(Entry { row: row as u32, output, mask, weight });
         }
     }
-    table
+    common::encoded(ring, table)
 }
 
 /// Wall and processor time; the latter is what counts on a busy machine.

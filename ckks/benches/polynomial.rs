@@ -10,10 +10,11 @@ mod common;
 use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{
-    Basis, Cost, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves, evaluate_packed,
+    Basis, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves, evaluate_packed,
 };
 use chiffre_ckks::ring::{Gadget, Ring, RnsPoly, primes::ntt_primes_below};
 use chiffre_ckks::scale::Scale;
+use chiffre_params::work::Counts;
 
 const LOG_N: u32 = 15;
 const GADGET: Gadget = Gadget { limbs: 18, alpha: 6 };
@@ -38,10 +39,10 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
     let plain = EvalMod::new(EvalModParams { range: 14.5, degree: 14, doublings: 4 }).expect("parameters");
     let composite = EvalMod::composite(14.5, 4).expect("parameters");
     for (reduction, name) in [(plain, "degree 14"), (composite, "composite degree 16")] {
-        let input = reduction.input_scale(&ring.chain.q, limbs, &scale);
+        let input = reduction.input_scale(&ring.chain().q, limbs, &scale);
         let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &input, shift: true, cosine_scale: &scale, gadget: GADGET };
         let name = format!("reduction of {name} with 4 doublings at {limbs} limbs");
-        report(&ring, &name, COUNT, rounds, reduction.cost(limbs, GADGET), limbs, |inputs| {
+        report(&ring, &name, COUNT, rounds, reduction.counts(limbs, GADGET), limbs, |inputs| {
             eval_mod(&ring, isa, inputs, &op, &keys).expect("reduced");
         });
     }
@@ -51,17 +52,16 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
         let row: Vec<f64> = (0..=degree).map(|k| 1.0 / (1.0 + k as f64)).collect();
         let rows = vec![&row[..]; COUNT];
         let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &scale, output_scale: &scale, gadget: GADGET };
-        let cost = plan.cost(limbs, GADGET);
-        report(&ring, &format!("degree {degree} at {limbs} limbs"), COUNT, rounds, cost, limbs, |inputs| {
+        let counts = plan.counts(limbs, GADGET);
+        report(&ring, &format!("degree {degree} at {limbs} limbs"), COUNT, rounds, counts, limbs, |inputs| {
             evaluate(&ring, isa, inputs, &op, &keys).expect("evaluated");
         });
         let half = PolynomialOp { coefficients: &rows[..COUNT / 2], ..op };
-        report(&ring, &format!("degree {degree} at {limbs} limbs, halves"), COUNT, rounds, cost, limbs, |mut inputs| {
+        report(&ring, &format!("degree {degree} at {limbs} limbs, halves"), COUNT, rounds, counts, limbs, |mut inputs| {
             let im = inputs.split_off(COUNT / 2);
             evaluate_halves(&ring, isa, inputs, im, &half, &keys).expect("evaluated");
         });
-        let mut both = cost + cost;
-        both.add_switch(limbs, GADGET);
+        let both = counts * 2.0 + Counts::key_switch(limbs, GADGET);
         report(&ring, &format!("degree {degree} at {limbs} limbs, packed"), COUNT, rounds, both, limbs, |inputs| {
             evaluate_packed(&ring, isa, inputs, &op, &keys).expect("evaluated");
         });
@@ -90,7 +90,7 @@ fn processor() -> Option<f64> {
 }
 
 /// Median time for one ciphertext, next to its transforms as measured between the rounds.
-fn report(ring: &Ring, name: &str, count: usize, rounds: usize, cost: Cost, limbs: usize, run: impl Fn(Vec<Input<'_>>)) {
+fn report(ring: &Ring, name: &str, count: usize, rounds: usize, counts: Counts, limbs: usize, run: impl Fn(Vec<Input<'_>>)) {
     let inputs: Vec<[RnsPoly; 2]> = common::ciphertexts(ring, limbs, count);
     let (mut times, mut transforms) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
@@ -105,13 +105,11 @@ fn report(ring: &Ring, name: &str, count: usize, rounds: usize, cost: Cost, limb
         transforms.push(transform(ring));
     }
     let (time, transform) = (median(times), median(transforms));
-    let floor = cost.transforms as f64 * transform;
+    let floor = counts.ntt * transform;
     println!(
-        "{name}: {:.2} ms each; {} relinearisations, {} rescales, {} transforms of {:.1} us = {:.2} ms, ratio {:.2}",
+        "{name}: {:.2} ms each; {} transforms of {:.1} us = {:.2} ms, ratio {:.2}",
         1e3 * time,
-        cost.relinearisations,
-        cost.rescales,
-        cost.transforms,
+        counts.ntt,
         1e6 * transform,
         1e3 * floor,
         time / floor
@@ -124,7 +122,7 @@ fn transform(ring: &Ring) -> f64 {
     let start = Clock::start();
     for _ in 0..8 {
         for (row, limb) in poly.iter_mut().enumerate() {
-            ring.ntt[row].forward(limb);
+            ring.ntt()[row].forward(limb);
         }
     }
     start.seconds() / 64.0

@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut got, fresh) = (encrypt(&want)?, encrypt(&factor)?);
     let decryptor = Decryptor::new(&context, &secret);
     let evaluator = Evaluator::new(&context, &keys);
-    let model = NoiseModel::new(&context.ring().chain);
+    let model = NoiseModel::new(context.ring().chain());
 
     println!("\nx <- w rot(x y), modulus of y 1, scale 2^{log_scale}, Q primes of {bits} bits");
     println!("{:>5} {:>16} {:>16}", "limbs", "measured bits", "predicted bits");

@@ -55,6 +55,7 @@ pub fn distinct(steps: &[i64], slots: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::apply;
     use num_complex::Complex64;
 
     #[test]
@@ -84,7 +85,7 @@ mod tests {
     fn partial_sums_are_rotated_and_added() {
         let ct = |from: usize| -> Vec<Complex64> { (0..4).map(|s| Complex64::from((from * 10 + s) as f64)).collect() };
         let partials: Vec<_> = (0..7).map(ct).collect();
-        let out = table(&[0, 1], 3).unwrap().apply(&[&partials], 4);
+        let out = apply(&table(&[0, 1], 3).unwrap(), &[&partials], 4);
         assert_eq!(out.len(), 3);
         assert_eq!(out[1][3], Complex64::from(13.0 + 50.0));
     }

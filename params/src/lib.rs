@@ -11,7 +11,8 @@
 //! * [`gadget`], [`keys`], [`galois`]: the shape of a switching key, and what it is for.
 //! * [`polynomial`]: plans of polynomials and of the modular reduction.
 //! * [`bootstrap`]: the plan of a refresh.
-//! * [`work`]: how much the kernels have in work at a time.
+//! * [`table`]: linear maps between bundles, as tables of diagonals.
+//! * [`work`]: counted work of operations, and how much the kernels have in work at a time.
 //!
 //! **Invariants**
 //! * No dependency on any other crate of this workspace.
@@ -29,6 +30,7 @@ pub mod polynomial;
 pub mod primes;
 pub mod scale;
 pub mod security;
+pub mod table;
 pub mod work;
 
 pub use chain::Chain;

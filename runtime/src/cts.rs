@@ -51,7 +51,7 @@ fn images<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<usize, RuntimeEr
 impl Batch {
     fn contents(&self, s: &Session) -> Result<Contents, RuntimeError> {
         let ty = s.input()?;
-        let n = s.context.ring().n;
+        let n = s.context.ring().n();
         let count = ty.layout.unit_cts();
         let mut meta = binding(s, &self.id);
         meta.insert("images".into(), self.images.to_string());
@@ -112,14 +112,14 @@ impl Batch {
         let (count, scale) = (ty.layout.unit_cts(), s.scale(&ty.scale));
         let mut cts = vec![];
         for m in 0..ty.layout.units_for(images) {
-            let bytes = r.read(&format!("m{m:05}.c0"), Dtype::U64, &[count, ty.limbs, ring.n])?;
+            let bytes = r.read(&format!("m{m:05}.c0"), Dtype::U64, &[count, ty.limbs, ring.n()])?;
             let seeds = r.read(&format!("m{m:05}.seed"), Dtype::U8, &[count, 32])?;
             let one = |(c0, seed): (RnsPoly, &[u8])| {
                 let mut fixed = [0; 32];
                 fixed.copy_from_slice(seed);
                 SeededCiphertext::from_parts(ring, fixed, c0, scale.clone())
             };
-            let polys = || polys_from_bytes(&bytes, ring.n, ty.limbs, count);
+            let polys = || polys_from_bytes(&bytes, ring.n(), ty.limbs, count);
             let list = s.engine().install(|| polys().into_iter().zip(seeds.chunks_exact(32)).map(one).collect::<Result<Vec<_>, _>>());
             cts.push(list.map_err(|e| r.error(format!("unit {m}: {e}")))?);
         }
@@ -132,7 +132,7 @@ impl ResultBatch {
         let ty = s.output()?;
         let mut meta = binding(s, &self.id);
         meta.insert("images".into(), self.images.to_string());
-        let shape = vec![ty.layout.unit_cts(), 2, ty.limbs, s.context.ring().n];
+        let shape = vec![ty.layout.unit_cts(), 2, ty.limbs, s.context.ring().n()];
         let list: Vec<_> = (0..self.cts.len()).map(|m| (format!("m{m:05}"), Dtype::U64, shape.clone())).collect();
         Ok(Contents::new(RESULT_KIND, meta, &list))
     }
@@ -185,8 +185,8 @@ impl ResultBatch {
         let (count, scale) = (ty.layout.unit_cts(), s.scale(&ty.scale));
         let mut cts = vec![];
         for m in 0..ty.layout.units_for(images) {
-            let bytes = r.read(&format!("m{m:05}"), Dtype::U64, &[count, 2, ty.limbs, ring.n])?;
-            let mut polys = s.engine().install(|| polys_from_bytes(&bytes, ring.n, ty.limbs, 2 * count)).into_iter();
+            let bytes = r.read(&format!("m{m:05}"), Dtype::U64, &[count, 2, ty.limbs, ring.n()])?;
+            let mut polys = s.engine().install(|| polys_from_bytes(&bytes, ring.n(), ty.limbs, 2 * count)).into_iter();
             let mut list = vec![];
             while let (Some(c0), Some(c1)) = (polys.next(), polys.next()) {
                 let c = Ciphertext::new([c0, c1], scale.clone());

@@ -80,7 +80,7 @@ impl EvalKeySet {
         self.keys.iter().map(|k| (name(k.target(), k.gadget()), k)).collect()
     }
     fn contents(&self, s: &Session) -> Contents {
-        let n = s.context.ring().n;
+        let n = s.context.ring().n();
         let mut list = vec![];
         for (name, k) in self.by_name() {
             let rows = k.b().first().map_or(0, RnsPoly::rows);
@@ -164,12 +164,12 @@ impl ServerKeys {
         for (target, gadget) in s.key_targets() {
             let (name, rows) = (name(target, gadget), gadget.rows());
             let digits = target.digits(gadget);
-            let bytes = r.read(&format!("{name}.b"), Dtype::U64, &[digits, rows, ring.n])?;
+            let bytes = r.read(&format!("{name}.b"), Dtype::U64, &[digits, rows, ring.n()])?;
             let seed = r.read(&format!("{name}.seed"), Dtype::U8, &[32])?;
             let mut fixed = [0; 32];
             fixed.copy_from_slice(&seed);
             let key = s.engine().install(|| {
-                let b = polys_from_bytes(&bytes, ring.n, rows, digits);
+                let b = polys_from_bytes(&bytes, ring.n(), rows, digits);
                 drop(bytes);
                 let key = SeededSwitchingKey::from_parts(ring, gadget, target, fixed, b)?;
                 Ok::<_, ShapeError>(PreparedKey::new(ring, key.expand(ring)))

@@ -339,8 +339,8 @@ impl Journal {
         }
         let mut cts = vec![];
         for i in 0..count {
-            let bytes = r.read(&ct_name(i), Dtype::U64, &[2, limbs, ring.n])?;
-            let polys = polys_from_bytes(&bytes, ring.n, limbs, 2);
+            let bytes = r.read(&ct_name(i), Dtype::U64, &[2, limbs, ring.n()])?;
+            let polys = polys_from_bytes(&bytes, ring.n(), limbs, 2);
             for p in &polys {
                 check_poly(ring, p, limbs, 0).map_err(|e| r.error(format!("ciphertext {i}: {e}")))?;
             }

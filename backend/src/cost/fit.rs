@@ -57,8 +57,8 @@ mod tests {
         let prior = CostModel::default();
         let real = CostModel { ntt_2_16: 2.0 * prior.ntt_2_16, mac: 0.5 * prior.mac, expand: 3.0 * prior.expand, ..prior };
         let counts = |i: u32| {
-            let x = |k: u32| 1e8 * (((i * 7 + k * 13) % 11) as f64 + 0.5);
-            Counts { ntt: x(0) / 1e5, mac: 10.0 * x(1), convert: 5.0 * x(2), words: x(3), passes: x(4) / 3.0, expand: x(5) / 10.0 }
+            let x = |k: u32| 1e3 * (((i * 7 + k * 13) % 11) as f64 + 0.5);
+            Counts { ntt: x(0), mac: 20.0 * x(1), convert: 10.0 * x(2), keys: 2.0 * x(3), passes: x(4), expand: 1e4 * x(5) }
         };
         let samples: Vec<Sample> =
             (0..3000).map(|i| Sample { counts: counts(i), log_n: 15 + i % 2, seconds: real.time(counts(i), 15 + i % 2) }).collect();

@@ -2,6 +2,7 @@
 
 use super::Counts;
 use chiffre_ir::table::DiagTable;
+use chiffre_params::Gadget;
 use chiffre_params::work::{EXTENDED_ROWS, PANEL_WEIGHT_BYTES};
 use std::collections::BTreeSet;
 
@@ -54,24 +55,20 @@ impl GiantShape {
     fn limbs(&self, keep: usize) -> [usize; 3] {
         [keep.div_ceil(self.alpha.max(1)), keep, keep + self.alpha]
     }
-    fn counts(&self, n: f64, keep: usize) -> Counts {
-        let [digits, l, ext] = self.limbs(keep).map(|x| x as f64);
-        let (rotated, polys) = (self.rotated() as f64, 2.0 * self.outputs as f64);
+    fn gadget(&self, keep: usize) -> Gadget {
+        Gadget { limbs: keep, alpha: self.alpha }
+    }
+    fn counts(&self, keep: usize) -> Counts {
         if self.taps == 0 {
             return Counts::default();
         }
-        Counts {
-            ntt: rotated * digits * ext + polys * ext,
-            convert: (rotated * l * (ext - l / digits) + polys * self.alpha as f64 * l) * n,
-            words: rotated * 2.0 * digits * ext * n,
-            passes: polys * ext * n,
-            ..Counts::default()
-        }
+        let switch = Counts::mod_up(keep, self.gadget(keep)) + Counts::inner_product(keep, self.gadget(keep));
+        let sum = Counts::mod_down(self.alpha, keep) + Counts::passes(keep + self.alpha);
+        switch * self.rotated() as f64 + sum * (2 * self.outputs) as f64
     }
-    /// Words of the keys.
-    fn keys(&self, n: f64, keep: usize) -> f64 {
-        let [digits, _, ext] = self.limbs(keep).map(|x| x as f64);
-        self.taps as f64 * 2.0 * digits * ext * n
+    /// Every key read once.
+    fn keys(&self, keep: usize) -> Counts {
+        if self.taps == 0 { Counts::default() } else { Counts::inner_product(keep, self.gadget(keep)) * self.taps as f64 }
     }
     /// Rows that exist at the worst moment between the partial sums and the result: what is
     /// decomposed, its digits, some of their rows in the extended basis, and both results.
@@ -116,33 +113,27 @@ impl LinearShape {
     fn digits(&self) -> usize {
         if self.alpha == 0 { 0 } else { self.limbs.div_ceil(self.alpha) }
     }
-    /// Counts for `units` units in steps of `together`, in a ring of degree n.
-    pub fn counts(&self, n: f64, units: usize, together: usize) -> Counts {
-        let (l, a, digits) = (self.limbs as f64, self.alpha as f64, self.digits() as f64);
-        let ext = l + a;
+    /// Counts for `units` units in steps of `together`.
+    pub fn counts(&self, units: usize, together: usize) -> Counts {
+        let ext = self.limbs + self.alpha;
         // Of partial sums only the component at s is divided, the other one when they have been
         // added.
-        let divided = self.giants.map_or(2 * self.outputs, |g| self.outputs + g.outputs) as f64;
-        let rotated = self.rotated as f64;
-        let (removed, keep) = (a + self.drop as f64, l - self.drop as f64);
-        let down = if removed > 0.0 { removed + keep } else { 0.0 };
-        let key = 2.0 * digits * ext * n;
-        let unit = Counts {
-            // Every digit starts from its own limbs and ends in all others.
-            ntt: rotated * (l + digits * ext - l) + divided * down,
-            mac: self.cells as f64 * 2.0 * ext * n,
-            convert: rotated * l * (ext - l / digits.max(1.0)) * n + divided * removed * keep * n,
-            words: self.rows as f64 * key,
-            passes: 2.0 * self.outputs as f64 * ext * n,
-            expand: 0.0,
+        let divided = self.giants.map_or(2 * self.outputs, |g| self.outputs + g.outputs);
+        let (removed, kept) = (self.alpha + self.drop, self.limbs - self.drop);
+        let down = if removed > 0 { Counts::mod_down(removed, kept) } else { Counts::default() };
+        let (up, key) = if self.alpha == 0 {
+            Default::default()
+        } else {
+            let gadget = Gadget { limbs: self.limbs, alpha: self.alpha };
+            (Counts::mod_up(self.limbs, gadget), Counts::inner_product(self.limbs, gadget))
         };
-        let kept = self.limbs - self.drop;
-        let giants = self.giants.map_or(Counts::default(), |g| g.counts(n, kept));
-        let limbs = ext + if self.is_dense() { SUM_LIMBS } else { 0.0 };
-        let times = units.div_ceil(together.max(1)) as f64;
-        let expand = self.cells as f64 * self.weight_words as f64 * limbs;
-        let words = KEY_READ * (self.taps as f64 * key + self.giants.map_or(0.0, |g| g.keys(n, kept)));
-        (unit + giants) * units as f64 + Counts { expand, words, ..Counts::default() } * times
+        let sums = Counts::macs(self.cells * 2 * ext) + Counts::passes(2 * self.outputs * ext);
+        let unit = up * self.rotated as f64 + key * self.rows as f64 + sums + down * divided as f64;
+        let giants = self.giants.map_or(Counts::default(), |g| g.counts(kept));
+        let limbs = ext as f64 + if self.is_dense() { SUM_LIMBS } else { 0.0 };
+        let expand = Counts { expand: self.cells as f64 * self.weight_words as f64 * limbs, ..Counts::default() };
+        let read = key * self.taps as f64 + self.giants.map_or(Counts::default(), |g| g.keys(kept));
+        (unit + giants) * units as f64 + (read * KEY_READ + expand) * units.div_ceil(together.max(1)) as f64
     }
     /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of
     /// operands end with the op: limb by limb, digits and operands turn into sums, at last into
@@ -161,7 +152,7 @@ impl LinearShape {
     }
 }
 
-/// Reading a word of a key from memory costs as much as so many words of inner products; fitted,
+/// Reading a limb of a key from memory costs as much as so many limbs of inner products; fitted,
 /// with [`CostModel::expand`], to runs of one image.
 const KEY_READ: f64 = 3.0;
 /// Making the sum of a dense cell costs as much as expanding it at so many limbs.

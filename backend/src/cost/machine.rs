@@ -44,7 +44,8 @@ impl CostModel {
     pub fn parts(&self, c: Counts, log_n: u32) -> [f64; 6] {
         let n = (1u64 << log_n) as f64;
         let ntt = self.ntt_2_16 * n * log_n as f64 / (65536.0 * 16.0);
-        [c.ntt * ntt, c.mac * self.mac, c.convert * self.convert, c.words * self.word, c.passes * self.pass, c.expand * self.expand]
-            .map(|t| t / self.threads)
+        let words = [c.mac * self.mac, c.convert * self.convert, c.keys * self.word, c.passes * self.pass].map(|limbs| limbs * n);
+        let [mac, convert, word, pass] = words;
+        [c.ntt * ntt, mac, convert, word, pass, c.expand * self.expand].map(|t| t / self.threads)
     }
 }

@@ -1,6 +1,7 @@
 //! Products with relinearisation.
 
 use super::Counts;
+use chiffre_params::Gadget;
 use chiffre_params::work::product_group;
 
 /// Products of the ciphertexts of one unit, with relinearisation.
@@ -17,19 +18,13 @@ pub struct ProductShape {
 }
 
 impl ProductShape {
-    /// Counts for one unit in a ring of degree n.
-    pub fn counts(&self, n: f64) -> Counts {
-        let (l, a) = (self.limbs as f64, self.alpha as f64);
-        let (ext, digits) = (l + a, (l / a).ceil());
-        let switch = Counts {
-            ntt: digits * ext + 2.0 * ext,
-            convert: (l * (ext - l / digits) + 2.0 * a * l) * n,
-            words: 2.0 * digits * ext * n,
-            passes: 2.0 * l * n,
-            ..Counts::default()
-        };
-        let tensor = Counts { passes: if self.complex { 9.0 } else { 5.0 } * l * n, ..Counts::default() };
-        (if self.complex { switch * 2.0 } else { switch } + tensor) * self.cts as f64
+    /// Counts for one unit.
+    pub fn counts(&self) -> Counts {
+        let gadget = Gadget { limbs: self.limbs, alpha: self.alpha };
+        let one = Counts::product(self.limbs, gadget, 0, 1, 0);
+        // The parts of complex-packed values are told apart by conjugates, which takes four passes.
+        let apart = Counts::key_switch(self.limbs, gadget) + Counts::passes(4 * self.limbs);
+        (if self.complex { one + apart } else { one }) * self.cts as f64
     }
     /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with
     /// the op.

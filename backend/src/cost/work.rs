@@ -22,12 +22,12 @@ pub enum Work {
 }
 
 impl Work {
-    /// Counted work of all units, in steps of a flow, in a ring of degree n.
-    pub fn counts(&self, n: f64, flow: &Flow) -> Counts {
+    /// Counted work of all units, in steps of a flow.
+    pub fn counts(&self, flow: &Flow) -> Counts {
         match self {
-            Work::Linear(s) => s.counts(n, flow.units, flow.together),
-            Work::Series(s) => s.counts(n) * flow.units as f64,
-            Work::Product(s) => s.counts(n) * flow.units as f64,
+            Work::Linear(s) => s.counts(flow.units, flow.together),
+            Work::Series(s) => s.counts() * flow.units as f64,
+            Work::Product(s) => s.counts() * flow.units as f64,
             Work::Counted { counts, .. } => *counts * flow.units as f64,
         }
     }

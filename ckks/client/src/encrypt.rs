@@ -42,7 +42,7 @@ impl<'a> SecretKeyEncryptor<'a> {
         let mut a = uniform_poly(ring, &seed, 0, limbs, 0);
         let mut c0 = gaussian_poly(self.context, &mut self.rng, limbs, 0);
         for (i, (c0, a)) in c0.iter_mut().zip(a.iter_mut()).enumerate() {
-            let m = &ring.moduli[i];
+            let m = &ring.moduli()[i];
             limb::mul_assign(m, a, self.secret.ntt().row(i));
             limb::sub_assign(m, c0, a);
             limb::add_assign(m, c0, plaintext.poly.row(i));
@@ -70,14 +70,14 @@ impl<'a> PublicKeyEncryptor<'a> {
     pub fn encrypt(&mut self, plaintext: &Plaintext) -> Ciphertext {
         let ring = self.context.ring();
         let limbs = plaintext.limbs();
-        let mut coefficients = Zeroizing::new(vec![0i8; ring.n]);
+        let mut coefficients = Zeroizing::new(vec![0i8; ring.n()]);
         self.rng.fill_ternary(&mut coefficients);
         let mut v = small_poly(ring, &coefficients, limbs, 0);
         let mut c0 = gaussian_poly(self.context, &mut self.rng, limbs, 0);
         let mut c1 = gaussian_poly(self.context, &mut self.rng, limbs, 0);
         let a = uniform_poly(ring, self.key.seed(), 0, limbs, 0);
         for i in 0..limbs {
-            let m = &ring.moduli[i];
+            let m = &ring.moduli()[i];
             limb::add_assign(m, c0.row_mut(i), plaintext.poly.row(i));
             limb::mul_add_assign(m, c0.row_mut(i), self.key.b().row(i), v.row(i));
             limb::mul_add_assign(m, c1.row_mut(i), a.row(i), v.row(i));
@@ -112,8 +112,8 @@ impl<'a> Decryptor<'a> {
         };
         for next in polys {
             for (i, row) in poly.iter_mut().enumerate() {
-                limb::mul_assign(&ring.moduli[i], row, self.secret.ntt().row(i));
-                limb::add_assign(&ring.moduli[i], row, next.row(i));
+                limb::mul_assign(&ring.moduli()[i], row, self.secret.ntt().row(i));
+                limb::add_assign(&ring.moduli()[i], row, next.row(i));
             }
         }
         Ok(Plaintext { poly, scale: ciphertext.scale.clone() })

@@ -45,11 +45,11 @@ impl<'a> KeyGenerator<'a> {
         let ring = self.context.ring();
         let seed = self.rng.seed();
         let mut noise = self.rng.fork();
-        let mut a = uniform_poly(ring, &seed, 0, ring.q_count, 0);
-        let mut b = gaussian_poly(self.context, &mut noise, ring.q_count, 0);
+        let mut a = uniform_poly(ring, &seed, 0, ring.q_count(), 0);
+        let mut b = gaussian_poly(self.context, &mut noise, ring.q_count(), 0);
         b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(i, (b, a))| {
-            limb::mul_assign(&ring.moduli[i], a, self.secret.ntt().row(i));
-            limb::sub_assign(&ring.moduli[i], b, a);
+            limb::mul_assign(&ring.moduli()[i], a, self.secret.ntt().row(i));
+            limb::sub_assign(&ring.moduli()[i], b, a);
         });
         PublicKey::from_parts(ring, seed, b).expect("made for this ring")
     }
@@ -108,9 +108,9 @@ impl<'a> KeyGenerator<'a> {
         let dense = self.secret.ntt();
         let sparse = sparse.map_or(dense, SecretKey::ntt);
         let secret = if target == KeyTarget::DenseToSparse { sparse } else { dense };
-        let table = target.galois().map(|g| GaloisTable::new(g, ring.log_n));
+        let table = target.galois().map(|g| GaloisTable::new(g, ring.log_n()));
         let back = matches!(target, KeyTarget::SparseToDense(_));
-        let special = &ring.moduli[ring.q_count..][..if back { 1 } else { gadget.alpha }];
+        let special = &ring.moduli()[ring.q_count()..][..if back { 1 } else { gadget.alpha }];
         let b = (0..target.digits(gadget))
             .map(|d| {
                 let digit = if back { 0..gadget.rows() } else { gadget.digit(d, gadget.limbs) };
@@ -118,7 +118,7 @@ impl<'a> KeyGenerator<'a> {
                 let mut b = gaussian_poly(self.context, &mut noise, gadget.limbs, gadget.alpha);
                 b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(row, (b, a))| {
                     let index = ring.modulus_index(row, gadget.limbs);
-                    let m = &ring.moduli[index];
+                    let m = &ring.moduli()[index];
                     let s = secret.row(index);
                     limb::mul_assign(m, a, s);
                     limb::sub_assign(m, b, a);
@@ -130,7 +130,7 @@ impl<'a> KeyGenerator<'a> {
                             (_, Some(table)) => limb::automorphism_into(table, s, a),
                             (_, None) => limb::mul_into(m, s, s, a),
                         }
-                        let p = special.iter().fold(1, |p, special| m.mul(p, m.reduce(special.q)));
+                        let p = special.iter().fold(1, |p, special| m.mul(p, m.reduce(special.q())));
                         limb::mul_scalar_add_assign(m, b, a, p);
                     }
                 });
@@ -144,7 +144,7 @@ impl<'a> KeyGenerator<'a> {
 
 /// A noise polynomial in NTT order: `limbs` Q rows, then `specials` P rows.
 pub(crate) fn gaussian_poly(context: &Context, rng: &mut Csprng, limbs: usize, specials: usize) -> RnsPoly {
-    let mut e = zeroize::Zeroizing::new(vec![0i8; context.ring().n]);
+    let mut e = zeroize::Zeroizing::new(vec![0i8; context.ring().n()]);
     rng.fill_gaussian(&mut e);
     small_poly(context.ring(), &e, limbs, specials)
 }

@@ -39,7 +39,7 @@ pub struct SecretKey {
 impl SecretKey {
     /// A fresh secret.
     pub fn generate(context: &Context, rng: &mut Csprng) -> Self {
-        let mut coefficients = Zeroizing::new(vec![0; context.ring().n]);
+        let mut coefficients = Zeroizing::new(vec![0; context.ring().n()]);
         rng.fill_ternary(&mut coefficients);
         Self::build(context.ring(), coefficients)
     }
@@ -47,7 +47,7 @@ impl SecretKey {
     /// A fresh secret with `weight` nonzero coefficients: for the encapsulation keys, which live at
     /// small moduli only.
     pub(crate) fn generate_sparse(context: &Context, rng: &mut Csprng, weight: usize) -> Self {
-        let mut coefficients = Zeroizing::new(vec![0; context.ring().n]);
+        let mut coefficients = Zeroizing::new(vec![0; context.ring().n()]);
         rng.fill_sparse_ternary(&mut coefficients, weight);
         Self::build(context.ring(), coefficients)
     }
@@ -58,8 +58,8 @@ impl SecretKey {
     /// [`SecretKeyError`] if they are not N values of -1, 0, 1.
     pub fn from_coefficients(context: &Context, coefficients: &[i8]) -> Result<Self, SecretKeyError> {
         let ring = context.ring();
-        if coefficients.len() != ring.n {
-            return Err(SecretKeyError::Length { found: coefficients.len(), expected: ring.n });
+        if coefficients.len() != ring.n() {
+            return Err(SecretKeyError::Length { found: coefficients.len(), expected: ring.n() });
         }
         if coefficients.iter().any(|c| !(-1..=1).contains(c)) {
             return Err(SecretKeyError::NotTernary);
@@ -68,7 +68,7 @@ impl SecretKey {
     }
 
     fn build(ring: &Ring, coefficients: Zeroizing<Vec<i8>>) -> Self {
-        let ntt = small_poly(ring, &coefficients, ring.q_count, ring.p_count());
+        let ntt = small_poly(ring, &coefficients, ring.q_count(), ring.p_count());
         Self { coefficients, ntt }
     }
 
@@ -99,15 +99,15 @@ impl fmt::Debug for SecretKey {
 ///
 /// Reduction is by masks: coefficients are secrets or noise.
 pub(crate) fn small_poly(ring: &Ring, coefficients: &[i8], limbs: usize, specials: usize) -> RnsPoly {
-    let mut poly = RnsPoly::new_unspecified(ring.n, limbs + specials);
+    let mut poly = RnsPoly::new_unspecified(ring.n(), limbs + specials);
     poly.par_iter_mut().enumerate().for_each(|(row, out)| {
         let index = ring.modulus_index(row, limbs);
-        let q = ring.moduli[index].q as i64;
+        let q = ring.moduli()[index].q() as i64;
         for (d, &c) in out.iter_mut().zip(coefficients) {
             let c = i64::from(c);
             *d = (c + (q & (c >> 63))) as u64;
         }
-        ring.ntt[index].forward(out);
+        ring.ntt()[index].forward(out);
     });
     poly
 }

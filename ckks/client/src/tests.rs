@@ -30,8 +30,8 @@ fn worst(a: &[Complex64], b: &[Complex64]) -> f64 {
 /// Largest centred coefficient of one row in NTT order.
 fn largest(context: &Context, row: &[u64], index: usize) -> u64 {
     let mut row = row.to_vec();
-    context.ring().ntt[index].inverse(&mut row);
-    let m = &context.ring().moduli[index];
+    context.ring().ntt()[index].inverse(&mut row);
+    let m = &context.ring().moduli()[index];
     row.iter().map(|&c| m.centre(c).unsigned_abs()).max().unwrap_or(0)
 }
 
@@ -63,7 +63,7 @@ fn switching_keys_encrypt_the_gadget_times_the_other_secret() {
     let ring = context.ring();
     let secret = SecretKey::generate(&context, &mut rng(5));
     let s = secret.ntt();
-    let galois = Galois::rotation(3, ring.log_n);
+    let galois = Galois::rotation(3, ring.log_n());
     for gadget in [Gadget { limbs: 5, alpha: 2 }, Gadget { limbs: 3, alpha: 2 }, Gadget { limbs: 2, alpha: 1 }] {
         for target in [galois.into(), KeyTarget::Relinearization] {
             let mut generator = KeyGenerator::new(&context, &secret, rng(6));
@@ -72,18 +72,18 @@ fn switching_keys_encrypt_the_gadget_times_the_other_secret() {
             for (d, [b, a]) in key.digits.iter().enumerate() {
                 for row in 0..gadget.rows() {
                     let index = ring.modulus_index(row, gadget.limbs);
-                    let m = &ring.moduli[index];
+                    let m = &ring.moduli()[index];
                     // b + a s - [row in digit] P s'
                     let mut phase = b.row(row).to_vec();
                     limb::mul_add_assign(m, &mut phase, a.row(row), s.row(index));
                     if gadget.digit(d, gadget.limbs).contains(&row) {
-                        let mut other = vec![0; ring.n];
+                        let mut other = vec![0; ring.n()];
                         match target.galois() {
-                            Some(g) => limb::automorphism_into(&GaloisTable::new(g, ring.log_n), s.row(index), &mut other),
+                            Some(g) => limb::automorphism_into(&GaloisTable::new(g, ring.log_n()), s.row(index), &mut other),
                             None => limb::mul_into(m, s.row(index), s.row(index), &mut other),
                         }
-                        for special in &ring.moduli[ring.q_count..][..gadget.alpha] {
-                            limb::mul_scalar_assign(m, &mut other, m.reduce(special.q));
+                        for special in &ring.moduli()[ring.q_count()..][..gadget.alpha] {
+                            limb::mul_scalar_assign(m, &mut other, m.reduce(special.q()));
                         }
                         limb::sub_assign(m, &mut phase, &other);
                     }
@@ -141,7 +141,7 @@ fn the_encapsulation_leads_to_a_sparse_secret_and_back() {
     };
     let switch = |[c0, c1]: [RnsPoly; 2], key: &PreparedKey| {
         let [mut d0, d1] = key_switch(ring, Isa::detect(), &c1, 1, key).expect("switch");
-        limb::add_assign(&ring.moduli[0], d0.row_mut(0), c0.row(0));
+        limb::add_assign(&ring.moduli()[0], d0.row_mut(0), c0.row(0));
         [d0, d1]
     };
     let sparse = switch([ct.polys[0].clone(), ct.polys[1].clone()], &to);
@@ -156,7 +156,7 @@ fn secrets_are_hidden_from_debug_and_checked_on_import() {
     assert_eq!(format!("{secret:?}"), "SecretKey(..)");
     let again = SecretKey::from_coefficients(&context, secret.expose_coefficients()).expect("valid");
     assert!(again.ntt() == secret.ntt());
-    let n = context.ring().n;
+    let n = context.ring().n();
     assert!(SecretKey::from_coefficients(&context, &vec![2; n]).is_err());
     assert!(SecretKey::from_coefficients(&context, &vec![0; n - 1]).is_err());
 }
@@ -166,7 +166,7 @@ fn foreign_ciphertexts_are_refused() {
     let context = context();
     let secret = SecretKey::generate(&context, &mut rng(10));
     let decryptor = Decryptor::new(&context, &secret);
-    let n = context.ring().n;
+    let n = context.ring().n();
     let poly = |n, rows| RnsPoly::new_zero(n, rows);
     let good = Ciphertext::new([poly(n, 2), poly(n, 2)], Scale::one());
     assert!(decryptor.decrypt(&good).is_ok());

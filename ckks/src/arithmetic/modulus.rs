@@ -9,15 +9,15 @@ const MASK52: u64 = (1 << 52) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modulus {
     /// The prime.
-    pub q: u64,
+    pub(crate) q: u64,
     /// `q^-1 mod 2^52`.
-    pub qinv: u64,
+    pub(crate) qinv: u64,
     /// `R mod q`.
-    pub r: u64,
+    pub(crate) r: u64,
     /// `R^2 mod q`.
-    pub r2: u64,
+    pub(crate) r2: u64,
     /// `R^3 mod q`.
-    pub r3: u64,
+    pub(crate) r3: u64,
 }
 
 impl Modulus {
@@ -36,6 +36,11 @@ impl Modulus {
         let r = ((1u128 << 52) % q as u128) as u64;
         let r2 = ((r as u128 * r as u128) % q as u128) as u64;
         Self { q, qinv: inv & MASK52, r, r2, r3: ((r2 as u128 * r as u128) % q as u128) as u64 }
+    }
+
+    /// The prime.
+    pub const fn q(&self) -> u64 {
+        self.q
     }
 
     /// `t / R mod q` for `t < q 2^52`.

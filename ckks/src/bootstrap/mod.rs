@@ -31,8 +31,8 @@ mod stages;
 mod transform;
 
 pub use chiffre_params::bootstrap::{
-    BootstrapSpec, Counts, DENSE_TO_SPARSE, Direction, FactorPlan, FactorSpec, RAISE_SPECIALS, SpecError, StageCounts, choose_reduction,
-    log2_any, log2_tail, smallest_range,
+    BootstrapSpec, DENSE_TO_SPARSE, Direction, FactorPlan, FactorSpec, RAISE_SPECIALS, SpecError, StageCounts, choose_reduction, log2_any,
+    log2_tail, smallest_range,
 };
 pub use error::BootstrapError;
 pub use factor::{DiagonalMatrix, matrix};

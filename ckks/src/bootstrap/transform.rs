@@ -13,10 +13,11 @@ use crate::bundle::{BundleError, CtRef, Decomposition, Input, KeyProvider, Prepa
 use crate::encode::Encoder;
 use crate::ring::{Carried, Galois, ModDown, Ring, RnsPoly};
 use crate::simd::{
-    Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, MOST_DIGITS, Weights, expand_pattern, hoisted_tiles, largest, mul_constant_assign,
+    Buffer, HoistedLimb, HoistedLimbs, HoistedTap, Isa, Weights, expand_pattern, hoisted_windows, largest, mul_constant_assign,
     rotated_product_add,
 };
 use chiffre_params::bootstrap::FactorPlan;
+use chiffre_params::work::MAX_DIGITS;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -92,9 +93,9 @@ impl EncodedFactor {
                     }
                     let at = tap * outputs + output;
                     if run == 1 {
-                        for (unit, words) in out.chunks_exact_mut(8 * taps * outputs).enumerate() {
+                        for (stripe, words) in out.chunks_exact_mut(8 * taps * outputs).enumerate() {
                             for (i, word) in words[8 * at..8 * at + width].iter_mut().enumerate() {
-                                *word = values[(8 * unit + i) * blocks / ring.n];
+                                *word = values[(8 * stripe + i) * blocks / ring.n];
                             }
                         }
                     } else {
@@ -191,7 +192,7 @@ pub fn apply(
     let (limbs, gadget) = (plan.limbs, plan.gadget);
     check_gadget(ring, gadget, limbs)?;
     check_inputs(ring.n, &inputs, limbs)?;
-    if limbs < 2 || gadget.digits_at(limbs) > MOST_DIGITS || ring.n < 64 {
+    if limbs < 2 || gadget.digits_at(limbs) > MAX_DIGITS || ring.n < 64 {
         return Err(BundleError::Gadget { gadget, limbs, specials: ring.p_count() });
     }
     let find = |offset: isize| match offset {
@@ -245,7 +246,7 @@ pub(super) fn run_limb(isa: Isa, limb: &HoistedLimb<'_>, mut tasks: Vec<Vec<&mut
         || Buffer::unspecified(words),
         |scratch, (task, mut out)| {
             let start = task * out.first().map_or(0, |o| o.len());
-            hoisted_tiles(isa, limb, start, &mut out, scratch);
+            hoisted_windows(isa, limb, start, &mut out, scratch);
         },
     );
 }

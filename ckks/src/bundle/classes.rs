@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-/// More classes than this are no structure, and every class of its own reads the columns of a tile
-/// once more.
+/// More classes than this are no structure, and every class of its own reads the columns of a
+/// window once more.
 const MOST: usize = 16;
 /// A use of a row that is not dense, in dense uses.
 const SPARSE: usize = 3;

@@ -3,7 +3,7 @@
 
 use super::part::Part;
 use crate::ring::{Gadget, Ring, RnsPoly};
-use crate::simd::{Isa, Row};
+use crate::simd::{Isa, LimbWords};
 use chiffre_params::work::EXTENDED_ROWS;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub(crate) struct Decomposition<'a> {
 
 /// The digits of some polynomials in coefficient order, `[polynomial][digit]`: what conversions
 /// read.
-pub(crate) type Digits = Vec<Vec<Vec<Row>>>;
+pub(crate) type Digits = Vec<Vec<Vec<LimbWords>>>;
 
 /// Some rows of all digits.
 pub(crate) struct Extended<'a> {
@@ -49,7 +49,7 @@ impl<'a> Decomposition<'a> {
             let rows: Vec<&[u64]> = self.gadget.digit(i % count, self.limbs).map(|row| polys[i / count].row(row)).collect();
             self.parts[0].up[i % count].prepare(self.ring, self.isa, &rows, narrow)
         };
-        let flat: Vec<Vec<Row>> = (0..polys.len() * count).into_par_iter().with_max_len(1).map(digit).collect();
+        let flat: Vec<Vec<LimbWords>> = (0..polys.len() * count).into_par_iter().with_max_len(1).map(digit).collect();
         let mut flat = flat.into_iter();
         polys.iter().map(|_| flat.by_ref().take(count).collect()).collect()
     }
@@ -58,8 +58,9 @@ impl<'a> Decomposition<'a> {
     /// were among them.
     pub fn for_each(&self, digits: &Digits, mut run: impl FnMut(Range<usize>, &Extended<'_>)) {
         for part in &self.parts {
-            let all: Vec<(usize, &Vec<Row>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();
-            let flat: Vec<Vec<Row>> = all.into_par_iter().with_max_len(1).map(|(d, y)| part.extend(self.ring, self.isa, d, y)).collect();
+            let all: Vec<(usize, &Vec<LimbWords>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();
+            let flat: Vec<Vec<LimbWords>> =
+                all.into_par_iter().with_max_len(1).map(|(d, y)| part.extend(self.ring, self.isa, d, y)).collect();
             let mut flat = flat.into_iter();
             let rows = digits.iter().map(|d| flat.by_ref().take(d.len()).collect()).collect();
             run(part.rows.clone(), &Extended { part, rows });
@@ -71,7 +72,7 @@ impl Extended<'_> {
     /// Row `row` of all digits of polynomial `i`, which is `poly`.
     pub fn row<'b>(&'b self, i: usize, poly: &'b RnsPoly, row: usize) -> Vec<&'b [u64]> {
         let digits = self.part.targets.iter().zip(&self.rows[i]);
-        let find = |(targets, rows): (&Vec<usize>, &'b Vec<Row>)| match targets.iter().position(|&t| t == row) {
+        let find = |(targets, rows): (&Vec<usize>, &'b Vec<LimbWords>)| match targets.iter().position(|&t| t == row) {
             Some(at) => &*rows[at],
             None => poly.row(row),
         };

@@ -1,12 +1,13 @@
 //! Residues of a panel's weights at one limb.
 
 use super::panels::{Panel, Plan};
-use super::{LinearOp, LinearTable, SCALAR};
+use super::patterns::input_of;
+use super::{LinearOp, Patterns};
 use crate::ring::{Modulus, NttTable, Ring, SymmetricTable};
 use crate::simd::{Buffer, Isa, expand_pattern, interleave_into, split_columns, transpose_into};
 use rayon::prelude::*;
 
-/// Cells that one task transforms and then spreads over the units: their words in a unit fill a
+/// Cells that one task transforms and then spreads over the stripes: their words in a stripe fill a
 /// cache line.
 const CHUNK: usize = 8;
 /// Words between transformed patterns, so that equal blocks do not share cache sets.
@@ -18,8 +19,7 @@ const TASK_WORDS: usize = 1 << 12;
 pub(super) struct Expander<'a> {
     isa: Isa,
     modulus: Modulus,
-    table: &'a LinearTable,
-    scales: &'a [f64],
+    op: &'a LinearOp<'a>,
     plan: &'a Plan,
     /// Largest coefficient of each pattern.
     largest: &'a [f64],
@@ -29,17 +29,17 @@ pub(super) struct Expander<'a> {
 impl<'a> Expander<'a> {
     /// `index` is the modulus; `op.input_scales[i]` multiplies all weights of input `i`; `largest`
     /// are the largest coefficients of patterns.
-    pub fn new(ring: &'a Ring, isa: Isa, index: usize, op: &LinearOp<'a>, plan: &'a Plan, largest: &'a [f64]) -> Self {
+    pub fn new(ring: &'a Ring, isa: Isa, index: usize, op: &'a LinearOp<'a>, plan: &'a Plan, largest: &'a [f64]) -> Self {
         let ntt = (plan.blocks > 1).then(|| (ring.subring_ntt(index, plan.blocks), ring.symmetric(index, plan.blocks)));
-        Self { isa, modulus: ring.moduli[index], table: op.table, scales: op.input_scales, plan, largest, ntt }
+        Self { isa, modulus: ring.moduli[index], op, plan, largest, ntt }
     }
 
-    /// All units of a panel for degree `n`.
+    /// All stripes of a panel for degree `n`.
     pub fn expand(&self, panel: &Panel, n: usize) -> Buffer {
         let shape = &panel.shape;
-        let (lanes, stride) = (shape.lanes(), shape.unit_stride());
+        let (lanes, stride) = (shape.lanes(), shape.stripe_stride());
         let blocks = self.plan.blocks;
-        let mut weights = Buffer::unspecified(shape.units(n) * stride);
+        let mut weights = Buffer::unspecified(shape.stripes(n) * stride);
         let row_stride = blocks + PAD;
         split_columns(&mut weights, stride, panel.cells.len() * lanes, CHUNK * lanes)
             .into_par_iter()
@@ -72,15 +72,22 @@ impl<'a> Expander<'a> {
     /// The weight of some entries along half of the limb: one word for each block. `coefficients`
     /// is scratch of one word more.
     fn cell(&self, entries: std::ops::Range<usize>, coefficients: &mut [u64], row: &mut [u64]) {
-        let entries = &self.table.entries[entries];
-        let factor = |e: &super::LinearEntry| e.weight * self.scales[self.table.rows[e.row as usize].0 as usize];
-        let scalar: f64 = entries.iter().filter(|e| e.pattern == SCALAR).map(factor).sum();
-        let patterns = entries.iter().filter(|e| e.pattern != SCALAR);
-        let term = |e: &super::LinearEntry| {
-            let i = e.pattern as usize;
-            (factor(e), &self.table.patterns[i][..], self.largest[i])
+        let LinearOp { table, first, patterns, input_scales, .. } = *self.op;
+        let cell = &table.entries[entries.clone()];
+        // All entries of a cell have one row.
+        let scale = cell.first().map_or(0.0, |e| input_scales[input_of(first, &table.rows[e.row as usize])]);
+        let scalar: f64 = cell.iter().filter(|e| e.mask.is_none()).map(|e| e.weight * scale).sum();
+        let terms: Vec<(f64, &[f64], f64)> = match patterns {
+            Patterns::Masks(patterns) => {
+                let masked = cell.iter().filter_map(|e| Some((e.weight * scale, e.mask? as usize)));
+                masked.map(|(weight, i)| (weight, &patterns[i][..], self.largest[i])).collect()
+            }
+            Patterns::Cells { patterns, entries: cells } => {
+                let found = cells.partition_point(|c| c.end < entries.end);
+                let own = cells.get(found).filter(|c| c.end == entries.end && !cell.is_empty());
+                own.map(|_| (scale, &patterns[found][..], self.largest[found])).into_iter().collect()
+            }
         };
-        let terms: Vec<(f64, &[f64], f64)> = patterns.map(term).collect();
         let (m, Some((ntt, symmetric))) = (&self.modulus, self.ntt) else {
             row.fill(self.modulus.from_f64(scalar));
             return;
@@ -89,7 +96,7 @@ impl<'a> Expander<'a> {
             row.fill(m.from_f64(scalar));
             return;
         }
-        let period = self.table.period;
+        let period = table.period();
         expand_pattern(self.isa, m, &terms, &mut coefficients[..period]);
         if scalar != 0.0 {
             coefficients[0] = m.from_f64(terms.iter().fold(scalar, |s, (w, p, _)| s + w * p[0]));

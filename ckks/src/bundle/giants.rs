@@ -12,7 +12,8 @@ use super::span::span_of;
 use super::switch::check_gadget;
 use super::{BundleError, KeyProvider, PreparedKey};
 use crate::ring::{Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
-use crate::simd::{Isa, MOST_DIGITS, RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
+use crate::simd::{Isa, RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
+use chiffre_params::work::MAX_DIGITS;
 use rayon::prelude::*;
 
 /// What happens to the outputs of a map that are partial sums:
@@ -163,7 +164,7 @@ impl<'a> Giants<'a> {
                         let Some(table) = key.table() else { continue };
                         let at = step * count + i;
                         let (digits, keys) = (extended.row(at, &slopes[at], row), key.rows(up.count(), row, limbs));
-                        let parts = digits.chunks(MOST_DIGITS).zip(keys.chunks(MOST_DIGITS));
+                        let parts = digits.chunks(MAX_DIGITS).zip(keys.chunks(MAX_DIGITS));
                         terms.extend(parts.map(|(digits, keys)| RotatedProduct { table, digits: digits.to_vec(), keys: keys.to_vec() }));
                     }
                     terms

@@ -4,11 +4,12 @@ use super::expand::Expander;
 use super::giants::Giants;
 use super::op::LinearOp;
 use super::panels::{Panel, Plan};
+use super::patterns::check_table;
 use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TILE, TapRows, add_assign, largest, linear_tiles};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TapRows, WINDOW, add_assign, largest, linear_windows};
 use rayon::prelude::*;
 
 /// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`,
@@ -42,11 +43,11 @@ pub fn apply_linear(
     let plan = match op.plan.and_then(|p| p.of(table, ring.log_n, op.input_scales.len())) {
         Some(plan) => plan,
         None => {
-            made = Plan::new(table, ring.log_n, op.input_scales.len());
+            made = Plan::new(table, op.first, ring.log_n, op.input_scales.len());
             &made
         }
     };
-    let peaks: Vec<f64> = table.patterns.par_iter().map(|p| largest(p)).collect();
+    let peaks: Vec<f64> = op.patterns.all().par_iter().map(|p| largest(p)).collect();
     let rotated = !plan.galois.is_empty();
     if rotated {
         check_gadget(ring, gadget, limbs)?;
@@ -98,7 +99,7 @@ pub fn apply_linear(
 }
 
 fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
-    if ring.n < 2 * TILE {
+    if ring.n < 2 * WINDOW {
         return Err(BundleError::Degree(ring.n));
     }
     let (limbs, drop, chain) = (op.limbs_in, op.drop_limbs, ring.q_count);
@@ -106,7 +107,8 @@ fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), Bun
         return Err(BundleError::Limbs { limbs, drop, chain });
     }
     check_inputs(ring.n, inputs, limbs)?;
-    op.table.check(ring.n, inputs.len())?;
+    check_table(op.table, op.first, ring.n, inputs.len())?;
+    op.patterns.check(op.table)?;
     let fail = |message: String| Err(BundleError::Table(message));
     if op.input_scales.len() != inputs.len() || op.input_scales.iter().any(|s| !s.is_finite()) {
         return fail(format!("{} weight scales for {} inputs", op.input_scales.len(), inputs.len()));
@@ -252,7 +254,7 @@ impl Limb<'_> {
         tasks.into_par_iter().for_each_init(
             || Buffer::unspecified(panel.shape.scratch_words()),
             |scratch, (s, [mut words, mut mirrored])| {
-                linear_tiles(self.isa, panel, s * span, [&mut words, &mut mirrored], accumulate, scratch);
+                linear_windows(self.isa, panel, s * span, [&mut words, &mut mirrored], accumulate, scratch);
             },
         );
     }

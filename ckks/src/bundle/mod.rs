@@ -24,11 +24,11 @@ mod linear;
 mod op;
 mod panels;
 mod part;
+mod patterns;
 mod product;
 mod span;
 mod sums;
 mod switch;
-mod table;
 
 pub(crate) use digits::Decomposition;
 pub use error::BundleError;
@@ -37,6 +37,7 @@ pub use keys::{KeyProvider, PreparedKey, PreparedKeys};
 pub use linear::apply_linear;
 pub use op::LinearOp;
 pub use panels::{LinearPlan, prepare_weights};
+pub use patterns::{BiasPoly, EncodedTable, Patterns, masked_cells};
 pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
 pub(crate) use span::{span_of, span_order};
 #[cfg(test)]
@@ -44,7 +45,6 @@ pub(crate) use sums::RELINEARISED;
 pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
 pub(crate) use switch::{check_gadget, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};
-pub use table::{BiasPoly, LinearEntry, LinearTable, SCALAR};
 
 use crate::ciphertext::Ciphertext;
 use crate::ring::RnsPoly;

@@ -2,14 +2,19 @@
 
 use super::giants::GiantSteps;
 use super::panels::LinearPlan;
-use super::{BiasPoly, LinearTable};
+use super::{BiasPoly, Patterns};
 use crate::ring::Gadget;
+use chiffre_params::table::DiagTable;
 
 /// A linear map at a level.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearOp<'a> {
     /// The map.
-    pub table: &'a LinearTable,
+    pub table: &'a DiagTable,
+    /// The number of the first input of each operand of the table.
+    pub first: &'a [u32],
+    /// What stands for the table's masks.
+    pub patterns: Patterns<'a>,
     /// Its plan for this ring and number of inputs, where one was made before; else it is planned
     /// for this operation alone.
     pub plan: Option<&'a LinearPlan>,

@@ -1,9 +1,11 @@
 //! Cutting a linear map into panels: which rows are computed together, and where their weights lie.
 
+use super::BundleError;
 use super::classes::{Class, classify};
-use super::{BundleError, LinearTable};
+use super::patterns::{check_table, input_of};
 use crate::ring::{Galois, NttTable, Ring};
 use crate::simd::{OutputClass, PanelRow, PanelShape};
+use chiffre_params::table::{DiagTable, Entry};
 use chiffre_params::work::PANEL_WEIGHT_BYTES;
 use std::ops::Range;
 
@@ -16,18 +18,19 @@ const MIN_SLOTS: usize = 16;
 pub struct LinearPlan(Plan);
 
 impl LinearPlan {
-    /// Plans a table for rings of degree `2^log_n` and a number of inputs.
+    /// Plans a table for rings of degree `2^log_n` and a number of inputs, of which operand k has
+    /// those from `first[k]` on.
     ///
     /// # Errors
-    /// [`BundleError::Table`] if rows, entries and outputs contradict each other.
-    pub fn new(table: &LinearTable, log_n: u32, inputs: usize) -> Result<Self, BundleError> {
-        table.check_structure(1 << log_n, inputs)?;
-        Ok(Self(Plan::new(table, log_n, inputs)))
+    /// [`BundleError::Table`] if the table reads other inputs or has a longer period than the ring.
+    pub fn new(table: &DiagTable, first: &[u32], log_n: u32, inputs: usize) -> Result<Self, BundleError> {
+        check_table(table, first, 1 << log_n, inputs)?;
+        Ok(Self(Plan::new(table, first, log_n, inputs)))
     }
 
     /// The plan, if it is one for a table with so many entries, inputs and outputs in a ring of
     /// that degree.
-    pub(super) fn of(&self, table: &LinearTable, log_n: u32, inputs: usize) -> Option<&Plan> {
+    pub(super) fn of(&self, table: &DiagTable, log_n: u32, inputs: usize) -> Option<&Plan> {
         let Self(plan) = self;
         (plan.log_n == log_n && plan.entries == table.entries.len() && plan.outputs == table.outputs && plan.hoisted.len() == inputs)
             .then_some(plan)
@@ -68,7 +71,7 @@ pub(super) struct Panel {
 }
 
 /// A row that feeds at least one output.
-struct Row {
+struct UsedRow {
     input: u32,
     /// Index into the automorphisms; `None` is the identity.
     galois: Option<usize>,
@@ -78,14 +81,13 @@ struct Row {
 
 impl Plan {
     /// Plans a checked table for degree `2^log_n` and a number of inputs.
-    pub fn new(table: &LinearTable, log_n: u32, inputs: usize) -> Self {
+    pub fn new(table: &DiagTable, first: &[u32], log_n: u32, inputs: usize) -> Self {
         let n = 1usize << log_n;
         let mut galois: Vec<Galois> = Vec::new();
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<UsedRow> = Vec::new();
         for group in table.entries.chunk_by(|a, b| a.row == b.row) {
-            let first = rows_before(table, group);
             let mut weights = Vec::new();
-            let mut at = first;
+            let mut at = entries_before(table, group);
             for cell in group.chunk_by(|a, b| a.output == b.output) {
                 if cell.iter().any(|e| e.weight != 0.0) {
                     weights.push((cell[0].output as usize, at..at + cell.len()));
@@ -95,26 +97,26 @@ impl Plan {
             if weights.is_empty() {
                 continue;
             }
-            let (input, tap) = table.rows[group[0].row as usize];
-            let g = Galois::rotation(table.taps[tap as usize], log_n);
+            let row = &table.rows[group[0].row as usize];
+            let g = Galois::rotation(table.taps[row.tap as usize] as isize, log_n);
             let index = (g != Galois::IDENTITY).then(|| {
                 galois.iter().position(|&h| h == g).unwrap_or_else(|| {
                     galois.push(g);
                     galois.len() - 1
                 })
             });
-            rows.push(Row { input, galois: index, weights });
+            rows.push(UsedRow { input: input_of(first, row) as u32, galois: index, weights });
         }
         rows.sort_by_key(|r| (r.galois.is_none(), r.galois, r.input));
         let mut hoisted = vec![false; inputs];
         for row in rows.iter().filter(|r| r.galois.is_some()) {
             hoisted[row.input as usize] = true;
         }
-        let scalar = rows.iter().flat_map(|r| &r.weights).all(|(_, e)| table.entries[e.clone()].iter().all(|e| e.pattern == super::SCALAR));
-        let blocks = if scalar { 1 } else { blocks_of(table.period) };
+        let scalar = rows.iter().flat_map(|r| &r.weights).all(|(_, e)| table.entries[e.clone()].iter().all(|e| e.mask.is_none()));
+        let blocks = if scalar { 1 } else { blocks_of(table.period()) };
         let run = if scalar { n } else { n / (2 * blocks) };
         let rotated = rows.iter().take_while(|r| r.galois.is_some()).count();
-        let cut = |rows: &[Row]| panels(rows, table.outputs, blocks, run);
+        let cut = |rows: &[UsedRow]| panels(rows, table.outputs, blocks, run);
         let q = cut(&rows);
         let p = if rotated == 0 { Vec::new() } else { cut(&rows[..rotated]) };
         Self { log_n, entries: table.entries.len(), outputs: table.outputs, galois, blocks, q, p, hoisted }
@@ -133,12 +135,12 @@ pub fn prepare_weights(ring: &Ring, period: usize) {
 }
 
 /// Index of the first entry of `group`, a subslice of the table's entries.
-fn rows_before(table: &LinearTable, group: &[super::LinearEntry]) -> usize {
+fn entries_before(table: &DiagTable, group: &[Entry]) -> usize {
     table.entries.partition_point(|e| e.row < group[0].row)
 }
 
 /// Cuts rows, in order, into as few panels of equal size as the limits allow.
-fn panels(rows: &[Row], outputs: usize, words: usize, run: usize) -> Vec<Panel> {
+fn panels(rows: &[UsedRow], outputs: usize, words: usize, run: usize) -> Vec<Panel> {
     let uses: usize = rows.iter().map(|r| r.weights.len()).sum();
     let mut count = rows.len().div_ceil(PanelShape::MAX_SLOTS - 1).max(8 * words * uses / PANEL_WEIGHT_BYTES).max(1);
     loop {
@@ -153,7 +155,7 @@ fn panels(rows: &[Row], outputs: usize, words: usize, run: usize) -> Vec<Panel> 
 }
 
 impl Panel {
-    fn new(rows: &[Row], outputs: usize, run: usize) -> Self {
+    fn new(rows: &[UsedRow], outputs: usize, run: usize) -> Self {
         let mut uses: Vec<Vec<u32>> = vec![Vec::new(); outputs];
         for (i, row) in (0..).zip(rows) {
             row.weights.iter().for_each(|(output, _)| uses[*output].push(i));
@@ -218,7 +220,7 @@ fn order(classes: &[Class], rows: usize) -> Vec<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{LinearEntry, SCALAR};
+    use chiffre_params::table::{Row, TableLiteral};
 
     /// Input and output `4 c + 2 py + px` hold every second pixel in each direction: outputs of a
     /// phase read the same rows.
@@ -227,21 +229,21 @@ mod tests {
         let taps = [0, 1, -1, 4, -4, 5, -5, 3, -3];
         let steps = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)];
         for (inputs, outputs) in [(8u32, 32usize), (12, 44)] {
-            let mut table = LinearTable { taps: taps.to_vec(), outputs, ..LinearTable::default() };
-            for (tap, (dx, dy)) in (0u16..).zip(steps) {
+            let mut table = TableLiteral { taps: taps.to_vec(), outputs, ..TableLiteral::default() };
+            for (tap, (dx, dy)) in (0u32..).zip(steps) {
                 for input in 0..inputs {
                     let row = table.rows.len() as u32;
-                    table.rows.push((input, tap));
+                    table.rows.push(Row { operand: 0, ct: input, tap });
                     for output in 0..outputs as u32 {
                         // distance in pixels
                         let from = |bit: u32, offset: i32| 2 * offset + (input >> bit & 1) as i32 - (output >> bit & 1) as i32;
                         if from(0, dx).abs() <= 1 && from(1, dy).abs() <= 1 {
-                            table.entries.push(LinearEntry { row, output, pattern: SCALAR, weight: 1.0 });
+                            table.entries.push(Entry { row, output, mask: None, weight: 1.0 });
                         }
                     }
                 }
             }
-            let plan = Plan::new(&table, 8, inputs as usize);
+            let plan = Plan::new(&DiagTable::new(table).expect("a table"), &[0], 8, inputs as usize);
             let (cells, dense) = (plan.q[0].shape.cells(), 9 * inputs as usize / 4 * outputs);
             assert!((dense..dense + dense / 4).contains(&cells), "{cells} cells for {dense} weights");
         }

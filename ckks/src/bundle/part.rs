@@ -1,7 +1,7 @@
 //! Rows of an extended basis that are in work together.
 
 use crate::ring::{BaseConversion, Carried, Gadget, Ring};
-use crate::simd::{Isa, Row};
+use crate::simd::{Isa, LimbWords};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -30,9 +30,9 @@ impl Part {
     }
 
     /// A digit, prepared for conversion, at the rows outside it.
-    pub fn extend(&self, ring: &Ring, isa: Isa, digit: usize, y: &[Row]) -> Vec<Row> {
+    pub fn extend(&self, ring: &Ring, isa: Isa, digit: usize, y: &[LimbWords]) -> Vec<LimbWords> {
         let targets = &self.targets[digit];
-        let mut out: Vec<Row> = targets.iter().map(|_| Row::unspecified(ring.n)).collect();
+        let mut out: Vec<LimbWords> = targets.iter().map(|_| LimbWords::unspecified(ring.n)).collect();
         if out.is_empty() {
             return out;
         }

@@ -2,7 +2,7 @@
 
 use crate::ring::GaloisTable;
 
-/// Words of a limb in one task: small enough that the source tiles of neighbouring rotations stay
+/// Words of a limb in one task: small enough that the source windows of neighbouring rotations stay
 /// in cache.
 const SPAN: usize = 1024;
 

@@ -14,7 +14,7 @@
 use super::part::Part;
 use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Modulus, Ring, RnsPoly};
-use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbProducts, LimbSum, Row, key_sum, product_sum};
+use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbProducts, LimbSum, LimbWords, key_sum, product_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -67,10 +67,11 @@ struct Factors {
 }
 
 impl Factors {
-    /// Products times `unit R` (and, for their last components, `R^2`), all others times `unit`.
-    fn new(m: &Modulus, imaginary: u64, unit: u64, sum: &Sum<'_>) -> Self {
-        let halves = |value: f64, is_imaginary: bool, unit: u64| {
-            let value = m.mul(m.from_f64(value), unit);
+    /// Products times `common R` (and, for their last components, `R^2`), all others times
+    /// `common`.
+    fn new(m: &Modulus, imaginary: u64, common: u64, sum: &Sum<'_>) -> Self {
+        let halves = |value: f64, is_imaginary: bool, common: u64| {
+            let value = m.mul(m.from_f64(value), common);
             if is_imaginary {
                 let value = m.mul(value, imaginary);
                 [value, m.neg(value)]
@@ -79,13 +80,13 @@ impl Factors {
             }
         };
         let product = |p: &Product<'_>| {
-            let [first, last] = [m.mul(unit, m.r), m.r2].map(|unit| halves(p.factor, p.imaginary, unit));
+            let [first, last] = [m.mul(common, m.r), m.r2].map(|common| halves(p.factor, p.imaginary, common));
             [(first[0], last[0]), (first[1], last[1])]
         };
-        let [re, im] = [halves(sum.constant[0], false, unit), halves(sum.constant[1], true, unit)];
+        let [re, im] = [halves(sum.constant[0], false, common), halves(sum.constant[1], true, common)];
         Self {
             products: sum.products.iter().map(product).collect(),
-            multiples: sum.multiples.iter().map(|t| halves(t.factor, t.imaginary, unit)).collect(),
+            multiples: sum.multiples.iter().map(|t| halves(t.factor, t.imaginary, common)).collect(),
             constant: [m.add(re[0], im[0]), m.add(re[1], im[1])],
         }
     }
@@ -164,21 +165,21 @@ impl<'a> Relinearisation<'a> {
 
     fn run(&self, sums: &[Sum<'_>]) -> Vec<[RnsPoly; 2]> {
         let digits = self.digits(sums);
-        let mut removed: Vec<[Vec<Row>; 2]> = sums.iter().map(|_| Default::default()).collect();
+        let mut removed: Vec<[Vec<LimbWords>; 2]> = sums.iter().map(|_| Default::default()).collect();
         for part in &self.removed {
             for (all, new) in removed.iter_mut().zip(self.undivided(sums, &digits, part)) {
                 all.iter_mut().zip(new).for_each(|(all, new)| all.extend(new));
             }
         }
-        let prepare = |rows: Vec<Row>| {
+        let prepare = |rows: Vec<LimbWords>| {
             let rows: Vec<&[u64]> = rows.iter().map(|r| &**r).collect();
             self.down[0].prepare(self.ring, self.isa, &rows, self.is_narrow(sums))
         };
-        let quotients: Vec<Vec<Row>> =
+        let quotients: Vec<Vec<LimbWords>> =
             removed.into_iter().flatten().collect::<Vec<_>>().into_par_iter().with_max_len(1).map(prepare).collect();
-        let mut out: Vec<Vec<Row>> = quotients.iter().map(|_| Vec::with_capacity(self.limbs - 1)).collect();
+        let mut out: Vec<Vec<LimbWords>> = quotients.iter().map(|_| Vec::with_capacity(self.limbs - 1)).collect();
         for (part, down) in self.kept.iter().zip(&self.down) {
-            let undivided: Vec<Vec<Row>> = self.undivided(sums, &digits, part).into_iter().flatten().collect();
+            let undivided: Vec<Vec<LimbWords>> = self.undivided(sums, &digits, part).into_iter().flatten().collect();
             let tasks = out.par_iter_mut().zip(&quotients).zip(undivided).with_max_len(1);
             tasks.for_each(|((out, quotient), undivided)| self.divide(part, down, quotient, undivided, out));
         }
@@ -193,13 +194,13 @@ impl<'a> Relinearisation<'a> {
     }
 
     /// The digits of the last components, ready for conversion: `[sum][digit]`.
-    fn digits(&self, sums: &[Sum<'_>]) -> Vec<Vec<Vec<Row>>> {
+    fn digits(&self, sums: &[Sum<'_>]) -> Vec<Vec<Vec<LimbWords>>> {
         let gadget = self.key.gadget();
         let half = self.ring.n / 2;
         let row = |sum: &Sum<'_>, row: usize| {
             let m = &self.ring.moduli[row];
             let factors = Factors::new(m, self.ring.imaginary[row], m.r, sum);
-            let mut out = Row::unspecified(self.ring.n);
+            let mut out = LimbWords::unspecified(self.ring.n);
             for (h, out) in out.chunks_exact_mut(half).enumerate() {
                 let products = factors.products(sum, row, h * half..(h + 1) * half);
                 product_sum(self.isa, m, &factors.runs(&products, h), out);
@@ -207,7 +208,7 @@ impl<'a> Relinearisation<'a> {
             out
         };
         let digit = |(sum, d): (&Sum<'_>, usize)| {
-            let rows: Vec<Row> = gadget.digit(d, self.limbs).map(|r| row(sum, r)).collect();
+            let rows: Vec<LimbWords> = gadget.digit(d, self.limbs).map(|r| row(sum, r)).collect();
             let rows: Vec<&[u64]> = rows.iter().map(|r| &**r).collect();
             self.kept[0].up[d].prepare(self.ring, self.isa, &rows, self.is_narrow(sums))
         };
@@ -218,25 +219,26 @@ impl<'a> Relinearisation<'a> {
     }
 
     /// The rows of a part before the division: `[sum][component][row]`.
-    fn undivided(&self, sums: &[Sum<'_>], digits: &[Vec<Vec<Row>>], part: &Part) -> Vec<[Vec<Row>; 2]> {
+    fn undivided(&self, sums: &[Sum<'_>], digits: &[Vec<Vec<LimbWords>>], part: &Part) -> Vec<[Vec<LimbWords>; 2]> {
         let (ring, limbs, gadget) = (self.ring, self.limbs, self.key.gadget());
-        let flat: Vec<(usize, &Vec<Row>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();
-        let mut extended: Vec<Vec<Row>> = flat.into_par_iter().with_max_len(1).map(|(d, y)| part.extend(ring, self.isa, d, y)).collect();
+        let flat: Vec<(usize, &Vec<LimbWords>)> = digits.iter().flat_map(|d| d.iter().enumerate()).collect();
+        let mut extended: Vec<Vec<LimbWords>> =
+            flat.into_par_iter().with_max_len(1).map(|(d, y)| part.extend(ring, self.isa, d, y)).collect();
         let count = gadget.digits_at(limbs);
-        let mut out: Vec<[Vec<Row>; 2]> = sums.iter().map(|_| Default::default()).collect();
+        let mut out: Vec<[Vec<LimbWords>; 2]> = sums.iter().map(|_| Default::default()).collect();
         let span = SPAN.min(ring.n / 2);
         for row in part.rows.clone() {
             let m = &ring.moduli[ring.modulus_index(row, limbs)];
             let own = (0..count).find(|&d| gadget.digit(d, limbs).contains(&row));
             let specials = &ring.moduli[ring.q_count..][..gadget.alpha];
-            let unit = specials.iter().fold(m.r3, |p, s| m.mul(p, m.reduce(s.q)));
+            let common = specials.iter().fold(m.r3, |p, s| m.mul(p, m.reduce(s.q)));
             let factors: Vec<Factors> = match own {
-                Some(_) => sums.iter().map(|sum| Factors::new(m, ring.imaginary[row], unit, sum)).collect(),
+                Some(_) => sums.iter().map(|sum| Factors::new(m, ring.imaginary[row], common, sum)).collect(),
                 None => Vec::new(),
             };
             let keys = self.key.rows(count, row, limbs);
             let place: Vec<Option<usize>> = part.targets.iter().map(|t| t.iter().position(|&r| r == row)).collect();
-            let mut rows: Vec<[Row; 2]> = sums.iter().map(|_| [(); 2].map(|()| Row::unspecified(ring.n))).collect();
+            let mut rows: Vec<[LimbWords; 2]> = sums.iter().map(|_| [(); 2].map(|()| LimbWords::unspecified(ring.n))).collect();
             by_span(&mut rows, span).into_par_iter().enumerate().for_each(|(task, outs)| {
                 let words = task * span..(task + 1) * span;
                 let half = usize::from(words.start >= ring.n / 2);
@@ -261,7 +263,7 @@ impl<'a> Relinearisation<'a> {
             for extended in extended.chunks_mut(count) {
                 for (rows, place) in extended.iter_mut().zip(&place) {
                     if let Some(place) = *place {
-                        rows[place] = Row::EMPTY;
+                        rows[place] = LimbWords::EMPTY;
                     }
                 }
             }
@@ -274,9 +276,9 @@ impl<'a> Relinearisation<'a> {
     }
 
     /// Divides the rows of a kept part and appends them to the result.
-    fn divide(&self, part: &Part, down: &BaseConversion, quotient: &[Row], undivided: Vec<Row>, out: &mut Vec<Row>) {
+    fn divide(&self, part: &Part, down: &BaseConversion, quotient: &[LimbWords], undivided: Vec<LimbWords>, out: &mut Vec<LimbWords>) {
         let y: Vec<&[u64]> = quotient.iter().map(|r| &**r).collect();
-        let mut rows: Vec<Row> = undivided.iter().map(|_| Row::unspecified(self.ring.n)).collect();
+        let mut rows: Vec<LimbWords> = undivided.iter().map(|_| LimbWords::unspecified(self.ring.n)).collect();
         down.group(self.isa, 0, &y, &mut rows.iter_mut().map(|r| &mut **r).collect::<Vec<_>>());
         let tasks = rows.par_iter_mut().zip(undivided).zip(part.rows.clone()).with_max_len(1);
         tasks.for_each(|((d, a), row)| self.ring.ntt[row].forward_mod_down(d, &a, self.inverse[row], None));
@@ -285,7 +287,7 @@ impl<'a> Relinearisation<'a> {
 }
 
 /// The words of each span for all ciphertexts.
-fn by_span(rows: &mut [[Row; 2]], span: usize) -> Vec<Vec<[&mut [u64]; 2]>> {
+fn by_span(rows: &mut [[LimbWords; 2]], span: usize) -> Vec<Vec<[&mut [u64]; 2]>> {
     let count = rows.len();
     let mut tasks: Vec<Vec<[&mut [u64]; 2]>> = Vec::new();
     for [b, a] in rows {
@@ -300,7 +302,7 @@ fn by_span(rows: &mut [[Row; 2]], span: usize) -> Vec<Vec<[&mut [u64]; 2]>> {
 pub(crate) fn rescaled_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usize) -> Vec<[RnsPoly; 2]> {
     let top = limbs - 1;
     let downs: Vec<BaseConversion> = (0..top).map(|row| BaseConversion::new(ring, &[top], &[row], Carried::Nothing)).collect();
-    let tops: Vec<[Vec<Row>; 2]> = sums
+    let tops: Vec<[Vec<LimbWords>; 2]> = sums
         .par_iter()
         .with_max_len(1)
         .map(|sum| linear_row(ring, isa, sum, top).map(|row| downs[0].prepare(ring, isa, &[&row], false)))
@@ -309,8 +311,8 @@ pub(crate) fn rescaled_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usiz
         let [b, a] = linear_row(ring, isa, &sums[i], row);
         let m = &ring.moduli[row];
         let inverse = ModDown::inverse(ring, &[top], m, Carried::Nothing);
-        let divide = |a: Row, y: &[Row]| {
-            let mut d = Row::unspecified(ring.n);
+        let divide = |a: LimbWords, y: &[LimbWords]| {
+            let mut d = LimbWords::unspecified(ring.n);
             downs[row].group(isa, 0, &y.iter().map(|r| &**r).collect::<Vec<_>>(), &mut [&mut d]);
             ring.ntt[row].forward_mod_down(&mut d, &a, inverse, None);
             d
@@ -326,11 +328,11 @@ fn linear_sums(ring: &Ring, isa: Isa, sums: &[Sum<'_>], limbs: usize) -> Vec<[Rn
 }
 
 /// Row `row` of a sum without products.
-fn linear_row(ring: &Ring, isa: Isa, sum: &Sum<'_>, row: usize) -> [Row; 2] {
+fn linear_row(ring: &Ring, isa: Isa, sum: &Sum<'_>, row: usize) -> [LimbWords; 2] {
     debug_assert!(sum.products.is_empty());
     let m = &ring.moduli[row];
     let factors = Factors::new(m, ring.imaginary[row], m.r, sum);
-    let mut out = [(); 2].map(|()| Row::unspecified(ring.n));
+    let mut out = [(); 2].map(|()| LimbWords::unspecified(ring.n));
     let half = ring.n / 2;
     let [c0, c1] = &mut out;
     for (h, (c0, c1)) in c0.chunks_exact_mut(half).zip(c1.chunks_exact_mut(half)).enumerate() {
@@ -342,7 +344,7 @@ fn linear_row(ring: &Ring, isa: Isa, sum: &Sum<'_>, row: usize) -> [Row; 2] {
 }
 
 /// `count` ciphertexts from their rows, in parallel.
-fn assemble(ring: &Ring, count: usize, rows: usize, row: impl Fn(usize, usize) -> [Row; 2] + Sync) -> Vec<[RnsPoly; 2]> {
+fn assemble(ring: &Ring, count: usize, rows: usize, row: impl Fn(usize, usize) -> [LimbWords; 2] + Sync) -> Vec<[RnsPoly; 2]> {
     let one = |i: usize| {
         let (b, a) = (0..rows).into_par_iter().with_max_len(1).map(|r| row(i, r).into()).unzip();
         [RnsPoly::from_rows(ring.n, b), RnsPoly::from_rows(ring.n, a)]

@@ -27,7 +27,7 @@ impl SlotTransform {
             let b = index - (1 << depth);
             // Y^(n/2^l) = e^(2πi t) at node b, t = (1/4 + rev(b)) / 2^l; r halves the angle.
             let t = (0.25 + reverse(b, depth) as f64) / (2 << depth) as f64;
-            *w = unit(t);
+            *w = root_of_unity(t);
         }
         Self { twiddles }
     }
@@ -114,7 +114,7 @@ fn reverse(x: usize, bits: u32) -> usize {
 
 /// e^(2πi t) for t in [0, 1), with the argument reduced to an octant first so that it is correct to
 /// the last bits.
-fn unit(t: f64) -> Complex64 {
+fn root_of_unity(t: f64) -> Complex64 {
     let octant = (t * 8.0).floor();
     let rest = t - octant / 8.0;
     let (sin, cos) = if (octant as u32).is_multiple_of(2) {
@@ -143,7 +143,7 @@ mod tests {
             SlotTransform::new(256).to_slots(&mut values);
             let mut g = 1usize;
             for value in values {
-                let want: Complex64 = (0..2 * n).map(|k| coefficients[k] * unit((g * k % (4 * n)) as f64 / (4 * n) as f64)).sum();
+                let want: Complex64 = (0..2 * n).map(|k| coefficients[k] * root_of_unity((g * k % (4 * n)) as f64 / (4 * n) as f64)).sum();
                 assert!((value - want).norm() < 1e-10, "n = {n}");
                 g = 5 * g % (4 * n);
             }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_transforms_are_inverse() {
         let transform = SlotTransform::new(1 << 15);
-        let slots: Vec<Complex64> = (0..1 << 15).map(|j| unit((j * 31 % 1000) as f64 / 1000.0)).collect();
+        let slots: Vec<Complex64> = (0..1 << 15).map(|j| root_of_unity((j * 31 % 1000) as f64 / 1000.0)).collect();
         let mut values = slots.clone();
         transform.to_coefficients(&mut values);
         transform.to_slots(&mut values);

@@ -13,7 +13,7 @@ mod arithmetic;
 mod circuits;
 mod error;
 
-pub use circuits::LinearMap;
+pub use circuits::{LinearMap, PreparedLinearMap};
 pub use error::EvalError;
 
 use crate::bundle::{CtRef, Input, KeyProvider, PreparedKey, check_inputs};

@@ -20,7 +20,7 @@ mod evalmod;
 mod run;
 
 pub use chiffre_params::polynomial::{
-    Basis, Cost, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear,
+    Basis, EvalMod, EvalModParams, MAX_DEGREE, Node, Parity, Part, Plan, PlanError, Power, chebyshev_interpolation, evaluate_clear,
     series_depth,
 };
 pub use error::PolynomialError;

@@ -77,7 +77,7 @@ pub fn evaluate_halves(
     let (mut re, mut im) = (re.into_iter(), im.into_iter());
     for rows in prepared.rows.chunks(GROUP / 2) {
         let group: Vec<Input<'_>> = re.by_ref().take(GROUP / 2).chain(im.by_ref().take(GROUP / 2)).collect();
-        let rows: Vec<&Row> = rows.iter().chain(rows).collect();
+        let rows: Vec<&PlanIntegers> = rows.iter().chain(rows).collect();
         out.extend(prepared.run(ring, isa, group, &rows, true));
     }
     Ok(out)
@@ -108,7 +108,7 @@ pub fn evaluate_packed(
         let [re, im] = bundle::split_halves(ring, isa, &views, op.limbs, keys, op.gadget)?;
         drop(group);
         let halves: Vec<Input<'_>> = re.into_iter().chain(im).map(Input::Owned).collect();
-        let rows: Vec<&Row> = rows.iter().chain(rows).collect();
+        let rows: Vec<&PlanIntegers> = rows.iter().chain(rows).collect();
         out.extend(prepared.run(ring, isa, halves, &rows, true));
     }
     Ok(out)
@@ -136,24 +136,24 @@ pub fn combine(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], limbs: usize) -
     bundle::combine_halves(ring, isa, halves, limbs)
 }
 
-/// The integers of one row, node by node.
-type Row = Vec<NodeIntegers>;
+/// The integers of one row of coefficients, node by node.
+type PlanIntegers = Vec<NodeIntegers>;
 
 /// A checked operation.
 pub(super) struct Prepared<'a> {
     plan: &'a Plan,
     limbs: usize,
     key: Option<&'a PreparedKey>,
-    rows: Vec<Row>,
+    rows: Vec<PlanIntegers>,
     /// For each power the factor of `T_(a-b)`, or the constant when the factors are equal.
     corrections: Vec<f64>,
     /// The factor of `T_1` in `T_2` and what is added to its constant, for a shifted input.
     shift: [f64; 2],
-    steps: Vec<Step>,
+    steps: Vec<Computation>,
 }
 
 /// One value of a plan, with the other values that it reads.
-struct Step {
+struct Computation {
     value: Value,
     depth: usize,
     reads: Vec<Value>,
@@ -220,7 +220,7 @@ impl<'a> Prepared<'a> {
 
     /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and
     /// added to the first.
-    fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[&Row], pairs: bool) -> Vec<[RnsPoly; 2]> {
+    fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[&PlanIntegers], pairs: bool) -> Vec<[RnsPoly; 2]> {
         for input in &mut group {
             input.truncate(self.limbs);
         }
@@ -276,7 +276,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Node `node` of ciphertext `i`.
-    fn node<'c>(&self, node: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize, row: &Row) -> Sum<'c> {
+    fn node<'c>(&self, node: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize, row: &PlanIntegers) -> Sum<'c> {
         let integers = &row[node];
         let products = self.plan.nodes()[node].parts.iter().filter_map(|part| match part {
             Part::Product { node, basis } => Some(Product {
@@ -301,12 +301,12 @@ fn with_imaginary<'a>(mut re: Sum<'a>, im: Sum<'a>) -> Sum<'a> {
 }
 
 /// The values of a plan in an order in which operands come first: by depth.
-fn steps(plan: &Plan) -> Vec<Step> {
+fn steps(plan: &Plan) -> Vec<Computation> {
     let powers = plan.powers().iter().map(|power| {
         let [a, b] = power.factors;
         let difference = if plan.basis() == Basis::Chebyshev { a - b } else { 0 };
         let reads = [a, b, difference].into_iter().filter(|&k| k > 0).map(Value::Power).collect();
-        Step { value: Value::Power(power.index), depth: power.depth, reads }
+        Computation { value: Value::Power(power.index), depth: power.depth, reads }
     });
     let nodes = plan.nodes().iter().enumerate().map(|(i, node)| {
         let mut reads = Vec::new();
@@ -316,9 +316,9 @@ fn steps(plan: &Plan) -> Vec<Step> {
                 Part::Product { node, basis } => reads.extend([Value::Node(*node), Value::Power(*basis)]),
             }
         }
-        Step { value: Value::Node(i), depth: node.depth, reads }
+        Computation { value: Value::Node(i), depth: node.depth, reads }
     });
-    let mut steps: Vec<Step> = powers.chain(nodes).collect();
+    let mut steps: Vec<Computation> = powers.chain(nodes).collect();
     steps.sort_by_key(|s| s.depth);
     steps
 }
@@ -382,7 +382,7 @@ mod tests {
             let scale = reduction.input_scale(&ring.chain.q, limbs, &cosine);
             let op = EvalModOp { eval_mod: &reduction, limbs, input_scale: &scale, shift: true, cosine_scale: &cosine, gadget: GADGET };
             let got = counted(&ring, limbs, |cts| _ = eval_mod(&ring, Isa::detect(), cts, &op, &keys).expect("reduced"));
-            assert_eq!(got, 2 * reduction.cost(limbs, GADGET).relinearisations);
+            assert_eq!(got, 2 * reduction.relinearisations());
         }
     }
 }

@@ -6,7 +6,7 @@
 //! out on its other side).
 
 use super::{Gadget, Modulus, Ring, RnsPoly};
-use crate::simd::{Isa, Row, TargetGroup, convert_group, overflow};
+use crate::simd::{Isa, LimbWords, TargetGroup, convert_group, overflow};
 use rayon::prelude::*;
 
 /// Factor that residues carry besides their value.
@@ -95,16 +95,16 @@ impl BaseConversion {
     }
 
     /// What [`Self::group`] reads: the `y_j` in coefficient order and, last, the `v`.
-    pub(crate) fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<Row> {
+    pub(crate) fn prepare(&self, ring: &Ring, isa: Isa, rows: &[&[u64]], parallel: bool) -> Vec<LimbWords> {
         assert_eq!(rows.len(), self.source.len());
         let scaled = |(k, row): (usize, &&[u64])| {
-            let mut y = Row::unspecified(ring.n);
+            let mut y = LimbWords::unspecified(ring.n);
             ring.ntt[self.source[k]].inverse_lazy_scaled_into(row, &mut y, self.hat_inverse[k]);
             y
         };
-        let mut out: Vec<Row> =
+        let mut out: Vec<LimbWords> =
             if parallel { rows.par_iter().enumerate().map(scaled).collect() } else { rows.iter().enumerate().map(scaled).collect() };
-        let mut v = Row::unspecified(ring.n);
+        let mut v = LimbWords::unspecified(ring.n);
         let y: Vec<&[u64]> = out.iter().map(|y| &**y).collect();
         overflow(isa, &y, &self.inverse, &mut v);
         out.push(v);
@@ -229,8 +229,8 @@ impl ModDown {
         };
         let y: Vec<&[u64]> = y.iter().map(|y| &**y).collect();
         let size = conversion.group_size();
-        let divide = |(group, kept): (usize, &mut [Row])| {
-            let mut quotients: Vec<Row> = kept.iter().map(|_| Row::unspecified(ring.n)).collect();
+        let divide = |(group, kept): (usize, &mut [LimbWords])| {
+            let mut quotients: Vec<LimbWords> = kept.iter().map(|_| LimbWords::unspecified(ring.n)).collect();
             conversion.group(isa, group, &y, &mut quotients.iter_mut().map(|r| &mut **r).collect::<Vec<_>>());
             for (t, (a, mut d)) in (group * size..).zip(kept.iter_mut().zip(quotients)) {
                 ring.ntt[t].forward_mod_down(&mut d, a, self.inverse[t], addend.map(|e| e.row(t)));

@@ -1,6 +1,6 @@
 //! Polynomials as rows of residues.
 
-use crate::simd::Row;
+use crate::simd::LimbWords;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
@@ -11,18 +11,18 @@ use zeroize::Zeroize;
 /// [`Ring::modulus_index`](super::Ring::modulus_index).
 pub struct RnsPoly {
     n: usize,
-    rows: Vec<Row>,
+    rows: Vec<LimbWords>,
 }
 
 impl RnsPoly {
     /// The zero polynomial.
     pub fn new_zero(n: usize, rows: usize) -> Self {
-        Self { n, rows: (0..rows).map(|_| Row::zeroed(n)).collect() }
+        Self { n, rows: (0..rows).map(|_| LimbWords::zeroed(n)).collect() }
     }
 
     /// A polynomial with unspecified words, for callers that overwrite all of them.
     pub fn new_unspecified(n: usize, rows: usize) -> Self {
-        Self { n, rows: (0..rows).map(|_| Row::unspecified(n)).collect() }
+        Self { n, rows: (0..rows).map(|_| LimbWords::unspecified(n)).collect() }
     }
 
     /// Words per row.
@@ -84,28 +84,28 @@ impl RnsPoly {
     /// Frees row `i`, if there is one: it reads as empty from now on.
     pub fn free_row(&mut self, i: usize) {
         if let Some(row) = self.rows.get_mut(i) {
-            *row = Row::EMPTY;
+            *row = LimbWords::EMPTY;
         }
     }
 
     /// Appends a row with unspecified words.
     pub(crate) fn push_unspecified(&mut self) {
-        self.rows.push(Row::unspecified(self.n));
+        self.rows.push(LimbWords::unspecified(self.n));
     }
 
     /// A polynomial of given rows of `n` words.
-    pub(crate) fn from_rows(n: usize, rows: Vec<Row>) -> Self {
+    pub(crate) fn from_rows(n: usize, rows: Vec<LimbWords>) -> Self {
         debug_assert!(rows.iter().all(|r| r.len() == n));
         Self { n, rows }
     }
 
     /// All rows, to be replaced by others of the same length.
-    pub(crate) fn rows_mut(&mut self) -> &mut [Row] {
+    pub(crate) fn rows_mut(&mut self) -> &mut [LimbWords] {
         &mut self.rows
     }
 
     /// Takes out the rows from `rows` on.
-    pub(crate) fn split_off(&mut self, rows: usize) -> Vec<Row> {
+    pub(crate) fn split_off(&mut self, rows: usize) -> Vec<LimbWords> {
         self.rows.split_off(rows)
     }
 }

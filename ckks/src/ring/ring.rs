@@ -9,21 +9,13 @@ use std::sync::OnceLock;
 /// `Z[X]/(X^N + 1)` modulo each prime of a chain: the Q primes, then the special primes P.
 #[derive(Debug)]
 pub struct Ring {
-    /// Degree and primes.
-    pub chain: Chain,
-    /// Base-2 logarithm of the degree.
-    pub log_n: u32,
-    /// The degree `N`.
-    pub n: usize,
-    /// All moduli: Q primes from the bottom up, then P primes.
-    pub moduli: Vec<Modulus>,
-    /// Transform tables, one for each modulus.
-    pub ntt: Vec<NttTable>,
-    /// Number of Q primes.
-    pub q_count: usize,
-    /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds
-    /// its negative.
-    pub imaginary: Vec<u64>,
+    pub(crate) chain: Chain,
+    pub(crate) log_n: u32,
+    pub(crate) n: usize,
+    pub(crate) moduli: Vec<Modulus>,
+    pub(crate) ntt: Vec<NttTable>,
+    pub(crate) q_count: usize,
+    pub(crate) imaginary: Vec<u64>,
     /// The primitive `2N`-th root at output 0, for each modulus.
     roots: Vec<u64>,
     /// For each modulus the tables of smaller degrees, by logarithm, made when first asked for.
@@ -49,6 +41,42 @@ impl Ring {
         let subrings = moduli.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
         let symmetric = moduli.iter().map(|_| (0..log_n).map(|_| OnceLock::new()).collect()).collect();
         Ok(Self { chain, log_n, n, moduli, ntt, q_count: q.len(), imaginary, roots, subrings, symmetric })
+    }
+
+    /// Degree and primes.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Base-2 logarithm of the degree.
+    pub fn log_n(&self) -> u32 {
+        self.log_n
+    }
+
+    /// The degree `N`.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// All moduli: Q primes from the bottom up, then P primes.
+    pub fn moduli(&self) -> &[Modulus] {
+        &self.moduli
+    }
+
+    /// Transform tables, one for each modulus.
+    pub fn ntt(&self) -> &[NttTable] {
+        &self.ntt
+    }
+
+    /// `X^(N/2)` at the first half of the NTT order, one for each modulus; the second half holds
+    /// its negative.
+    pub fn imaginary(&self) -> &[u64] {
+        &self.imaginary
+    }
+
+    /// Number of Q primes.
+    pub fn q_count(&self) -> usize {
+        self.q_count
     }
 
     /// Number of special primes.

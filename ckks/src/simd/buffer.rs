@@ -1,7 +1,7 @@
 //! Word buffers: cache-line aligned, in 2-MiB pages when large, recycled between calls.
 //!
-//! Polynomials are made of [`Row`](super::Row)s; a buffer is for what has another size, like
-//! expanded weights. Contents of recycled buffers are stale but initialised words.
+//! Polynomials are made of [`LimbWords`](super::LimbWords); a buffer is for what has another size,
+//! like expanded weights. Contents of recycled buffers are stale but initialised words.
 
 use super::block::Block;
 use super::memory::Memory;

@@ -1,9 +1,9 @@
 //! Hoisted rotations of a group of ciphertexts and their sums with diagonals, on one limb.
 //!
-//! For a tile of [`HOIST_TILE`] words, the rotated key inner product of each tap is written to one
-//! *slot* of a column buffer for every ciphertext of the group, with one load of the key's words
-//! for all of them; every output then takes its weighted sum over the slots, again with one load of
-//! each weight for several columns.
+//! For a window of [`HOIST_WINDOW`] words, the rotated key inner product of each tap is written to
+//! one *slot* of a column buffer for every ciphertext of the group, with one load of the key's
+//! words for all of them; every output then takes its weighted sum over the slots, again with one
+//! load of each weight for several columns.
 //!
 //! Slots hold values times `R^2`, weights have the factor that the caller wants in the sums, and
 //! sums are reduced by `R^2`.
@@ -11,22 +11,23 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use crate::arithmetic::{GaloisTable, Modulus};
+use chiffre_params::work::MAX_DIGITS;
 use std::ops::Range;
 
 /// Words of a limb that are processed at a time.
-pub const HOIST_TILE: usize = 32;
-/// Vectors of a tile.
-const VECTORS: usize = HOIST_TILE / 8;
+pub const HOIST_WINDOW: usize = 32;
+/// Vectors of a window.
+const VECTORS: usize = HOIST_WINDOW / 8;
 /// Ciphertexts whose inner products run together.
 const TOGETHER: usize = 4;
 /// Blocks between a rotated sum and the prefetch of its operands.
 const BLOCKS_AHEAD: usize = 8;
-/// Products that one reduction takes: seven stay below `2 q 2^52`.
-pub const MOST_DIGITS: usize = 6;
+// A reduction takes the products of all digits and one more: seven stay below `2 q 2^52`.
+const _: () = assert!(MAX_DIGITS < 7);
 
 /// The limbs of one ciphertext at one modulus.
 pub struct HoistedLimbs<'a> {
-    /// Extended digits of `c1`, at most [`MOST_DIGITS`].
+    /// Extended digits of `c1`, at most [`MAX_DIGITS`].
     pub digits: Vec<&'a [u64]>,
     /// The ciphertext's own limbs, absent where they vanish.
     pub own: Option<[&'a [u64]; 2]>,
@@ -46,7 +47,7 @@ pub struct Weights<'a> {
     /// Consecutive words with equal weights: a power of two, 1 or at least 8. For 1 a weight is
     /// eight words.
     pub run: usize,
-    /// `[unit][tap][output]`, a unit for each run (or block of eight words).
+    /// `[stripe][tap][output]`, a stripe for each run (or block of eight words).
     pub words: &'a [u64],
 }
 
@@ -69,7 +70,7 @@ pub struct HoistedLimb<'a> {
 }
 
 impl HoistedLimb<'_> {
-    /// Words of scratch that [`hoisted_tiles`] needs for so many inputs and taps.
+    /// Words of scratch that [`hoisted_windows`] needs for so many inputs and taps.
     pub fn scratch_words(inputs: usize, taps: usize) -> usize {
         2 * VECTORS * inputs * column_stride(taps)
     }
@@ -77,7 +78,7 @@ impl HoistedLimb<'_> {
     /// Checks everything that the unchecked loops rely on.
     fn check(&self) {
         let n = self.n;
-        assert!(n.is_multiple_of(HOIST_TILE) && !self.inputs.is_empty() && self.taps.len() < 1 << 11);
+        assert!(n.is_multiple_of(HOIST_WINDOW) && !self.inputs.is_empty() && self.taps.len() < 1 << 11);
         let Weights { run, words } = &self.weights;
         assert!(run.is_power_of_two() && (*run == 1 || *run >= 8) && *run <= n);
         let cell = self.taps.len() * self.outputs;
@@ -93,7 +94,7 @@ impl HoistedLimb<'_> {
 /// Checks the rows of the inputs; returns the number of digits, which is the same for all.
 fn check_inputs(n: usize, inputs: &[HoistedLimbs<'_>]) -> usize {
     let digits = inputs.first().map_or(0, |i| i.digits.len());
-    assert!(digits <= MOST_DIGITS);
+    assert!(digits <= MAX_DIGITS);
     for input in inputs {
         assert!(input.digits.len() == digits && input.digits.iter().all(|d| d.len() == n));
         assert!(input.own.iter().flatten().all(|d| d.len() == n));
@@ -112,23 +113,23 @@ fn column_stride(taps: usize) -> usize {
 }
 
 /// Computes words `start..start + len` of all sums: `out[2 (output * inputs + input) + c]` is
-/// component `c`, all of equal length, a multiple of [`HOIST_TILE`]. `scratch` has at least
+/// component `c`, all of equal length, a multiple of [`HOIST_WINDOW`]. `scratch` has at least
 /// [`HoistedLimb::scratch_words`] words.
-pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [&mut [u64]], scratch: &mut [u64]) {
+pub fn hoisted_windows(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [&mut [u64]], scratch: &mut [u64]) {
     limb.check();
     let len = out.first().map_or(0, |o| o.len());
     assert!(out.len() == 2 * limb.outputs * limb.inputs.len() && out.iter().all(|o| o.len() == len));
-    assert!(start.is_multiple_of(HOIST_TILE) && len.is_multiple_of(HOIST_TILE) && start + len <= limb.n);
+    assert!(start.is_multiple_of(HOIST_WINDOW) && len.is_multiple_of(HOIST_WINDOW) && start + len <= limb.n);
     assert!(scratch.len() >= HoistedLimb::scratch_words(limb.inputs.len(), limb.taps.len()));
     let wide = isa.is_wide();
     let width = 2 * limb.inputs.len();
     let places: Vec<[usize; 2]> = (0..VECTORS * width).map(|column| [column % width, 8 * (column / width)]).collect();
-    for tile in (0..len).step_by(HOIST_TILE) {
+    for window in (0..len).step_by(HOIST_WINDOW) {
         let mut first = 0;
         while first < limb.inputs.len() {
             let left = if wide { (limb.inputs.len() - first).min(TOGETHER) } else { 1 };
             let x = scratch.as_mut_ptr();
-            let start = start + tile;
+            let start = start + window;
             match left {
                 1 => isa.run(FillColumns::<1> { limb, first, start, x }),
                 2 => isa.run(FillColumns::<2> { limb, first, start, x }),
@@ -138,28 +139,28 @@ pub fn hoisted_tiles(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut [
             first += left;
         }
         let vec = limb.weights.run == 1;
-        let per_unit = (limb.weights.run / 8).clamp(1, VECTORS);
-        for vector in (0..VECTORS).step_by(per_unit) {
-            let unit = (start + tile + 8 * vector) / limb.weights.run.max(8);
-            let columns = width * vector..width * (vector + per_unit);
-            let mut sums = Sums { limb, unit, output: 0, columns, x: scratch.as_ptr(), out: &mut *out, at: tile, places: &places };
+        let per_stripe = (limb.weights.run / 8).clamp(1, VECTORS);
+        for vector in (0..VECTORS).step_by(per_stripe) {
+            let stripe = (start + window + 8 * vector) / limb.weights.run.max(8);
+            let columns = width * vector..width * (vector + per_stripe);
+            let mut sums = Sums { limb, stripe, output: 0, columns, x: scratch.as_ptr(), out: &mut *out, at: window, places: &places };
             sums.run_all(isa, wide, vec);
         }
     }
 }
 
 /// Where the rows of `C` inputs start.
-struct Rows<const C: usize> {
-    digits: [[*const u64; C]; MOST_DIGITS],
+struct RowStarts<const C: usize> {
+    digits: [[*const u64; C]; MAX_DIGITS],
     /// Null where there are none.
     own: [[*const u64; 2]; C],
 }
 
-impl<const C: usize> Rows<C> {
+impl<const C: usize> RowStarts<C> {
     /// The first `C` of the inputs.
     #[inline(always)]
     fn new(inputs: &[HoistedLimbs<'_>]) -> Self {
-        let mut rows = Self { digits: [[std::ptr::null(); C]; MOST_DIGITS], own: [[std::ptr::null(); 2]; C] };
+        let mut rows = Self { digits: [[std::ptr::null(); C]; MAX_DIGITS], own: [[std::ptr::null(); 2]; C] };
         for i in 0..C {
             for (d, digit) in inputs[i].digits.iter().enumerate() {
                 rows.digits[d][i] = digit.as_ptr();
@@ -183,7 +184,7 @@ unsafe fn rotated<L: Lanes, const C: usize>(
     lanes: L,
     m: ModulusLanes<L>,
     own_factor: L::V,
-    rows: &Rows<C>,
+    rows: &RowStarts<C>,
     tap: &HoistedTap<'_>,
     b: usize,
 ) -> [[L::V; 2]; C] {
@@ -227,7 +228,7 @@ unsafe fn rotated<L: Lanes, const C: usize>(
     }
 }
 
-/// Fills the columns of the inputs `first..first + C` for the tile at word `start`.
+/// Fills the columns of the inputs `first..first + C` for the window at word `start`.
 struct FillColumns<'a, const C: usize> {
     limb: &'a HoistedLimb<'a>,
     first: usize,
@@ -246,15 +247,15 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         let m = ModulusLanes::new(lanes, limb.modulus);
         let own_factor = lanes.splat(limb.own_factor);
         let stride = column_stride(limb.taps.len());
-        let rows = Rows::<C>::new(&limb.inputs[first..first + C]);
+        let rows = RowStarts::<C>::new(&limb.inputs[first..first + C]);
         // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that
         // digits match keys; `x` has room for all slots of all columns.
         unsafe {
             for (slot, tap) in limb.taps.iter().enumerate() {
-                // Keys come from memory: those of the next tile are fetched while this one is in
+                // Keys come from memory: those of the next window are fetched while this one is in
                 // work.
-                if first == 0 && start + HOIST_TILE < limb.n {
-                    let s = source(tap.table, start + HOIST_TILE);
+                if first == 0 && start + HOIST_WINDOW < limb.n {
+                    let s = source(tap.table, start + HOIST_WINDOW);
                     for [k0, k1] in &tap.keys {
                         for b in 0..VECTORS {
                             lanes.prefetch::<false>(k0.as_ptr().wrapping_add(s + 8 * b));
@@ -275,27 +276,27 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
     }
 }
 
-/// First word of the tile that a permutation takes to the tile at `start`.
+/// First word of the window that a permutation takes to the window at `start`.
 #[inline(always)]
 fn source(table: Option<&GaloisTable>, start: usize) -> usize {
     match table {
-        Some(table) => table.source_start(start / 8) / HOIST_TILE * HOIST_TILE,
+        Some(table) => table.source_start(start / 8) / HOIST_WINDOW * HOIST_WINDOW,
         None => start,
     }
 }
 
-/// Sums over filled columns with the weights of one unit.
+/// Sums over filled columns with the weights of one stripe.
 struct Sums<'a, 'b, 'c> {
     limb: &'a HoistedLimb<'a>,
-    unit: usize,
+    stripe: usize,
     /// First output of the block that runs.
     output: usize,
     columns: Range<usize>,
     x: *const u64,
     out: &'b mut [&'c mut [u64]],
-    /// Where the tile starts in `out`.
+    /// Where the window starts in `out`.
     at: usize,
-    /// For each column its row of `out` (of output 0) and its first word in the tile.
+    /// For each column its row of `out` (of output 0) and its first word in the window.
     places: &'a [[usize; 2]],
 }
 
@@ -336,10 +337,10 @@ impl<const O: usize, const V: usize, const VEC: bool> Kernel for Block<'_, '_, '
         let s = self.0;
         let (taps, words) = (s.limb.taps.len(), if VEC { 8 } else { 1 });
         assert!(s.output + O <= s.limb.outputs && s.columns.end <= s.places.len());
-        assert!(s.limb.weights.words.len() >= (s.unit + 1) * taps * s.limb.outputs * words);
+        assert!(s.limb.weights.words.len() >= (s.stripe + 1) * taps * s.limb.outputs * words);
         let mut column = s.columns.start;
-        // SAFETY: all columns are filled; the unit's weights were just seen to exist; outputs are
-        // at least `at + TILE` long and there are two for each input and output.
+        // SAFETY: all columns are filled; the stripe's weights were just seen to exist; outputs are
+        // at least `at + WINDOW` long and there are two for each input and output.
         unsafe {
             while column + V <= s.columns.end {
                 columns::<L, O, V, VEC>(lanes, s, column);
@@ -356,7 +357,7 @@ impl<const O: usize, const V: usize, const VEC: bool> Kernel for Block<'_, '_, '
 /// `O` outputs of `V` columns from `column` on.
 ///
 /// # Safety
-/// They must be outputs and filled columns, the unit must have weights.
+/// They must be outputs and filled columns, the stripe must have weights.
 #[inline(always)]
 unsafe fn columns<L: Lanes, const O: usize, const V: usize, const VEC: bool>(lanes: L, s: &mut Sums<'_, '_, '_>, column: usize) {
     let (taps, outputs, words) = (s.limb.taps.len(), s.limb.outputs, if VEC { 8 } else { 1 });
@@ -364,7 +365,7 @@ unsafe fn columns<L: Lanes, const O: usize, const V: usize, const VEC: bool>(lan
     let stride = column_stride(taps);
     // SAFETY: the caller's promise.
     unsafe {
-        let w = s.limb.weights.words.as_ptr().add((s.unit * taps * outputs + s.output) * words);
+        let w = s.limb.weights.words.as_ptr().add((s.stripe * taps * outputs + s.output) * words);
         let x = s.x.add(column * stride);
         let mut acc = [[lanes.acc(); V]; O];
         for t in 0..taps {
@@ -444,7 +445,7 @@ impl<const C: usize> Kernel for RotatedAdd<'_, '_, '_, C> {
         let own_factor = lanes.splat(self.own_factor);
         let len = self.out[0].len();
         assert!(self.inputs.len() == C && self.out.len() == 2 * C);
-        let rows = Rows::<C>::new(self.inputs);
+        let rows = RowStarts::<C>::new(self.inputs);
         for at in (0..len).step_by(8) {
             // SAFETY: the caller has checked all lengths.
             unsafe {

@@ -56,7 +56,7 @@ struct Class {
     /// Slabs by number; numbers of released slabs are free to be used again.
     slabs: Vec<Option<Slab>>,
     /// The last one is reused first: it may still be in a cache.
-    free: Vec<Place>,
+    free: Vec<SlabRow>,
     /// Rows in all slabs.
     rows: usize,
 }
@@ -70,15 +70,15 @@ struct Slab {
 
 /// A row's memory in a slab of its class.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SlabRow {
     pub start: NonNull<u64>,
     pub slab: usize,
 }
 
 // SAFETY: a free place is memory that nobody else refers to.
-unsafe impl Send for Place {}
+unsafe impl Send for SlabRow {}
 // SAFETY: as above.
-unsafe impl Sync for Place {}
+unsafe impl Sync for SlabRow {}
 
 /// Bytes of an engine's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,21 +125,21 @@ impl Class {
         self.free.extend((0..rows).rev().map(|i| {
             // SAFETY: the block holds `rows` strides.
             let start = unsafe { block.start().add(i * stride) };
-            Place { start, slab }
+            SlabRow { start, slab }
         }));
         self.slabs[slab] = Some(Slab { block, rows, free: rows });
         self.rows += rows;
     }
 
     /// Takes a free row.
-    fn pop(&mut self) -> Option<Place> {
+    fn pop(&mut self) -> Option<SlabRow> {
         let place = self.free.pop()?;
         self.slabs[place.slab].iter_mut().for_each(|s| s.free -= 1);
         Some(place)
     }
 
     /// Takes a row back.
-    fn push(&mut self, place: Place) {
+    fn push(&mut self, place: SlabRow) {
         self.free.push(place);
         self.slabs[place.slab].iter_mut().for_each(|s| s.free += 1);
     }
@@ -174,7 +174,7 @@ impl Memory {
     }
 
     /// A place for a row of `len` words, at least [`SMALLEST`]. Its words are stale or zero.
-    pub(super) fn place(&self, len: usize) -> Place {
+    pub(super) fn place(&self, len: usize) -> SlabRow {
         let mut classes = locked(&self.classes);
         let class = classes.entry(len).or_default();
         if class.free.is_empty() {
@@ -184,7 +184,7 @@ impl Memory {
     }
 
     /// Takes back the place of a row of `len` words.
-    pub(super) fn take_back_place(&self, len: usize, place: Place) {
+    pub(super) fn take_back_place(&self, len: usize, place: SlabRow) {
         let idle = {
             let mut classes = locked(&self.classes);
             let Some(class) = classes.get_mut(&len) else { return };
@@ -242,7 +242,7 @@ impl Memory {
         if len < SMALLEST {
             return;
         }
-        let fresh: Vec<Place> = {
+        let fresh: Vec<SlabRow> = {
             let mut classes = locked(&self.classes);
             let class = classes.entry(len).or_default();
             let before = class.free.len();
@@ -254,7 +254,7 @@ impl Memory {
             fresh.iter().for_each(|p| class.slabs[p.slab].iter_mut().for_each(|s| s.free -= 1));
             fresh
         };
-        let touch = |place: &Place| {
+        let touch = |place: &SlabRow| {
             for word in (0..len).step_by(PAGE_WORDS) {
                 // SAFETY: a free place holds `len` words that nobody else refers to.
                 unsafe { place.start.add(word).write_volatile(0) };
@@ -298,7 +298,7 @@ mod tests {
         m.reserve(LEN, 50 * LEN * 8);
         let rows = locked(&m.classes)[&LEN].rows;
         assert!(rows >= 50 && m.usage() == MemoryUse { live: 0, pooled: rows * LEN * 8 });
-        let places: Vec<Place> = (0..50).map(|_| m.place(LEN)).collect();
+        let places: Vec<SlabRow> = (0..50).map(|_| m.place(LEN)).collect();
         assert_eq!(m.usage().live, 50 * LEN * 8);
         places.into_iter().for_each(|p| m.take_back_place(LEN, p));
         m.reserve(LEN, 10 * LEN * 8);
@@ -311,7 +311,7 @@ mod tests {
     fn a_closed_memory_keeps_nothing_that_is_free() {
         let m = Memory::default();
         let per_slab = (SLAB_WORDS / (LEN + GAP)).max(SLAB_ROWS);
-        let mut places: Vec<Place> = (0..3 * per_slab).map(|_| m.place(LEN)).collect();
+        let mut places: Vec<SlabRow> = (0..3 * per_slab).map(|_| m.place(LEN)).collect();
         let (block, stale) = m.block(1 << 18);
         assert!(!stale);
         m.take_back(block);

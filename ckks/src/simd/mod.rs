@@ -41,14 +41,14 @@ pub use elementwise::{
     add_assign, automorphism_into, mul_add_assign, mul_assign, mul_constant_add_assign, mul_constant_assign, mul_into, neg_assign,
     sub_assign,
 };
-pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, MOST_DIGITS, Weights, hoisted_tiles, rotated_product_add};
+pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, Weights, hoisted_windows, rotated_product_add};
 pub use memory::MemoryUse;
 pub(crate) use memory::{Memory, enter};
 pub use ntt::NttPlan;
-pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_tiles};
+pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_windows};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
-pub use rows::Row;
-pub use shape::{OutputClass, PanelShape, TILE, expand_pattern, largest};
+pub use rows::LimbWords;
+pub use shape::{OutputClass, PanelShape, WINDOW, expand_pattern, largest};
 pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
 pub use switch::key_inner_product;
 pub use symmetric::fold_symmetric;

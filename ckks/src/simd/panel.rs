@@ -1,29 +1,29 @@
-//! The fused linear map on one limb: rotated inner products of a tile, then a register-blocked
+//! The fused linear map on one limb: rotated inner products of a window, then a register-blocked
 //! multiply-accumulate.
 //!
-//! A *panel* is a set of rows `(input, tap)` of a linear map. For a tile of [`TILE`] words, each
-//! row's rotated key inner product is written to one *slot* of a column buffer, and every output
-//! then takes its sum over the slots. Outputs come in classes that read the same dense slots, in
-//! pairs, and those use Winograd's inner product (S. Winograd, "A New Algorithm for Inner Product",
-//! 1968): `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is shared by the
-//! class and `sum w0 w1` is a constant; this halves the multiplications. Other slots are added one
-//! by one.
+//! A *panel* is a set of rows `(input, tap)` of a linear map. For a window of [`WINDOW`] words,
+//! each row's rotated key inner product is written to one *slot* of a column buffer, and every
+//! output then takes its sum over the slots. Outputs come in classes that read the same dense
+//! slots, in pairs, and those use Winograd's inner product (S. Winograd, "A New Algorithm for Inner
+//! Product", 1968): `x0 w0 + x1 w1 = (x0 + w1)(x1 + w0) - x0 x1 - w0 w1`, where `sum x0 x1` is
+//! shared by the class and `sum w0 w1` is a constant; this halves the multiplications. Other slots
+//! are added one by one.
 //!
 //! Slots hold values times `R^2`, weights are plain residues, and sums are reduced by `R^2`.
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
-use super::shape::{COLUMNS, Group, PanelShape, TILE};
+use super::shape::{COLUMNS, Group, PanelShape, WINDOW};
 use crate::arithmetic::{GaloisTable, Modulus};
 use std::ops::Range;
 
-/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one unit:
+/// The constants `sum_p w_2p w_2p+1 / R^2` of all outputs, by position, from one stripe:
 /// [`PanelShape::lanes`] words each.
-fn unit_constants(isa: Isa, m: &Modulus, shape: &PanelShape, unit: &[u64], constants: &mut [u64]) {
+fn stripe_constants(isa: Isa, m: &Modulus, shape: &PanelShape, stripe: &[u64], constants: &mut [u64]) {
     let lanes = shape.lanes;
     for group in &shape.groups {
         let width = group.width;
-        let dense = &unit[group.cells * lanes..][..2 * group.pairs.len() * width * lanes];
+        let dense = &stripe[group.cells * lanes..][..2 * group.pairs.len() * width * lanes];
         let constants = &mut constants[group.first * lanes..][..width * lanes];
         let words = width * lanes;
         if words.is_multiple_of(8) {
@@ -117,30 +117,30 @@ pub struct LimbPanel<'a> {
     pub identity: Vec<PanelRow>,
     /// Slots without a row; they read as zero.
     pub padding: Vec<u32>,
-    /// All units.
+    /// All stripes.
     pub weights: &'a [u64],
 }
 
 impl LimbPanel<'_> {
-    /// The unit of the words from `word` on.
+    /// The stripe of the words from `word` on.
     #[inline(always)]
-    fn unit_of(&self, word: usize) -> usize {
-        let (number, units) = (word / self.shape.unit_span(), self.shape.units(self.n));
-        if number < units { number } else { 2 * units - 1 - number }
+    fn stripe_of(&self, word: usize) -> usize {
+        let (number, stripes) = (word / self.shape.stripe_span(), self.shape.stripes(self.n));
+        if number < stripes { number } else { 2 * stripes - 1 - number }
     }
 
-    /// The weights of a unit.
-    fn unit(&self, number: usize) -> &[u64] {
-        &self.weights[number * self.shape.unit_stride()..][..self.shape.unit_stride()]
+    /// The weights of a stripe.
+    fn stripe(&self, number: usize) -> &[u64] {
+        &self.weights[number * self.shape.stripe_stride()..][..self.shape.stripe_stride()]
     }
 
     /// Checks everything that the unchecked loops rely on.
     fn check(&self) {
         let (n, shape) = (self.n, self.shape);
         let digits = self.taps.first().map_or(0, |t| t.keys.len());
-        assert!(n >= TILE && n.is_multiple_of(TILE));
-        assert_eq!(self.weights.len(), shape.units(n) * shape.unit_stride());
-        assert!(shape.unit_span() <= n / 2 || shape.unit_span() == n);
+        assert!(n >= WINDOW && n.is_multiple_of(WINDOW));
+        assert_eq!(self.weights.len(), shape.stripes(n) * shape.stripe_stride());
+        assert!(shape.stripe_span() <= n / 2 || shape.stripe_span() == n);
         for input in &self.inputs {
             assert!(input.digits.iter().all(|d| d.len() == n) && input.own.iter().flatten().all(|d| d.len() == n));
         }
@@ -161,21 +161,28 @@ impl LimbPanel<'_> {
 /// Computes words `start..start + len` of the first half of the limb and their mirror images, which
 /// have the same weights, of all outputs of one panel at one limb: `out[0][2 o + c]` is component
 /// `c` of output `o`, `out[1][2 o + c]` the words `n - start - len..n - start` of it, all of equal
-/// length, a multiple of [`TILE`]. With `accumulate` the result is added to `out`. `scratch` has at
-/// least [`PanelShape::scratch_words`] words.
-pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mut [&mut [u64]]; 2], accumulate: bool, scratch: &mut [u64]) {
+/// length, a multiple of [`WINDOW`]. With `accumulate` the result is added to `out`. `scratch` has
+/// at least [`PanelShape::scratch_words`] words.
+pub fn linear_windows(
+    isa: Isa,
+    panel: &LimbPanel<'_>,
+    start: usize,
+    mut out: [&mut [&mut [u64]]; 2],
+    accumulate: bool,
+    scratch: &mut [u64],
+) {
     panel.check();
     let shape = panel.shape;
     let len = out[0].first().map_or(0, |o| o.len());
     assert!(out.iter().all(|out| out.len() == 2 * shape.outputs.len() && out.iter().all(|o| o.len() == len)));
-    assert!(start.is_multiple_of(TILE) && len.is_multiple_of(TILE) && start + len <= panel.n / 2);
+    assert!(start.is_multiple_of(WINDOW) && len.is_multiple_of(WINDOW) && start + len <= panel.n / 2);
     assert!(scratch.len() >= shape.scratch_words());
     let digits = match panel.taps.first() {
         _ if !isa.is_wide() => usize::MAX,
         None => 1,
         Some(tap) => tap.keys.len(),
     };
-    let per_unit = shape.outputs.len() * shape.lanes;
+    let per_stripe = shape.outputs.len() * shape.lanes;
     let mut constants: Vec<u64> = vec![];
     let mut constants_of = usize::MAX;
     let mut xi = [0; 8 * COLUMNS];
@@ -189,8 +196,8 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
     let mut ahead: Vec<*const u64> = vec![];
     let mut at = 0;
     while at < len {
-        let words = (TILE * shape.tiles()).min(len - at);
-        let units = panel.unit_of(start + at)..panel.unit_of(start + at + words - 1) + 1;
+        let words = (WINDOW * shape.windows()).min(len - at);
+        let stripes = panel.stripe_of(start + at)..panel.stripe_of(start + at + words - 1) + 1;
         for (half, out) in out.iter_mut().enumerate() {
             // Where the words are in the limb and in the output.
             let (start, at) = if half == 0 { (start + at, at) } else { (panel.n - start - at - words, len - at - words) };
@@ -206,10 +213,10 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
                 _ => isa.run(FillColumns::<0>(columns)),
             }
             // The weights have been fetched in the meantime.
-            if std::mem::replace(&mut constants_of, units.start) != units.start {
-                constants.resize(units.len() * per_unit, 0);
-                for (number, constants) in units.clone().zip(constants.chunks_exact_mut(per_unit)) {
-                    unit_constants(isa, panel.modulus, shape, panel.unit(number), constants);
+            if std::mem::replace(&mut constants_of, stripes.start) != stripes.start {
+                constants.resize(stripes.len() * per_stripe, 0);
+                for (number, constants) in stripes.clone().zip(constants.chunks_exact_mut(per_stripe)) {
+                    stripe_constants(isa, panel.modulus, shape, panel.stripe(number), constants);
                 }
             }
             // Where the columns are that come next.
@@ -224,7 +231,7 @@ pub fn linear_tiles(isa: Isa, panel: &LimbPanel<'_>, start: usize, mut out: [&mu
                 ahead: &ahead,
                 start,
                 words,
-                units: units.clone(),
+                stripes: stripes.clone(),
                 constants: &constants,
                 x: scratch.as_ptr(),
                 xi: &mut xi,
@@ -264,7 +271,7 @@ fn column_order(lanes: usize, mirrored: bool) -> [u64; 8] {
     order
 }
 
-/// A checked panel, tiles inside it that lie in one aligned block of so many words, and column
+/// A checked panel, windows inside it that lie in one aligned block of so many words, and column
 /// scratch of sufficient size.
 struct Columns<'a> {
     panel: &'a LimbPanel<'a>,
@@ -279,7 +286,7 @@ struct Columns<'a> {
     x: *mut u64,
 }
 
-/// Fills the columns of some tiles. `D` is the number of digits, 0 for any number.
+/// Fills the columns of some windows. `D` is the number of digits, 0 for any number.
 struct FillColumns<'a, const D: usize>(Columns<'a>);
 
 /// Digits that one reduction takes with the own limb: seven products stay below `2 q 2^52`.
@@ -297,13 +304,13 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         let own_factor = lanes.splat(panel.own_factor);
         let stride = panel.shape.column_stride();
         // The weights are fetched while inner products run.
-        let (run, unit_stride) = (panel.shape.run, panel.shape.unit_stride());
+        let (run, stripe_stride) = (panel.shape.run, panel.shape.stripe_stride());
         let ordered = panel.shape.lanes > 1;
         assert_eq!(patterns.len(), panel.taps.len());
-        let unit = panel.weights.as_ptr().wrapping_add(panel.unit_of(start) * unit_stride);
+        let stripe = panel.weights.as_ptr().wrapping_add(panel.stripe_of(start) * stripe_stride);
         let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
         let fresh = fresh && start.is_multiple_of(run) && run < panel.n;
-        let lines = if fresh { (words / run).max(1) * unit_stride / 8 } else { 0 };
+        let lines = if fresh { (words / run).max(1) * stripe_stride / 8 } else { 0 };
         let per_row = lines.div_ceil(rows.max(1));
         let mut line = 0;
         let blocks = words / 8;
@@ -331,7 +338,7 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
                         }
                     }
                     for _ in 0..per_row {
-                        lanes.prefetch::<false>(unit.wrapping_add(8 * line));
+                        lanes.prefetch::<false>(stripe.wrapping_add(8 * line));
                         line += 1;
                     }
                     let input = panel.inputs.get_unchecked(row.input as usize);
@@ -413,13 +420,13 @@ struct Sums<'a, 'b, 'c> {
     start: usize,
     words: usize,
     /// Units of these words.
-    units: Range<usize>,
+    stripes: Range<usize>,
     /// Where the pieces of the keys start that the next columns need, as long as these.
     ahead: &'a [*const u64],
-    /// By unit and position.
+    /// By stripe and position.
     constants: &'a [u64],
     x: *const u64,
-    /// Room for the pair sums of a group, for each column of a unit.
+    /// Room for the pair sums of a group, for each column of a stripe.
     xi: &'a mut [u64; 8 * COLUMNS],
     out: &'b mut [&'c mut [u64]],
     at: usize,
@@ -438,8 +445,8 @@ impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
         let mut s = self.0;
         let shape = s.panel.shape;
         assert_eq!(shape.lanes, W);
-        let span = TILE.min(shape.unit_span());
-        let per_unit = shape.outputs.len() * W;
+        let span = WINDOW.min(shape.stripe_span());
+        let per_stripe = shape.outputs.len() * W;
         // Keys come from memory, and filling columns waits for them; here there is time to fetch
         // them.
         let lines = s.words / 8;
@@ -450,9 +457,9 @@ impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
                 lanes.prefetch::<false>(s.ahead[line / lines].wrapping_add(line % lines * 8));
             }
             fetched += per_step;
-            let number = s.panel.unit_of(s.start + step);
-            let unit = s.panel.unit(number);
-            let constants = &s.constants[(number - s.units.start) * per_unit..][..per_unit];
+            let number = s.panel.stripe_of(s.start + step);
+            let stripe = s.panel.stripe(number);
+            let constants = &s.constants[(number - s.stripes.start) * per_stripe..][..per_stripe];
             let columns = 2 * step / 8..2 * (step + span) / 8;
             let mut pairs = usize::MAX..usize::MAX;
             for group in &shape.groups {
@@ -462,7 +469,7 @@ impl<const W: usize> Kernel for Accumulate<'_, '_, '_, W> {
                 }
                 let width = if L::WIDE { group.width.min(ACCUMULATED) } else { 1 };
                 for first in (group.first..group.first + group.width).step_by(width) {
-                    let block = Block { group, first, unit, constants };
+                    let block = Block { group, first, stripe, constants };
                     // SAFETY: all columns have been filled, and the pair sums of this group have
                     // just been made; `width` outputs are left.
                     unsafe {
@@ -516,12 +523,12 @@ fn pair_products<L: Lanes>(lanes: L, s: &mut Sums<'_, '_, '_>, columns: Range<us
     }
 }
 
-/// Outputs that are summed at a time, with the weights and constants of their unit.
+/// Outputs that are summed at a time, with the weights and constants of their stripe.
 struct Block<'a> {
     group: &'a Group,
     /// A position in the group.
     first: usize,
-    unit: &'a [u64],
+    stripe: &'a [u64],
     /// By position.
     constants: &'a [u64],
 }
@@ -539,17 +546,17 @@ unsafe fn weigh<L: Lanes, const O: usize, const C: usize, const W: usize>(
     columns: Range<usize>,
     block: &Block<'_>,
 ) {
-    let Block { group, first, unit, constants } = *block;
+    let Block { group, first, stripe, constants } = *block;
     let shape = s.panel.shape;
     let m = ModulusLanes::new(lanes, s.panel.modulus);
     let (stride, width) = (shape.column_stride(), group.width);
     let start = columns.start;
-    // SAFETY: a unit holds dense cells by group and sparse cells by position; there are constants
+    // SAFETY: a stripe holds dense cells by group and sparse cells by position; there are constants
     // for all positions, which stand for all outputs; slots are in range and filled; outputs are at
     // least `at + words` long.
     unsafe {
-        let dense = unit.as_ptr().add((group.cells + first - group.first) * W);
-        let sparse = unit.as_ptr().add(shape.dense * W);
+        let dense = stripe.as_ptr().add((group.cells + first - group.first) * W);
+        let sparse = stripe.as_ptr().add(shape.dense * W);
         let pairs = shape.pairs.get_unchecked(group.pairs.clone());
         let constants = constants.as_ptr().add(first * W);
         for column in columns.step_by(C) {

@@ -7,6 +7,7 @@
 use super::Isa;
 use super::lanes::{Kernel, Lanes, ModulusLanes};
 use crate::arithmetic::{GaloisTable, Modulus};
+use chiffre_params::work::MAX_DIGITS;
 
 /// Words of a piece.
 const PIECE: usize = 256;
@@ -24,7 +25,7 @@ pub struct RotatedRow<'a> {
 pub struct RotatedProduct<'a> {
     /// The permutation.
     pub table: &'a GaloisTable,
-    /// Whole rows of the digits, at most [`super::MOST_DIGITS`].
+    /// Whole rows of the digits, at most [`MAX_DIGITS`].
     pub digits: Vec<&'a [u64]>,
     /// Whole rows of the key for each digit, permuted by the inverse automorphism.
     pub keys: Vec<[&'a [u64]; 2]>,
@@ -46,7 +47,7 @@ pub fn rotated_product_sum(isa: Isa, m: &Modulus, terms: &[RotatedProduct<'_>], 
     assert!(start.is_multiple_of(8) && len.is_multiple_of(8) && out[1].len() == len);
     for t in terms {
         let n = t.table.n();
-        assert!(start + len <= n && t.digits.len() == t.keys.len() && t.digits.len() <= super::MOST_DIGITS);
+        assert!(start + len <= n && t.digits.len() == t.keys.len() && t.digits.len() <= MAX_DIGITS);
         assert!(t.digits.iter().all(|d| d.len() == n) && t.keys.iter().flatten().all(|k| k.len() == n));
     }
     isa.run(SumProducts { m, terms, start, out });

@@ -5,13 +5,13 @@
 //! owner.
 
 use super::block::Block;
-use super::memory::{Memory, Place, SMALLEST};
+use super::memory::{Memory, SMALLEST, SlabRow};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Owned words of a fixed number; a slice of `u64`.
-pub struct Row {
+pub struct LimbWords {
     start: NonNull<u64>,
     len: usize,
     home: Home,
@@ -26,12 +26,12 @@ enum Home {
     Slab(usize, Arc<Memory>),
 }
 
-// SAFETY: a row is plain owned memory; access goes through `&Row` and `&mut Row`.
-unsafe impl Send for Row {}
+// SAFETY: a row is plain owned memory; access goes through `&LimbWords` and `&mut LimbWords`.
+unsafe impl Send for LimbWords {}
 // SAFETY: as above.
-unsafe impl Sync for Row {}
+unsafe impl Sync for LimbWords {}
 
-impl Row {
+impl LimbWords {
     /// No words.
     pub const EMPTY: Self = Self { start: NonNull::dangling(), len: 0, home: Home::Nothing };
 
@@ -54,12 +54,12 @@ impl Row {
             return Self { start: block.start(), len, home: Home::Block(Some(block)) };
         }
         let memory = Memory::current();
-        let Place { start, slab } = memory.place(len);
+        let SlabRow { start, slab } = memory.place(len);
         Self { start, len, home: Home::Slab(slab, memory) }
     }
 }
 
-impl Deref for Row {
+impl Deref for LimbWords {
     type Target = [u64];
 
     #[inline]
@@ -69,7 +69,7 @@ impl Deref for Row {
     }
 }
 
-impl DerefMut for Row {
+impl DerefMut for LimbWords {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u64] {
         // SAFETY: as in `deref`, and the borrow is unique.
@@ -77,12 +77,12 @@ impl DerefMut for Row {
     }
 }
 
-impl Drop for Row {
+impl Drop for LimbWords {
     fn drop(&mut self) {
         match &mut self.home {
             Home::Nothing => {}
             Home::Block(block) => block.take().into_iter().for_each(Block::free),
-            Home::Slab(slab, memory) => memory.take_back_place(self.len, Place { start: self.start, slab: *slab }),
+            Home::Slab(slab, memory) => memory.take_back_place(self.len, SlabRow { start: self.start, slab: *slab }),
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     fn rows_are_aligned_disjoint_and_reused() {
         let memory = Arc::new(Memory::default());
         enter(Isa::detect(), memory.clone());
-        let mut rows: Vec<Row> = (0..600).map(|_| Row::zeroed(LEN)).collect();
+        let mut rows: Vec<LimbWords> = (0..600).map(|_| LimbWords::zeroed(LEN)).collect();
         for (i, row) in rows.iter_mut().enumerate() {
             assert!((row.as_ptr() as usize).is_multiple_of(LINE) && row.iter().all(|&w| w == 0));
             row.fill(i as u64);
@@ -109,7 +109,7 @@ mod tests {
         assert!(rows.iter().enumerate().all(|(i, r)| r.iter().all(|&w| w == i as u64)));
         let before: BTreeSet<usize> = rows.iter().map(|r| r.as_ptr() as usize).collect();
         rows.truncate(100);
-        rows.extend((100..600).map(|_| Row::unspecified(LEN)));
+        rows.extend((100..600).map(|_| LimbWords::unspecified(LEN)));
         assert!(rows.iter().all(|r| before.contains(&(r.as_ptr() as usize))));
         assert_eq!(memory.usage().live, 600 * LEN * 8);
         rows.truncate(1);
@@ -117,13 +117,13 @@ mod tests {
         // One slab of 32 MiB is left, of two.
         assert!(memory.usage().pooled < 32 << 20);
         assert!(rows[0].iter().all(|&w| w == 0));
-        assert!(Row::zeroed(LEN).iter().all(|&w| w == 0));
+        assert!(LimbWords::zeroed(LEN).iter().all(|&w| w == 0));
     }
 
     #[test]
     fn short_and_empty_rows() {
-        assert!(Row::EMPTY.is_empty() && Row::unspecified(0).is_empty());
-        let mut row = Row::zeroed(100);
+        assert!(LimbWords::EMPTY.is_empty() && LimbWords::unspecified(0).is_empty());
+        let mut row = LimbWords::zeroed(100);
         assert!((row.as_ptr() as usize).is_multiple_of(LINE) && row.iter().all(|&w| w == 0));
         row.fill(1);
         assert_eq!(row.len(), 100);

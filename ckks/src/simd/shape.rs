@@ -6,13 +6,13 @@ use crate::arithmetic::Modulus;
 use std::ops::Range;
 
 /// Words of a limb that are processed at a time.
-pub const TILE: usize = 32;
-/// Columns (eight words of one component) of a tile.
-pub(super) const COLUMNS: usize = 2 * TILE / 8;
-/// Most tiles whose columns are filled together.
-const MOST_TILES: usize = 8;
-/// Words of columns that tiles may fill together: half of a level-2 cache of a quarter of a MiB.
-const TILES_WORDS: usize = 1 << 14;
+pub const WINDOW: usize = 32;
+/// Columns (eight words of one component) of a window.
+pub(super) const COLUMNS: usize = 2 * WINDOW / 8;
+/// Most windows whose columns are filled together.
+const MOST_WINDOWS: usize = 8;
+/// Words of columns that windows may fill together: half of a level-2 cache of a quarter of a MiB.
+const WINDOWS_WORDS: usize = 1 << 14;
 /// Outputs whose accumulators fit the registers.
 const GROUP: usize = 8;
 
@@ -25,12 +25,13 @@ pub struct OutputClass {
     pub pairs: Vec<u32>,
 }
 
-/// Where the weights of a panel lie. A *unit* holds the weights of one run of equal-weight words of
-/// the limb (at least eight words, or exactly eight words with several words for each weight when
-/// runs are shorter): dense weights by output group and slot, then sparse weights by output.
+/// Where the weights of a panel lie. A *stripe* holds the weights of one run of equal-weight words
+/// of the limb (at least eight words, or exactly eight words with several words for each weight
+/// when runs are shorter): dense weights by output group and slot, then sparse weights by output.
 /// Weights are those of symmetric polynomials: the second half of the limb has the weights of the
-/// first one, backwards, and there are units of the first half alone. When all words have equal
-/// weights, there is one unit. Outputs are ordered by class; *positions* count them in that order.
+/// first one, backwards, and there are stripes of the first half alone. When all words have equal
+/// weights, there is one stripe. Outputs are ordered by class; *positions* count them in that
+/// order.
 #[derive(Clone, Debug)]
 pub struct PanelShape {
     /// Output at each position, and the inverse.
@@ -40,7 +41,7 @@ pub struct PanelShape {
     pub(super) pairs: Vec<u32>,
     /// By position; those of a class are neighbours.
     pub(super) groups: Vec<Group>,
-    /// Dense cells of a unit.
+    /// Dense cells of a stripe.
     pub(super) dense: usize,
     pub(super) slots: usize,
     /// By position.
@@ -64,8 +65,8 @@ pub(super) struct Group {
 }
 
 impl PanelShape {
-    /// Most slots of a panel: sums of that many products fit the accumulators, and a tile's columns
-    /// fit L2.
+    /// Most slots of a panel: sums of that many products fit the accumulators, and a window's
+    /// columns fit L2.
     pub const MAX_SLOTS: usize = 768;
 
     /// A panel of `slots` slots. `classes` are a partition of the outputs; `uses[o]` are the slots
@@ -114,28 +115,28 @@ impl PanelShape {
         shape
     }
 
-    /// Limb words that one unit serves, at least eight.
-    pub fn unit_span(&self) -> usize {
+    /// Limb words that one stripe serves, at least eight.
+    pub fn stripe_span(&self) -> usize {
         self.run
     }
 
     /// Units of a limb of degree `n`.
-    pub fn units(&self, n: usize) -> usize {
+    pub fn stripes(&self, n: usize) -> usize {
         (n / 2 / self.run).max(1)
     }
 
-    /// Words for each weight of a unit: 1, or as many as there are runs in eight words.
+    /// Words for each weight of a stripe: 1, or as many as there are runs in eight words.
     pub fn lanes(&self) -> usize {
         self.lanes
     }
 
-    /// Weights of one unit.
+    /// Weights of one stripe.
     pub fn cells(&self) -> usize {
         self.dense + self.sparse_slots.len()
     }
 
-    /// Distance between units in words.
-    pub fn unit_stride(&self) -> usize {
+    /// Distance between stripes in words.
+    pub fn stripe_stride(&self) -> usize {
         (self.cells() * self.lanes).next_multiple_of(8)
     }
 
@@ -156,15 +157,15 @@ impl PanelShape {
         }
     }
 
-    /// Words of column scratch that [`linear_tiles`](super::linear_tiles) needs.
+    /// Words of column scratch that [`linear_windows`](super::linear_windows) needs.
     pub fn scratch_words(&self) -> usize {
-        self.tiles() * COLUMNS * self.column_stride()
+        self.windows() * COLUMNS * self.column_stride()
     }
 
-    /// Tiles whose columns are filled together, a power of two: with few slots, keys are then read
-    /// in longer pieces.
-    pub(super) fn tiles(&self) -> usize {
-        let most = (TILES_WORDS / (COLUMNS * self.column_stride())).clamp(1, MOST_TILES);
+    /// Windows whose columns are filled together, a power of two: with few slots, keys are then
+    /// read in longer pieces.
+    pub(super) fn windows(&self) -> usize {
+        let most = (WINDOWS_WORDS / (COLUMNS * self.column_stride())).clamp(1, MOST_WINDOWS);
         1 << most.ilog2()
     }
 

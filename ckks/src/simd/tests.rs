@@ -1,7 +1,7 @@
 //! Every kernel on every instruction set of the machine, bit by bit against slow 128-bit
 //! arithmetic.
 
-use super::hoist::HOIST_TILE;
+use super::hoist::HOIST_WINDOW;
 use super::*;
 use crate::arithmetic::{Galois, GaloisTable, Modulus, primes::ntt_primes_below};
 
@@ -290,7 +290,7 @@ fn patterns_round_alike() {
 
 /// A panel with dense and sparse rows, rotated and not, against the sum it stands for.
 #[test]
-fn linear_tiles_of_any_shape() {
+fn linear_windows_of_any_shape() {
     for (outputs, run, digits) in
         [(1, 8, 1), (3, N, 2), (8, 16, 3), (11, 4, 6), (10, 32, 2), (13, 1, 7), (17, 8, 9), (9, 2, 2), (12, 4, 1), (3, 4, 2), (1, 2, 3)]
     {
@@ -327,17 +327,17 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
     let key_rows: Vec<Vec<u64>> = (0..4 * digits).map(|_| r.limb(q, N)).collect();
     let key = |t: usize, d: usize, c: usize| &key_rows[(t * digits + d) * 2 + c][..];
     let tables = [Galois::rotation(1, LOG_N), Galois::rotation(-5, LOG_N)].map(|g| GaloisTable::new(g, LOG_N));
-    let span = shape.unit_span();
-    let mut weights = vec![0; shape.units(N) * shape.unit_stride()];
+    let span = shape.stripe_span();
+    let mut weights = vec![0; shape.stripes(N) * shape.stripe_stride()];
     let mut weight = vec![vec![[0u64; 6]; outputs]; N]; // by word, output, slot
-    for (unit, words) in weights.chunks_exact_mut(shape.unit_stride()).enumerate() {
+    for (stripe, words) in weights.chunks_exact_mut(shape.stripe_stride()).enumerate() {
         for lane in 0..shape.lanes() {
             for o in 0..outputs {
                 for &slot in &uses[o] {
                     let (w, slot) = (r.limb(q, 1)[0], slot as usize);
                     words[shape.cell(o, slot as u32) * shape.lanes() + lane] = w;
                     let per = span / shape.lanes();
-                    let covered = unit * span + lane * per..unit * span + (lane + 1) * per;
+                    let covered = stripe * span + lane * per..stripe * span + (lane + 1) * per;
                     covered.for_each(|i| {
                         weight[i][o][slot] = w;
                         weight[N - 1 - i][o][slot] = w;
@@ -379,7 +379,7 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
                     rows.push(&mut first[start..start + N / 4]);
                     mirrored.push(&mut second[N / 4 - start..N / 2 - start]);
                 }
-                linear_tiles(isa, &panel, start, [&mut rows, &mut mirrored], accumulate, &mut scratch);
+                linear_windows(isa, &panel, start, [&mut rows, &mut mirrored], accumulate, &mut scratch);
             }
         }
         let rinv = m.inv(m.r);
@@ -422,8 +422,8 @@ fn hoisted_rotations_of_groups() {
         for (inputs, outputs, digits, run) in [(1, 1, 1, N), (2, 3, 2, 16), (5, 2, 6, 8), (4, 9, 3, 32), (3, 4, 2, 1), (6, 1, 1, 1)] {
             let rows: Vec<Vec<Vec<u64>>> = (0..inputs).map(|_| (0..digits + 2).map(|_| r.limb(q, N)).collect()).collect();
             let keys: Vec<Vec<[Vec<u64>; 2]>> = (0..2).map(|_| (0..digits).map(|_| [r.limb(q, N), r.limb(q, N)]).collect()).collect();
-            let (units, lanes) = if run == 1 { (N / 8, 8) } else { (N / run, 1) };
-            let words = r.limb(q, units * 3 * outputs * lanes);
+            let (stripes, lanes) = if run == 1 { (N / 8, 8) } else { (N / run, 1) };
+            let words = r.limb(q, stripes * 3 * outputs * lanes);
             let own_factor = r.word() % q;
             let tap = |t: usize| match t {
                 1 => HoistedTap { table: None, keys: vec![] },
@@ -456,9 +456,9 @@ fn hoisted_rotations_of_groups() {
                 };
                 let mut scratch = vec![u64::MAX; HoistedLimb::scratch_words(inputs, 3)];
                 let mut out = vec![vec![7; N]; 2 * inputs * outputs];
-                for start in (0..N).step_by(HOIST_TILE) {
-                    let mut out: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[start..start + HOIST_TILE]).collect();
-                    hoisted_tiles(isa, &limb, start, &mut out, &mut scratch);
+                for start in (0..N).step_by(HOIST_WINDOW) {
+                    let mut out: Vec<&mut [u64]> = out.iter_mut().map(|o| &mut o[start..start + HOIST_WINDOW]).collect();
+                    hoisted_windows(isa, &limb, start, &mut out, &mut scratch);
                 }
                 for (at, row) in out.iter().enumerate() {
                     let (output, input, c) = (at / 2 / inputs, at / 2 % inputs, at % 2);

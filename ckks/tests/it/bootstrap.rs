@@ -118,7 +118,7 @@ fn factors_are_their_matrices_for_every_split_into_steps() {
         let scale = Scale::pow2(40);
         let inputs: Vec<[RnsPoly; 2]> = messages.iter().map(|m| lab.encrypt(m, &scale, 4)).collect();
         let factor = EncodedFactor::new(lab.context.encoder(), plan);
-        let out_scale = Scale::pow2(40 + 30).div_prime(ring.moduli[2].q);
+        let out_scale = Scale::pow2(40 + 30).div_prime(ring.moduli()[2].q());
         let clear = matrix(direction, stages.clone(), log_slots);
         let mut first = None;
         for isa in Isa::available() {
@@ -172,7 +172,7 @@ fn slots_become_coefficients_and_come_back_raised() {
             assert!(*first == (low, raised), "{isa:?} differs");
             continue;
         }
-        let q0 = ring.moduli[0].q as f64;
+        let q0 = ring.moduli()[0].q() as f64;
         for ((low, raised), message) in low.iter().zip(&raised).zip(&messages) {
             assert_eq!((low[0].rows(), raised[0].rows()), (1, lab.spec.limbs_reduction()));
             let coefficients: Vec<f64> = lab.coefficients(low).iter().map(|c| c / q0 * std::f64::consts::TAU).collect();

@@ -10,7 +10,9 @@ use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois, Ring, RnsPoly};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
+use chiffre_params::table::{DiagTable, Entry, Masks, Row, TableLiteral, WeightType};
 use num_complex::Complex64;
+use std::collections::BTreeMap;
 
 /// A ring with keys and ciphertexts.
 struct Bench {
@@ -66,7 +68,7 @@ impl Bench {
     }
 
     /// As [`Self::table_where`], with all entries.
-    fn table(&self, taps: &[isize], outputs: usize, period: usize) -> (LinearTable, Vec<Vec<Complex64>>) {
+    fn table(&self, taps: &[isize], outputs: usize, period: usize) -> (EncodedTable, Vec<Vec<Complex64>>) {
         self.table_where(taps, outputs, period, |_, _, _| true)
     }
 
@@ -78,59 +80,65 @@ impl Bench {
         taps: &[isize],
         outputs: usize,
         period: usize,
-        accept: fn(u32, u16, u32) -> bool,
-    ) -> (LinearTable, Vec<Vec<Complex64>>) {
+        accept: fn(u32, u32, u32) -> bool,
+    ) -> (EncodedTable, Vec<Vec<Complex64>>) {
         let mut state = 77;
         let inputs = self.inputs.len();
-        let values: Vec<Vec<f64>> = (0..if period == 0 { 0 } else { 5 })
-            .map(|p| (0..period).map(|j| if (j * 7 + p) % 5 < 3 { 1.0 } else { 0.0 }).collect())
-            .collect();
-        let patterns = values.iter().map(|v| self.context.encoder().encode_symmetric(v).expect("encode")).collect();
-        let mut table = LinearTable { taps: taps.to_vec(), outputs, period, patterns, ..LinearTable::default() };
+        let mut masks = if period == 0 { Masks::default() } else { Masks::new(period).expect("a power of two") };
+        for p in 0..if period == 0 { 0 } else { 5 } {
+            masks.push((0..period).filter(|j| (j * 7 + p) % 5 < 3));
+        }
+        let mut table = TableLiteral { taps: taps.iter().map(|&t| t as i64).collect(), outputs, masks, ..TableLiteral::default() };
+        table.weights = WeightType::F64;
         for tap in 0..taps.len() {
             for input in 0..inputs {
-                table.rows.push((input as u32, tap as u16));
+                table.rows.push(Row { operand: 0, ct: input as u32, tap: tap as u32 });
             }
         }
         let dense = table.rows.len();
+        // Operands of one row each, which are the same ciphertexts again.
         for output in 0..outputs {
-            table.rows.push(((output % inputs) as u32, (output % taps.len()) as u16));
+            table.rows.push(Row { operand: 1 + output as u32, ct: (output % inputs) as u32, tap: (output % taps.len()) as u32 });
         }
+        let mut entries = BTreeMap::new();
         for row in 0..table.rows.len() {
             let all = 0..if row < dense { outputs } else { 1 };
             for o in all {
                 let output = (if row < dense { o } else { row - dense }) as u32;
-                let pattern = match (period, (row * 3 + o) % 7) {
-                    (0, _) | (_, 0) => SCALAR,
-                    (_, k) => (k % 5) as u32,
+                let mask = match (period, (row * 3 + o) % 7) {
+                    (0, _) | (_, 0) => None,
+                    (_, k) => Some((k % 5) as u32),
                 };
                 let weight = number(&mut state);
-                if row % 5 == 4 && o == 1 {
+                let Row { ct, tap, .. } = table.rows[row];
+                if (row % 5 == 4 && o == 1) || !accept(ct, tap, output) {
                     continue;
                 }
-                table.entries.push(LinearEntry { row: row as u32, output, pattern, weight });
+                *entries.entry((row as u32, output, mask)).or_insert(0.0) += weight;
                 if row % 6 == 1 {
-                    let pattern = if period == 0 { SCALAR } else { 1 };
-                    table.entries.push(LinearEntry { row: row as u32, output, pattern, weight: 0.25 });
+                    *entries.entry((row as u32, output, (period > 0).then_some(1))).or_insert(0.0) += 0.25;
                 }
             }
         }
-        table.entries.retain(|e| {
-            let (input, tap) = table.rows[e.row as usize];
-            accept(input, tap, e.output)
-        });
+        table.entries = entries.into_iter().map(|((row, output, mask), weight)| Entry { row, output, mask, weight }).collect();
         let slots = self.context.slots();
         let mut want = vec![vec![Complex64::default(); slots]; outputs];
         for e in &table.entries {
-            let (input, tap) = table.rows[e.row as usize];
-            let offset = table.taps[tap as usize];
+            let Row { ct, tap, .. } = table.rows[e.row as usize];
             for (j, w) in want[e.output as usize].iter_mut().enumerate() {
-                let mask = if e.pattern == SCALAR { 1.0 } else { values[e.pattern as usize][j % period] };
-                let from = (j as isize + offset).rem_euclid(slots as isize) as usize;
-                *w += mask * e.weight * self.messages[input as usize][from];
+                let mask = e.mask.map_or(1.0, |m| f64::from(u8::from(table.masks.get(m as usize, j))));
+                let from = (j as isize + taps[tap as usize]).rem_euclid(slots as isize) as usize;
+                *w += mask * e.weight * self.messages[ct as usize][from];
             }
         }
-        (table, want)
+        (self.encoded(table), want)
+    }
+
+    /// A table whose operands are all the same list of ciphertexts.
+    fn encoded(&self, table: TableLiteral) -> EncodedTable {
+        let table = DiagTable::new(table).expect("a table");
+        let first = vec![0; table.reads().len()];
+        EncodedTable::new(self.context.encoder(), table.into(), first).expect("encoded")
     }
 }
 
@@ -151,14 +159,14 @@ fn linear_case(log_n: u32, limbs: usize, gadget: Gadget, taps: &[isize], shape: 
 }
 
 /// As [`linear_case`], for any table and its outputs.
-fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<Vec<Complex64>>), drop: usize) {
+fn table_case(bench: &Bench, limbs: usize, (table, mut want): (EncodedTable, Vec<Vec<Complex64>>), drop: usize) {
     let ring = bench.context.ring();
-    let (inputs, outputs, gadget) = (bench.inputs.len(), table.outputs, bench.gadget);
+    let (inputs, outputs, gadget) = (bench.inputs.len(), table.table().outputs, bench.gadget);
     let weight_bits = if drop > 0 { 45 * drop as i32 } else { 4 };
     let scales = vec![2f64.powi(weight_bits); inputs];
     let mut scale = Scale::pow2(40).mul(&Scale::pow2(weight_bits));
-    for m in &ring.moduli[limbs - drop..limbs] {
-        scale = scale.div_prime(m.q);
+    for m in &ring.moduli()[limbs - drop..limbs] {
+        scale = scale.div_prime(m.q());
     }
     let bias: Vec<BiasPoly> = (0..outputs)
         .map(|o| match o % 3 {
@@ -189,7 +197,9 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
         }
     }
     let op = LinearOp {
-        table: &table,
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
         plan: None,
         input_scales: &scales,
         limbs_in: limbs,
@@ -216,10 +226,27 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (LinearTable, Vec<
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
     let again = one.install(|| linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
     assert!(first.as_ref() == Some(&again), "one thread differs");
-    // A plan made before the patterns are known, and one for another ring, which is not used.
-    let bare = LinearTable { patterns: vec![], ..table.clone() };
-    for degree in [ring.log_n, ring.log_n + 1] {
-        let plan = LinearPlan::new(&bare, degree, scales.len()).expect("planned");
+    // The sum of each cell as one pattern.
+    let (cells, single) = (masked_cells(table.table()), table.patterns());
+    let Patterns::Masks(single) = single else { panic!("one for each mask") };
+    let sum = |cell: &std::ops::Range<usize>| -> Vec<f64> {
+        let terms = table.table().entries[cell.clone()].iter().map(|e| (e.weight, &single[e.mask.expect("masked") as usize]));
+        terms.fold(vec![0.0; table.table().period()], |sum, (w, p)| sum.iter().zip(p).map(|(s, c)| s + w * c).collect())
+    };
+    let sums: Vec<Vec<f64>> = cells.iter().map(sum).collect();
+    let op_of_cells = LinearOp { patterns: Patterns::Cells { patterns: &sums, entries: &cells }, ..op };
+    let got = linear(ring, Isa::detect(), &bench.refs(), &op_of_cells, &bench.keys).expect("linear");
+    for (o, (got, want)) in got.iter().zip(&want).enumerate() {
+        let error = worst(&bench.decrypt(got, scale.clone()), want);
+        assert!(error < if drop > 0 { 2f64.powi(-17) } else { 0.6 }, "output {o} from cells: error 2^{:.1}", error.log2());
+    }
+    let plan = LinearPlan::new(table.table(), table.first(), ring.log_n(), scales.len()).expect("planned");
+    let planned = LinearOp { plan: Some(&plan), ..op_of_cells };
+    let again = linear(ring, Isa::detect(), &bench.refs(), &planned, &bench.keys).expect("linear");
+    assert!(again == got, "one plan serves both kinds of patterns");
+    // A plan made before, and one for another ring, which is not used.
+    for degree in [ring.log_n(), ring.log_n() + 1] {
+        let plan = LinearPlan::new(table.table(), table.first(), degree, scales.len()).expect("planned");
         let op = LinearOp { plan: Some(&plan), ..op };
         let got = linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
         assert!(first.as_ref() == Some(&got), "planned for degree 2^{degree}: differs");
@@ -252,12 +279,14 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
     let want: Vec<Vec<Complex64>> = (0..outputs).map(|o| (0..slots).map(|j| turned(o, j) + o as f64).collect()).collect();
     let weight_bits = if drop > 0 { 45 } else { 4 };
     let mut scale = Scale::pow2(40).mul(&Scale::pow2(weight_bits));
-    for m in &ring.moduli[limbs - drop..limbs] {
-        scale = scale.div_prime(m.q);
+    for m in &ring.moduli()[limbs - drop..limbs] {
+        scale = scale.div_prime(m.q());
     }
     let bias: Vec<BiasPoly> = (0..outputs).map(|o| BiasPoly(vec![(o as f64 * scale.to_f64()).round() as i64])).collect();
     let op = LinearOp {
-        table: &table,
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
         plan: None,
         input_scales: &[2f64.powi(weight_bits); 2],
         limbs_in: limbs,
@@ -307,7 +336,9 @@ fn contradictory_giant_steps_are_refused() {
     let run = |steps: &[isize], outputs: usize, gadget: Gadget| {
         let giants = Some(GiantSteps { steps, outputs, gadget });
         let op = LinearOp {
-            table: &table,
+            table: table.table(),
+            first: table.first(),
+            patterns: table.patterns(),
             plan: None,
             input_scales: &[1e6; 2],
             limbs_in: 2,
@@ -337,7 +368,9 @@ fn several_bundles_give_the_results_of_each() {
     let (table, _) = small.table(&[1, 0], 5, 4);
     let bias: Vec<BiasPoly> = (0..5).map(|o| BiasPoly(vec![o; 1 << o])).collect();
     let op = LinearOp {
-        table: &table,
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
         plan: None,
         input_scales: &[1e12; 2],
         limbs_in: 3,
@@ -365,7 +398,18 @@ fn operands_given_away_change_nothing() {
         range.map(|i| if i % 2 == 0 { own(i) } else { Input::Borrowed(refs[i]) }).collect()
     };
     let (table, _) = bench.table(&[1, 0], 3, 4);
-    let op = LinearOp { table: &table, plan: None, input_scales: &[1e12; 5], limbs_in: 3, bias: None, gadget, drop_limbs: 1, giants: None };
+    let op = LinearOp {
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
+        plan: None,
+        input_scales: &[1e12; 5],
+        limbs_in: 3,
+        bias: None,
+        gadget,
+        drop_limbs: 1,
+        giants: None,
+    };
     let want = linear(ring, isa, &refs, &op, keys).expect("linear");
     assert!(apply_linear(ring, isa, vec![mixed(0..5)], &op, keys).expect("linear") == [want]);
     let want = pair_square(ring, isa, Input::borrowed(&refs), 3, keys, gadget).expect("square");
@@ -388,7 +432,7 @@ fn convolution_between_phases() {
     // Input and output 4 c + 2 py + px hold every second pixel in each direction, see
     // benches/layer.rs.
     let (taps, gadget) = ([0, 1, -1, 4, -4, 5, -5, 3, -3], Gadget { limbs: 3, alpha: 2 });
-    let reads = |input: u32, tap: u16, output: u32| {
+    let reads = |input: u32, tap: u32, output: u32| {
         let (dx, dy) = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (-1, 1), (1, -1)][tap as usize];
         // distance in pixels
         let from = |bit: u32, offset: i32| 2 * offset + (input >> bit & 1) as i32 - (output >> bit & 1) as i32;
@@ -430,7 +474,9 @@ fn identity_taps_need_no_keys() {
     let bench = Bench::new(9, 2, Gadget { limbs: 2, alpha: 1 }, &[], 2, 30);
     let (table, _) = bench.table(&[0], 2, 0);
     let op = LinearOp {
-        table: &table,
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
         plan: None,
         input_scales: &[1e6; 2],
         limbs_in: 2,
@@ -441,7 +487,7 @@ fn identity_taps_need_no_keys() {
     };
     assert!(linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
-    let op = LinearOp { table: &table, ..op };
+    let op = LinearOp { table: table.table(), first: table.first(), patterns: table.patterns(), ..op };
     let error = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
     assert!(matches!(error, BundleError::MissingKey { .. }), "{error}");
 }
@@ -458,14 +504,26 @@ fn pooling_keeps_its_scale() {
     let taps = [0, 1, 2, 4];
     let gadget = Gadget { limbs: 2, alpha: 2 };
     let bench = Bench::new(9, 2, gadget, &taps, 10, 40);
-    let mut table = LinearTable { taps: taps.to_vec(), outputs: 10, ..LinearTable::default() };
-    for input in 0..10 {
-        for tap in 0..taps.len() {
-            table.entries.push(LinearEntry { row: table.rows.len() as u32, output: input, pattern: SCALAR, weight: 1.0 });
-            table.rows.push((input, tap as u16));
+    let mut table = TableLiteral { taps: taps.iter().map(|&t| t as i64).collect(), outputs: 10, ..TableLiteral::default() };
+    for tap in 0..taps.len() as u32 {
+        for ct in 0..10 {
+            table.entries.push(Entry { row: table.rows.len() as u32, output: ct, mask: None, weight: 1.0 });
+            table.rows.push(Row { operand: 0, ct, tap });
         }
     }
-    let op = LinearOp { table: &table, plan: None, input_scales: &[1.0; 10], limbs_in: 2, bias: None, gadget, drop_limbs: 0, giants: None };
+    let table = bench.encoded(table);
+    let op = LinearOp {
+        table: table.table(),
+        first: table.first(),
+        patterns: table.patterns(),
+        plan: None,
+        input_scales: &[1.0; 10],
+        limbs_in: 2,
+        bias: None,
+        gadget,
+        drop_limbs: 0,
+        giants: None,
+    };
     let got = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
     let slots = bench.context.slots();
     for (got, message) in got.iter().zip(&bench.messages) {
@@ -478,29 +536,31 @@ fn pooling_keeps_its_scale() {
 fn contradictory_tables_are_refused() {
     let bench = Bench::new(6, 2, Gadget { limbs: 2, alpha: 1 }, &[1], 2, 30);
     let (good, _) = bench.table(&[1, 0], 3, 4);
-    let run = |table: &LinearTable, limbs_in: usize, drop_limbs: usize| {
-        let op =
-            LinearOp { table, plan: None, input_scales: &[1e6; 2], limbs_in, bias: None, gadget: bench.gadget, drop_limbs, giants: None };
+    let Patterns::Masks(masks) = good.patterns() else { panic!("one for each mask") };
+    let run = |table: &DiagTable, first: &[u32], patterns: Patterns<'_>, [limbs_in, drop_limbs]: [usize; 2]| {
+        let (gadget, input_scales) = (bench.gadget, &[1e6; 2]);
+        let op = LinearOp { table, first, patterns, plan: None, input_scales, limbs_in, bias: None, gadget, drop_limbs, giants: None };
         linear(bench.context.ring(), Isa::Scalar, &bench.refs(), &op, &bench.keys)
     };
-    assert!(run(&good, 2, 1).is_ok());
-    assert!(matches!(run(&good, 2, 2), Err(BundleError::Limbs { .. })));
-    assert!(matches!(run(&good, 3, 1), Err(BundleError::Limbs { .. })));
-    let broken: [fn(&mut LinearTable); 8] = [
-        |t| t.outputs = 0,
-        |t| t.outputs = 2,
-        |t| t.period = 3,
-        |t| t.patterns[0].truncate(3),
-        |t| t.rows[0].0 = 9,
-        |t| t.rows[0].1 = 9,
-        |t| t.entries.swap(0, 5),
-        |t| t.entries[0].weight = f64::NAN,
-    ];
-    for (i, break_it) in broken.iter().enumerate() {
-        let mut table = good.clone();
-        break_it(&mut table);
-        assert!(matches!(run(&table, 2, 1), Err(BundleError::Table(_))), "case {i}");
+    assert!(run(good.table(), good.first(), good.patterns(), [2, 1]).is_ok());
+    assert!(matches!(run(good.table(), good.first(), good.patterns(), [2, 2]), Err(BundleError::Limbs { .. })));
+    assert!(matches!(run(good.table(), good.first(), good.patterns(), [3, 1]), Err(BundleError::Limbs { .. })));
+    let refused = |table: &DiagTable, first: &[u32], patterns: Patterns<'_>| {
+        assert!(matches!(run(table, first, patterns, [2, 1]), Err(BundleError::Table(_))), "{first:?} {patterns:?}");
+    };
+    refused(good.table(), &[1, 0, 0, 0], good.patterns());
+    refused(good.table(), &[0, 0, 0], good.patterns());
+    refused(good.table(), &[0, 0, 0, u32::MAX], good.patterns());
+    refused(good.table(), good.first(), Patterns::Masks(&masks[1..]));
+    refused(good.table(), good.first(), Patterns::Cells { patterns: masks, entries: &[0..1, 1..2, 2..3, 3..4, 4..5] });
+    for broken in [vec![0.5; 3], vec![f64::NAN; 4]] {
+        let mut masks = masks.to_vec();
+        masks[0] = broken;
+        refused(good.table(), good.first(), Patterns::Masks(&masks));
     }
+    let mut long = TableLiteral { outputs: 1, masks: Masks::new(64).expect("a power of two"), ..TableLiteral::default() };
+    long.masks.push([5]);
+    refused(&DiagTable::new(long).expect("a table"), &[], Patterns::Masks(&[vec![0.5; 64]]));
 }
 
 #[test]
@@ -523,7 +583,7 @@ fn products_multiply_slots() {
                 pair_mul(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, &bench.keys, gadget).expect("product"),
                 mul_relin(ring, isa, Input::borrowed(left), Input::borrowed(right), limbs, &bench.keys, gadget).expect("product"),
                 square_relin(ring, isa, Input::borrowed(left), limbs, &bench.keys, gadget).expect("square"),
-                vec![rotate(ring, isa, refs[0], limbs, Galois::rotation(3, ring.log_n), &bench.keys, gadget).expect("rotation")],
+                vec![rotate(ring, isa, refs[0], limbs, Galois::rotation(3, ring.log_n()), &bench.keys, gadget).expect("rotation")],
                 vec![conjugate(ring, isa, refs[0], limbs, &bench.keys, gadget).expect("conjugation")],
             ];
             if let Some(first) = &first {

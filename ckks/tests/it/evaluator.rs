@@ -4,7 +4,7 @@
 use crate::reference::Reference;
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Arcsine, BootstrapSpec, Bootstrapper, FactorSpec};
-use chiffre_ckks::bundle::{BundleError, LinearTable, PreparedKeys};
+use chiffre_ckks::bundle::{BundleError, EncodedTable, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::evaluator::{EvalError, Evaluator, LinearMap};
@@ -106,24 +106,30 @@ fn linear_maps_reach_the_scale_that_is_asked_for() {
     let n = x.len() as isize;
     let diagonals: Vec<(isize, Vec<f64>)> =
         [(0, 8), (3, 512), (-5, 1)].map(|(r, len)| (r, (0..len).map(|j| ((j + r * r) as f64).cos()).collect())).into();
-    let table = LinearTable::from_diagonals(lab.context.encoder(), &diagonals).expect("diagonals");
+    let table = EncodedTable::from_diagonals(lab.context.encoder(), &diagonals).expect("diagonals");
     let map = LinearMap { table: &table, output_scale: &output, drop: 1, bias: None, giants: None };
+    // One plan serves all limbs.
+    let prepared = eval.prepare_linear_map(&map, 1).expect("planned");
     for limbs in [2, 3, LIMBS] {
-        let got = eval.linear_map(&[lab.encrypt(&x, &scale, limbs)], &map).expect("map");
+        let input = [lab.encrypt(&x, &scale, limbs)];
+        let got = eval.apply_linear_map(&input, &prepared).expect("map");
+        assert!(got == eval.linear_map(&input, &map).expect("map"), "in one call");
         assert_eq!((got.len(), got[0].limbs, &got[0].scale), (1, limbs - 1, &output));
         let at = |j: isize| diagonals.iter().map(move |(r, d)| (d[j as usize % d.len()], (j + r).rem_euclid(n) as usize));
         lab.check(&got[0], (0..n).map(|j| at(j).map(|(d, from)| d * x[from]).sum()), 20);
     }
+    assert!(matches!(eval.apply_linear_map(&[], &prepared), Err(EvalError::Bundle(BundleError::Table(_)))));
+    assert!(matches!(eval.prepare_linear_map(&map, 0), Err(EvalError::Bundle(BundleError::Table(_)))));
     let a = lab.encrypt(&x, &scale, 1);
     assert_eq!(eval.linear_map(&[a], &map), Err(EvalError::NoLimbsLeft { have: 1, want: 0 }));
     let low = LinearMap { output_scale: &Scale::pow2(-10), ..map };
     assert!(matches!(eval.linear_map(&[lab.encrypt(&x, &scale, 2)], &low), Err(EvalError::WeightScale { input: 0, .. })));
-    let other = LinearTable::from_diagonals(lab.context.encoder(), &[(7, vec![1.0])]).expect("diagonals");
+    let other = EncodedTable::from_diagonals(lab.context.encoder(), &[(7, vec![1.0])]).expect("diagonals");
     let missing = eval.linear_map(&[lab.encrypt(&x, &scale, 2)], &LinearMap { table: &other, ..map });
     assert!(matches!(missing, Err(EvalError::MissingKey { limbs: 2, .. })));
     let two = [lab.encrypt(&x, &scale, 2), lab.encrypt(&x, &scale, 3)];
     assert_eq!(eval.linear_map(&two, &map), Err(EvalError::Limbs { left: 2, right: 3 }));
-    assert!(LinearTable::from_diagonals(lab.context.encoder(), &[(0, vec![1.0; 3])]).is_err());
+    assert!(EncodedTable::from_diagonals(lab.context.encoder(), &[(0, vec![1.0; 3])]).is_err());
 }
 
 #[test]

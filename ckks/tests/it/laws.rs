@@ -21,13 +21,13 @@ fn poly() -> impl Strategy<Value = RnsPoly> {
 fn combine(ring: &Ring, a: &RnsPoly, b: &RnsPoly, op: impl Fn(&Modulus, &mut [u64], &[u64])) -> RnsPoly {
     let mut out = a.clone();
     for (i, row) in out.iter_mut().enumerate() {
-        op(&ring.moduli[i], row, b.row(i));
+        op(&ring.moduli()[i], row, b.row(i));
     }
     out
 }
 
 fn apply(ring: &Ring, galois: Galois, a: &RnsPoly) -> RnsPoly {
-    let table = GaloisTable::new(galois, ring.log_n);
+    let table = GaloisTable::new(galois, ring.log_n());
     let mut out = RnsPoly::new_zero(a.n(), a.rows());
     for (i, row) in out.iter_mut().enumerate() {
         limb::automorphism_into(&table, a.row(i), row);
@@ -70,7 +70,7 @@ proptest! {
     #[test]
     fn division_rounds_to_nearest(c in prop::collection::vec(-(1i64 << 62)..1 << 62, 1 << LOG_N)) {
         let ring = ring();
-        let q = ring.moduli[LIMBS - 1].q as i64;
+        let q = ring.moduli()[LIMBS - 1].q() as i64;
         let want: Vec<i64> = c
             .iter()
             .map(|&c| c.div_euclid(q) + i64::from(c.rem_euclid(q) > q / 2))

@@ -2,9 +2,7 @@
 
 use crate::reference::{LinearTransform, Reference, keyswitch};
 use chiffre_ckks::Isa;
-use chiffre_ckks::bundle::{
-    CtRef, Input, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, apply_linear, key_switch, mul_relin, rotate,
-};
+use chiffre_ckks::bundle::{CtRef, EncodedTable, Input, LinearOp, PreparedKey, PreparedKeys, apply_linear, key_switch, mul_relin, rotate};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::{EvaluationKeys, KeyTarget};
@@ -12,6 +10,7 @@ use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::ring::{Gadget, Galois};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
+use chiffre_params::table::{DiagTable, Entry, Masks, Row, TableLiteral, WeightType};
 use num_complex::Complex64;
 
 const LOG_N: u32 = 10;
@@ -92,15 +91,15 @@ fn linear_maps_with_merged_rescale() {
     let weights = [(0isize, 0.3), (OFFSETS[0], -0.7), (OFFSETS[1], 1.1)];
     let scale = Scale::pow2(20);
     let diagonals: Vec<_> = weights.iter().map(|&(r, w)| (r, mask.iter().map(|m| Complex64::from(m * w)).collect())).collect();
-    let entry = |row: u32, weight: f64| LinearEntry { row, output: 0, pattern: 0, weight };
-    let table = LinearTable {
-        taps: weights.iter().map(|w| w.0).collect(),
-        rows: (0..3).map(|tap| (0, tap)).collect(),
+    let table = DiagTable::new(TableLiteral {
+        taps: weights.iter().map(|w| w.0 as i64).collect(),
+        rows: (0..3).map(|tap| Row { operand: 0, ct: 0, tap }).collect(),
         outputs: 1,
-        period,
-        patterns: vec![lab.context.encoder().encode_symmetric(&mask).expect("encode")],
-        entries: (0u32..).zip(&weights).map(|(row, w)| entry(row, w.1)).collect(),
-    };
+        masks: Masks::of_slots(period, [&(0..period).filter(|j| j % 3 != 0).collect::<Vec<_>>()[..]]).expect("masks"),
+        entries: (0u32..).zip(&weights).map(|(row, w)| Entry { row, output: 0, mask: Some(0), weight: w.1 }).collect(),
+        weights: WeightType::F64,
+    });
+    let table = EncodedTable::new(lab.context.encoder(), table.expect("a table").into(), vec![0]).expect("encoded");
     for (limbs, drop) in [(7, 1), (5, 1), (4, 2), (3, 0)] {
         let [a, _] = lab.at(limbs);
         let transform = LinearTransform::encode(&lab.context, &diagonals, &scale, limbs, 3).expect("encode");
@@ -108,7 +107,9 @@ fn linear_maps_with_merged_rescale() {
         let input = [CtRef::new(&a).expect("degree 1")];
         for isa in Isa::available() {
             let op = LinearOp {
-                table: &table,
+                table: table.table(),
+                first: table.first(),
+                patterns: table.patterns(),
                 plan: None,
                 input_scales: &[scale.to_f64()],
                 limbs_in: limbs,

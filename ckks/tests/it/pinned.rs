@@ -5,8 +5,8 @@
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapSpec, Bootstrapper, FactorSpec, RefreshOp};
 use chiffre_ckks::bundle::{
-    BiasPoly, CtRef, GiantSteps, Input, LinearEntry, LinearOp, LinearTable, PreparedKey, PreparedKeys, SCALAR, apply_linear, conjugate,
-    mul_relin, pair_mul, pair_square, rotate, square_relin,
+    BiasPoly, CtRef, EncodedTable, GiantSteps, Input, LinearOp, PreparedKey, PreparedKeys, apply_linear, conjugate, mul_relin, pair_mul,
+    pair_square, rotate, square_relin,
 };
 use chiffre_ckks::context::Context;
 use chiffre_ckks::engine::Engine;
@@ -16,6 +16,7 @@ use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, eval
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
+use chiffre_params::table::{DiagTable, Entry, Masks, Row, TableLiteral, WeightType};
 use num_complex::Complex64;
 
 const LOG_N: u32 = 9;
@@ -83,23 +84,24 @@ impl Lab {
 }
 
 /// A table with masks of period 8 and scalars, from two inputs to `outputs` outputs.
-fn table(context: &Context, outputs: usize) -> LinearTable {
-    let pattern = |p: usize| -> Vec<f64> { (0..8).map(|j| f64::from(u8::from((3 * j + p) % 5 < 3))).collect() };
-    let patterns = (0..3).map(|p| context.encoder().encode_symmetric(&pattern(p)).expect("encode")).collect();
-    let mut table = LinearTable { taps: TAPS.to_vec(), outputs, period: 8, patterns, ..LinearTable::default() };
+fn table(context: &Context, outputs: usize) -> EncodedTable {
+    let mut masks = Masks::new(8).expect("a power of two");
+    (0..3).for_each(|p| masks.push((0..8).filter(|j| (3 * j + p) % 5 < 3)));
+    let taps = TAPS.iter().map(|&t| t as i64).collect();
+    let mut table = TableLiteral { taps, outputs, masks, weights: WeightType::F64, ..TableLiteral::default() };
     let weights = slots(TAPS.len() * 2 * outputs, 77);
     for tap in 0..TAPS.len() {
-        for input in 0..2 {
+        for ct in 0..2 {
             let row = table.rows.len() as u32;
-            table.rows.push((input, tap as u16));
+            table.rows.push(Row { operand: 0, ct, tap: tap as u32 });
             for output in 0..outputs {
-                let pattern = if (tap + output) % 4 == 3 { SCALAR } else { ((tap + output) % 3) as u32 };
+                let mask = ((tap + output) % 4 != 3).then_some(((tap + output) % 3) as u32);
                 let weight = weights[row as usize * outputs + output].re;
-                table.entries.push(LinearEntry { row, output: output as u32, pattern, weight });
+                table.entries.push(Entry { row, output: output as u32, mask, weight });
             }
         }
     }
-    table
+    EncodedTable::new(context.encoder(), DiagTable::new(table).expect("a table").into(), vec![0]).expect("encoded")
 }
 
 #[track_caller]
@@ -150,9 +152,11 @@ fn bundle_operations() {
         let borrowed = |range: std::ops::Range<usize>| -> Vec<Input<'_>> { cts[range].iter().map(|c| Input::Borrowed(c.into())).collect() };
         let (plain, split) = (table(context, 3), table(context, 4 * 2 + 3));
         let bias = [BiasPoly(vec![12345]), BiasPoly::default(), BiasPoly(vec![1, -2, 3, -4])];
-        let linear = |table: &LinearTable, limbs: usize, gadget: Gadget, giants: Option<GiantSteps<'_>>| {
+        let linear = |table: &EncodedTable, limbs: usize, gadget: Gadget, giants: Option<GiantSteps<'_>>| {
             let op = LinearOp {
-                table,
+                table: table.table(),
+                first: table.first(),
+                patterns: table.patterns(),
                 plan: None,
                 input_scales: &[2f64.powi(45); 2],
                 limbs_in: limbs,

@@ -217,7 +217,7 @@ fn check_reduction(lab: &Lab, reduction: &EvalMod, integers: i64, radius: f64, s
     let limbs = reduction.depth() + 2;
     let slots = lab.context.slots() as i64;
     let cosine = Scale::pow2(36);
-    let scale = reduction.input_scale(&ring.chain.q, limbs, &cosine);
+    let scale = reduction.input_scale(&ring.chain().q, limbs, &cosine);
     let u: Vec<f64> = lab.reals(4).iter().zip(0..).map(|(m, j)| (j * (2 * integers + 1) / slots - integers) as f64 + radius * m).collect();
     let quarter = if shift { 0.0 } else { 0.25 };
     let t: Vec<f64> = u.iter().map(|u| (u - quarter) / params.range).collect();

@@ -186,6 +186,6 @@ fn seeded_parts_round_trip_and_are_checked() {
     let again = SeededCiphertext::from_parts(ring, *seeded.seed(), seeded.c0().clone(), seeded.scale().clone()).expect("parts");
     assert!(again.expand(ring, 3).polys == seeded.expand(ring, 3).polys);
     let mut damaged = seeded.c0().clone();
-    damaged.row_mut(0)[0] = ring.moduli[0].q;
+    damaged.row_mut(0)[0] = ring.moduli()[0].q();
     assert!(SeededCiphertext::from_parts(ring, *seeded.seed(), damaged, Scale::one()).is_err());
 }

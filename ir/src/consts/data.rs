@@ -3,7 +3,7 @@
 use super::ConstKind;
 use super::array::{Array, Element};
 use super::hash::Hash;
-use crate::table::{DiagTable, TableType};
+use crate::table::{self, DiagTable, TableType};
 use std::fmt;
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl Data {
             Data::F32(a) => a.hash(),
             Data::F64(a) => a.hash(),
             Data::I64(a) => a.hash(),
-            Data::Table(t) => t.hash(),
+            Data::Table(t) => table::hash(t),
         }
     }
     /// Single-precision numbers, if it is of these.

@@ -3,7 +3,7 @@
 
 use super::{Array, Data, Element, Hash, Store, from_bytes, to_bytes};
 use crate::container::{ContainerError, Dtype, Reader, Writer};
-use crate::table::{DiagTable, file as table};
+use crate::table::file as table;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
@@ -58,7 +58,7 @@ pub(crate) fn read<R: Read + Seek>(r: &mut Reader<R>, hash: Hash) -> Result<Opti
                 Ok((dtype, r.read(&part, dtype, &shape)?, shape))
             });
             let parts: Vec<table::Tensor> = parts.collect::<Result<_, ContainerError>>()?;
-            DiagTable::from_tensors(&parts).map_err(|e| r.error(format!("constant {name}: {e}")))?.into()
+            table::from_tensors(&parts).map_err(|e| r.error(format!("constant {name}: {e}")))?.into()
         }
         None => return Ok(None),
     };

@@ -6,7 +6,7 @@ use crate::error::InterpError;
 use crate::gauss::Gauss;
 use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
-use crate::table::DiagTable;
+use crate::table::{DiagTable, TableError, apply};
 use chiffre_params::bootstrap::CALIBRATED_RADIANS;
 use num_complex::Complex64;
 use std::borrow::Cow;
@@ -55,7 +55,7 @@ impl Noise {
 }
 
 /// Rounds the weights to integers at their operand's scale.
-fn quantise(t: &DiagTable, omega: &[f64]) -> DiagTable {
+fn quantise(t: &DiagTable, omega: &[f64]) -> Result<DiagTable, TableError> {
     t.with_weights(|e| {
         let w = omega[t.rows[e.row as usize].operand as usize];
         if e.mask.is_none() && w < 2f64.powi(40) { f64::from(((e.weight * w).round() / w) as f32) } else { e.weight }
@@ -115,11 +115,11 @@ pub(super) fn run_watched(
                 let mut omega = vec![];
                 if let Some(noise) = &noise {
                     omega = scales.iter().map(|s| 2f64.powf(s.log2_with(&noise.log2_prime))).collect();
-                    t = Cow::Owned(quantise(&t, &omega));
+                    t = Cow::Owned(quantise(&t, &omega).map_err(|e| InterpError::Unsupported(e.to_string()))?);
                 }
                 let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
                 let mut out = by_units(&args, &layouts, &n.ty.layout, |args| {
-                    let mut out = t.apply(args, n.ty.layout.slot_count());
+                    let mut out = apply(&t, args, n.ty.layout.slot_count());
                     let Some(noise) = &mut noise else { return out };
                     let energy = energies(args);
                     for (o, ct) in out.iter_mut().enumerate() {

@@ -4,6 +4,7 @@ use super::{PackedGraph, PackedOp};
 use crate::consts::{ConstId, Consts};
 use crate::error::InterpError;
 use crate::layout::Layout;
+use crate::table::apply;
 use num_complex::Complex64;
 use rayon::prelude::*;
 
@@ -28,7 +29,7 @@ pub fn run(g: &PackedGraph, inputs: &[Bundle]) -> Result<Vec<Bundle>, InterpErro
                 PackedOp::Linear { table, bias, .. } => {
                     let t = g.consts.table(*table)?;
                     let layouts: Vec<&Layout> = n.args.iter().map(|a| g.ty(*a)).collect();
-                    let mut out = by_units(&args, &layouts, &n.ty, |args| t.apply(args, n.ty.slot_count()));
+                    let mut out = by_units(&args, &layouts, &n.ty, |args| apply(t, args, n.ty.slot_count()));
                     add_bias(&g.consts, *bias, n.ty.complex.is_some(), &mut out)?;
                     out
                 }

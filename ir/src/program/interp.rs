@@ -5,6 +5,7 @@ use crate::error::InterpError;
 use crate::giants;
 use crate::graph::ValueId;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
+use crate::table::apply;
 
 /// Runs the program on a batch of tensors `[n, C, H, W]`.
 pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
@@ -47,8 +48,8 @@ fn run(g: &Program, inputs: Vec<Bundle>, mut see: impl FnMut(ValueId, &Bundle)) 
                 let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
                 let slots = n.ty.layout.slot_count();
                 let unit = |args: &[&[Vec<_>]]| {
-                    let partials = t.apply(args, slots);
-                    if let Some(sum) = &sum { sum.apply(&[&partials], slots) } else { partials }
+                    let partials = apply(t, args, slots);
+                    if let Some(sum) = &sum { apply(sum, &[&partials], slots) } else { partials }
                 };
                 let mut out = by_units(&args, &layouts, &n.ty.layout, unit);
                 add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;

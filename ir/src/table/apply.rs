@@ -4,44 +4,42 @@ use super::{DiagTable, Entry, Masks};
 use num_complex::Complex64;
 use rayon::prelude::*;
 
-impl DiagTable {
-    /// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of
-    /// two; ciphertexts that an operand lacks (units without images) count as zero.
-    ///
-    /// Every output is computed in blocks that stay in the first-level cache; within a block the
-    /// rotated input and the mask are contiguous, and entries are added in the table's order.
-    pub fn apply(&self, args: &[&[Vec<Complex64>]], slots: usize) -> Vec<Vec<Complex64>> {
-        let mut by_output: Vec<Vec<Entry>> = vec![vec![]; self.outputs];
-        for e in &self.entries {
-            by_output[e.output as usize].push(*e);
-        }
-        let block = BLOCK.min(slots);
-        let masks: Vec<Vec<f64>> = (0..self.masks.len()).map(|m| widened(&self.masks, m, block)).collect();
-        by_output
-            .into_par_iter()
-            .map(|list| {
-                let mut acc = vec![Complex64::default(); slots];
-                acc.par_chunks_mut(block).enumerate().for_each(|(i, out)| {
-                    let start = i * block;
-                    for e in &list {
-                        let r = self.rows[e.row as usize];
-                        let Some(x) = args[r.operand as usize].get(r.ct as usize) else { continue };
-                        let mask = e.mask.map(|m| {
-                            let m = &masks[m as usize];
-                            &m[start % m.len()..][..out.len()]
-                        });
-                        // The block reads slots from `from` on, around the end if it must.
-                        let from = (start as i64 + self.taps[r.tap as usize]).rem_euclid(slots as i64) as usize;
-                        let split = out.len().min(slots - from);
-                        let (low, high) = out.split_at_mut(split);
-                        accumulate(low, &x[from..from + split], mask.map(|m| &m[..split]), e.weight);
-                        accumulate(high, &x[..high.len()], mask.map(|m| &m[split..]), e.weight);
-                    }
-                });
-                acc
-            })
-            .collect()
+/// Applies the table in the clear. `args[k][ct]` are slot vectors of equal length, a power of
+/// two; ciphertexts that an operand lacks (units without images) count as zero.
+///
+/// Every output is computed in blocks that stay in the first-level cache; within a block the
+/// rotated input and the mask are contiguous, and entries are added in the table's order.
+pub fn apply(t: &DiagTable, args: &[&[Vec<Complex64>]], slots: usize) -> Vec<Vec<Complex64>> {
+    let mut by_output: Vec<Vec<Entry>> = vec![vec![]; t.outputs];
+    for e in &t.entries {
+        by_output[e.output as usize].push(*e);
     }
+    let block = BLOCK.min(slots);
+    let masks: Vec<Vec<f64>> = (0..t.masks.len()).map(|m| widened(&t.masks, m, block)).collect();
+    by_output
+        .into_par_iter()
+        .map(|list| {
+            let mut acc = vec![Complex64::default(); slots];
+            acc.par_chunks_mut(block).enumerate().for_each(|(i, out)| {
+                let start = i * block;
+                for e in &list {
+                    let r = t.rows[e.row as usize];
+                    let Some(x) = args[r.operand as usize].get(r.ct as usize) else { continue };
+                    let mask = e.mask.map(|m| {
+                        let m = &masks[m as usize];
+                        &m[start % m.len()..][..out.len()]
+                    });
+                    // The block reads slots from `from` on, around the end if it must.
+                    let from = (start as i64 + t.taps[r.tap as usize]).rem_euclid(slots as i64) as usize;
+                    let split = out.len().min(slots - from);
+                    let (low, high) = out.split_at_mut(split);
+                    accumulate(low, &x[from..from + split], mask.map(|m| &m[..split]), e.weight);
+                    accumulate(high, &x[..high.len()], mask.map(|m| &m[split..]), e.weight);
+                }
+            });
+            acc
+        })
+        .collect()
 }
 
 /// Slots of a block: 16 KiB of accumulators.
@@ -122,7 +120,7 @@ mod tests {
             let s = slots as i64;
             let t = table(3, 2, &[0, 1 % s, -1 % s, s / 2, -(s / 2 - s / 8), 33 % s, s - 1], period);
             let x = input(3, slots);
-            assert_eq!(t.apply(&[&x], slots), reference(&t, &[&x], slots), "2^{log_slots} slots, period {period}");
+            assert_eq!(apply(&t, &[&x], slots), reference(&t, &[&x], slots), "2^{log_slots} slots, period {period}");
         }
     }
 }

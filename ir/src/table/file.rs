@@ -64,18 +64,12 @@ pub(crate) const PARTS: [Part; 6] = [
 /// Element type, bytes and extents of a tensor.
 pub type Tensor = (Dtype, Vec<u8>, Vec<usize>);
 
-impl DiagTable {
-    /// The table that tensors hold, in the order of their names: `entries`, `masks`, `rows`,
-    /// `sizes`, `taps`, `weights`.
-    ///
-    /// # Errors
-    /// Tensors of other types or extents, and what makes no table.
-    pub fn from_tensors(parts: &[Tensor]) -> Result<DiagTable, TableError> {
-        from_parts(parts)
-    }
-}
-
-fn from_parts(parts: &[Tensor]) -> Result<DiagTable, TableError> {
+/// The table that tensors hold, in the order of their names: `entries`, `masks`, `rows`, `sizes`,
+/// `taps`, `weights`.
+///
+/// # Errors
+/// Tensors of other types or extents, and what makes no table.
+pub fn from_tensors(parts: &[Tensor]) -> Result<DiagTable, TableError> {
     if parts.len() != PARTS.len() {
         return Err(TableError::Sizes(format!("{} tensors, not {}", parts.len(), PARTS.len())));
     }
@@ -109,6 +103,7 @@ fn from_parts(parts: &[Tensor]) -> Result<DiagTable, TableError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hash;
     use super::*;
 
     fn table(weights: WeightType) -> DiagTable {
@@ -140,9 +135,9 @@ mod tests {
             let t = table(weights);
             let parts = parts(&t);
             assert!(parts.iter().all(|(dtype, bytes, shape)| bytes.len() as u64 == dtype.size() * shape.iter().product::<usize>() as u64));
-            assert_eq!(from_parts(&parts).unwrap(), t);
+            assert_eq!(from_tensors(&parts).unwrap(), t);
         }
-        assert_ne!(table(WeightType::F32).hash(), table(WeightType::F64).hash());
+        assert_ne!(hash(&table(WeightType::F32)), hash(&table(WeightType::F64)));
         assert!(PARTS.is_sorted_by_key(|p| p.name), "the order in which a container is written");
     }
 
@@ -152,7 +147,7 @@ mod tests {
         let broken = |f: &dyn Fn(&mut Vec<Tensor>)| {
             let mut p = good.clone();
             f(&mut p);
-            from_parts(&p).unwrap_err()
+            from_tensors(&p).unwrap_err()
         };
         let word = |part: usize, at: usize, value: u32| broken(&|p| p[part].1[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes()));
         assert_eq!(word(0, 0, 2), TableError::Entry(0));

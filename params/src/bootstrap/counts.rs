@@ -1,102 +1,38 @@
 //! Counted work of a refresh, for cost models.
 
 use super::factor::FactorPlan;
-use super::spec::{BootstrapSpec, DENSE_TO_SPARSE, SpecError};
-use crate::gadget::Gadget;
-use crate::polynomial::{Cost, Plan};
-use std::ops::{Add, Mul};
+use super::spec::{BootstrapSpec, DENSE_TO_SPARSE};
+use crate::polynomial::{Basis, COMPOSITE_DEGREE, Parity, Plan, reduction_counts};
+use crate::work::Counts;
 
-/// Work for one ciphertext. The unit of all numbers is one limb: N words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Transforms.
-    pub transforms: usize,
-    /// Multiply-accumulates of a limb with a limb of a key, of a diagonal or of a ciphertext.
-    pub macs: usize,
-    /// Multiply-accumulates of base conversions.
-    pub conversions: usize,
-    /// Limbs of keys and diagonals that are read from memory, once for a whole group of
-    /// ciphertexts.
-    pub shared: usize,
+/// A factor of a slot transform (double hoisting: Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux,
+/// EUROCRYPT 2021, section 4): the first ModUp serves all baby steps, each giant step has a ModDown
+/// of one polynomial and a ModUp, and one ModDown ends it all.
+fn factor(plan: &FactorPlan) -> Counts {
+    let (limbs, gadget, rows) = (plan.limbs, plan.gadget, plan.limbs + plan.gadget.alpha);
+    let (babies, giants) = (plan.babies.len(), plan.giants.len());
+    let (up, rotation) = (Counts::mod_up(limbs, gadget), Counts::inner_product(limbs, gadget) + Counts::macs(limbs));
+    let keyed = plan.babies.iter().filter(|b| **b != 0).count();
+    let sums = Counts::macs(2 * babies * giants * rows) + Counts::passes(2 * giants * rows);
+    let giant = Counts::mod_down(gadget.alpha, limbs) + up + rotation;
+    let down = Counts::mod_down(gadget.alpha + 1, limbs - 1) * 2.0;
+    up + rotation * keyed as f64 + sums + giant * (giants - 1) as f64 + down
 }
 
-impl Add for Counts {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            transforms: self.transforms + other.transforms,
-            macs: self.macs + other.macs,
-            conversions: self.conversions + other.conversions,
-            shared: self.shared + other.shared,
-        }
-    }
-}
-
-impl Mul<usize> for Counts {
-    type Output = Self;
-    fn mul(self, n: usize) -> Self {
-        Self { transforms: n * self.transforms, macs: n * self.macs, conversions: n * self.conversions, shared: n * self.shared }
-    }
-}
-
-impl std::iter::Sum for Counts {
-    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
-        iter.fold(Self::default(), Add::add)
-    }
-}
-
-impl Counts {
-    /// Decomposition of one polynomial.
-    fn mod_up(limbs: usize, gadget: Gadget) -> Self {
-        let (digits, extended) = (gadget.digits_at(limbs), limbs + gadget.alpha);
-        let conversion = |d: usize| (gadget.digit(d, limbs).len() + 1) * (extended - gadget.digit(d, limbs).len());
-        Self { transforms: digits * extended, conversions: (0..digits).map(conversion).sum(), ..Self::default() }
-    }
-
-    /// Division of one polynomial by `removed` primes.
-    fn mod_down(removed: usize, kept: usize) -> Self {
-        Self { transforms: removed + kept, conversions: (removed + 1) * kept, ..Self::default() }
-    }
-
-    /// A key switch without a rescale.
-    pub fn switch(limbs: usize, gadget: Gadget) -> Self {
-        let products = 2 * gadget.digits_at(limbs) * (limbs + gadget.alpha);
-        Self::mod_up(limbs, gadget) + Self::mod_down(gadget.alpha, limbs) * 2 + Self { macs: products, shared: products, ..Self::default() }
-    }
-
-    /// A factor of a slot transform.
-    pub fn factor(plan: &FactorPlan) -> Self {
-        let (limbs, gadget, rows) = (plan.limbs, plan.gadget, plan.limbs + plan.gadget.alpha);
-        let (babies, giants) = (plan.babies.len(), plan.giants.len());
-        let key = 2 * gadget.digits_at(limbs) * rows;
-        let rotation = Self { macs: key + limbs, shared: key, ..Self::default() };
-        let diagonals =
-            Self { macs: 2 * babies * giants * rows, shared: plan.diagonal_bytes(rows) >> (plan.log_slots + 4), ..Self::default() };
-        let keyed = plan.babies.iter().filter(|b| **b != 0).count();
-        let giant = Self::mod_down(gadget.alpha, limbs) + Self::mod_up(limbs, gadget) + rotation;
-        Self::mod_up(limbs, gadget) + rotation * keyed + diagonals + giant * (giants - 1) + Self::mod_down(gadget.alpha + 1, limbs - 1) * 2
-    }
-
-    /// The raise with its factor of CoeffsToSlots.
-    pub fn raise(plan: &FactorPlan) -> Self {
-        let (limbs, specials, babies) = (plan.limbs, plan.gadget.alpha, plan.babies.len());
-        let rows = limbs + specials;
-        let lift = Self { transforms: rows, conversions: 2 * (rows - 1), ..Self::default() };
-        let rotation = Self { macs: 3 * rows, shared: 2 * rows, ..Self::default() };
-        let diagonals = Self { macs: 2 * babies * rows, shared: plan.diagonal_bytes(rows) >> (plan.log_slots + 4), ..Self::default() };
-        Self::switch(1, DENSE_TO_SPARSE) + lift * 2 + rotation * babies + diagonals + Self::mod_down(specials, limbs) * 2
-    }
-}
-
-impl From<Cost> for Counts {
-    /// [`Cost`] counts base conversions among the multiply-accumulates.
-    fn from(cost: Cost) -> Self {
-        Self { transforms: cost.transforms, macs: cost.macs, ..Self::default() }
-    }
+/// The raise with its factor of CoeffsToSlots: both polynomials are lifted from one limb, and each
+/// rotation is a key switch of one digit.
+fn raise(plan: &FactorPlan) -> Counts {
+    let (limbs, specials, babies) = (plan.limbs, plan.gadget.alpha, plan.babies.len());
+    let rows = limbs + specials;
+    let lift = Counts { ntt: rows as f64, convert: (rows - 1) as f64, ..Counts::default() };
+    let rotation = Counts { keys: 2.0 * rows as f64, mac: rows as f64, ..Counts::default() };
+    let sums = Counts::macs(2 * babies * rows) + Counts::passes(2 * rows);
+    let down = Counts::mod_down(specials, limbs) * 2.0;
+    Counts::key_switch(1, DENSE_TO_SPARSE) + lift * 2.0 + rotation * babies as f64 + sums + down
 }
 
 /// Work of the stages of a refresh.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageCounts {
     /// SlotsToCoeffs.
     pub slots_to_coeffs: Counts,
@@ -116,49 +52,51 @@ impl StageCounts {
 }
 
 impl BootstrapSpec {
-    /// Work for one ciphertext, with a polynomial (or none) behind the sine.
-    ///
-    /// # Errors
-    /// [`SpecError`] if the spec contradicts itself or has too few limbs for the polynomial.
-    pub fn counts(&self, activation: Option<&Plan>) -> Result<StageCounts, SpecError> {
-        self.check()?;
-        let halves = if self.real_only { 1 } else { 2 };
+    /// Work for one ciphertext, with a polynomial (or none) behind the sine, of a spec that has
+    /// been checked and has the limbs for the polynomial. It is cheap: no polynomial is
+    /// interpolated.
+    pub fn counts(&self, activation: Option<&Plan>) -> StageCounts {
+        let halves = if self.real_only { 1.0 } else { 2.0 };
         let (limbs, gadget) = (self.limbs_reduction(), self.reduction_gadget());
-        let reduction = self.reduction()?.cost(limbs, gadget);
+        let cosine = if self.degree == COMPOSITE_DEGREE { None } else { Plan::new(self.degree, Parity::Even, Basis::Chebyshev).ok() };
+        let reduction = reduction_counts(cosine.as_ref(), self.doublings, limbs, gadget);
         let high = self.coeffs_to_slots_plans();
-        let activation = match activation {
-            Some(plan) if plan.depth() >= self.limbs_activation() => {
-                return Err(SpecError(format!("{} limbs for a polynomial of depth {}", self.limbs_activation(), plan.depth())));
-            }
-            Some(plan) => Counts::from(plan.cost(self.limbs_activation(), gadget)) * halves,
-            None => Counts::default(),
-        };
-        Ok(StageCounts {
-            slots_to_coeffs: self.slots_to_coeffs_plans().iter().map(Counts::factor).sum(),
-            coeffs_to_slots: Counts::raise(&high[0]) + high[1..].iter().map(Counts::factor).sum(),
-            reduction: Counts::switch(limbs, gadget) + Counts::from(reduction) * halves,
-            activation,
-        })
+        let first = high.first().map_or(Counts::default(), raise);
+        StageCounts {
+            slots_to_coeffs: self.slots_to_coeffs_plans().iter().map(factor).sum(),
+            coeffs_to_slots: first + high.iter().skip(1).map(factor).sum(),
+            reduction: Counts::key_switch(limbs, gadget) + reduction * halves,
+            activation: activation.map_or(Counts::default(), |plan| plan.counts(self.limbs_activation(), gadget)) * halves,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::polynomial::{Basis, Parity};
 
     #[test]
     fn counts_of_the_relu_set() {
         let spec = BootstrapSpec::relu_15();
         let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
-        let counts = spec.counts(Some(&plan)).expect("counts");
+        let counts = spec.counts(Some(&plan));
         // The raise: a switch at one limb, two lifts, two divisions; then 9 (L + 7) transforms at
         // 17, 16 and 15 limbs.
-        assert_eq!(counts.coeffs_to_slots.transforms, 6 + 2 * 19 + 2 * 19 + 9 * (24 + 23 + 22));
-        assert_eq!(spec.counts(None).expect("counts").activation, Counts::default());
+        assert_eq!(counts.coeffs_to_slots.ntt, f64::from(6 + 2 * 19 + 2 * 19 + 9 * (24 + 23 + 22)));
+        assert_eq!(spec.counts(None).activation, Counts::default());
         let total = counts.total();
-        assert!((2500..2700).contains(&total.transforms), "{total:?}");
-        let real = BootstrapSpec { real_only: true, ..spec }.counts(Some(&plan)).expect("counts").total();
-        assert!(real.transforms * 4 < total.transforms * 3);
+        assert!((2500.0..2700.0).contains(&total.ntt), "{total:?}");
+        let real = BootstrapSpec { real_only: true, ..spec }.counts(Some(&plan)).total();
+        assert!(real.ntt * 4.0 < total.ntt * 3.0);
+    }
+
+    #[test]
+    fn the_reduction_is_counted_as_it_is_evaluated() {
+        for degree in [14, 16, 20] {
+            let spec = BootstrapSpec { degree, ..BootstrapSpec::relu_15() };
+            let (limbs, gadget) = (spec.limbs_reduction(), spec.reduction_gadget());
+            let evaluated = spec.reduction().expect("a reduction").counts(limbs, gadget);
+            assert_eq!(spec.counts(None).reduction, evaluated * 2.0 + Counts::key_switch(limbs, gadget), "degree {degree}");
+        }
     }
 }

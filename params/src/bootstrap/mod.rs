@@ -11,7 +11,7 @@ mod noise;
 mod scales;
 mod spec;
 
-pub use counts::{Counts, StageCounts};
+pub use counts::StageCounts;
 pub use factor::{Direction, FactorPlan};
 pub use failure::{log2_any, log2_tail, smallest_range};
 pub use scales::{Scales, factor_share};

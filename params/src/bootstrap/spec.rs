@@ -373,9 +373,7 @@ pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usiz
             let near = |i: isize| (-4..=4).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
             let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
             if (-top..=top).all(|i| near(i) < 2f64.powf(-bits)) && near(-all).max(near(all)) < 0.125 {
-                let relinearisations =
-                    reduction.cost(reduction.depth() + 1, Gadget { limbs: reduction.depth() + 1, alpha: 1 }).relinearisations;
-                let found = (reduction.depth(), relinearisations, degree, doublings);
+                let found = (reduction.depth(), reduction.relinearisations(), degree, doublings);
                 best = Some(best.map_or(found, |b| b.min(found)));
                 break;
             }

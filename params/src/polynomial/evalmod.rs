@@ -7,13 +7,13 @@
 //! relinearisation merged with the rescale, the factor 2 within the product.
 
 use super::composite;
-use super::cost::Cost;
 use super::error::PlanError;
 use super::fit::{chebyshev_interpolation, evaluate_clear};
 use super::plan::Plan;
 use super::types::{Basis, Parity};
 use crate::gadget::Gadget;
 use crate::scale::Scale;
+use crate::work::Counts;
 use std::f64::consts::TAU;
 
 /// Parameters of the reduction.
@@ -127,23 +127,14 @@ impl EvalMod {
         self.cosine_depth() + self.params.doublings
     }
 
+    /// Relinearisations of one ciphertext.
+    pub fn relinearisations(&self) -> usize {
+        self.plan().map_or(composite::DEPTH, Plan::relinearisations) + self.params.doublings
+    }
+
     /// Counted work for one ciphertext of which `limbs` limbs are used.
-    pub fn cost(&self, limbs: usize, gadget: Gadget) -> Cost {
-        let mut cost = match &self.method {
-            Method::Plan(plan) => plan.cost(limbs, gadget),
-            Method::Composite => {
-                let mut cost = Cost::default();
-                for (depth, (products, terms)) in [(1, 0), (1, 0), (1, 2), (2, 3)].into_iter().enumerate() {
-                    cost.add_relinearisation(limbs - depth, gadget, products, terms);
-                }
-                cost.add_rescale(limbs - 2, 2);
-                cost
-            }
-        };
-        for depth in self.cosine_depth()..self.depth() {
-            cost.add_relinearisation(limbs - depth, gadget, 1, 0);
-        }
-        cost
+    pub fn counts(&self, limbs: usize, gadget: Gadget) -> Counts {
+        counts(self.plan(), self.params.doublings, limbs, gadget)
     }
 
     /// What the evaluation computes in exact arithmetic: close to `sin(2 pi u)`.
@@ -214,6 +205,19 @@ impl EvalMod {
         let depths = self.cosine_depth()..self.depth();
         depths.fold(cosine_scale.clone(), |s, depth| s.mul(&s).div_prime(q[limbs - depth - 1]))
     }
+}
+
+/// Counted work of a cosine by a plan, or by a composition if there is none, and of doublings.
+pub fn counts(plan: Option<&Plan>, doublings: usize, limbs: usize, gadget: Gadget) -> Counts {
+    let (depth, cosine) = match plan {
+        Some(plan) => (plan.depth(), plan.counts(limbs, gadget)),
+        None => {
+            let sums = [(1, 0), (1, 0), (1, 2), (2, 3)].into_iter().enumerate();
+            let products = sums.map(|(depth, (products, terms))| Counts::product(limbs - depth, gadget, 1, products, terms));
+            (composite::DEPTH, products.sum::<Counts>() + Counts::rescale(limbs - 2, 2))
+        }
+    };
+    cosine + (depth..depth + doublings).map(|depth| Counts::product(limbs - depth, gadget, 1, 1, 0)).sum()
 }
 
 impl EvalModParams {

@@ -12,7 +12,6 @@
 //! * Every sum of products is relinearised once, and rescaled in the same division.
 
 mod composite;
-mod cost;
 mod depth;
 mod error;
 mod evalmod;
@@ -25,9 +24,9 @@ mod tests;
 mod types;
 
 pub use composite::{CompositeIntegers, DEGREE as COMPOSITE_DEGREE, DEPTH as COMPOSITE_DEPTH};
-pub use cost::Cost;
 pub use depth::{coefficients_depth, series_depth};
 pub use error::PlanError;
+pub(crate) use evalmod::counts as reduction_counts;
 pub use evalmod::{EvalMod, EvalModParams};
 pub use fit::{chebyshev_interpolation, evaluate_clear};
 pub use plan::Plan;

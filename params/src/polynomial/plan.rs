@@ -1,12 +1,12 @@
 //! Plans: which basis elements and products a polynomial needs, and at which depth. No ring is
 //! involved.
 
-use super::cost::Cost;
 use super::depth::series_depth;
 use super::error::PlanError;
 use super::search::search;
 use super::types::{Basis, MAX_DEGREE, Node, Parity, Power};
 use crate::gadget::Gadget;
+use crate::work::Counts;
 
 /// A scheme of baby and giant steps for polynomials of a degree.
 ///
@@ -48,7 +48,7 @@ impl Plan {
             return Err(PlanError::Parity { degree, parity });
         }
         let depth = series_depth(degree);
-        let (powers, nodes) = search(degree, parity, basis, depth);
+        let (powers, nodes) = search(degree, parity, basis).clone();
         Ok(Self { basis, parity, degree, depth, powers, nodes })
     }
 
@@ -92,23 +92,18 @@ impl Plan {
         self.powers.iter().find(|p| p.index == index).map_or(0, |p| p.depth)
     }
 
-    /// What one ciphertext costs when `limbs` limbs are used and keys have this shape.
-    pub fn cost(&self, limbs: usize, gadget: Gadget) -> Cost {
-        let mut cost = Cost::default();
-        for power in &self.powers {
+    /// Counted work for one ciphertext when `limbs` limbs are used and keys have this shape.
+    pub fn counts(&self, limbs: usize, gadget: Gadget) -> Counts {
+        let power = |power: &Power| {
             let difference = power.factors[0] - power.factors[1];
             let terms = usize::from(self.basis == Basis::Chebyshev && difference > 0);
-            cost.add_relinearisation(limbs - power.depth + 1, gadget, 1, terms);
-        }
-        for node in &self.nodes {
+            Counts::product(limbs - power.depth + 1, gadget, 1, 1, terms)
+        };
+        let node = |node: &Node| {
             let (at, products) = (limbs - node.depth + 1, node.products());
             let terms = node.parts.len() - products;
-            if products > 0 {
-                cost.add_relinearisation(at, gadget, products, terms);
-            } else {
-                cost.add_rescale(at, terms);
-            }
-        }
-        cost
+            if products > 0 { Counts::product(at, gadget, 1, products, terms) } else { Counts::rescale(at, terms) }
+        };
+        self.powers.iter().map(power).chain(self.nodes.iter().map(node)).sum()
     }
 }

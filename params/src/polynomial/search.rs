@@ -1,7 +1,9 @@
 //! The search for the cheapest tree of baby and giant steps.
 
+use super::depth::series_depth;
 use super::types::{Basis, MAX_DEGREE, Node, Parity, Part, Power};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 /// Costs in a unit far below one product; a relinearisation outweighs everything else, and what
 /// happens later is a little cheaper because it has fewer limbs.
@@ -33,8 +35,19 @@ fn least_depth(k: usize) -> usize {
     k.next_power_of_two().ilog2() as usize
 }
 
-/// Powers and nodes of the cheapest tree with result at `depth`.
-pub(super) fn search(degree: usize, parity: Parity, basis: Basis, depth: usize) -> (Vec<Power>, Vec<Node>) {
+/// Powers and nodes of a plan.
+type Found = (Vec<Power>, Vec<Node>);
+
+/// What has been found, by degree, parity and basis: cost models ask for the same few plans again
+/// and again, and the search for one takes milliseconds.
+static FOUND: [[[OnceLock<Found>; 2]; 3]; MAX_DEGREE + 1] = [const { [const { [const { OnceLock::new() }; 2] }; 3] }; MAX_DEGREE + 1];
+
+/// Powers and nodes of the cheapest tree of least depth, for a degree up to [`MAX_DEGREE`].
+pub(super) fn search(degree: usize, parity: Parity, basis: Basis) -> &'static Found {
+    FOUND[degree][parity as usize][basis as usize].get_or_init(|| cheapest(degree, parity, basis, series_depth(degree)))
+}
+
+fn cheapest(degree: usize, parity: Parity, basis: Basis, depth: usize) -> Found {
     let others = (3..degree).filter(|k| !k.is_power_of_two() && (parity != Parity::Even || k.is_multiple_of(2)));
     let others: Vec<usize> = others.collect();
     let mut best: Option<(u64, Vec<Power>, Vec<Node>)> = None;

@@ -5,7 +5,7 @@
 //! of its own, and every summand of a result is one more operand of the linear map behind.
 
 use super::expr::{Expr, degree};
-use chiffre_params::polynomial::series_depth;
+use chiffre_params::polynomial::{Basis, Parity, Plan, series_depth};
 use egg::{Id, RecExpr};
 use std::collections::BTreeSet;
 
@@ -35,7 +35,8 @@ impl Measure {
 /// Relinearisations of a polynomial of the degree, if it stays one: a quadratic becomes a square,
 /// others become Chebyshev series.
 pub fn poly_products(degree: usize) -> usize {
-    if degree <= 2 { 1 } else { chiffre_backend::cost::relinearisations(degree + 1) as usize }
+    let series = || Plan::new(degree, Parity::Full, Basis::Chebyshev).map_or(usize::MAX, |plan| plan.relinearisations());
+    if degree <= 2 { 1 } else { series() }
 }
 
 /// Levels of a polynomial of the degree, from its operand to the linear map behind.

@@ -15,12 +15,11 @@ use crate::tensor::{levels, limb_effects};
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::tensor::TensorGraph;
+use chiffre_params::work::MAX_DIGITS;
 
 const PASS: &str = "choose-layout";
 /// Memory that a plan should keep when the caller names no budget.
 pub const DEFAULT_MEMORY: usize = 6 << 30;
-/// Digits of a key switch beyond which keys take more memory and time than is practical.
-pub const MAX_DIGITS: usize = 6;
 
 /// Chooses ring degree and layouts for a graph of `input`, `linear_map`, `mul` and `square`.
 pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn ParameterFacts, cost: &CostModel) -> Result<Layouts, PassError> {

@@ -147,10 +147,9 @@ impl<'a> Pricer<'a> {
             };
             sums.push(Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] });
         }
-        let n = (1u64 << log_n) as f64;
         let chain = |modulus: Option<i64>, first: Link| {
             let links: Vec<Link> = std::iter::once(first).chain(sums.iter().cloned()).collect();
-            let counts: Counts = links.iter().map(|l| l.shape.counts(n, 1, 1)).sum();
+            let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
             Chain { links, modulus, seconds: self.cost.time(counts, log_n) }
         };
         let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };

@@ -146,6 +146,7 @@ fn merge_equal<'m>(masks: &'m [Vec<usize>], entries: &mut [Entry]) -> Vec<&'m Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chiffre_ir::table::apply;
     use num_complex::Complex64;
     use proptest::prelude::*;
 
@@ -185,8 +186,8 @@ mod tests {
             let args: Vec<Vec<Vec<Complex64>>> =
                 (0..2).map(|o| (0..2).map(|ct| (0..SLOTS).map(|s| value(o, ct, s)).collect()).collect()).collect();
             let args: Vec<&[Vec<Complex64>]> = args.iter().map(Vec::as_slice).collect();
-            let want = flat.apply(&args, SLOTS);
-            let got = sum.apply(&[&partials.apply(&args, SLOTS)], SLOTS);
+            let want = apply(&flat, &args, SLOTS);
+            let got = apply(&sum, &[&apply(&partials, &args, SLOTS)], SLOTS);
             for (want, got) in want.iter().flatten().zip(got.iter().flatten()) {
                 prop_assert!((want - got).norm() < 1e-9, "{want} {got}");
             }

@@ -23,11 +23,12 @@ pub use search::{Choice, Placement, always_to_the_top, best, greedy, price, sear
 use crate::error::{PassError, Setting};
 use crate::he::select_params::shape_keys;
 use crate::options::{ActivationPlan, CompileOptions, PRICED_REFRESHES, ParameterFacts, PrimeSizes, REFRESH_BASE};
-use crate::pack::choose_layout::{DEFAULT_MEMORY, MAX_DIGITS, longest_chain};
+use crate::pack::choose_layout::{DEFAULT_MEMORY, longest_chain};
 use crate::tensor::levels;
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::work::MAX_DIGITS;
 use std::collections::BTreeMap;
 
 /// A ring and a chain, as far as a placement's cost depends on them.

@@ -93,7 +93,6 @@ impl Space<'_> {
     fn edge(&self, from: &Vertex, choice: Choice) -> Option<Edge> {
         let v = from.next - 1;
         let site = &self.network.sites[v];
-        let n = (1u64 << self.ring.log_n) as f64;
         let mut to = Vertex { next: v, live: from.live.iter().filter(|l| l.value != v).copied().collect() };
         let own = from.live.iter().find(|l| l.value == v).copied().unwrap_or(Need { value: v, limbs: 1, refreshed: false });
         let (limbs, wants, refreshed, counts) = match (&site.op, choice) {
@@ -103,11 +102,11 @@ impl Space<'_> {
                 let wants = own.limbs + takes;
                 let alpha = if shape.rotated > 0 { special_primes(wants, self.ring.special) } else { 0 };
                 let s = LinearShape { limbs: wants, drop: takes, alpha, ..*shape };
-                (own.limbs, wants, false, s.counts(n, 1, 1) * *runs)
+                (own.limbs, wants, false, s.counts(1, 1) * *runs)
             }
             (SiteOp::Product, _) => {
                 let s = ProductShape { cts: 1, limbs: own.limbs, alpha: special_primes(own.limbs, self.ring.special), complex: true };
-                (own.limbs, own.limbs, false, s.counts(n) * site.cts)
+                (own.limbs, own.limbs, false, s.counts() * site.cts)
             }
             (SiteOp::Activation { refreshed, .. }, Choice::Refreshed(limbs)) => {
                 let behind = limbs + coefficients_depth(*refreshed);
@@ -116,14 +115,14 @@ impl Space<'_> {
                 }
                 let bootstrap = Some(Box::new(self.ring.bootstrap.clone()));
                 let s = SeriesShape { cts: 1, limbs: behind, coefficients: *refreshed, alpha: self.ring.special, complex: true, bootstrap };
-                (limbs, REFRESH_BASE, true, s.counts(n) * site.cts)
+                (limbs, REFRESH_BASE, true, s.counts() * site.cts)
             }
             (SiteOp::Activation { levelled, .. }, _) => {
                 let levelled = &(*levelled)?;
                 let wants = own.limbs + coefficients_depth(*levelled);
                 let alpha = special_primes(wants, self.ring.special);
                 let s = SeriesShape { cts: 1, limbs: wants, coefficients: *levelled, alpha, complex: true, bootstrap: None };
-                (own.limbs, wants, false, s.counts(n) * site.cts)
+                (own.limbs, wants, false, s.counts() * site.cts)
             }
         };
         if limbs.max(wants) > self.ring.chain {

@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn limits(c: &Context) -> Limits {
-        Limits { q: c.ring().moduli[0].q as f64, scale: 2f64.powi(27) }
+        Limits { q: c.ring().moduli()[0].q() as f64, scale: 2f64.powi(27) }
     }
 
     /// Encodes with all limbs, as if there were no modulus, and keeps the last limb, as a run does.

@@ -101,7 +101,7 @@ impl ClientKey {
         }
         let decryptor = Decryptor::new(&s.context, &self.secret);
         let (encoder, ring, ty) = (s.context.encoder(), s.context.ring(), s.output()?);
-        let q = ring.moduli.iter().take(ty.limbs.min(3)).map(|m| m.q as f64).product();
+        let q = ring.moduli().iter().take(ty.limbs.min(3)).map(|m| m.q() as f64).product();
         let limits = Limits { q, scale: s.scale(&ty.scale).to_f64() };
         let layout = ty.layout.unit();
         let mut out = Decrypted { logits: vec![], report: Report::default() };
@@ -118,7 +118,7 @@ impl ClientKey {
         Ok(out)
     }
     fn contents(&self, s: &Session) -> Contents {
-        let n = s.context.ring().n;
+        let n = s.context.ring().n();
         let meta = BTreeMap::from([("params".to_string(), hex(&s.context.params().digest())), ("key-id".to_string(), hex(&self.id))]);
         Contents::new(KIND, meta, &[("secret".to_string(), Dtype::I8, vec![n])])
     }
@@ -160,7 +160,7 @@ impl ClientKey {
             return Err(RuntimeError::Mismatch(format!("{} is a key for other parameters than this program's", r.path().display())));
         }
         let id = parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id"))?;
-        let bytes = Zeroizing::new(r.read("secret", Dtype::I8, &[s.context.ring().n])?);
+        let bytes = Zeroizing::new(r.read("secret", Dtype::I8, &[s.context.ring().n()])?);
         let coefficients: Zeroizing<Vec<i8>> = Zeroizing::new(bytes.iter().map(|&b| b as i8).collect());
         let secret = s.engine().install(|| SecretKey::from_coefficients(&s.context, &coefficients)).map_err(|e| r.error(e.to_string()))?;
         Ok(ClientKey { id, secret })

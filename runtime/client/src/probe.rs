@@ -27,8 +27,8 @@ impl ClientKey {
         let decryptor = Decryptor::new(&s.context, &self.secret);
         let ty = &s.program().nodes[instruction].ty;
         // Decoding looks at three limbs at most, which is also how far values are told from noise.
-        let q: f64 = ring.moduli.iter().take(ty.limbs.min(3)).map(|m| m.q as f64).product();
-        let above: f64 = ring.moduli.iter().take(ty.limbs).skip(3).map(|m| (m.q as f64).log2()).sum();
+        let q: f64 = ring.moduli().iter().take(ty.limbs.min(3)).map(|m| m.q() as f64).product();
+        let above: f64 = ring.moduli().iter().take(ty.limbs).skip(3).map(|m| (m.q() as f64).log2()).sum();
         let scale = s.scale(&ty.scale);
         let mut out = Opened { slots: vec![], headroom: f64::INFINITY };
         for polys in cts {

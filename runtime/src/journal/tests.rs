@@ -235,7 +235,7 @@ fn residues_out_of_range_are_damage() {
     let dir = tmp.path().join("run");
     let mut j = open(&dir).expect("opens").journal;
     let mut v = values(1);
-    v.get_mut(&(0, 1)).expect("live")[0][1].row_mut(0)[5] = ring().moduli[0].q;
+    v.get_mut(&(0, 1)).expect("live")[0][1].row_mut(0)[5] = ring().moduli()[0].q();
     j.commit(1, v.iter().map(|(k, v)| (*k, v.as_slice()))).expect("commits");
     drop(j);
     assert!(open(&dir).expect("opens").warning.expect("a warning").contains("not below its modulus"));

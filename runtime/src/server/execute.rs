@@ -75,9 +75,11 @@ impl Machine<'_> {
                     gadget: or_none(giant_gadget, n.ty.limbs),
                 });
                 let bias = l.bias.as_deref();
-                let table = l.table(session, spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
+                let patterns = l.patterns(session, spare).map_err(|e| fail(BundleError::Table(e.to_string())))?;
                 let op = LinearOp {
-                    table: &table,
+                    table: &l.table,
+                    first: &l.first,
+                    patterns: patterns.view(),
                     plan: Some(&l.plan),
                     input_scales: &l.input_scales,
                     limbs_in: limbs,
@@ -88,7 +90,7 @@ impl Machine<'_> {
                 };
                 let units = step.units.clone().map(|u| self.operands(n, u, &mut from)).collect();
                 let out = apply_linear(ring, isa, units, &op, keys).map_err(fail);
-                spare.give_back(table);
+                spare.give_back(patterns);
                 out
             }
             ProgramOp::Chebyshev { gadget: g, .. } => {
@@ -128,7 +130,7 @@ impl Machine<'_> {
         let ring = self.prepared.session.context.ring();
         let expand = |c: &SeededCiphertext| {
             let mut polys = c.expand(ring, limbs).polys.into_iter();
-            let mut next = || polys.next().unwrap_or_else(|| RnsPoly::new_zero(ring.n, 0));
+            let mut next = || polys.next().unwrap_or_else(|| RnsPoly::new_zero(ring.n(), 0));
             [next(), next()]
         };
         self.input.get(unit).into_iter().flatten().map(expand).collect()

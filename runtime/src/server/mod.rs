@@ -45,7 +45,7 @@ impl Server {
     }
 
     fn from_prepared(prepared: Prepared, buffers: usize) -> Server {
-        prepared.session.engine().reserve(prepared.session.context.ring().n, buffers);
+        prepared.session.engine().reserve(prepared.session.context.ring().n(), buffers);
         Server { prepared: Arc::new(prepared) }
     }
 

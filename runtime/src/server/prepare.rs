@@ -2,13 +2,13 @@
 
 use super::series::Series;
 use crate::{RuntimeError, Session};
-use chiffre_ckks::bundle::{BiasPoly, LinearEntry, LinearPlan, LinearTable, SCALAR, prepare_weights};
+use chiffre_ckks::bundle::{BiasPoly, LinearPlan, Patterns, masked_cells, prepare_weights};
 use chiffre_ckks::encode::{EncodeError, Encoder, round_coefficients, slot_leaves};
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::{Prog, ProgramOp};
-use chiffre_ir::table::{DiagTable, Entry};
+use chiffre_ir::table::DiagTable;
 use num_complex::Complex64;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -26,6 +26,10 @@ pub(super) enum Instruction {
 
 /// A linear op ready to run.
 pub(super) struct Linear {
+    /// The program's table.
+    pub table: Arc<DiagTable>,
+    /// The number of the first ciphertext of each operand.
+    pub first: Vec<u32>,
     weights: Weights,
     /// How the table's rows are computed together.
     pub plan: LinearPlan,
@@ -37,58 +41,55 @@ pub(super) struct Linear {
 
 enum Weights {
     /// A pattern for each mask, which many cells share.
-    Masks(LinearTable),
+    Masks(Vec<Vec<f64>>),
     /// Cells of many masks: each becomes one pattern, when the op runs and for as long as it runs.
     Cells(Cells),
 }
 
-/// A table whose cells have many masks.
+/// What the patterns of cells with many masks are made of.
 struct Cells {
-    /// With an entry for each cell and without the patterns.
-    table: LinearTable,
-    /// The program's table, whose entries the patterns are made of.
-    of: Arc<DiagTable>,
     /// Slots of each mask, by their places in the order of [`slot_leaves`].
     masks: Vec<Vec<u32>>,
     /// Entries of each pattern, which have masks.
-    sums: Vec<Range<usize>>,
+    entries: Vec<Range<usize>>,
 }
 
 impl Cells {
-    fn new(t: &Arc<DiagTable>, mut table: LinearTable) -> Cells {
-        let (mut sums, mut at) = (vec![], 0);
-        table.entries.clear();
-        for cell in t.cells() {
-            let one = |pattern: u32, weight: f64| LinearEntry { row: cell[0].row, output: cell[0].output, pattern, weight };
-            // An entry without a mask is the first of its cell.
-            let scalar = cell[0].weight;
-            let masked = at + usize::from(cell[0].mask.is_none())..at + cell.len();
-            if masked.start > at && scalar != 0.0 {
-                table.entries.push(one(SCALAR, scalar));
-            }
-            if !masked.is_empty() {
-                table.entries.push(one(sums.len() as u32, 1.0));
-                sums.push(masked);
-            }
-            at += cell.len();
-        }
-        let leaves: Vec<u32> = slot_leaves(table.period).map(|l| l as u32).collect();
+    fn new(t: &DiagTable) -> Cells {
+        let leaves: Vec<u32> = slot_leaves(t.period()).map(|l| l as u32).collect();
         let slots = |m: usize| t.masks.ones(m).map(|s| leaves[s]).collect();
-        Cells { table, of: t.clone(), masks: (0..t.masks.len()).map(slots).collect(), sums }
+        Cells { masks: (0..t.masks.len()).map(slots).collect(), entries: masked_cells(t) }
     }
 
-    fn table(&self, encoder: &Encoder, spare: &Spare) -> Result<LinearTable, EncodeError> {
-        let mut patterns = spare.take(self.sums.len());
+    fn patterns(&self, t: &DiagTable, encoder: &Encoder, spare: &Spare) -> Result<Vec<Vec<f64>>, EncodeError> {
+        let mut patterns = spare.take(self.entries.len());
         let fill = |leaves: &mut Vec<Complex64>, (sum, pattern): (&Range<usize>, &mut Vec<f64>)| {
             leaves.fill(Complex64::default());
-            for (mask, weight) in self.of.entries[sum.clone()].iter().filter_map(|e| Some((e.mask?, e.weight))) {
+            for (mask, weight) in t.entries[sum.clone()].iter().filter_map(|e| Some((e.mask?, e.weight))) {
                 self.masks[mask as usize].iter().for_each(|s| leaves[*s as usize].re += weight);
             }
             encoder.encode_leaves(leaves, pattern)
         };
-        let empty = || vec![Complex64::default(); self.table.period];
-        self.sums.par_iter().zip(&mut patterns).map_init(empty, fill).collect::<Result<(), _>>()?;
-        Ok(LinearTable { patterns, ..self.table.clone() })
+        let empty = || vec![Complex64::default(); t.period()];
+        self.entries.par_iter().zip(&mut patterns).map_init(empty, fill).collect::<Result<(), _>>()?;
+        Ok(patterns)
+    }
+}
+
+/// The patterns of a linear map for one step.
+pub(super) struct StepPatterns<'a> {
+    list: Cow<'a, [Vec<f64>]>,
+    /// The entries that each stands for, if it is one of a cell.
+    cells: Option<&'a [Range<usize>]>,
+}
+
+impl StepPatterns<'_> {
+    /// As the kernels take them.
+    pub fn view(&self) -> Patterns<'_> {
+        match self.cells {
+            None => Patterns::Masks(&self.list),
+            Some(entries) => Patterns::Cells { patterns: &self.list, entries },
+        }
     }
 }
 
@@ -104,28 +105,29 @@ impl Spare {
         out.resize(count, vec![]);
         out
     }
-    /// Takes back the patterns of a table that was made for one step.
-    pub fn give_back(&self, table: Cow<'_, LinearTable>) {
-        if let Cow::Owned(t) = table {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(t.patterns);
+    /// Takes back patterns that were made for one step.
+    pub fn give_back(&self, patterns: StepPatterns<'_>) {
+        if let Cow::Owned(list) = patterns.list {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(list);
         }
     }
 }
 
 impl Linear {
+    /// The period of its patterns; 0 without masks.
     fn period(&self) -> usize {
-        match &self.weights {
-            Weights::Masks(t) => t.period,
-            Weights::Cells(c) => c.table.period,
-        }
+        if self.table.masks.is_empty() { 0 } else { self.table.period() }
     }
 
-    /// The table, with its patterns.
-    pub fn table(&self, s: &Session, spare: &Spare) -> Result<Cow<'_, LinearTable>, EncodeError> {
-        match &self.weights {
-            Weights::Masks(t) => Ok(Cow::Borrowed(t)),
-            Weights::Cells(c) => c.table(s.context.encoder(), spare).map(Cow::Owned),
-        }
+    /// What stands for the table's masks.
+    pub fn patterns(&self, s: &Session, spare: &Spare) -> Result<StepPatterns<'_>, EncodeError> {
+        Ok(match &self.weights {
+            Weights::Masks(list) => StepPatterns { list: Cow::Borrowed(list), cells: None },
+            Weights::Cells(c) => {
+                let list = c.patterns(&self.table, s.context.encoder(), spare)?;
+                StepPatterns { list: Cow::Owned(list), cells: Some(&c.entries) }
+            }
+        })
     }
 }
 
@@ -161,34 +163,20 @@ fn linear(s: &Session, n: &Node<Prog>) -> Result<Linear, RuntimeError> {
     let merged = |l: &Layout| l.unit_cts() << (l.unit_bits() - n.ty.layout.unit_bits());
     let counts: Vec<usize> = n.args.iter().map(|a| merged(&p.ty(*a).layout)).collect();
     let first: Vec<u32> = counts.iter().scan(0, |at, c| Some(std::mem::replace(at, *at + *c as u32))).collect();
-    let mut table = in_kernels(t, &first);
     let input_scales: Vec<f64> = scales.iter().zip(&counts).flat_map(|(w, &c)| std::iter::repeat_n(s.scale(w).to_f64(), c)).collect();
-    let plan = LinearPlan::new(&table, s.context.ring().log_n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
+    let plan = LinearPlan::new(t, &first, s.context.ring().log_n(), input_scales.len()).map_err(|e| fail(e.to_string()))?;
     let weights = if DiagTable::is_dense(t.entries.len(), t.cell_count()) && !t.masks.is_empty() {
-        Weights::Cells(Cells::new(t, table))
+        Weights::Cells(Cells::new(t))
     } else {
         let pattern = |m: usize| s.context.encoder().encode_symmetric(&t.masks.values(m).collect::<Vec<_>>());
-        table.patterns = (0..t.masks.len()).into_par_iter().map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?;
-        table.check(s.context.ring().n, input_scales.len()).map_err(|e| fail(e.to_string()))?;
-        Weights::Masks(table)
+        let patterns: Vec<Vec<f64>> =
+            (0..t.masks.len()).into_par_iter().map(pattern).collect::<Result<_, _>>().map_err(|e| fail(e.to_string()))?;
+        Patterns::Masks(&patterns).check(t).map_err(|e| fail(e.to_string()))?;
+        Weights::Masks(patterns)
     };
     let bias = bias.map(|b| bias_polys(s, n, b)).transpose()?;
     let giants = giants.as_ref().map(|g| g.iter().map(|&s| s as isize).collect());
-    Ok(Linear { weights, plan, input_scales, bias, giants })
-}
-
-/// A table as the kernels take it, without patterns; the ciphertexts of operand k are numbered from
-/// `first[k]` on.
-fn in_kernels(t: &DiagTable, first: &[u32]) -> LinearTable {
-    let one = |e: &Entry| LinearEntry { row: e.row, output: e.output, pattern: e.mask.unwrap_or(SCALAR), weight: e.weight };
-    LinearTable {
-        taps: t.taps.iter().map(|&x| x as isize).collect(),
-        rows: t.rows.iter().map(|r| (first[r.operand as usize] + r.ct, r.tap as u16)).collect(),
-        outputs: t.outputs,
-        period: if t.masks.is_empty() { 0 } else { t.period() },
-        patterns: vec![],
-        entries: t.entries.iter().map(one).collect(),
-    }
+    Ok(Linear { table: t.clone(), first, weights, plan, input_scales, bias, giants })
 }
 
 fn bias_polys(s: &Session, n: &Node<Prog>, bias: ConstId) -> Result<Vec<BiasPoly>, RuntimeError> {

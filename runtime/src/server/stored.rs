@@ -43,7 +43,7 @@ impl Server {
         let mut by_name: Vec<(String, &PreparedKey)> = keys.keys().iter().map(|k| (key_name(k), k)).collect();
         by_name.sort_by(|a, b| a.0.cmp(&b.0));
         for (name, key) in by_name {
-            let shape = vec![key.digits().len(), 2, key.gadget().rows(), session.context.ring().n];
+            let shape = vec![key.digits().len(), 2, key.gadget().rows(), session.context.ring().n()];
             let rows = key.digits().iter().flatten().flat_map(RnsPoly::iter);
             visit(&name, shape, &mut rows.map(word_bytes))?;
         }
@@ -129,7 +129,7 @@ impl Server {
             };
             let prepare = || {
                 let instructions = prepare::instructions(&session);
-                engine.reserve(session.context.ring().n, buffers);
+                engine.reserve(session.context.ring().n(), buffers);
                 instructions
             };
             let (read, instructions) = rayon::join(read, prepare);
@@ -154,7 +154,7 @@ impl Server {
 type Digits = Vec<[RnsPoly; 2]>;
 
 fn shape(s: &Session, target: KeyTarget, gadget: Gadget) -> [usize; 4] {
-    [target.digits(gadget), 2, gadget.rows(), s.context.ring().n]
+    [target.digits(gadget), 2, gadget.rows(), s.context.ring().n()]
 }
 
 /// Memory for the keys of the program, all of which are in the file.
@@ -164,7 +164,7 @@ fn empty_keys<R: Read + Seek>(s: &Session, r: &Reader<R>) -> Result<Vec<Digits>,
     for &(target, gadget) in &targets {
         check_shape(r, &format!("key.{}", name(target, gadget)), &shape(s, target, gadget))?;
     }
-    let one = |gadget: Gadget| RnsPoly::new_unspecified(ring.n, gadget.rows());
+    let one = |gadget: Gadget| RnsPoly::new_unspecified(ring.n(), gadget.rows());
     let digits = |&(target, gadget): &(KeyTarget, Gadget)| (0..target.digits(gadget)).map(|_| [one(gadget), one(gadget)]).collect();
     Ok(targets.iter().map(digits).collect())
 }

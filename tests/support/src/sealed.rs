@@ -8,7 +8,7 @@ use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
 use crate::rng::Rng;
 use chiffre_ir::consts::Array;
 use chiffre_ir::container::{ContainerError, Dtype, TensorInfo, Writer};
-use chiffre_ir::table::DiagTable;
+use chiffre_ir::table::{from_tensors, hash};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -161,8 +161,8 @@ impl Sealed {
                 let data = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
                 Array::new(shape.clone(), data).hash()
             }
-            parts => match DiagTable::from_tensors(parts) {
-                Ok(table) => table.hash(),
+            parts => match from_tensors(parts) {
+                Ok(table) => hash(&table),
                 Err(_) => return,
             },
         };

@@ -1,7 +1,7 @@
-//! Two or three levels of the transform on registers.
+//! Two or three stages of the transform on registers.
 //!
 //! Butterflies are lazy (Harvey 2014): words exceed `q` by factors that 52-bit products bear. Two
-//! regimes are compiled. *Roomy*, for `q < 2^49`: forward words are below `8q`, so three levels
+//! regimes are compiled. *Roomy*, for `q < 2^49`: forward words are below `8q`, so three stages
 //! pass between corrections. Otherwise forward words are below `4q` and every butterfly corrects.
 //! Inverse words are below `2q` between passes in both.
 
@@ -15,7 +15,7 @@ pub(super) struct Twiddle<L: Lanes> {
     low: L::V,
 }
 
-/// The factors of the levels of a block: one, then two, then four.
+/// The factors of the stages of a block: one, then two, then four.
 pub(super) type Node<L> = [Twiddle<L>; 7];
 
 /// Arithmetic modulo one prime with constants in registers.
@@ -120,13 +120,13 @@ impl<L: Lanes> Field<L> {
         }
     }
 
-    /// `log2 R` levels forward on `R` (4 or 8) words of `B` blocks; words below `8q` (roomy) or
+    /// `log2 R` stages forward on `R` (4 or 8) words of `B` blocks; words below `8q` (roomy) or
     /// `4q` on both sides.
     #[inline(always)]
     pub fn forward<const ROOMY: bool, const R: usize, const B: usize>(self, v: &mut [[L::V; R]; B], t: &[Node<L>; B]) {
         let l = self.lanes;
         if ROOMY {
-            // Lift each word by q for every level in which its descendants are added to before they
+            // Lift each word by q for every stage in which its descendants are added to before they
             // are multiplied.
             for v in v.iter_mut() {
                 let (first, second) = (self.fold(v[0], self.q4), self.fold(v[1], self.q4));
@@ -192,7 +192,7 @@ impl<L: Lanes> Field<L> {
         v[i] = self.fold(v[i], self.q2);
     }
 
-    /// `log2 R` levels of the inverse on `R` (4 or 8) words in `[0, 2q)`, to `[0, 2q)`. `t` is the
+    /// `log2 R` stages of the inverse on `R` (4 or 8) words in `[0, 2q)`, to `[0, 2q)`. `t` is the
     /// node of the mirrored block. With `scale` the first half of the words is multiplied by it.
     #[inline(always)]
     pub fn inverse<const ROOMY: bool, const R: usize>(self, v: &mut [L::V; R], t: &Node<L>, scale: Option<Twiddle<L>>) {
@@ -225,7 +225,7 @@ impl<L: Lanes> Field<L> {
         }
     }
 
-    /// Three levels. The biases of products are such that later differences are positive of
+    /// Three stages. The biases of products are such that later differences are positive of
     /// themselves: an upper word of a later butterfly exceeds the lower one's range.
     #[inline(always)]
     fn inverse8_roomy<const R: usize>(self, v: &mut [L::V; R], t: &Node<L>, reduce: bool) {
@@ -252,7 +252,7 @@ impl<L: Lanes> Field<L> {
         }
     }
 
-    /// Two levels; see [`Self::inverse8_roomy`].
+    /// Two stages; see [`Self::inverse8_roomy`].
     #[inline(always)]
     fn inverse4_roomy<const R: usize>(self, v: &mut [L::V; R], t: &Node<L>, reduce: bool) {
         let (zero, q, q2, q4) = (self.zero, self.q, self.q2, self.q4);

@@ -1,6 +1,6 @@
 //! The negacyclic number-theoretic transform on 52-bit products.
 //!
-//! The levels that combine words at least eight apart run two or three at a time over the vector
+//! The stages that combine words at least eight apart run two or three at a time over the vector
 //! (four over blocks that stay in the first-level cache); the last six run together on eight
 //! registers, transposed in the middle. The inverse is the mirror image.
 
@@ -211,7 +211,7 @@ fn turns<L: Lanes>(f: Field<L>, plan: &NttPlan) -> [Twiddle<L>; 2] {
     [f.scalar(&plan.modulus, plan.turns[0]), f.scalar(&plan.modulus, plan.turns[1])]
 }
 
-/// The last six levels of the blocks in words `at..at + len`.
+/// The last six stages of the blocks in words `at..at + len`.
 ///
 /// # Safety
 /// As [`forward_pass`]; `len` must be a multiple of `TWIN` blocks.
@@ -284,7 +284,7 @@ impl<const ROOMY: bool> Kernel for Inverse<'_, ROOMY> {
     }
 }
 
-/// The factors of the outermost level, with the constant that scales the result.
+/// The factors of the outermost stage, with the constant that scales the result.
 #[derive(Clone, Copy)]
 struct End<L: Lanes> {
     sums: Twiddle<L>,

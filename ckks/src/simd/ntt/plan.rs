@@ -9,7 +9,7 @@ pub(super) const LOG_LAST: u32 = 6;
 /// Table words of one block of the last stage: seven pairs, two words of padding, three vectors.
 pub(super) const LAST_WORDS: usize = 16 + 3 * 8;
 
-/// A pass over blocks of `2^log_block` words: `log_radix` (2 or 3) levels.
+/// A pass over blocks of `2^log_block` words: `log_radix` (2 or 3) stages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     pub log_radix: u32,
@@ -29,9 +29,9 @@ impl Pass {
 /// The negacyclic transform of one prime and one degree, for [`forward`](super::forward) and
 /// [`inverse_into`](super::inverse_into).
 ///
-/// At the level with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits
+/// At the stage with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits
 /// reversed within `log2 N`; Seiler 2018, section 2.3), kept in Montgomery form: `w R mod q`, in
-/// scalar passes paired with `w R q^-1 mod 2^52`. Of the last three levels, where factors outweigh
+/// scalar passes paired with `w R q^-1 mod 2^52`. Of the last three stages, where factors outweigh
 /// data, only `w(8m + i)`, `w(16m + 2i)` and `w(32m + 4i)` are kept; the others are these times
 /// powers of `psi^(N/4)`. The inverse needs no table of its own:
 /// `w(m + i)^-1 = -w(m + (m - 1 - i))`.
@@ -83,8 +83,8 @@ impl NttPlan {
         push_nodes(&mut pairs, &factors, m, scalars);
         for (node, pairs) in (n >> LOG_LAST..).zip(pairs.chunks_exact(scalars.node_words())) {
             table.extend_from_slice(pairs);
-            for level in 0..3 {
-                table.extend((8 * node..8 * node + 8).map(|i| factors[i << level]));
+            for stage in 0..3 {
+                table.extend((8 * node..8 * node + 8).map(|i| factors[i << stage]));
             }
         }
         let mut buffer = Buffer::unspecified(table.len());
@@ -115,12 +115,12 @@ fn factors(log_n: u32, m: &Modulus, psi: u64) -> Vec<u64> {
     factors
 }
 
-/// Appends the factors of a pass, block by block and in each block level by level.
+/// Appends the factors of a pass, block by block and in each block stage by stage.
 fn push_nodes(table: &mut Vec<u64>, factors: &[u64], m: &Modulus, pass: Pass) {
     let blocks = factors.len() >> pass.log_block;
     for node in blocks..2 * blocks {
-        for level in 0..pass.log_radix {
-            let factors = &factors[node << level..(node + 1) << level];
+        for stage in 0..pass.log_radix {
+            let factors = &factors[node << stage..(node + 1) << stage];
             table.extend(factors.iter().flat_map(|&w| [w, w.wrapping_mul(m.qinv) & MASK52]));
         }
         table.extend([0, 0]);

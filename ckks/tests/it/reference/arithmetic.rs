@@ -82,9 +82,9 @@ impl Reference<'_> {
         let ring = self.ring();
         let mut out = a.clone();
         self.each_row(&mut out, |m, index, row| {
-            let (low, high) = row.split_at_mut(ring.n / 2);
-            limb::mul_scalar_assign(m, low, ring.imaginary[index]);
-            limb::mul_scalar_assign(m, high, m.neg(ring.imaginary[index]));
+            let (low, high) = row.split_at_mut(ring.n() / 2);
+            limb::mul_scalar_assign(m, low, ring.imaginary()[index]);
+            limb::mul_scalar_assign(m, high, m.neg(ring.imaginary()[index]));
         });
         out
     }
@@ -98,10 +98,10 @@ impl Reference<'_> {
         need_degree(a, 1)?;
         need_degree(b, 1)?;
         let ring = self.ring();
-        let mut polys = vec![RnsPoly::new_zero(ring.n, a.limbs); 3];
+        let mut polys = vec![RnsPoly::new_zero(ring.n(), a.limbs); 3];
         if let [c0, c1, c2] = &mut polys[..] {
             c0.par_iter_mut().zip(c1.par_iter_mut()).zip(c2.par_iter_mut()).enumerate().for_each(|(i, ((c0, c1), c2))| {
-                let m = &ring.moduli[i];
+                let m = &ring.moduli()[i];
                 let (a0, a1) = (a.polys[0].row(i), a.polys[1].row(i));
                 let (b0, b1) = (b.polys[0].row(i), b.polys[1].row(i));
                 limb::mul_into(m, a0, b0, c0);
@@ -153,7 +153,7 @@ impl Reference<'_> {
         let Some(keep) = keep else {
             return Err(EvalError::NoLimbsLeft { have: a.limbs, want: a.limbs.saturating_sub(count) });
         };
-        let scale = ring.moduli[keep..a.limbs].iter().fold(a.scale.clone(), |s, m| s.div_prime(m.q));
+        let scale = ring.moduli()[keep..a.limbs].iter().fold(a.scale.clone(), |s, m| s.div_prime(m.q()));
         Ok(Ciphertext { polys: a.polys.iter().map(|p| mod_down(ring, p, a.limbs, keep)).collect(), limbs: keep, scale })
     }
 
@@ -205,6 +205,6 @@ impl Reference<'_> {
     }
 
     pub(super) fn each_poly_row(&self, poly: &mut RnsPoly, op: impl Fn(&Modulus, usize, &mut [u64]) + Sync) {
-        poly.par_iter_mut().enumerate().for_each(|(i, row)| op(&self.ring().moduli[i], i, row));
+        poly.par_iter_mut().enumerate().for_each(|(i, row)| op(&self.ring().moduli()[i], i, row));
     }
 }

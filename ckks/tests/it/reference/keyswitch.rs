@@ -28,7 +28,7 @@ pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
             let conversion = Conversion::new(ring, &sources);
             let y = conversion.coefficients(ring, |i| c.row(i));
             let overflow = conversion.overflow(ring, &y);
-            let mut digit = RnsPoly::new_zero(ring.n, limbs + gadget.alpha);
+            let mut digit = RnsPoly::new_zero(ring.n(), limbs + gadget.alpha);
             digit.par_iter_mut().enumerate().for_each(|(row, out)| {
                 if sources.contains(&row) {
                     out.copy_from_slice(c.row(row));
@@ -36,7 +36,7 @@ pub fn decompose(ring: &Ring, c: &RnsPoly, gadget: Gadget) -> Decomposition {
                 }
                 let target = ring.modulus_index(row, limbs);
                 conversion.convert(ring, &y, &overflow, target, out);
-                ring.ntt[target].forward(out);
+                ring.ntt()[target].forward(out);
             });
             digit
         })
@@ -52,12 +52,12 @@ pub fn inner_product(ring: &Ring, decomposition: &Decomposition, key: &Switching
     let limbs = decomposition.limbs;
     debug_assert!(decomposition.gadget.alpha == key.gadget.alpha && limbs <= key.gadget.limbs);
     let rows = limbs + key.gadget.alpha;
-    let mut out = [RnsPoly::new_zero(ring.n, rows), RnsPoly::new_zero(ring.n, rows)];
+    let mut out = [RnsPoly::new_zero(ring.n(), rows), RnsPoly::new_zero(ring.n(), rows)];
     let [b, a] = &mut out;
     b.par_iter_mut().zip(a.par_iter_mut()).enumerate().for_each(|(row, (b, a))| {
-        let m = &ring.moduli[ring.modulus_index(row, limbs)];
+        let m = &ring.moduli()[ring.modulus_index(row, limbs)];
         let key_row = if row < limbs { row } else { key.gadget.limbs + row - limbs };
-        let mut permuted = vec![0; if table.is_some() { ring.n } else { 0 }];
+        let mut permuted = vec![0; if table.is_some() { ring.n() } else { 0 }];
         for (digit, [key_b, key_a]) in decomposition.digits.iter().zip(&key.digits) {
             let digit = match table {
                 Some(table) => {
@@ -85,13 +85,13 @@ pub fn mod_down(ring: &Ring, poly: &RnsPoly, limbs: usize, keep: usize) -> RnsPo
         return poly.clone();
     }
     let conversion = Conversion::new(ring, &sources);
-    let y = conversion.coefficients(ring, |i| poly.row(if i < ring.q_count { i } else { limbs + i - ring.q_count }));
+    let y = conversion.coefficients(ring, |i| poly.row(if i < ring.q_count() { i } else { limbs + i - ring.q_count() }));
     let overflow = conversion.overflow(ring, &y);
-    let mut out = RnsPoly::new_zero(ring.n, keep);
+    let mut out = RnsPoly::new_zero(ring.n(), keep);
     out.par_iter_mut().enumerate().for_each(|(t, out)| {
         conversion.convert(ring, &y, &overflow, t, out);
-        ring.ntt[t].forward(out);
-        let m = &ring.moduli[t];
+        ring.ntt()[t].forward(out);
+        let m = &ring.moduli()[t];
         let inverse = m.inv(conversion.product(ring, None, t));
         for (d, &x) in out.iter_mut().zip(poly.row(t)) {
             *d = m.mul(m.sub(x, *d), inverse);
@@ -117,15 +117,15 @@ struct Conversion<'a> {
 impl<'a> Conversion<'a> {
     fn new(ring: &Ring, sources: &'a [usize]) -> Self {
         let mut out = Self { sources, inverse: Vec::new() };
-        out.inverse = (0..sources.len()).map(|k| ring.moduli[sources[k]].inv(out.product(ring, Some(k), sources[k]))).collect();
+        out.inverse = (0..sources.len()).map(|k| ring.moduli()[sources[k]].inv(out.product(ring, Some(k), sources[k]))).collect();
         out
     }
 
     /// The product of all source moduli, but for the one at position `skip`, modulo the modulus of
     /// index `target`.
     fn product(&self, ring: &Ring, skip: Option<usize>, target: usize) -> u64 {
-        let m = &ring.moduli[target];
-        (0..self.sources.len()).filter(|&k| Some(k) != skip).fold(1, |p, k| m.mul(p, m.reduce(ring.moduli[self.sources[k]].q)))
+        let m = &ring.moduli()[target];
+        (0..self.sources.len()).filter(|&k| Some(k) != skip).fold(1, |p, k| m.mul(p, m.reduce(ring.moduli()[self.sources[k]].q())))
     }
 
     /// The centred `y_j = x·(S/m_j)^-1 mod m_j` of every coefficient, from rows in NTT order by
@@ -136,8 +136,8 @@ impl<'a> Conversion<'a> {
             .zip(&self.inverse)
             .map(|(&j, &inverse)| {
                 let mut x = row(j).to_vec();
-                ring.ntt[j].inverse(&mut x);
-                let m = &ring.moduli[j];
+                ring.ntt()[j].inverse(&mut x);
+                let m = &ring.moduli()[j];
                 x.iter().map(|&x| m.centre(m.mul(x, inverse))).collect()
             })
             .collect()
@@ -145,10 +145,10 @@ impl<'a> Conversion<'a> {
 
     /// `v = round(Σ_j y_j/m_j)`: Σ_j y_j·S/m_j − v·S is the residue modulo S of least magnitude.
     fn overflow(&self, ring: &Ring, y: &[Vec<i64>]) -> Vec<i64> {
-        (0..ring.n)
+        (0..ring.n())
             .map(|k| {
                 let terms = y.iter().zip(self.sources);
-                let sum: f64 = terms.map(|(y, &j)| y[k] as f64 / ring.moduli[j].q as f64).sum();
+                let sum: f64 = terms.map(|(y, &j)| y[k] as f64 / ring.moduli()[j].q() as f64).sum();
                 sum.round_ties_even() as i64
             })
             .collect()
@@ -156,7 +156,7 @@ impl<'a> Conversion<'a> {
 
     /// `Σ_j y_j·S/m_j − v·S` modulo the modulus of index `target`.
     fn convert(&self, ring: &Ring, y: &[Vec<i64>], overflow: &[i64], target: usize, out: &mut [u64]) {
-        let m = &ring.moduli[target];
+        let m = &ring.moduli()[target];
         out.fill(0);
         for (k, y) in y.iter().enumerate() {
             let factor = self.product(ring, Some(k), target);

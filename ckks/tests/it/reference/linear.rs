@@ -35,7 +35,7 @@ impl LinearTransform {
         alpha: usize,
     ) -> Result<Self, EncodeError> {
         let ring = context.ring();
-        let max = ring.q_count;
+        let max = ring.q_count();
         if !(1..=max).contains(&limbs) || alpha > ring.p_count() {
             return Err(EncodeError::Limbs { limbs, max });
         }
@@ -44,14 +44,14 @@ impl LinearTransform {
             .iter()
             .map(|(offset, values)| {
                 let coefficients = context.encoder().encode_periodic(values)?;
-                let gap = ring.n / coefficients.len();
-                let mut poly = RnsPoly::new_zero(ring.n, limbs + alpha);
+                let gap = ring.n() / coefficients.len();
+                let mut poly = RnsPoly::new_zero(ring.n(), limbs + alpha);
                 poly.par_iter_mut().enumerate().for_each(|(row, out)| {
                     let index = ring.modulus_index(row, limbs);
                     for (d, c) in out.iter_mut().step_by(gap).zip(&coefficients) {
-                        *d = ring.moduli[index].from_f64(c * factor);
+                        *d = ring.moduli()[index].from_f64(c * factor);
                     }
-                    ring.ntt[index].forward(out);
+                    ring.ntt()[index].forward(out);
                 });
                 Ok((*offset, poly))
             })
@@ -80,13 +80,13 @@ impl Reference<'_> {
             return Err(EvalError::NoLimbsLeft { have: a.limbs, want: 0 });
         }
         let rows = a.limbs + transform.alpha;
-        let mut sum = [RnsPoly::new_zero(ring.n, rows), RnsPoly::new_zero(ring.n, rows)];
-        let special = &ring.moduli[ring.q_count..][..transform.alpha];
+        let mut sum = [RnsPoly::new_zero(ring.n(), rows), RnsPoly::new_zero(ring.n(), rows)];
+        let special = &ring.moduli()[ring.q_count()..][..transform.alpha];
         let mut decomposition = None;
         for (offset, diagonal) in &transform.diagonals {
-            let galois = Galois::rotation(*offset, ring.log_n);
+            let galois = Galois::rotation(*offset, ring.log_n());
             let (mut rotated, in_q) = if galois == Galois::IDENTITY {
-                let zero = || RnsPoly::new_zero(ring.n, rows);
+                let zero = || RnsPoly::new_zero(ring.n(), rows);
                 ([zero(), zero()], a.polys.clone())
             } else {
                 let key = self.key(galois.into(), a.limbs)?;
@@ -94,26 +94,26 @@ impl Reference<'_> {
                     return Err(EvalError::MixedGadgets);
                 }
                 let digits = decomposition.get_or_insert_with(|| decompose(ring, &a.polys[1], key.gadget));
-                let table = GaloisTable::new(galois, ring.log_n);
+                let table = GaloisTable::new(galois, ring.log_n());
                 let switched = inner_product(ring, digits, key, Some(&table));
                 (switched, vec![self.permute(&a.polys[0], &table)])
             };
             // P·φ(c0) joins in the Q rows: it needs no key switch but the same division at the end.
             for (poly, add) in rotated.iter_mut().zip(&in_q) {
                 poly.par_iter_mut().zip(add.par_iter()).enumerate().for_each(|(i, (row, add))| {
-                    let m = &ring.moduli[i];
-                    let p = special.iter().fold(1, |p, s| m.mul(p, m.reduce(s.q)));
+                    let m = &ring.moduli()[i];
+                    let p = special.iter().fold(1, |p, s| m.mul(p, m.reduce(s.q())));
                     limb::mul_scalar_add_assign(m, row, add, p);
                 });
             }
             for (sum, poly) in sum.iter_mut().zip(&rotated) {
                 sum.par_iter_mut().enumerate().for_each(|(row, sum)| {
-                    let m = &ring.moduli[ring.modulus_index(row, a.limbs)];
+                    let m = &ring.moduli()[ring.modulus_index(row, a.limbs)];
                     limb::mul_add_assign(m, sum, poly.row(row), diagonal.row(row));
                 });
             }
         }
-        let scale = ring.moduli[keep..a.limbs].iter().fold(a.scale.mul(&transform.scale), |s, m| s.div_prime(m.q));
+        let scale = ring.moduli()[keep..a.limbs].iter().fold(a.scale.mul(&transform.scale), |s, m| s.div_prime(m.q()));
         Ok(Ciphertext::new(sum.map(|poly| mod_down(ring, &poly, a.limbs, keep)), scale))
     }
 }

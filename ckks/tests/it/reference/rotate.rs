@@ -11,7 +11,7 @@ impl Reference<'_> {
     /// # Errors
     /// The operand is not of degree 1, or there is no key for the rotation at its limbs.
     pub fn rotate(&self, a: &Ciphertext, offset: isize) -> Result<Ciphertext, EvalError> {
-        self.apply_galois(a, Galois::rotation(offset, self.ring().log_n))
+        self.apply_galois(a, Galois::rotation(offset, self.ring().log_n()))
     }
 
     /// Conjugates every slot.
@@ -19,7 +19,7 @@ impl Reference<'_> {
     /// # Errors
     /// The operand is not of degree 1, or there is no key for conjugation at its limbs.
     pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext, EvalError> {
-        self.apply_galois(a, Galois::conjugation(self.ring().log_n))
+        self.apply_galois(a, Galois::conjugation(self.ring().log_n()))
     }
 
     /// The automorphism `X → X^g`, and the switch back to the key s.
@@ -37,7 +37,7 @@ impl Reference<'_> {
     /// # Errors
     /// As [`rotate`](Self::rotate); and all keys must have the same shape.
     pub fn rotate_hoisted(&self, a: &Ciphertext, offsets: &[isize]) -> Result<Vec<Ciphertext>, EvalError> {
-        let log_n = self.ring().log_n;
+        let log_n = self.ring().log_n();
         let elements: Vec<Galois> = offsets.iter().map(|&o| Galois::rotation(o, log_n)).collect();
         self.apply_galois_hoisted(a, &elements)
     }
@@ -62,7 +62,7 @@ impl Reference<'_> {
                 if gadget.alpha != key.gadget.alpha {
                     return Err(EvalError::MixedGadgets);
                 }
-                let table = GaloisTable::new(galois, ring.log_n);
+                let table = GaloisTable::new(galois, ring.log_n());
                 let [mut c0, c1] = inner_product(ring, digits, key, Some(&table)).map(|poly| mod_down(ring, &poly, a.limbs, a.limbs));
                 let rotated = self.permute(&a.polys[0], &table);
                 self.each_poly_row(&mut c0, |m, i, row| limb::add_assign(m, row, rotated.row(i)));

@@ -201,14 +201,14 @@ fn division_is_rounding_division() {
     let lab = Lab::new(10, 2);
     let ring = lab.context.ring();
     // Small integers times S come back exactly; with a remainder below S/2 too.
-    let coefficients: Vec<i64> = (0..ring.n as i64).map(|k| k * 1001 % 777 - 388).collect();
-    let remainder: Vec<i64> = (0..ring.n as i64).map(|k| (k * 7919 % 2001 - 1000) << 40).collect();
+    let coefficients: Vec<i64> = (0..ring.n() as i64).map(|k| k * 1001 % 777 - 388).collect();
+    let remainder: Vec<i64> = (0..ring.n() as i64).map(|k| (k * 7919 % 2001 - 1000) << 40).collect();
     for (limbs, keep, specials) in [(4, 4, 2), (4, 2, 2), (3, 1, 0)] {
         let mut poly = ring.embed(&coefficients, limbs, specials);
-        let divisor: Vec<u64> = (keep..limbs + specials).map(|row| ring.moduli[ring.modulus_index(row, limbs)].q).collect();
+        let divisor: Vec<u64> = (keep..limbs + specials).map(|row| ring.moduli()[ring.modulus_index(row, limbs)].q()).collect();
         let add = ring.embed(&remainder, limbs, specials);
         for row in 0..limbs + specials {
-            let m = &ring.moduli[ring.modulus_index(row, limbs)];
+            let m = &ring.moduli()[ring.modulus_index(row, limbs)];
             for q in &divisor {
                 chiffre_ckks::ring::limb::mul_scalar_assign(m, poly.row_mut(row), m.reduce(*q));
             }
@@ -223,7 +223,7 @@ fn key_switching_is_linear_up_to_its_noise() {
     let lab = Lab::new(10, 2);
     let ring = lab.context.ring();
     let key = lab.keys.get(KeyTarget::Relinearization, lab.gadget).expect("key");
-    let zero = RnsPoly::new_zero(ring.n, 5);
+    let zero = RnsPoly::new_zero(ring.n(), 5);
     assert!(key_switch(ring, &zero, key).iter().all(|p| *p == zero));
     let c = &lab.encrypt(&lab.values(18), 5).polys[1];
     let extended = inner_product(ring, &decompose(ring, c, lab.gadget), key, None);
@@ -258,7 +258,7 @@ fn precision_of_a_chain_is_as_predicted() {
     for log_n in [10, 12] {
         let mut lab = Lab::new(log_n, 2);
         lab.scale = Scale::pow2(30);
-        let model = NoiseModel::new(&lab.context.ring().chain);
+        let model = NoiseModel::new(lab.context.ring().chain());
         let eval = lab.evaluator();
         let unit = |seed| -> Vec<Complex64> { lab.values(seed).iter().map(|z| z / z.norm()).collect() };
         let (mut want, factor) = (unit(20), unit(21));
@@ -298,7 +298,7 @@ fn each_noise_source_is_as_predicted() {
     // rounding does.
     for p_bits in [&[45][..], &[45; 2], &[45; 4], &[50; 2]] {
         let lab = Lab::with_specials(11, p_bits);
-        let model = NoiseModel::new(&lab.context.ring().chain);
+        let model = NoiseModel::new(lab.context.ring().chain());
         let (eval, x) = (lab.evaluator(), lab.values(22));
         let a = lab.encrypt(&x, 6);
         let reference = lab.decrypt(&a);

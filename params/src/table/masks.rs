@@ -83,11 +83,11 @@ impl Masks {
         (0..self.period).map(move |s| f64::from(u8::from(self.get(mask, s))))
     }
     /// Bytes of a mask in a file: a bit for each slot, lowest first.
-    pub(crate) fn bytes_each(&self) -> usize {
+    pub fn bytes_each(&self) -> usize {
         self.period.div_ceil(8)
     }
     /// All masks, `bytes_each` bytes for each.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let bytes = |m: usize| self.words_of(m).iter().flat_map(|w| w.to_le_bytes()).take(self.bytes_each());
         (0..self.count).flat_map(bytes).collect()
     }
@@ -95,7 +95,7 @@ impl Masks {
     ///
     /// # Errors
     /// A period that is no power of two, another number of bytes, bits beyond the period.
-    pub(crate) fn from_bytes(period: usize, count: usize, bytes: &[u8]) -> Result<Masks, TableError> {
+    pub fn from_bytes(period: usize, count: usize, bytes: &[u8]) -> Result<Masks, TableError> {
         let mut out = Masks::new(period)?;
         if Some(bytes.len()) != out.bytes_each().checked_mul(count) {
             return Err(TableError::Masks);
@@ -111,14 +111,14 @@ impl Masks {
         Ok(out)
     }
     /// A mask as the text form has it: a digit for each slot.
-    pub(crate) fn text(&self, mask: usize) -> String {
+    pub fn text(&self, mask: usize) -> String {
         (0..self.period).map(|s| if self.get(mask, s) { '1' } else { '0' }).collect()
     }
     /// What [`text`](Self::text) makes of each mask.
     ///
     /// # Errors
     /// Other characters, different lengths, a length that is no power of two.
-    pub(crate) fn from_text(masks: &[String]) -> Result<Masks, TableError> {
+    pub fn from_text(masks: &[String]) -> Result<Masks, TableError> {
         let Some(first) = masks.first() else { return Ok(Masks::default()) };
         let mut out = Masks::new(first.len())?;
         for m in masks {

@@ -78,6 +78,11 @@ pub(super) fn check(t: &TableLiteral) -> Result<(), TableError> {
     if let Some(i) = out_of_order(&t.entries, |e| (e.row, e.output, e.mask)) {
         return Err(TableError::EntryOrder(i));
     }
+    check_weights(t)
+}
+
+/// Checks the weights against their precision.
+pub(super) fn check_weights(t: &TableLiteral) -> Result<(), TableError> {
     let kept = |w: f64| match t.weights {
         WeightType::F32 => w.is_finite() && f64::from(w as f32) == w,
         WeightType::F64 => w.is_finite(),

@@ -1,6 +1,6 @@
 //! The type of a table: its sizes, which the text form states.
 
-use super::{DiagTable, TableError, WeightType};
+use super::WeightType;
 use std::fmt;
 
 /// Sizes of a table; printed as
@@ -88,15 +88,5 @@ impl WeightType {
     }
     fn parse(s: &str) -> Option<WeightType> {
         [WeightType::F32, WeightType::F64].into_iter().find(|w| w.name() == s)
-    }
-}
-
-impl DiagTable {
-    /// The table, if it has the declared sizes.
-    ///
-    /// # Errors
-    /// [`TableError::Sizes`] with both.
-    pub(crate) fn of_type(self, declared: &TableType) -> Result<DiagTable, TableError> {
-        if self.ty() == *declared { Ok(self) } else { Err(TableError::Sizes(format!("they make a {}", self.ty()))) }
     }
 }
