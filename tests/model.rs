@@ -39,7 +39,7 @@ fn quadratic(batch: usize, log_n: u32, tile: usize) -> Compiled {
 }
 
 /// A network whose activations are series behind bootstraps, on units that strides merge.
-fn bootstrapped(batch: usize, log_n: usize) -> Compiled {
+fn bootstrapped(batch: usize, log_n: u32) -> Compiled {
     let g = with_series(residual_net(1), 1, 7, |_| true);
     let packing = PackingWish { phases: Some([0, 0]), channels: Some(0), ..PackingWish::default() };
     let options = CompileOptions { packing, ..insecure(batch, log_n) };

@@ -140,16 +140,16 @@ fn factors_are_their_matrices_for_every_split_into_steps() {
             }
             first = Some(got);
         }
-        let diagonals = factor.residues(ring, Isa::detect(), 2f64.powi(30), 5);
+        let diagonals = factor.residues(ring, crate::isa(), 2f64.powi(30), 5);
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
         let given = inputs.iter().map(|ct| Input::Borrowed(ct.into())).collect();
-        let again = one.install(|| apply(ring, Isa::detect(), given, factor.plan(), &diagonals, &keys).expect("apply"));
+        let again = one.install(|| apply(ring, crate::isa(), given, factor.plan(), &diagonals, &keys).expect("apply"));
         assert!(first == Some(again), "one thread differs");
         let given = inputs.iter().map(|ct| Input::Borrowed(ct.into())).collect();
-        let error = apply(ring, Isa::detect(), given, factor.plan(), &diagonals, &PreparedKeys::new());
+        let error = apply(ring, crate::isa(), given, factor.plan(), &diagonals, &PreparedKeys::new());
         assert!(matches!(error, Err(BundleError::MissingKey { .. })));
         let short: [RnsPoly; 2] = [inputs[0][0].truncated(2), inputs[0][1].truncated(2)];
-        let error = apply(ring, Isa::detect(), vec![Input::Owned(short)], factor.plan(), &diagonals, &keys);
+        let error = apply(ring, crate::isa(), vec![Input::Owned(short)], factor.plan(), &diagonals, &keys);
         assert!(matches!(error, Err(BundleError::InputShape { .. })));
     }
 }
@@ -211,7 +211,7 @@ fn errors(got: &[Complex64], want: &[Complex64]) -> (f64, f64) {
 #[test]
 fn refreshes_apply_the_activation_to_the_sine_of_each_half() {
     let lab = Lab::new(toy_spec(11), 36);
-    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let (ring, isa) = (lab.context.ring(), crate::isa());
     let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec").with_group(2);
     let (input_scale, output_scale) = (Scale::pow2(54), Scale::pow2(32));
     let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
@@ -255,7 +255,7 @@ fn sines_fold_where_they_must_and_real_parts_come_alone() {
     let both = Lab::new(toy_spec(10), 36);
     let real = Lab::new(BootstrapSpec { real_only: true, ..toy_spec(10) }, 36);
     for lab in [&both, &real] {
-        let (ring, isa) = (lab.context.ring(), Isa::detect());
+        let (ring, isa) = (lab.context.ring(), crate::isa());
         let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
         let scale = Scale::pow2(52);
         // Well beyond pi/2: sines fold and stay within [-1, 1].
@@ -279,7 +279,7 @@ fn sines_fold_where_they_must_and_real_parts_come_alone() {
 fn bootstraps_return_the_slots() {
     let spec = BootstrapSpec { limbs: 17, ..toy_spec(10) };
     let lab = Lab::new(spec, 45);
-    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let (ring, isa) = (lab.context.ring(), crate::isa());
     let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
     let (input_scale, output_scale) = (Scale::pow2(60), Scale::pow2(45));
     let message = slots(&lab.context, 3, 1.0);
@@ -299,7 +299,7 @@ fn bootstraps_return_the_slots() {
 fn noise_is_as_predicted() {
     for (log_n, bits) in [(10, 36), (12, 36), (10, 40)] {
         let lab = Lab::new(toy_spec(log_n), bits);
-        let (ring, isa) = (lab.context.ring(), Isa::detect());
+        let (ring, isa) = (lab.context.ring(), crate::isa());
         let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
         let scale = Scale::pow2(54);
         let op = RefreshOp { input_scale: &scale, radians: 1.0, activation: None, output_scale: &scale };

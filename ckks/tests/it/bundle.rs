@@ -224,7 +224,7 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (EncodedTable, Vec
         first = Some(got);
     }
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
-    let again = one.install(|| linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear"));
+    let again = one.install(|| linear(ring, crate::isa(), &bench.refs(), &op, &bench.keys).expect("linear"));
     assert!(first.as_ref() == Some(&again), "one thread differs");
     // The sum of each cell as one pattern.
     let (cells, single) = (masked_cells(table.table()), table.patterns());
@@ -235,20 +235,20 @@ fn table_case(bench: &Bench, limbs: usize, (table, mut want): (EncodedTable, Vec
     };
     let sums: Vec<Vec<f64>> = cells.iter().map(sum).collect();
     let op_of_cells = LinearOp { patterns: Patterns::Cells { patterns: &sums, entries: &cells }, ..op };
-    let got = linear(ring, Isa::detect(), &bench.refs(), &op_of_cells, &bench.keys).expect("linear");
+    let got = linear(ring, crate::isa(), &bench.refs(), &op_of_cells, &bench.keys).expect("linear");
     for (o, (got, want)) in got.iter().zip(&want).enumerate() {
         let error = worst(&bench.decrypt(got, scale.clone()), want);
         assert!(error < if drop > 0 { 2f64.powi(-17) } else { 0.6 }, "output {o} from cells: error 2^{:.1}", error.log2());
     }
     let plan = LinearPlan::new(table.table(), table.first(), ring.log_n(), scales.len()).expect("planned");
     let planned = LinearOp { plan: Some(&plan), ..op_of_cells };
-    let again = linear(ring, Isa::detect(), &bench.refs(), &planned, &bench.keys).expect("linear");
+    let again = linear(ring, crate::isa(), &bench.refs(), &planned, &bench.keys).expect("linear");
     assert!(again == got, "one plan serves both kinds of patterns");
     // A plan made before, and one for another ring, which is not used.
     for degree in [ring.log_n(), ring.log_n() + 1] {
         let plan = LinearPlan::new(table.table(), table.first(), degree, scales.len()).expect("planned");
         let op = LinearOp { plan: Some(&plan), ..op };
-        let got = linear(ring, Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+        let got = linear(ring, crate::isa(), &bench.refs(), &op, &bench.keys).expect("linear");
         assert!(first.as_ref() == Some(&got), "planned for degree 2^{degree}: differs");
     }
 }
@@ -314,7 +314,7 @@ fn deep_giant_case(limbs: usize, steps: &[isize], outputs: usize, taps: &[isize]
         first = Some(got);
     }
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
-    assert!(first == Some(one.install(|| run(Isa::detect()))), "one thread differs");
+    assert!(first == Some(one.install(|| run(crate::isa()))), "one thread differs");
 }
 
 #[test]
@@ -380,9 +380,9 @@ fn several_bundles_give_the_results_of_each() {
         giants: None,
     };
     let together =
-        apply_linear(ring, Isa::detect(), bundles.iter().map(|b| Input::borrowed(b)).collect(), &op, &bench.keys).expect("linear");
+        apply_linear(ring, crate::isa(), bundles.iter().map(|b| Input::borrowed(b)).collect(), &op, &bench.keys).expect("linear");
     for (bundle, got) in bundles.iter().zip(together) {
-        assert!(linear(ring, Isa::detect(), bundle, &op, &bench.keys).expect("linear") == got);
+        assert!(linear(ring, crate::isa(), bundle, &op, &bench.keys).expect("linear") == got);
     }
 }
 
@@ -390,7 +390,7 @@ fn several_bundles_give_the_results_of_each() {
 fn operands_given_away_change_nothing() {
     let gadget = Gadget { limbs: 4, alpha: 2 };
     let bench = Bench::new(7, 4, gadget, &[1, 0], 5, 40);
-    let (ring, isa, keys) = (bench.context.ring(), Isa::detect(), &bench.keys);
+    let (ring, isa, keys) = (bench.context.ring(), crate::isa(), &bench.keys);
     let refs = bench.refs();
     let own = |i: usize| Input::Owned([refs[i].c0.clone(), refs[i].c1.clone()]);
     // every second one owned, all longer than what is used
@@ -485,10 +485,10 @@ fn identity_taps_need_no_keys() {
         drop_limbs: 1,
         giants: None,
     };
-    assert!(linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
+    assert!(linear(bench.context.ring(), crate::isa(), &bench.refs(), &op, &PreparedKeys::new()).is_ok());
     let (table, _) = bench.table(&[1], 2, 0);
     let op = LinearOp { table: table.table(), first: table.first(), patterns: table.patterns(), ..op };
-    let error = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
+    let error = linear(bench.context.ring(), crate::isa(), &bench.refs(), &op, &PreparedKeys::new()).expect_err("no key");
     assert!(matches!(error, BundleError::MissingKey { .. }), "{error}");
 }
 
@@ -524,7 +524,7 @@ fn pooling_keeps_its_scale() {
         drop_limbs: 0,
         giants: None,
     };
-    let got = linear(bench.context.ring(), Isa::detect(), &bench.refs(), &op, &bench.keys).expect("linear");
+    let got = linear(bench.context.ring(), crate::isa(), &bench.refs(), &op, &bench.keys).expect("linear");
     let slots = bench.context.slots();
     for (got, message) in got.iter().zip(&bench.messages) {
         let want: Vec<Complex64> = (0..slots).map(|j| taps.iter().map(|&t| message[(j + t as usize) % slots]).sum()).collect();

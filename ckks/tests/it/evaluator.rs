@@ -167,7 +167,7 @@ fn bootstraps_return_slots_at_more_limbs() {
     q_bits[0] = 30;
     let lab = Lab::with(LOG_N, &q_bits, &vec![46; spec.alpha], &spec.keys());
     let eval = lab.evaluator();
-    let bootstrapper = Bootstrapper::new(lab.context.ring(), Isa::detect(), lab.context.encoder(), &spec).expect("spec");
+    let bootstrapper = Bootstrapper::new(lab.context.ring(), crate::isa(), lab.context.encoder(), &spec).expect("spec");
     let (x, scale, output, correction) = (lab.slots(6), Scale::pow2(60), Scale::pow2(45), Arcsine::new(3).expect("odd"));
     let got = eval.bootstrap(&[lab.encrypt(&x, &scale, 3)], &bootstrapper, 32.0, &correction, &output).expect("bootstrap");
     assert!(got[0].limbs > 3 && got[0].scale == output);

@@ -9,3 +9,14 @@ mod pinned;
 mod polynomial;
 mod programs;
 mod reference;
+
+use chiffre_ckks::Isa;
+
+/// The instruction set of the tests that need one only: the best that there is, or what `CHIFFRE_ISA`
+/// names.
+fn isa() -> Isa {
+    match std::env::var("CHIFFRE_ISA") {
+        Ok(name) => name.parse().unwrap_or_else(|e| panic!("CHIFFRE_ISA: {e}")),
+        Err(_) => Isa::detect(),
+    }
+}

@@ -113,7 +113,7 @@ fn check(plan: &Plan, limbs: usize, output: &Scale, seed: u8) {
         first = Some(got);
     }
     let owned = cts.into_iter().map(Input::Owned).collect();
-    assert!(first == Some(evaluate(ring, Isa::detect(), owned, &op, &lab.keys).expect("evaluated")), "owned operands differ");
+    assert!(first == Some(evaluate(ring, crate::isa(), owned, &op, &lab.keys).expect("evaluated")), "owned operands differ");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn output_scales_are_what_was_asked_for() {
 #[test]
 fn halves_of_packed_slots() {
     let lab = &*LAB;
-    let (ring, isa, input, output) = (lab.context.ring(), Isa::detect(), Scale::pow2(35), Scale::pow2(33));
+    let (ring, isa, input, output) = (lab.context.ring(), crate::isa(), Scale::pow2(35), Scale::pow2(33));
     let z: Vec<Vec<Complex64>> =
         (0..5u8).map(|i| lab.reals(i).iter().zip(lab.reals(i + 50)).map(|(&a, b)| Complex64::new(a, b)).collect()).collect();
     for (degree, basis) in [(1, Basis::Chebyshev), (7, Basis::Chebyshev), (6, Basis::Monomial)] {
@@ -183,7 +183,7 @@ fn halves_of_packed_slots() {
 #[test]
 fn scales_out_of_proportion_are_refused_and_others_are_exact() {
     let lab = &*LAB;
-    let (ring, isa, output) = (lab.context.ring(), Isa::detect(), Scale::pow2(36));
+    let (ring, isa, output) = (lab.context.ring(), crate::isa(), Scale::pow2(36));
     let plan = Plan::new(31, Parity::Full, Basis::Chebyshev).expect("a plan");
     let row: Vec<f64> = coefficients(31, Parity::Full, 3).iter().enumerate().map(|(k, c)| c / (k + 1) as f64).collect();
     let limbs = plan.depth() + 2;
@@ -223,7 +223,7 @@ fn check_reduction(lab: &Lab, reduction: &EvalMod, integers: i64, radius: f64, s
     let t: Vec<f64> = u.iter().map(|u| (u - quarter) / params.range).collect();
     let ct = lab.encrypt(&complex(&t), &scale, limbs, 9);
     let op = EvalModOp { eval_mod: reduction, limbs, input_scale: &scale, shift, cosine_scale: &cosine, gadget: lab.gadget };
-    let (got, result) = eval_mod(ring, Isa::detect(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys).expect("reduced");
+    let (got, result) = eval_mod(ring, crate::isa(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys).expect("reduced");
     assert_eq!(got[0][0].rows(), 2);
     assert!((result.log2() - 36.0).abs() < 1e-2, "the scale drifts to 2^{}", result.log2());
     let exact: Vec<f64> = u.iter().map(|&u| reduction.evaluate_clear(u)).collect();
@@ -299,7 +299,7 @@ fn one_thread_or_many_and_more_than_a_group() {
         let rows: Vec<&[f64]> = rows[range.clone()].iter().map(|r| &r[..]).collect();
         let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
         let inputs = cts[range].iter().map(|ct| Input::Borrowed(ct.into())).collect();
-        evaluate(ring, Isa::detect(), inputs, &op, &lab.keys).expect("evaluated")
+        evaluate(ring, crate::isa(), inputs, &op, &lab.keys).expect("evaluated")
     };
     let together = run(0..10);
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
