@@ -43,10 +43,12 @@ impl Case {
         Case::new(engine, compile(&model, &Request { options, ..Request::default() }).unwrap(), 1, 40)
     }
 
-    /// Series with and without bootstraps.
+    /// Series with and without bootstraps, 16 images with even and odd columns in ciphertexts of
+    /// their own.
     pub fn series_on(engine: Engine) -> Case {
         let g = with_series(residual_net(5), 5, 7, |s| s != "act0");
-        let options = CompileOptions { batch: 16, log_n: Some(10), allow_insecure: true, ..CompileOptions::default() };
+        let packing = PackingWish { phases: Some([0, 1]), ..PackingWish::default() };
+        let options = CompileOptions { batch: 16, log_n: Some(10), packing, allow_insecure: true, ..CompileOptions::default() };
         Case::new(engine, compile_graph(&g, "test", &Request { options, ..Request::default() }).unwrap(), 2, 16)
     }
 

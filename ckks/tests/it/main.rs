@@ -12,8 +12,8 @@ mod reference;
 
 use chiffre_ckks::Isa;
 
-/// The instruction set of the tests that need one only: the best that there is, or what `CHIFFRE_ISA`
-/// names.
+/// The instruction set of tests that need one only: the best that there is, or the one that
+/// `CHIFFRE_ISA` names.
 fn isa() -> Isa {
     match std::env::var("CHIFFRE_ISA") {
         Ok(name) => name.parse().unwrap_or_else(|e| panic!("CHIFFRE_ISA: {e}")),

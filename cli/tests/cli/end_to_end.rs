@@ -198,7 +198,7 @@ fn bench_reports_agreement() {
 fn budgets_and_wrong_models_are_refused_by_name() {
     let tmp = tempfile::tempdir().unwrap();
     let model = shipped("resnet20_shapes.onnx");
-    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--memory", "1GiB"], "give --memory");
+    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--memory", "1GiB"], "or a smaller batch (--memory, --batch)");
     refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--log-n", "14"], "levels");
     refused(tmp.path(), &["compile", "missing.onnx", "-o", "p.chf"], "missing.onnx");
     refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--passes", "schedul"], "did you mean `schedule`");
