@@ -1,7 +1,6 @@
 //! A few bytes of a file cannot ask for memory without bound: all constants that the importer makes
 //! share one budget.
 
-#[allow(dead_code)]
 mod common;
 
 use cap::Cap;

@@ -8,10 +8,12 @@
 pub mod const_file;
 pub mod consts;
 pub mod container;
+mod element;
 pub mod error;
 pub mod gauss;
 pub mod giants;
 pub mod graph;
+mod hash;
 pub mod he;
 mod ids;
 pub mod layout;

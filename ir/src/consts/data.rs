@@ -1,8 +1,9 @@
 //! What a constant may be: its type, which the text form states, and its values.
 
 use super::ConstKind;
-use super::array::{Array, Element};
-use super::hash::Hash;
+use super::array::Array;
+use crate::element::Element;
+use crate::hash::Hash;
 use crate::table::{self, DiagTable, TableType};
 use std::fmt;
 use std::sync::Arc;

@@ -8,16 +8,14 @@
 
 mod array;
 mod data;
-mod hash;
 pub(crate) mod tensors;
 
-pub use array::{Array, Element};
+pub use array::Array;
 pub use data::{ConstType, Data};
-pub use hash::{Hash, digest};
 
-pub(crate) use array::{from_bytes, to_bytes};
-
+pub use crate::element::Element;
 use crate::error::InterpError;
+pub use crate::hash::{Hash, digest};
 pub use crate::ids::{ConstId, ConstKind, TableId};
 use crate::table::DiagTable;
 use std::collections::HashMap;

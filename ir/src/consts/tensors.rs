@@ -1,8 +1,9 @@
 //! Constants as tensors of a container: an array is one tensor, named by its hash; a table is
 //! several, `HASH.rows` and so on.
 
-use super::{Array, Data, Element, Hash, Store, from_bytes, to_bytes};
+use super::{Array, Data, Element, Hash, Store};
 use crate::container::{ContainerError, Dtype, Reader, Writer};
+use crate::element::{from_bytes, to_bytes};
 use crate::table::file as table;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};

@@ -1,8 +1,8 @@
 //! A table as tensors of a container, and the bytes that its hash covers.
 
 use super::{DiagTable, Entry, Masks, Row, TableError, TableLiteral, WeightType};
-use crate::consts::{from_bytes, to_bytes};
 use crate::container::Dtype;
+use crate::element::{from_bytes, to_bytes};
 
 /// A tensor of a table.
 pub(crate) struct Part {

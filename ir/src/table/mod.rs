@@ -8,7 +8,7 @@ pub use apply::apply;
 pub use chiffre_params::table::*;
 pub use file::{Tensor, from_tensors};
 
-use crate::consts::Hash;
+use crate::hash::Hash;
 
 /// Hash of sizes and content.
 pub fn hash(t: &DiagTable) -> Hash {
