@@ -38,7 +38,8 @@ impl Client {
     /// Writes the secret key to a file that only its owner can read.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written, or that is there already: what is encrypted under a key that
+    /// is overwritten is lost.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         Ok(self.key.save(self.program.session(), path.as_ref())?)
     }

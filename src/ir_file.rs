@@ -4,6 +4,7 @@ use crate::Error;
 use chiffre_ir::const_file::{self, Store};
 use chiffre_ir::consts::{Array, Hash};
 use chiffre_ir::level::AnyGraph;
+use chiffre_ir::output::Output;
 use chiffre_ir::text::SourceMap;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,6 @@ fn npz(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
 /// # Errors
 /// Files that cannot be written.
 pub fn save(path: &Path, graph: &AnyGraph, values: usize) -> Result<(), Error> {
-    std::fs::write(path, graph.print(values)).map_err(|e| Error::write(path, e))?;
+    Output::publish(path, graph.print(values)).map_err(|e| Error::write(path, e))?;
     const_file::save(&const_file::beside(path), graph.consts()).map_err(Error::from)
 }

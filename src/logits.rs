@@ -1,12 +1,11 @@
 //! Logits: the best classes, comparison with reference answers, the file of answers.
 
 use crate::Error;
+use chiffre_ir::output::Output;
 use ndarray::ArrayView2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// How answers differ from reference answers.
@@ -69,13 +68,12 @@ pub fn write_logits(path: &Path, logits: &[f32], classes: usize) -> Result<(), E
     }
     let rows = logits.len() / classes;
     let array = ArrayView2::from_shape((rows, classes), logits).map_err(Error::failed)?;
-    let file = File::create(path).map_err(|e| Error::write(path, e))?;
-    let mut writer = BufWriter::new(file);
-    let written = array.write_npy(&mut writer).map_err(|e| match e {
+    let mut file = Output::create(path).map_err(|e| Error::write(path, e))?;
+    let written = array.write_npy(&mut file).map_err(|e| match e {
         WriteNpyError::Io(e) => e,
         other => std::io::Error::other(other),
     });
-    written.and_then(|()| writer.flush()).map_err(|e| Error::write(path, e))
+    written.and_then(|()| file.finish()).map_err(|e| Error::write(path, e))
 }
 
 #[cfg(test)]

@@ -236,6 +236,9 @@ pub struct KeygenArgs {
     /// The evaluation keys to write; the server needs them
     #[arg(long, value_name = "eval.key")]
     pub eval: PathBuf,
+    /// Replace key files that are there; what is encrypted under the old key is then lost
+    #[arg(long)]
+    pub force: bool,
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,

@@ -5,12 +5,13 @@
 //! `chiffre.kind`, `chiffre.format` and `chiffre.digest`: BLAKE3 over all other metadata and all
 //! tensors. Reading checks header size, kind, format, offsets against the file's length, and the
 //! digest, before any tensor is used; it never allocates more than the file holds. Any source that
-//! can seek is read, and any other one up to a size, through memory. Writing a file streams to
-//! `NAME.partial`, which takes the final name only when complete; any sink is written
+//! can seek is read, and any other one up to a size, through memory. Writing a file streams to an
+//! [`Output`], which takes the final name only when complete; any sink is written
 //! ([`Contents`]). (The reader is ours because tensors are read one by one from files larger than
 //! we want in memory, without `unsafe` mapping; a test checks that the `safetensors` crate reads
 //! the same files.)
 
+use crate::output::Output;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -155,6 +156,19 @@ impl Contents {
         Ok(w.finish()?)
     }
 
+    /// As [`Self::save`], but where no file, folder or link may have the name.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_new<E: From<ContainerError>>(&self, path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<String, E> {
+        let mut w = self.create(path)?;
+        if let Target::File { new, .. } = &mut w.target {
+            *new = true;
+        }
+        fill(&mut w)?;
+        Ok(w.finish()?)
+    }
+
     /// Writes to any sink; `name` is what errors call it. `fill` writes all tensors in order of
     /// their names, twice: the digest, which comes before them, is known only when all have been
     /// seen. Returns the digest.
@@ -194,14 +208,11 @@ impl Contents {
 
     /// Starts a file, under a name of its own until it is complete.
     fn create(&self, path: &Path) -> Result<Writer<'static>, ContainerError> {
-        let mut name = path.file_name().map(|n| n.to_os_string()).unwrap_or_default();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
         let io = |source| ContainerError::Io { path: path.into(), source };
         let (header, digest_at) = self.header(&"0".repeat(DIGEST_LENGTH)).map_err(io)?;
-        let mut file = BufWriter::with_capacity(BUFFER, private_file(&partial).map_err(io)?);
+        let mut file = Output::create(path).map_err(io)?;
         file.write_all(&header).map_err(io)?;
-        Ok(self.writer(path, Target::File { file, partial, digest_at }))
+        Ok(self.writer(path, Target::File { file, digest_at, new: false }))
     }
 
     fn writer<'a>(&self, name: &Path, target: Target<'a>) -> Writer<'a> {
@@ -223,8 +234,9 @@ impl Contents {
 
 /// Where a container goes.
 enum Target<'a> {
-    /// A file under another name, in which the digest is still to be set.
-    File { file: BufWriter<File>, partial: PathBuf, digest_at: u64 },
+    /// A file that has no name yet, and in which the digest is still to be set; `new` if nothing
+    /// may have that name.
+    File { file: Output, digest_at: u64, new: bool },
     /// Anything, behind a header that has the digest.
     Stream { sink: &'a mut dyn Write, digest: String },
     /// Only the digest is wanted.
@@ -299,13 +311,10 @@ impl Writer<'_> {
         }
         let found = self.hasher.finalize().to_hex().to_string();
         let done = match self.target {
-            Target::File { mut file, partial, digest_at } => (|| {
-                file.flush()?;
-                let f = file.get_mut();
-                f.seek(SeekFrom::Start(digest_at))?;
-                f.write_all(found.as_bytes())?;
-                f.sync_all()?;
-                std::fs::rename(&partial, &self.path)
+            Target::File { mut file, digest_at, new } => (|| {
+                file.seek(SeekFrom::Start(digest_at))?;
+                file.write_all(found.as_bytes())?;
+                if new { file.finish_new() } else { file.finish() }
             })(),
             Target::Stream { sink, digest } if digest == found => sink.flush(),
             Target::Stream { .. } => {
@@ -317,15 +326,6 @@ impl Writer<'_> {
         done.map_err(|source| ContainerError::Io { path: self.path, source })?;
         Ok(found)
     }
-}
-
-/// Creates a file that only its owner can read: some containers hold secrets.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    let mut o = std::fs::OpenOptions::new();
-    o.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut o, 0o600);
-    o.open(path)
 }
 
 /// What to do about a file of another format version.

@@ -19,6 +19,7 @@ mod ids;
 pub mod layout;
 pub mod level;
 pub mod ops;
+pub mod output;
 pub mod packed;
 pub mod patch;
 pub mod program;

@@ -19,6 +19,7 @@ use crate::words::{poly_bytes, polys_from_bytes};
 use chiffre_ckks::ciphertext::check_poly;
 use chiffre_ckks::ring::{Ring, RnsPoly};
 use chiffre_ir::container::{ContainerError, Dtype, Reader, Writer};
+use chiffre_ir::output::unfinished;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
@@ -252,9 +253,8 @@ impl Journal {
         if let Err(e) = named {
             // Best effort: a full disk gets its room back, and what stays is swept by the next
             // open.
-            let files = fresh.iter().flat_map(|k| [value_name(*k), format!("{}.partial", value_name(*k))]);
-            for name in files.chain([format!("{MANIFEST}.partial")]).collect::<Vec<_>>() {
-                let _ = self.remove(&name);
+            for key in fresh {
+                let _ = self.remove(&value_name(key));
             }
             return Err(e);
         }
@@ -400,7 +400,7 @@ fn ct_name(i: usize) -> String {
 
 /// Names that a journal gives to files.
 fn ours(name: &str) -> bool {
-    let base = name.strip_suffix(".partial").unwrap_or(name);
+    let base = unfinished(name).unwrap_or(name);
     base == MANIFEST || name == LOCK || base.starts_with("value-") && base.ends_with(".chf")
 }
 

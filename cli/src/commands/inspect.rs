@@ -5,6 +5,7 @@ use chiffre::Error;
 use chiffre::overview::Overview;
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
+use chiffre_ir::output::Output;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::Prog;
 use chiffre_ir::program::file::ProgramFile;
@@ -17,7 +18,7 @@ use std::path::Path;
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let file = chiffre_ir::program::file::load(&args.program)?;
     if let Some(path) = &args.html {
-        return std::fs::write(path, chiffre::page::html(&Overview::of(&file))).map_err(|e| Error::write(path, e));
+        return Output::publish(path, chiffre::page::html(&Overview::of(&file))).map_err(|e| Error::write(path, e));
     }
     let Some(stage) = args.stage else {
         return match args.form() {

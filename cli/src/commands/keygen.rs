@@ -8,11 +8,19 @@ use std::sync::Arc;
 
 /// Writes the secret key and the evaluation keys.
 pub(super) fn keygen(args: &KeygenArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    for path in [&args.secret, &args.eval] {
+        if !args.force && path.symlink_metadata().is_ok() {
+            return Err(Error::input(format!("{} is there already: give another name, or --force to replace it", path.display())));
+        }
+    }
     let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::generate(&session)?;
     let keys = key.evaluation_keys(&session)?;
     // The evaluation keys first: a secret key without them would be of no use.
     keys.save(&session, &args.eval)?;
-    key.save(&session, &args.secret)?;
+    match args.force {
+        true => key.replace(&session, &args.secret)?,
+        false => key.save(&session, &args.secret)?,
+    }
     super::print(format!("{} evaluation keys, {}", keys.keys.len(), chiffre::memory::human_bytes(keys.bytes() as u64)))
 }

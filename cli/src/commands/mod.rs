@@ -16,6 +16,7 @@ mod simulate;
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::exit;
 use chiffre::Error;
+use chiffre_ir::output::Output;
 use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_runtime::{Engine, RuntimeError, UnknownIsa};
 use std::io::{ErrorKind, Write};
@@ -115,7 +116,7 @@ fn explain(all: &[chiffre_passes::tensor::minimise_products::Explained]) {
 fn measure_machine(args: &crate::args::MeasureMachineArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let text = chiffre::machine::text(&chiffre::machine::measure(engine.clone())?)?;
     let Some(path) = &args.output else { return print(text) };
-    std::fs::write(path, text + "\n").map_err(|e| Error::write(path, e))
+    Output::publish(path, text + "\n").map_err(|e| Error::write(path, e))
 }
 
 /// Loads a program file and builds its context.

@@ -7,6 +7,7 @@ use chiffre::pipeline::CKKS;
 use chiffre::{Error, data, logits};
 use chiffre_backend::cost::CostModel;
 use chiffre_backend::target::Origin;
+use chiffre_ir::output::Output;
 use chiffre_passes::observe::Recorder;
 use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_passes::pass::Context;
@@ -166,7 +167,7 @@ pub(super) fn reduce(args: &ReduceArgs) -> Result<(), Error> {
     match &args.output {
         None => super::print(text.trim_end()),
         Some(path) => {
-            std::fs::write(path, text).map_err(|e| Error::write(path, e))?;
+            Output::publish(path, text).map_err(|e| Error::write(path, e))?;
             chiffre_ir::const_file::save(&chiffre_ir::const_file::beside(path), r.graph.consts()).map_err(Error::from)
         }
     }

@@ -7,6 +7,7 @@ use crate::trace::Trace;
 use chiffre::Error;
 use chiffre::memory::human_bytes;
 use chiffre_backend::cost::CostModel;
+use chiffre_ir::output::Output;
 use chiffre_runtime::journal::{Journal, Policy};
 use chiffre_runtime::server::{Checkpoints, Finished, Server};
 use chiffre_runtime::{Batch, Engine, ServerKeys};
@@ -79,7 +80,7 @@ pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     result.save(&session, &args.output)?;
     journal.map_or(Ok(()), Journal::finish)?;
     if let (Some(path), Some(t)) = (&args.trace, &trace) {
-        std::fs::write(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;
+        Output::publish(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;
     }
     if let Some(p) = &profile {
         super::print(p.table())?;

@@ -11,5 +11,6 @@ mod interrupted;
 mod pages;
 mod relu;
 mod resealed_files;
+mod secrets;
 mod slow;
 mod tools;

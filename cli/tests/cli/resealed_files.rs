@@ -187,7 +187,7 @@ fn resealed_programs_that_verify_run_or_say_why_not() {
             let insecure = "--allow-insecure";
             let life: [&[&str]; 5] = [
                 &["inspect", "bad", "--html", "bad.html"],
-                &["keygen", "bad", "--secret", "bad.key", "--eval", "bad.eval", insecure],
+                &["keygen", "bad", "--secret", "bad.key", "--eval", "bad.eval", "--force", insecure],
                 &["encrypt", "bad", "--secret", "bad.key", "--input", &files.data, "--count", "1", "-o", "bad.in", insecure],
                 &["run", "bad", "--eval", "bad.eval", "--input", "bad.in", "-o", "bad.out", "--memory", "1GiB", insecure],
                 &["decrypt", "bad", "--secret", "bad.key", "--input", "bad.out", "-o", "bad.npy", insecure],

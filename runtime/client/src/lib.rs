@@ -21,6 +21,25 @@ use zeroize::Zeroizing;
 /// Kind of secret-key files.
 pub const KIND: &str = "secret-key";
 
+/// Refuses a secret that others may read. What cannot be looked at cannot be read either, and is
+/// left to the reader to name.
+#[cfg(unix)]
+fn check_private(path: &Path) -> Result<(), RuntimeError> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(m) if m.permissions().mode() & 0o077 != 0 => Err(RuntimeError::Input(format!(
+            "{} is a secret that others may read (mode {:o}): make it yours alone (chmod 600), and keys anew if somebody may have read it",
+            path.display(),
+            m.permissions().mode() & 0o777
+        ))),
+        _ => Ok(()),
+    }
+}
+#[cfg(not(unix))]
+fn check_private(_: &Path) -> Result<(), RuntimeError> {
+    Ok(())
+}
+
 /// A generator seeded by the operating system.
 fn randomness() -> Result<Csprng, RuntimeError> {
     Csprng::from_os().map_err(|e| RuntimeError::Randomness(e.to_string()))
@@ -126,11 +145,19 @@ impl ClientKey {
         let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
         Ok(w.tensor("secret", &bytes)?)
     }
-    /// Writes the secret key to a file that only its owner can read.
+    /// Writes the secret key to a file that only its owner can read. Nothing may have its name: what
+    /// is encrypted under a key that is overwritten is lost.
     ///
     /// # Errors
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s).save_new(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::save`], in place of what has the name.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn replace(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
     /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's
@@ -144,8 +171,10 @@ impl ClientKey {
     /// Reads a secret key for the session's parameters from a file.
     ///
     /// # Errors
-    /// I/O errors, damaged files, keys for other parameters.
+    /// I/O errors, damaged files, keys for other parameters; a file that others than its owner may
+    /// read.
     pub fn load(s: &Session, path: &Path) -> Result<ClientKey, RuntimeError> {
+        check_private(path)?;
         ClientKey::from_container(s, Reader::open(path, KIND)?)
     }
     /// As [`Self::load`], from any source, which errors call `name`.

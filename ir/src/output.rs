@@ -1,0 +1,180 @@
+//! Files that appear complete or not at all.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Bytes of the buffer in front of a file.
+const BUFFER: usize = 1 << 20;
+/// What unfinished files end with: `NAME.` six random characters and this.
+pub const UNFINISHED: &str = ".partial";
+
+/// A file that takes its name when it is complete. Until then it has a random name beside it, which
+/// nobody else has and which is gone when this value is.
+#[derive(Debug)]
+pub struct Output {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+}
+
+impl Output {
+    /// Begins a file that takes the name `path`, and that only its owner can read: secrets, answers,
+    /// and what belongs to them.
+    ///
+    /// # Errors
+    /// I/O errors; a path without a name, or that of a device or a pipe.
+    pub fn create(path: &Path) -> io::Result<Output> {
+        Output::with_mode(path, 0o600)
+    }
+
+    #[cfg_attr(not(unix), allow(unused_variables))]
+    fn with_mode(path: &Path, mode: u32) -> io::Result<Output> {
+        if is_special(path) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it does not name a file"))?;
+        let mut prefix = name.to_os_string();
+        prefix.push(".");
+        // Created with O_EXCL: neither a link nor a file of somebody else is opened.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(UNFINISHED);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        let file = builder.tempfile_in(folder(path))?;
+        Ok(Output { path: path.into(), file: BufWriter::with_capacity(BUFFER, file) })
+    }
+
+    /// Writes a whole file of which nothing is secret; to a device or a pipe, if it is one.
+    ///
+    /// # Errors
+    /// I/O errors; the old file, if there is one, is then still there.
+    pub fn publish(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        if is_special(path) {
+            return std::fs::write(path, bytes);
+        }
+        let mut o = Output::with_mode(path, 0o666)?;
+        o.write_all(bytes.as_ref())?;
+        o.finish()
+    }
+
+    /// Gives the file its name, in place of an older file, when all of it is on the disk.
+    ///
+    /// # Errors
+    /// I/O errors; the old file, if there is one, is then still there.
+    pub fn finish(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.complete()?.persist(&path).map_err(|e| e.error)?;
+        sync_folder(&path)
+    }
+
+    /// As [`Self::finish`], but where nothing may have the name.
+    ///
+    /// # Errors
+    /// I/O errors; `AlreadyExists` if there is such a file, a link, or a folder.
+    pub fn finish_new(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.complete()?.persist_noclobber(&path).map_err(|e| e.error)?;
+        sync_folder(&path)
+    }
+
+    fn complete(self) -> io::Result<NamedTempFile> {
+        let file = self.file.into_inner().map_err(|e| e.into_error())?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Output {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// True for what is there and neither a file nor a folder.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// What an unfinished file of this name wants to become, if it is one.
+pub fn unfinished(name: &str) -> Option<&str> {
+    let (base, random) = name.strip_suffix(UNFINISHED)?.rsplit_once('.')?;
+    (random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(base)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a change of the folder last. Only Unix opens folders as files.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder(path))?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut all: Vec<String> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_unfinished_file() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a.key");
+        std::fs::write(&path, "old").unwrap();
+        let mut o = Output::create(&path).unwrap();
+        o.write_all(b"new").unwrap();
+        o.flush().unwrap();
+        let unnamed = names(tmp.path()).into_iter().find(|n| n != "a.key").unwrap();
+        assert_eq!(unfinished(&unnamed), Some("a.key"), "{unnamed}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        drop(o);
+        assert_eq!(names(tmp.path()), ["a.key"]);
+        Output::publish(&path, "new").unwrap();
+        assert_eq!((names(tmp.path()), std::fs::read(&path).unwrap()), (vec!["a.key".to_string()], b"new".to_vec()));
+        assert!(Output::create(Path::new("/")).is_err() && Output::create(&tmp.path().join("no/folder")).is_err());
+        for other in ["a.key", "a.key.partial", "a.key.12345.partial", "a.key.1234-6.partial", ".partial"] {
+            assert_eq!(unfinished(other), None, "{other}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_owner_alone_reads_it_and_links_are_not_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let tmp = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (tmp.path().join("secret.key"), tmp.path().join("elsewhere"));
+        std::fs::write(&elsewhere, "theirs").unwrap();
+        std::fs::set_permissions(&elsewhere, std::fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        // The link is replaced; what it leads to stays.
+        let mut o = Output::create(&path).unwrap();
+        o.write_all(b"ours").unwrap();
+        o.finish().unwrap();
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"theirs");
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((meta.permissions().mode() & 0o777, meta.is_file()), (0o600, true));
+        let new = |path: &Path| Output::create(path).unwrap().finish_new();
+        assert_eq!(new(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let dangling = tmp.path().join("dangling");
+        symlink(tmp.path().join("nowhere"), &dangling).unwrap();
+        assert_eq!(new(&dangling).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!tmp.path().join("nowhere").exists());
+        assert_eq!(names(tmp.path()), ["dangling", "elsewhere", "secret.key"]);
+        Output::publish(Path::new("/dev/null"), "gone").unwrap();
+        assert!(Output::create(Path::new("/dev/null")).is_err() && is_special(Path::new("/dev/null")));
+    }
+}
