@@ -337,7 +337,8 @@ impl<'a> Pricer<'a> {
     }
 }
 
-/// How an instruction of a planned run is wired: what it reads, and the layout that tells its units.
+/// How an instruction of a planned run is wired: what it reads, and the layout that tells its
+/// units.
 struct Wire<'l> {
     args: Vec<usize>,
     layout: &'l Layout,
