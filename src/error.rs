@@ -44,8 +44,6 @@ pub enum Setting {
     Memory,
     /// The images that ranges are measured on: [`crate::Options::calibration`].
     Calibration,
-    /// The degree of activations, or what they may cost: [`crate::Options::activation_degree`].
-    ActivationDegree,
     /// That parameters below 128-bit security are permitted: [`crate::Options::allow_insecure`],
     /// [`crate::Program::load_insecure`].
     AllowInsecure,
@@ -280,7 +278,6 @@ impl From<PassError> for Error {
             PassError::Setting { setting, .. } => Some(match setting {
                 passes::Setting::Memory => Setting::Memory,
                 passes::Setting::Calibration => Setting::Calibration,
-                passes::Setting::ActivationDegree => Setting::ActivationDegree,
             }),
             PassError::Insecure { .. } => Some(Setting::AllowInsecure),
             _ => None,

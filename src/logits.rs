@@ -2,6 +2,7 @@
 
 use crate::Error;
 use chiffre_ir::output::Output;
+pub use chiffre_passes::activation::degree::logit_error;
 use ndarray::ArrayView2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use std::cmp::Ordering;
@@ -16,6 +17,9 @@ pub struct Comparison {
     /// Largest absolute difference over rows with an answer; NaN when any of their values is, or
     /// when there is no such row.
     pub max_abs_error: f64,
+    /// The root mean square error over the size of the reference, over rows with an answer, both
+    /// less each row's mean: [`logit_error`]; NaN like the largest error.
+    pub logit_error: f64,
 }
 
 /// Compares two lists of rows of `classes` logits each; rows in `without_answer` disagree whatever
@@ -29,12 +33,14 @@ pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answe
     let mut pairs: Vec<_> = answers.chunks_exact(classes).zip(reference.chunks_exact(classes)).enumerate().collect();
     pairs.retain(|(i, _)| !without_answer.contains(i));
     if pairs.is_empty() {
-        return Ok(Comparison { agreement: 0.0, max_abs_error: f64::NAN });
+        return Ok(Comparison { agreement: 0.0, max_abs_error: f64::NAN, logit_error: f64::NAN });
     }
     let same = pairs.iter().filter(|(_, (a, r))| argmax(a).is_some() && argmax(a) == argmax(r)).count();
     let errors = pairs.iter().flat_map(|(_, (a, r))| a.iter().zip(*r)).map(|(&a, &r)| (f64::from(a) - f64::from(r)).abs());
     let max_abs_error = errors.fold(0.0, |most: f64, e| if e.is_nan() || most.is_nan() { f64::NAN } else { most.max(e) });
-    Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error })
+    let rows_of = |f: fn(&(&[f32], &[f32])) -> Vec<f32>| pairs.iter().flat_map(|(_, p)| f(p)).collect::<Vec<f32>>();
+    let logit_error = logit_error(&rows_of(|p| p.1.to_vec()), &rows_of(|p| p.0.to_vec()), classes);
+    Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error, logit_error })
 }
 
 /// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no
@@ -95,7 +101,9 @@ mod tests {
     fn comparison_counts_rows() {
         let none = BTreeSet::new();
         let c = compare(&[1.0, 2.0, 5.0, 4.0], &[1.0, 2.5, 4.0, 5.0], 2, &none).unwrap();
-        assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 1.0 });
+        assert_eq!((c.agreement, c.max_abs_error), (0.5, 1.0));
+        // Differences 0 and −0.5, 1 and −1; references 1 and 2.5, 4 and 5.
+        assert!((c.logit_error - ((0.125 + 2.0f64) / (1.125 + 0.5)).sqrt()).abs() < 1e-12, "{c:?}");
         assert!(compare(&[f32::NAN, 1.0], &[0.0, 1.0], 2, &none).unwrap().max_abs_error.is_nan());
         assert_eq!(compare(&[f32::NAN], &[f32::NAN], 1, &none).unwrap().agreement, 0.0);
         for (a, r, classes) in [(4, 2, 2), (3, 3, 2), (0, 0, 2), (2, 2, 0)] {
@@ -109,8 +117,9 @@ mod tests {
     fn images_without_answer_disagree_and_are_not_measured() {
         let (answers, clear) = ([f32::NAN, f32::NAN, 5.0, 4.0], [1.0, 2.5, 5.0, 4.5]);
         let c = compare(&answers, &clear, 2, &BTreeSet::from([0])).unwrap();
-        assert_eq!(c, Comparison { agreement: 0.5, max_abs_error: 0.5 });
+        assert_eq!((c.agreement, c.max_abs_error), (0.5, 0.5));
+        assert!((c.logit_error - 1.0).abs() < 1e-12);
         let all = compare(&answers, &clear, 2, &BTreeSet::from([0, 1])).unwrap();
-        assert!(all.agreement == 0.0 && all.max_abs_error.is_nan());
+        assert!(all.agreement == 0.0 && all.max_abs_error.is_nan() && all.logit_error.is_nan());
     }
 }

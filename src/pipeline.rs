@@ -139,7 +139,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     stages.extend(state.he().map(|g| ("he".to_string(), text::print(g))));
     stages.extend(state.tensor().map(|g| ("tensor".to_string(), text::print(g))));
     stages.extend(state.packed().map(|g| ("packed".to_string(), text::print(g))));
-    let mut certified = state.tensor().map(certified).unwrap_or_default();
+    let mut certified = state.tensor().map(certified).transpose().map_err(Error::failed)?.unwrap_or_default();
     if let Some(he) = state.he() {
         predict_noise(&mut certified, he, &program.header)?;
     }
@@ -149,7 +149,8 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
 }
 
-/// Predicted errors of the operands of approximated activations.
+/// Predicted errors of the operands of approximated activations: of a bootstrap for the widest
+/// angles, in radians.
 fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -> Result<(), Error> {
     if nodes.is_empty() {
         return Ok(());
@@ -160,7 +161,7 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
         n.noise = match operand(&n.node) {
             Some(x) => model.rescale_std(&he.ty(x).scale),
             None => h.refresh_noise(n.certificate.limit).map_err(Error::failed)?,
-        } / n.certificate.limit;
+        };
     }
     Ok(())
 }

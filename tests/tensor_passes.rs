@@ -98,14 +98,15 @@ fn a_public_relu_network() {
     let spec = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,approximate-activations,fold-scales)";
     let state = State::from(model.graph.clone().into_inner());
     let g = Pipeline::parse(spec).unwrap().run(state, &cx, |_, _, _| {}).unwrap().tensor().cloned().unwrap();
-    let list = certified(&g);
+    let list = certified(&g).unwrap();
     assert!(list.len() == 19 && list.iter().all(|c| c.refresh && c.degree == 7 && c.certificate.rms < 0.05), "{list:?}");
     for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Chebyshev { .. })) {
         assert!(matches!(g.node(n.args[0]).op, TensorOp::LinearMap { .. }));
     }
     let (x, n) = images(&model, &data.join("cifar10_test_evalA1000.bin"), 100);
     let found = simulate(&g, &x, n, Some(NOISE)).unwrap();
-    let agreement = compare(&interp(&model.graph, &x, n).unwrap()[0], &found.outputs[0], n, None).agreement;
-    println!("agreement {agreement}, {} images leave a range", found.outside.len());
-    assert!(agreement >= 0.9, "{agreement}");
+    let a = compare(&interp(&model.graph, &x, n).unwrap()[0], &found.outputs[0], n, None);
+    println!("{a}, {} images leave a range", found.outside.len());
+    // With all 500 calibration images and 1000 test images, 6.9 and 98.5 %.
+    assert!(a.logit_error <= 0.08 && a.agreement >= 0.96, "{a}");
 }

@@ -23,7 +23,6 @@ pub fn option(setting: Setting) -> Option<&'static str> {
     Some(match setting {
         Setting::Memory => "--memory, --batch",
         Setting::Calibration => "--calibrate DATA",
-        Setting::ActivationDegree => "--activation-degree, --accuracy-loss",
         Setting::AllowInsecure => "--allow-insecure",
         Setting::Normalisation => "--mean, --std",
         Setting::Count => "--count",

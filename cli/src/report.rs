@@ -57,6 +57,10 @@ pub struct BenchReport {
     pub agreement: f64,
     /// Largest absolute difference of a logit from the clear ONNX run, over images with an answer.
     pub max_abs_logit_error: f64,
+    /// Root mean square error of the logits, as a share of that of the clear ONNX run's, both less
+    /// each image's mean, over images with an answer.
+    #[serde(default)]
+    pub logit_error: f64,
     /// For approximated activations: share of images, in [0, 1], whose best class is that of the
     /// approximated network in the clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +69,11 @@ pub struct BenchReport {
     /// images with an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_abs_logit_error_simulated: Option<f64>,
-    /// Images that leave the calibrated range of an activation in the clear.
+    /// The root mean square error beside the approximated network in the clear, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logit_error_simulated: Option<f64>,
+    /// Images with a value outside the range of an activation in the clear: beyond its calibrated
+    /// values by more than the margin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_out_of_range: Option<usize>,
     /// Share of images, in [0, 1], whose best class is the label; null without labels.
@@ -115,12 +123,19 @@ impl fmt::Display for BenchReport {
         row("decrypt", format!("{:.3} s", self.decrypt_s))?;
         let (peak, predicted) = (human_bytes(self.peak_rss_bytes), human_bytes(self.predicted_peak_bytes));
         row("peak memory", format!("{peak} (predicted {predicted})"))?;
-        row("agreement", format!("{:.2} %, largest logit error {:.3e}", 100.0 * self.agreement, self.max_abs_logit_error))?;
+        row(
+            "agreement",
+            format!(
+                "{:.2} %, logit error {:.2} %, largest {:.3e}",
+                100.0 * self.agreement,
+                100.0 * self.logit_error,
+                self.max_abs_logit_error
+            ),
+        )?;
         if let (Some(a), Some(e), Some(out)) = (self.agreement_simulated, self.max_abs_logit_error_simulated, self.images_out_of_range) {
-            let text = format!(
-                "{:.2} % as the approximated network in the clear, largest logit error {e:.3e}; {out} images out of range",
-                100.0 * a
-            );
+            let error = self.logit_error_simulated.map(|e| format!("logit error {:.2} %, ", 100.0 * e)).unwrap_or_default();
+            let text =
+                format!("{:.2} % as the approximated network in the clear, {error}largest {e:.3e}; {out} images out of range", 100.0 * a);
             row("simulation", text)?;
         }
         if self.images_without_answer > 0 {

@@ -1,4 +1,5 @@
-//! Standard normal numbers that a seed repeats, for noise models. Not for secrets.
+//! Standard normal numbers and signs that a seed repeats, for noise models and probes. Not for
+//! secrets.
 
 /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) and the
 /// Box-Muller transform.
@@ -21,6 +22,10 @@ impl Gauss {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
+    /// −1 or 1, each with probability 1/2.
+    pub fn sign(&mut self) -> f64 {
+        if self.bits() >> 63 == 0 { 1.0 } else { -1.0 }
+    }
     /// The next number.
     pub fn number(&mut self) -> f64 {
         let mut uniform = || (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
@@ -40,6 +45,8 @@ mod tests {
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         let variance = all.iter().map(|x| x * x).sum::<f64>() / all.len() as f64;
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        let signs: f64 = (0..100_000).map(|_| g.sign()).sum();
+        assert!(signs.abs() < 2000.0 && signs % 2.0 == 0.0, "{signs}");
         let first = |k: u64| Gauss::new(7).part(k).number();
         assert!(first(0) != first(1) && first(1) == first(1));
     }

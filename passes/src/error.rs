@@ -10,8 +10,6 @@ pub enum Setting {
     Memory,
     /// [`crate::options::ActivationOptions::calibration`].
     Calibration,
-    /// [`crate::options::ActivationOptions::degree`] and its target.
-    ActivationDegree,
 }
 
 /// A pass could not do its work.

@@ -4,7 +4,7 @@
 //! A case is IR of any level whose first line is `# run: <pipeline> [; option]…`. Its result is the
 //! text of what the pipeline leaves, with the values of small constants, or the error. Options:
 //! `batch=N` (2 if not given), `log-n=N`, `allow-insecure`, `calibrate=N` (on N images of noise),
-//! `agreement=POINTS`, `refresh=NODE:DEGREE`.
+//! `logit-error=SHARE` (the most that the degree may leave), `refresh=NODE:DEGREE`.
 //!
 //! [`file_tests!`](crate::file_tests) tests a folder of cases, also with passes of your own:
 //! `passes/tests/own_pass.rs` and `docs/write-a-pass.md`. [`Runner`] runs one:
@@ -118,8 +118,8 @@ impl Runner<'_> {
                     let set = CalibrationSet { images: noise(n * shape.iter().product::<usize>()), n, labels: None };
                     options.activations.calibration = Some(Arc::new(set));
                 }
-                Some(("agreement", x)) => {
-                    options.activations.target = AccuracyTarget::Agreement(x.parse().map_err(|_| format!("option `{w}` needs a number"))?);
+                Some(("logit-error", x)) => {
+                    options.activations.target = AccuracyTarget::LogitError(x.parse().map_err(|_| format!("option `{w}` needs a number"))?);
                 }
                 Some(("refresh", plan)) => {
                     let (node, degree) = plan.split_once(':').ok_or_else(|| format!("option `{w}` needs NODE:DEGREE"))?;

@@ -101,17 +101,18 @@ pub struct FitOptions {
     pub method: FitMethod,
     /// A range and a polynomial for each channel, or one for all channels of a layer.
     pub per_channel: bool,
-    /// Range of a bootstrapped activation: what its angle stays below `angle` for.
+    /// Range of a bootstrapped activation: values beyond count as outside.
     pub margin: f64,
-    /// Largest angle within the range, radians; below π/2, where the sine turns.
+    /// Largest angle within the range of a bootstrapped activation with [`FitMethod::Minimax`],
+    /// radians; below π/2, where the sine turns. Least squares search angles.
     pub angle: f64,
-    /// How far the fit of a bootstrapped activation looks; beyond the sine's turn there is nothing
-    /// to see.
-    pub extension: f64,
     /// Range of a levelled activation, on which its polynomial is fitted.
     pub reach: f64,
-    /// Total weight of the uniform part of the density, beside 1 for the measured part.
+    /// Total weight of the uniform part of a levelled activation's density, beside 1 for the
+    /// measured part. A series that no sine keeps bounded needs it.
     pub uniform: f64,
+    /// The same, as a share, behind a bootstrap.
+    pub uniform_refreshed: f64,
     /// Ranges around the middle of the calibrated values instead of around zero.
     pub centred: bool,
 }
@@ -123,9 +124,9 @@ impl Default for FitOptions {
             per_channel: true,
             margin: 1.2,
             angle: 1.27,
-            extension: 1.5,
             reach: 2.0,
             uniform: 1e-3,
+            uniform_refreshed: 3e-5,
             centred: true,
         }
     }
@@ -136,10 +137,11 @@ impl Default for FitOptions {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AccuracyTarget {
     /// At most this loss: of top-1 where there are labels, else the share of images whose best
-    /// class changes. In [0, 1].
+    /// class changes. In [0, 1]. The error of the logits has to be small as well: see
+    /// [`ERROR_OF_LOSS`](crate::activation::degree::ERROR_OF_LOSS).
     Loss(f64),
-    /// At least this share of images keeps its best class. In [0, 1].
-    Agreement(f64),
+    /// At most this error of the logits, as a share of their size.
+    LogitError(f64),
 }
 
 /// Images that ranges are measured on.
@@ -169,6 +171,9 @@ pub struct ActivationOptions {
     pub fit: FitOptions,
     /// Images to measure ranges on.
     pub calibration: Option<Arc<CalibrationSet>>,
+    /// Random sums of the logits whose gradients weigh the values of each calibration image; 0 for
+    /// equal weights.
+    pub probes: usize,
 }
 
 impl Default for ActivationOptions {
@@ -180,6 +185,7 @@ impl Default for ActivationOptions {
             target: AccuracyTarget::Loss(0.01),
             fit: FitOptions::default(),
             calibration: None,
+            probes: 8,
         }
     }
 }

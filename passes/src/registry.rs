@@ -90,10 +90,14 @@ pub const PASSES: &[PassInfo] = &[
     PassInfo {
         name: "calibrate-activations",
         level: Level::Tensor,
-        summary: "a clear run on the calibration images, which activations beyond degree 2 need: the range and density of what every activation reads",
+        summary: "a clear run on the calibration images, which activations beyond degree 2 need: the range of what every activation reads, and its density, \
+                  weighted with squared gradients of the logits",
         requires: Requires::These(&[Tensor]),
         establishes: &[Calibrated],
-        options: &[],
+        options: &[PassOption::of_pass(
+            "probes",
+            "random sums of the logits whose gradients weigh the values of an image; 0 for equal weights (8)",
+        )],
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };
             let found = tensor::calibrate_activations::calibrate_activations(g, &cx.options.activations)?;
@@ -111,13 +115,19 @@ pub const PASSES: &[PassInfo] = &[
         options: &[
             PassOption::of_pass("degree", "degree of all polynomials, instead of choosing it by the accuracy target"),
             PassOption::of_pass("refresh", "yes: bootstrap before every activation, and take the sine of its operand; no: none (yes)"),
-            PassOption::of_pass("fit", "lsq: least squares on the measured density; minimax: least largest error (lsq)"),
+            PassOption::of_pass(
+                "fit",
+                "lsq: least squares on the measured density, behind a bootstrap with slope and phase of the angle searched; minimax: least largest error (lsq)",
+            ),
             PassOption::of_pass("per", "channel or layer: what has its own range and polynomial (channel)"),
-            PassOption::of_pass("margin", "range behind a bootstrap, as a multiple of the calibrated values (1.2)"),
-            PassOption::of_pass("angle", "largest angle within the range, radians (1.27)"),
-            PassOption::of_pass("extension", "how far least squares look behind a bootstrap, as a multiple of the calibrated values (1.5)"),
+            PassOption::of_pass(
+                "margin",
+                "range behind a bootstrap, as a multiple of the calibrated values: others count as outside (1.2)",
+            ),
+            PassOption::of_pass("angle", "largest angle within the range behind a bootstrap with fit=minimax, radians (1.27)"),
             PassOption::of_pass("reach", "range without a bootstrap, as a multiple of the calibrated values (2)"),
-            PassOption::of_pass("uniform", "total weight of the uniform part of the density (0.001)"),
+            PassOption::of_pass("uniform", "total weight of the uniform part of the density without a bootstrap (0.001)"),
+            PassOption::of_pass("uniform-refreshed", "the same behind a bootstrap, as a share (0.00003)"),
             PassOption::of_pass("centred", "yes: ranges around the middle of the calibrated values; no: around zero (yes)"),
         ],
         run: Run::State(|s, cx| {

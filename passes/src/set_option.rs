@@ -40,9 +40,14 @@ impl CompileOptions {
                     .filter(|x| *x < std::f64::consts::FRAC_PI_2)
                     .ok_or_else(|| format!("option {key}={value}: must lie below π/2"))?;
             }
-            "extension" => a.fit.extension = positive()?,
             "reach" => a.fit.reach = positive()?,
             "uniform" => a.fit.uniform = positive()?,
+            "uniform-refreshed" => {
+                let share = positive()?;
+                let fits = Some(share).filter(|x| *x < 1.0);
+                a.fit.uniform_refreshed = fits.ok_or_else(|| format!("option {key}={value}: must lie below 1"))?;
+            }
+            "probes" => a.probes = number()?,
             "centred" => a.fit.centred = word(["yes", "no"])?,
             "log-n" => o.log_n = Some(value.parse().map_err(|_| format!("option {key}={value}: expected a number"))?),
             "channels" => o.packing.channels = Some(number()?),

@@ -7,8 +7,9 @@ use chiffre_backend::ckks::Ckks;
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType, interp, simulate, verify};
+use chiffre_passes::activation::degree::{NOISE, compare};
 use chiffre_passes::activation::statistics::measure;
-use chiffre_passes::options::{ActivationOptions, ActivationPlan, CalibrationSet, CompileOptions};
+use chiffre_passes::options::{ActivationOptions, ActivationPlan, CalibrationSet, CompileOptions, FitMethod};
 use chiffre_passes::pass::Context;
 use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::state::State;
@@ -162,12 +163,69 @@ proptest! {
     }
 }
 
+fn with_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+}
+
 #[test]
 fn the_number_of_threads_does_not_show() {
     let g = compose_linear(&network(1, 0.2)).unwrap();
     let set = CalibrationSet { images: images(1, 37), n: 37, labels: None };
-    let run = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| measure(&g, &set).unwrap());
+    let run = |threads| with_threads(threads, || measure(&g, &set, 3).unwrap());
     assert_eq!(run(1), run(3));
+}
+
+/// Gradients are probed by what an image is, not by where it stands, and sums are of integers.
+#[test]
+fn threads_and_the_order_of_images_leave_the_program_as_it_is() {
+    let (g, n) = (network(7, 0.2), 24);
+    let x = images(7, n);
+    let reversed: Vec<f32> = x.chunks_exact(128).rev().flatten().copied().collect();
+    let o = ActivationOptions { degree: Some(7), ..ActivationOptions::default() };
+    let text = |x: &[f32], threads| with_threads(threads, || chiffre_ir::text::print(&approximated(&g, x, n, o.clone())));
+    let want = text(&x, 1);
+    assert!(want.contains("ranges=") && text(&x, 2) == want && text(&reversed, 2) == want && text(&reversed, 1) == want);
+    let even = ActivationOptions { probes: 0, ..o.clone() };
+    assert_ne!(chiffre_ir::text::print(&approximated(&g, &x, n, even)), want);
+}
+
+/// The error of the logits on images that were not seen, with slopes and phases searched, beside
+/// that of minimax polynomials on the ranges.
+#[test]
+fn searched_angles_make_logits_better() {
+    let mut sums = [0.0; 2];
+    for seed in 0..6 {
+        let (g, n) = (network(seed, 0.0), 64);
+        let (x, y) = (images(seed, n), images(seed + 100, n));
+        let want = interp(&g, &y, n).unwrap().remove(0);
+        for (sum, method) in sums.iter_mut().zip([FitMethod::LeastSquares, FitMethod::Minimax]) {
+            let mut o = ActivationOptions { degree: Some(7), ..ActivationOptions::default() };
+            o.fit.method = method;
+            let found = simulate(&approximated(&g, &x, n, o), &y, n, Some(NOISE)).unwrap();
+            *sum += compare(&want, &found.outputs[0], n, None).logit_error;
+        }
+    }
+    assert!(sums[0] < 0.4 * sums[1], "{sums:?}");
+}
+
+/// Behind bootstraps no image, however absurd, gives an absurd answer.
+#[test]
+fn absurd_images_stay_bounded_behind_bootstraps() {
+    let (g, n) = (network(2, 0.0), 32);
+    let x = images(2, n);
+    let mut o = ActivationOptions { degree: Some(7), ..ActivationOptions::default() };
+    o.plans.insert("poly3".into(), ActivationPlan { refresh: true, degree: 7 });
+    let h = approximated(&g, &x, n, o);
+    let largest = |x: &[f32]| {
+        simulate(&h, x, n, Some(NOISE)).unwrap().outputs[0]
+            .iter()
+            .fold(0f32, |m, y| if y.is_finite() { m.max(y.abs()) } else { f32::INFINITY })
+    };
+    let usual = largest(&x);
+    for factor in [10.0, 1e3, 1e6] {
+        let absurd: Vec<f32> = x.iter().map(|x| x * factor).collect();
+        assert!(largest(&absurd) < 20.0 * usual, "{factor}: {} {usual}", largest(&absurd));
+    }
 }
 
 #[test]
@@ -176,7 +234,7 @@ fn unusable_calibration_data_are_refused_with_the_node() {
     let set = |images: Vec<f32>, n| CalibrationSet { images, n, labels: None };
     let mut bad = images(1, 3);
     bad[130] = f32::NAN;
-    let message = |s: &CalibrationSet| measure(&g, s).map(|_| ()).unwrap_err();
+    let message = |s: &CalibrationSet| measure(&g, s, 0).map(|_| ()).unwrap_err();
     assert_eq!(message(&set(bad, 3)), (String::new(), "image 1 of the calibration data holds NaN: give images of finite values".into()));
     assert!(message(&set(vec![], 0)).1.contains("hold no image"));
     assert!(message(&set(vec![0.0; 5], 1)).1.contains("input has 5 values per image"));

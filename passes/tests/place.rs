@@ -143,3 +143,24 @@ fn the_search_graph_can_be_looked_at() {
     assert!(v.graph.edge_count() >= v.graph.node_count() - 1);
     assert!(v.graph.node_weights().any(|w| w == "0: "));
 }
+
+/// The error of activations without a bootstrap counts: the first one is worth it, and the second
+/// gets a bootstrap that time alone would not give it.
+#[test]
+fn the_second_activation_is_bootstrapped_for_its_accuracy() {
+    let (cost, opts) = (CostModel::default(), CompileOptions::default());
+    let levelled = |p: &Placement| p.choices.iter().filter(|c| **c == Choice::Levelled).count();
+    let fast = place(resnet20, &[15], &opts, &Facts, &cost).unwrap();
+    let good = place(|log_n| resnet20(log_n).priced(fast.seconds), &[15], &opts, &Facts, &cost).unwrap();
+    println!("{}\n{}", show(&resnet20(15), &fast), show(&resnet20(15), &good));
+    assert_eq!((levelled(&fast), levelled(&good)), (2, 1));
+    assert!(good.seconds < 1.12 * fast.seconds, "{} {}", good.seconds, fast.seconds);
+    // The prices of all but the first are the same, and that of the first is less.
+    let net = resnet20(15).priced(100.0);
+    let prices: Vec<f64> = net.sites.iter().filter(|s| matches!(s.op, SiteOp::Activation { .. })).map(|s| s.price).collect();
+    assert!(prices[0] > 0.0 && prices[0] < prices[1] && prices[1..].iter().all(|p| *p == prices[1]), "{prices:?}");
+    // Behind bootstraps nothing is paid.
+    let all = greedy(&net, rings(15, &opts, &Facts).last().unwrap(), &cost).unwrap();
+    let paid: f64 = net.sites.iter().zip(&all.choices).filter(|(_, c)| **c == Choice::Levelled).map(|(s, _)| s.price).sum();
+    assert!((all.price - paid).abs() < 1e-9 && paid > 0.0, "{} {paid}", all.price);
+}

@@ -72,8 +72,9 @@ fn table(nodes: &[CertifiedNode]) -> String {
             percent(c.outside)
         );
     }
-    let words = "<h3>Range certificate</h3>\n<p>Where each approximated activation holds: the smallest and largest operand on the calibration images over all channels, and the margin, the factor by which each channel's own range \
-                 was widened. Errors are the worst channel's, as shares of its range: on the calibration images, and anywhere within the range. The last column says how many calibration values were outside.</p>\n";
+    let words = "<h3>Range certificate</h3>\n<p>Where each approximated activation holds: the smallest and largest operand on the calibration images over all channels, and the margin, the factor by which each channel's own values \
+                 are widened to its range. Errors are the worst channel's, as shares of half its range: on the calibration images, and anywhere within the range, where it may lie far from the values of any image. \
+                 The last column says how many calibration values were outside.</p>\n";
     words.to_string() + &chart(nodes) + &region("Table of approximated activations", &(s + "</tbody>\n</table>\n"))
 }
 

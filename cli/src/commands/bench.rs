@@ -73,7 +73,10 @@ pub(super) fn table(out: &Outcome) -> String {
 /// The network with its approximated activations in the clear, if it has any; warns of images that
 /// leave a calibrated range.
 fn simulated(g: Option<&TensorGraph>, images: &data::Images) -> Result<Option<Simulation>, Error> {
-    let Some(g) = g.filter(|g| !certified(g).is_empty()) else { return Ok(None) };
+    let Some(g) = g else { return Ok(None) };
+    if certified(g).map_err(Error::failed)?.is_empty() {
+        return Ok(None);
+    }
     let found = simulate(g, &images.pixels, images.n, None).map_err(Error::failed)?;
     found.report(images.n).iter().take(6).for_each(|line| tracing::warn!("{line}"));
     Ok(Some(found))
@@ -172,8 +175,10 @@ pub(super) fn encrypted_run(
         peak_rss_bytes: chiffre::memory::peak_rss_bytes().unwrap_or(0),
         agreement: comparison.agreement,
         max_abs_logit_error: comparison.max_abs_error,
+        logit_error: comparison.logit_error,
         agreement_simulated: as_simulated.map(|c| c.agreement),
         max_abs_logit_error_simulated: as_simulated.map(|c| c.max_abs_error),
+        logit_error_simulated: as_simulated.map(|c| c.logit_error),
         images_out_of_range: simulation.map(|s| s.outside.len()),
         top1: images.labels.as_ref().and_then(|l| logits::top1(&answers, l, classes)),
         predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost.on_threads(threads), n)).sum(),

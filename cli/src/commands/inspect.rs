@@ -61,7 +61,9 @@ fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
     if nodes.is_empty() {
         return Ok(String::new());
     }
-    let mut s = String::from("\n\nactivations  errors as shares of a channel's range, the worst channel's");
+    let mut s = String::from(
+        "\n\nactivations  errors as shares of half a channel's range, the worst channel's; noise of the operand (radians behind a bootstrap)",
+    );
     s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    noise    node";
     for n in &nodes {
         let c = &n.certificate;

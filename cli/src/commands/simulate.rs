@@ -2,7 +2,9 @@
 
 use crate::args::SimulateArgs;
 use chiffre::{Error, data, logits};
+use chiffre_frontend::Reference;
 use chiffre_ir::he::{self, He, Noise, interp};
+use chiffre_ir::tensor::OperandRange;
 use chiffre_ir::text;
 use chiffre_runtime::Engine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Runs a program in the clear, with the noise model: once without noise, once with, and compares;
-/// says which images leave a calibrated range, and how decrypted answers compare.
+/// says which images leave a calibrated range, and how the original network's answers and decrypted
+/// ones compare.
 pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, true)?;
+    let original = args.model.as_deref().map(|m| original(m, &session.program().header.model, &args.program)).transpose()?;
     let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
     let unusable = |e: &dyn std::fmt::Display| Error::input(format!("{}: HE IR: {e}", args.program.display()));
     let source = super::inspect::stage_text(&session.file, "he", &args.program)?;
@@ -22,12 +26,12 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         return Err(unusable(&format!("constant @{} is missing", c.name)));
     }
     let g = chiffre_ir::he::verify(g).map_err(|e| unusable(&e))?;
-    let limits: BTreeMap<String, f64> =
-        super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.certificate.limit)).collect();
-    let limit = |node: &str| limits.get(node).copied().unwrap_or(f64::INFINITY);
+    let ranges: BTreeMap<String, OperandRange> =
+        super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.operands)).collect();
+    let range = |node: &str| ranges.get(node).cloned().unwrap_or_default();
     let exact = interp(&g, &images.pixels, images.n, None)?.swap_remove(0);
     let mut noise = Noise::of(&session.program().header, args.seed);
-    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), limit)?;
+    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), range)?;
     let noisy = found.outputs.swap_remove(0);
     let classes = exact.len() / images.n.max(1);
     let c = logits::compare(&noisy, &exact, classes, &BTreeSet::new())?;
@@ -37,7 +41,17 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         100.0 * c.agreement,
         c.max_abs_error
     );
-    if !limits.is_empty() {
+    if let Some(original) = &original {
+        let clear = original.run(&images.pixels, images.n)?;
+        let c = logits::compare(&noisy, &clear, classes, &BTreeSet::new())?;
+        out += &format!(
+            "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %, largest {:.4}",
+            100.0 * c.agreement,
+            100.0 * c.logit_error,
+            c.max_abs_error
+        );
+    }
+    if !ranges.is_empty() {
         let lines = found.report(images.n);
         let none = || vec![format!("no image of {} leaves the range of an activation", images.n)];
         let lines = if lines.is_empty() { none() } else { lines };
@@ -55,6 +69,14 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         out += &format!("\n{}", against(path, &noisy, &exact, classes)?);
     }
     super::print(out)
+}
+
+/// The network that the program at `program` was compiled from, whose digest it holds.
+fn original(model: &Path, digest: &str, program: &Path) -> Result<Reference, Error> {
+    if chiffre_frontend::load(model)?.digest.to_string() != digest {
+        return Err(Error::input(format!("{} was not compiled from {}", program.display(), model.display())));
+    }
+    Ok(Reference::load(model)?)
 }
 
 /// Compares decrypted logits with the simulated ones of the same images, with and without noise.

@@ -151,8 +151,10 @@ fn report() -> BenchReport {
         peak_rss_bytes: 1 << 30,
         agreement: 1.0,
         max_abs_logit_error: 0.001,
+        logit_error: 0.0625,
         agreement_simulated: None,
         max_abs_logit_error_simulated: None,
+        logit_error_simulated: None,
         images_out_of_range: None,
         top1: None,
         predicted_run_s: 2.5,
@@ -169,6 +171,7 @@ fn bench_report_has_the_fields_of_the_contract() {
     let approximated = BenchReport {
         agreement_simulated: Some(0.75),
         max_abs_logit_error_simulated: Some(0.25),
+        logit_error_simulated: Some(0.125),
         images_out_of_range: Some(1),
         ..report()
     };

@@ -2,7 +2,7 @@
 //! has seen; and what bootstraps must hold to be safe. Rings are tiny (insecure, marked) where
 //! ciphertexts are made.
 
-use crate::common::{ok, shipped};
+use crate::common::{ok, refused, shipped, succeeds};
 use chiffre::data::{DataOptions, load};
 use chiffre::pipeline::{Compiled, Request, compile};
 use chiffre_ir::program::ProgramOp;
@@ -64,10 +64,39 @@ fn encrypted_answers_are_the_simulated_ones_and_an_absurd_image_is_named() {
     let best = |l: &[f32], i: usize| chiffre::logits::argmax(&l[4 * i..4 * i + 4]);
     let changed = (0..n).filter(|&i| i != absurd && best(&clear, i) != best(&got, i)).count();
     assert!(changed <= 1, "{changed} answers of others changed");
+    // The original network, on the images as they are.
+    let said = ok(dir, &["simulate", "p.chf", "--input", d, "--count", "40", "--model", m]);
+    let beside = said.lines().find_map(|l| l.strip_prefix("beside the original network: argmax the same on ")).expect("a line on it");
+    let numbers: Vec<f64> = beside.split(|c: char| !(c.is_ascii_digit() || c == '.')).filter_map(|w| w.parse().ok()).collect();
+    assert!(numbers[0] >= 95.0 && numbers[1] > 0.0 && numbers[1] < 10.0 && numbers.len() == 3, "{said}");
+    let other = shipped("tiny_cnn.onnx");
+    refused(dir, &["simulate", "p.chf", "--input", d, "--model", other.to_str().unwrap()], "was not compiled from");
     // Simulated logits are a file like those of `decrypt`.
     assert_eq!(chiffre::data::load_logits(&dir.join("sim.npy"), 4).unwrap().len(), 4 * n);
     let wrong = chiffre::data::load_logits(&dir.join("y.npy"), 5).unwrap_err().to_string();
     assert!(wrong.contains("rows of 5 logits"), "{wrong}");
+}
+
+/// There is always a degree; if none is good enough, a warning says what the better one reaches.
+#[test]
+fn a_target_out_of_reach_gives_the_best_degree_and_a_warning() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (m, d) = (model(), data());
+    let args = ["--calibrate", d.to_str().unwrap(), "--batch", "32", "--log-n", "11", "--allow-insecure", "--passes", PASSES];
+    let degree = |target: &[&str]| {
+        let out = succeeds(tmp.path(), &[&["compile", m.to_str().unwrap(), "-o", "p.chf"], &args[..], target].concat());
+        let list: serde_json::Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
+        (list["activations"][0]["degree"].as_u64().unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    let (degree_taken, said) = degree(&["--accuracy-loss", "0"]);
+    assert_eq!(degree_taken, 15);
+    assert!(
+        said.contains("no degree keeps to a loss of at most 0.00 % and a logit error of at most 0.00 %")
+            && said.contains("degree 15 is taken, with logit error"),
+        "{said}"
+    );
+    let (degree_taken, said) = degree(&["--accuracy-loss", "50"]);
+    assert!(degree_taken == 7 && !said.contains("no degree"), "{said}");
 }
 
 /// Powers square their scale. When the parts of complex slots came at twice that of a prime, T_16

@@ -5,11 +5,11 @@ use super::interp::{Noise, run_watched};
 use super::{HeGraph, HeOp};
 use crate::error::InterpError;
 use crate::packed::interp::by_batches;
-use crate::tensor::{Excess, Simulation};
+use crate::tensor::{Excess, OperandRange, Simulation};
 
 /// Runs `n` images (`n·C·H·W` values, image-major) as [`interp`](super::interp) does, and watches
-/// the operands of all `chebyshev` and `refresh`: `limit` gives the largest |operand| of the one
-/// with this ONNX node.
+/// the operands of all `chebyshev` and `refresh`: `range` gives the operands that the one with this
+/// ONNX node is meant for.
 ///
 /// # Errors
 /// As [`interp`](super::interp).
@@ -18,7 +18,7 @@ pub fn simulate(
     images: &[f32],
     n: usize,
     mut noise: Option<&mut Noise>,
-    limit: impl Fn(&str) -> f64,
+    range: impl Fn(&str) -> OperandRange,
 ) -> Result<Simulation, InterpError> {
     let is_series = |op: &HeOp| matches!(op, HeOp::Chebyshev { .. } | HeOp::Refresh { .. });
     let mut excess: Vec<Excess> =
@@ -33,12 +33,12 @@ pub fn simulate(
         let mut all = excess.iter_mut();
         let out = run_watched(g, &bundles, noise.as_deref_mut(), |node, operand| {
             let Some(seen) = is_series(&node.op).then(|| all.next()).flatten() else { return };
-            let limit = limit(&node.source);
+            let range = range(&node.source);
             // Activations have the layout of their operand.
             let values = node.ty.layout.unpack(operand, count);
             for (i, image) in values.chunks(values.len() / count.max(1)).enumerate() {
-                let largest = image.iter().fold(0.0, |m: f64, x| m.max(f64::from(x.abs()))) / limit;
-                if largest > 1.0 || image.iter().any(|x| x.is_nan()) {
+                let largest = range.excess(image.iter().map(|&x| f64::from(x)), node.ty.layout.shape[0]);
+                if largest > 1.0 {
                     seen.images += 1;
                     left[first + i] = true;
                 }
@@ -70,7 +70,7 @@ mod tests {
         // Three images in batches of two; the second leaves the range of "a", the third that of
         // "b".
         let x = [0.1, 0.2, 0.3, 0.4, 0.1, -3.0, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0];
-        let s = simulate(&g, &x, 3, None, |node| if node == "a" { 2.0 } else { 0.9 }).unwrap();
+        let s = simulate(&g, &x, 3, None, |node| OperandRange(if node == "a" { vec![[-2.0, 2.0]] } else { vec![[-0.9, 0.9]] })).unwrap();
         assert_eq!(s.outputs, interp(&g, &x, 3, None).unwrap());
         assert_eq!(s.outside, [1, 2]);
         assert_eq!(s.excess[0], Excess { source: "a".into(), images: 1, largest: 1.5 });

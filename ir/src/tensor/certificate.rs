@@ -1,7 +1,8 @@
 //! What stands behind a polynomial that replaces an activation: the function, the calibrated range,
 //! and how good the fit is.
 
-use super::{Tensor, TensorGraph, TensorOp};
+use super::{OperandRange, Tensor, TensorGraph, TensorOp, operand_ranges};
+use crate::error::InterpError;
 use crate::graph::Node;
 use crate::ops::{Attr, AttrValue};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Origin and quality of a `chebyshev`. Its text form is one quoted attribute, `"relu
-/// range=[-3.1,4.2] margin=1.2 limit=1.27 rms=0.001 max=0.02 outside=0.0"`, whose numbers read back
+/// range=[-3.1,4.2] margin=1.2 limit=4.1 rms=0.001 max=0.02 outside=0.0"`, whose numbers read back
 /// exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
@@ -18,17 +19,18 @@ pub struct Certificate {
     /// Smallest and largest value of the function's operand on the calibration data, over all
     /// channels.
     pub range: [f64; 2],
-    /// How far beyond its calibrated values each channel's polynomial is meant to hold: a factor,
-    /// as a rule at least 1.
+    /// A channel's range is its calibrated values, widened about their middle by this factor; what
+    /// lies beyond is outside.
     pub margin: f64,
-    /// Largest |operand| of the `chebyshev` for which it is meant to hold: 1 where the operand is
-    /// the argument of the polynomial itself, an angle below π/2 behind a sine. What lies beyond
-    /// has left the range.
+    /// Largest |operand| of the `chebyshev` within the ranges of all channels: 1 where the operand
+    /// is the argument of the polynomial itself, an angle in radians behind a sine (beyond π/2
+    /// where the fit lets values fold).
     pub limit: f64,
-    /// Root mean square error on the calibration data, as a share of the channel's range
-    /// (calibrated, with margin); the worst channel's.
+    /// Root mean square error on the calibration data, as a share of the radius (half the width) of
+    /// the channel's range; the worst channel's.
     pub rms: f64,
-    /// Largest error within the range, as a share of the channel's range; the worst channel's.
+    /// Largest error within the range, as a share of its radius; the worst channel's. Behind a
+    /// sine it lies where hardly any calibrated value is, as a rule.
     pub max: f64,
     /// Share of the calibration values outside the range, in [0, 1].
     pub outside: f64,
@@ -89,19 +91,25 @@ pub struct CertifiedNode {
     pub refresh: bool,
     /// Channels, and polynomials for them (one, or one each).
     pub channels: [usize; 2],
-    /// Predicted standard deviation of the error of the operand, by the bootstrap or the rescale
-    /// before the polynomial, as a share of the limit; 0 as long as no parameters are chosen.
+    /// Predicted standard deviation of the error of the operand, by the bootstrap (radians) or the
+    /// rescale before the polynomial; 0 as long as no parameters are chosen.
     #[serde(default)]
     pub noise: f64,
+    /// The operands that are within the range of their channel, for each channel or once for all.
+    pub operands: OperandRange,
     /// Origin and quality.
     #[serde(flatten)]
     pub certificate: Certificate,
 }
 
 /// All `chebyshev` nodes with a certificate, in the order of the graph.
-pub fn certified(g: &TensorGraph) -> Vec<CertifiedNode> {
+///
+/// # Errors
+/// Ranges without data.
+pub fn certified(g: &TensorGraph) -> Result<Vec<CertifiedNode>, InterpError> {
+    let mut operands = operand_ranges(g)?.into_iter();
     let one = |n: &Node<Tensor>| match &n.op {
-        TensorOp::Chebyshev { coeffs, sine, certificate: Some(c) } => {
+        TensorOp::Chebyshev { coeffs, sine, certificate: Some(c), .. } => {
             let shape = g.consts.get(*coeffs).shape();
             let channels = [n.ty.chw()[0], shape[0]];
             Some(CertifiedNode {
@@ -110,12 +118,17 @@ pub fn certified(g: &TensorGraph) -> Vec<CertifiedNode> {
                 refresh: *sine,
                 channels,
                 noise: 0.0,
+                operands: operands.next().unwrap_or_default(),
                 certificate: c.clone(),
             })
         }
+        TensorOp::Chebyshev { .. } => {
+            operands.next();
+            None
+        }
         _ => None,
     };
-    g.nodes.iter().filter_map(one).collect()
+    Ok(g.nodes.iter().filter_map(one).collect())
 }
 
 #[cfg(test)]
@@ -126,16 +139,17 @@ mod tests {
     fn lists_are_json_and_back() {
         let text = "tensor @t {
             const @c : f32[1x3] = [0, 1, 2]
+            const @r : f32[2x2] = [-4, 1.5, -2, 1]
             %0 = input : f32[2] ; \"in\"
-            %1 = chebyshev %0 {coeffs=@c, sine=true, certificate=\"relu range=[-1.0,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0.0\"} : f32[2] ; \"act\"
+            %1 = chebyshev %0 {coeffs=@c, sine=true, ranges=@r, certificate=\"relu range=[-1.0,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0.0\"} : f32[2] ; \"act\"
             %2 = chebyshev %1 {coeffs=@c} : f32[2]
             return %2
             }";
-        let list = certified(&crate::text::parse(text).unwrap());
+        let list = certified(&crate::text::parse(text).unwrap()).unwrap();
         let json = serde_json::to_string(&list).unwrap();
         assert_eq!(
             json,
-            r#"[{"node":"act","degree":2,"refresh":true,"channels":[2,1],"noise":0.0,"function":"relu","range":[-1.0,2.5],"margin":1.2,"limit":1.27,"rms":0.01,"max":0.1,"outside":0.0}]"#
+            r#"[{"node":"act","degree":2,"refresh":true,"channels":[2,1],"noise":0.0,"operands":[[-4.0,1.5],[-2.0,1.0]],"function":"relu","range":[-1.0,2.5],"margin":1.2,"limit":1.27,"rms":0.01,"max":0.1,"outside":0.0}]"#
         );
         assert_eq!(serde_json::from_str::<Vec<CertifiedNode>>(&json).unwrap(), list);
     }

@@ -80,6 +80,80 @@ fn gathered(
     Some(())
 }
 
+/// Adds to `acc` (the shape of the convolution's operand) the gradient at the operand, from the
+/// gradient `y` at the result: the transposed map.
+pub(super) fn convolve_back(y: &[f64], out: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], dims: [usize; 3]) {
+    let nonzero = kernel.iter().filter(|w| **w != 0.0).count();
+    if nonzero * SPARSE <= kernel.len() || scattered(y, out, kernel, shape, at, acc, dims).is_none() {
+        weight_by_weight_back(y, out, kernel, shape, at, acc, dims);
+    }
+}
+
+/// The transpose of [`gathered`]: a matrix product, whose columns are added where they were read.
+fn scattered(
+    y: &[f64],
+    [outs, oh, ow]: [usize; 3],
+    kernel: &[f64],
+    shape: &[usize],
+    at: &Window,
+    acc: &mut [f64],
+    [_, h, w]: [usize; 3],
+) -> Option<()> {
+    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
+    let taps = ins * kh * kw;
+    let matrix = ArrayView2::from_shape((outs, taps), kernel).ok()?;
+    let y = ArrayView2::from_shape((outs, oh * ow), y).ok()?;
+    let rows = (BLOCK / (taps * ow).max(1)).clamp(1, oh.max(1));
+    let mut columns = vec![0.0; taps * rows * ow];
+    for top in (0..oh).step_by(rows) {
+        let bottom = (top + rows).min(oh);
+        let width = (bottom - top) * ow;
+        let mut columns = ArrayViewMut2::from_shape((taps, width), &mut columns[..taps * width]).ok()?;
+        general_mat_mul(1.0, &matrix.t(), &y.slice_axis(Axis(1), Slice::from(top * ow..bottom * ow)), 0.0, &mut columns);
+        for (t, line) in columns.axis_iter(Axis(0)).enumerate() {
+            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+            let (ys, y0) = at.valid(0, ky, h, oh);
+            let (xs, x0) = at.valid(1, kx, w, ow);
+            let line = line.to_slice()?;
+            for y in ys.start.max(top)..ys.end.min(bottom) {
+                let row = (i * h + y0 + (y - ys.start) * at.stride[0]) * w;
+                let src = &line[(y - top) * ow + xs.start..(y - top) * ow + xs.end];
+                add_strided(&mut acc[row..row + w][x0.min(w)..], at.stride[1], src, 1.0);
+            }
+        }
+    }
+    Some(())
+}
+
+/// Adds `factor·src` to every `step`-th element.
+fn add_strided(acc: &mut [f64], step: usize, src: &[f64], factor: f64) {
+    if step == 1 {
+        acc.iter_mut().zip(src).for_each(|(d, s)| *d += factor * s);
+    } else {
+        acc.iter_mut().step_by(step).zip(src).for_each(|(d, s)| *d += factor * s);
+    }
+}
+
+/// The transpose of [`weight_by_weight`].
+fn weight_by_weight_back(y: &[f64], out: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], [_, h, w]: [usize; 3]) {
+    let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
+    for (o, plane) in y.chunks_exact(out[1] * out[2]).enumerate() {
+        for (t, &weight) in kernel[o * ins * kh * kw..(o + 1) * ins * kh * kw].iter().enumerate() {
+            if weight == 0.0 {
+                continue;
+            }
+            let (i, ky, kx) = (t / (kh * kw), t / kw % kh, t % kw);
+            let (rows, y0) = at.valid(0, ky, h, out[1]);
+            let (cols, x0) = at.valid(1, kx, w, out[2]);
+            for (k, row) in rows.enumerate() {
+                let to = (i * h + y0 + k * at.stride[0]) * w;
+                let src = &plane[row * out[2] + cols.start..row * out[2] + cols.end];
+                add_strided(&mut acc[to..to + w][x0.min(w)..], at.stride[1], src, weight);
+            }
+        }
+    }
+}
+
 /// Row by row, one weight at a time.
 fn weight_by_weight(x: &[f64], [_, h, w]: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
     let [ins, kh, kw] = [shape[1], shape[2], shape[3]];
@@ -134,6 +208,16 @@ mod tests {
             prop_assert!(gathered(&x, [ins, h, w], &kernel, &shape, &at, &mut a, [outs, oh, ow]).is_some());
             weight_by_weight(&x, [ins, h, w], &kernel, &shape, &at, &mut b, [outs, oh, ow]);
             prop_assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9 * b.abs().max(1.0)));
+            // Both transposes are those of the map: ⟨A·x, y⟩ = ⟨x, Aᵀ·y⟩.
+            let y: Vec<f64> = (0..outs * oh * ow).map(|_| next()).collect();
+            let (mut c, mut d) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            prop_assert!(scattered(&y, [outs, oh, ow], &kernel, &shape, &at, &mut c, [ins, h, w]).is_some());
+            weight_by_weight_back(&y, [outs, oh, ow], &kernel, &shape, &at, &mut d, [ins, h, w]);
+            prop_assert!(c.iter().zip(&d).all(|(c, d)| (c - d).abs() < 1e-9 * d.abs().max(1.0)));
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let (forth, back) = (dot(&a, &y) - y.iter().sum::<f64>(), dot(&x, &c));
+            let size: f64 = a.iter().zip(&y).map(|(a, y)| (a * y).abs()).sum::<f64>().max(1.0);
+            prop_assert!((forth - back).abs() < 1e-9 * size, "{} {}", forth, back);
         }
     }
 }

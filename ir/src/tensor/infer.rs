@@ -70,6 +70,13 @@ pub fn infer(op: &TensorOp, args: &[&TensorType], consts: &Consts) -> Result<Opt
             if terms == 0 {
                 return Err("coeffs holds no coefficient".into());
             }
+            if let TensorOp::Chebyshev { ranges: Some(ranges), .. } = op {
+                let [c, _] = extents::<2>(shape(ranges), "ranges", "[C, 2]").and_then(|e| match e[1] {
+                    2 => Ok(e),
+                    n => Err(format!("ranges has {n} columns, expected 2")),
+                })?;
+                per_channel(&[c], args[0], "ranges")?;
+            }
             args[0].clone()
         }
         TensorOp::Activation { kind, alpha } => {

@@ -72,14 +72,26 @@ pub fn fold<T: Send>(
     new: impl Fn() -> T + Sync,
     f: impl Fn(&mut T, usize, ValueId, &mut [f64]) + Sync,
 ) -> Result<Vec<T>, InterpError> {
+    each_image(g, images, n, new, |state, i, consts, image| run(g, consts, image, |v, x: &mut [f64]| f(state, i, v, x)))
+}
+
+/// Calls `f(state, image, constants, pixels)` for every image, with states as in [`fold`].
+///
+/// # Errors
+/// As [`interp`].
+pub(super) fn each_image<T: Send>(
+    g: &TensorGraph,
+    images: &[f32],
+    n: usize,
+    new: impl Fn() -> T + Sync,
+    f: impl Fn(&mut T, usize, &Prepared, &[f32]) + Sync,
+) -> Result<Vec<T>, InterpError> {
     let consts = prepare(g, images.len(), n)?;
     let len = images.len().checked_div(n).unwrap_or(1).max(1);
     let each = n.div_ceil(rayon::current_num_threads()).max(1);
     let part = |(k, part): (usize, &[f32])| {
         let mut state = new();
-        for (i, image) in part.chunks(len).enumerate() {
-            run(g, &consts, image, |v, x: &mut [f64]| f(&mut state, k * each + i, v, x));
-        }
+        part.chunks(len).enumerate().for_each(|(i, image)| f(&mut state, k * each + i, &consts, image));
         state
     };
     Ok(images.par_chunks(each * len).enumerate().map(part).collect())
@@ -103,6 +115,42 @@ pub fn activate(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
         ActivationKind::Tanh => x.tanh(),
         ActivationKind::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         ActivationKind::Clip => x.max(0.0).min(alpha.unwrap_or(f64::INFINITY)),
+    }
+}
+
+/// The derivative of a named activation at `x`; at a kink, that of the left side.
+pub fn slope(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
+    let step = |inside: bool| if inside { 1.0 } else { 0.0 };
+    match kind {
+        ActivationKind::Relu => step(x > 0.0),
+        ActivationKind::LeakyRelu => {
+            if x > 0.0 {
+                1.0
+            } else {
+                alpha.unwrap_or(0.01)
+            }
+        }
+        ActivationKind::Sigmoid => {
+            let y = activate(kind, alpha, x);
+            y * (1.0 - y)
+        }
+        ActivationKind::Silu => {
+            let y = activate(ActivationKind::Sigmoid, None, x);
+            y * (1.0 + x * (1.0 - y))
+        }
+        ActivationKind::Gelu => {
+            let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)) + x * density
+        }
+        ActivationKind::Tanh => 1.0 - x.tanh().powi(2),
+        ActivationKind::HardSwish => {
+            if x.abs() < 3.0 {
+                (2.0 * x + 3.0) / 6.0
+            } else {
+                step(x >= 3.0)
+            }
+        }
+        ActivationKind::Clip => step(x > 0.0 && x <= alpha.unwrap_or(f64::INFINITY)),
     }
 }
 
@@ -131,7 +179,8 @@ fn erf(x: f64) -> f64 {
     value.copysign(x)
 }
 
-type Prepared = HashMap<ConstId, Vec<f64>>;
+/// Constants in use, widened.
+pub(super) type Prepared = HashMap<ConstId, Vec<f64>>;
 
 /// Checks the sizes and widens all constants in use.
 fn prepare(g: &TensorGraph, len: usize, n: usize) -> Result<Prepared, InterpError> {
@@ -173,7 +222,8 @@ fn run(g: &TensorGraph, consts: &Prepared, image: &[f32], mut f: impl FnMut(Valu
     }
 }
 
-fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: &[f32]) -> Vec<f64> {
+/// The value of one node from those of its operands.
+pub(super) fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: &[f32]) -> Vec<f64> {
     let n = g.node(v);
     let out = n.ty.chw();
     let dims = |i: usize| g.ty(n.args[i]).chw();
@@ -215,26 +265,25 @@ fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: 
         TensorOp::Activation { kind, alpha } => map(&|x| activate(*kind, *alpha, x)),
         TensorOp::AvgPool { kernel, stride, pad, count_pad } => {
             let full = (kernel[0] * kernel[1]) as f64;
-            pool(args[0], dims(0), out, *kernel, *stride, *pad, |w| {
-                let (sum, count) = w.fold((0.0, 0.0), |(s, k), x| (s + x, k + 1.0));
+            let windows = windows(dims(0), out, *kernel, *stride, *pad);
+            let average = |w: WindowElements| {
+                let (sum, count) = w.fold((0.0, 0.0), |(s, k), i| (s + args[0][i], k + 1.0));
                 sum / if *count_pad { full } else { count }
-            })
+            };
+            windows.map(average).collect()
         }
         TensorOp::MaxPool { kernel, stride, pad } => {
-            pool(args[0], dims(0), out, *kernel, *stride, *pad, |w| w.fold(f64::NEG_INFINITY, f64::max))
+            let windows = windows(dims(0), out, *kernel, *stride, *pad);
+            windows.map(|w| w.fold(f64::NEG_INFINITY, |m, i| m.max(args[0][i]))).collect()
         }
         TensorOp::Slice { start, step, .. } => {
-            let [_, h, w] = dims(0);
-            let at = |d: usize, i: usize| start[d] + i * step[d];
-            positions(out).map(|[c, y, x]| args[0][(at(0, c) * h + at(1, y)) * w + at(2, x)]).collect()
+            let at = sliced(*start, *step, dims(0), out);
+            at.map(|i| args[0][i]).collect()
         }
         TensorOp::Pad { before, .. } => {
-            let [c, h, w] = dims(0);
+            let w = dims(0)[2];
             let mut y = vec![0.0; out.iter().product()];
-            for (row, src) in args[0].chunks_exact(w).enumerate().take(c * h) {
-                let at = ((row / h + before[0]) * out[1] + row % h + before[1]) * out[2] + before[2];
-                y[at..at + w].copy_from_slice(src);
-            }
+            args[0].chunks_exact(w).zip(padded(*before, dims(0), out)).for_each(|(src, at)| y[at..at + w].copy_from_slice(src));
             y
         }
         TensorOp::Concat {} => args.concat(),
@@ -268,26 +317,36 @@ fn positions([c, h, w]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     (0..c).flat_map(move |c| (0..h).flat_map(move |y| (0..w).map(move |x| [c, y, x])))
 }
 
-/// Applies `f` to the elements of every window that lie inside the operand.
-fn pool(
-    x: &[f64],
+/// The elements of an operand that a slice takes, in the order of the result.
+pub(super) fn sliced(start: [usize; 3], step: [usize; 3], [_, h, w]: [usize; 3], out: [usize; 3]) -> impl Iterator<Item = usize> {
+    let at = move |d: usize, i: usize| start[d] + i * step[d];
+    positions(out).map(move |[c, y, x]| (at(0, c) * h + at(1, y)) * w + at(2, x))
+}
+
+/// Where padding puts the rows of an operand: the first element of each.
+pub(super) fn padded(before: [usize; 3], [c, h, _]: [usize; 3], out: [usize; 3]) -> impl Iterator<Item = usize> {
+    (0..c * h).map(move |row| ((row / h + before[0]) * out[1] + row % h + before[1]) * out[2] + before[2])
+}
+
+/// Elements of one window of a pooling op.
+pub(super) type WindowElements = Box<dyn Iterator<Item = usize>>;
+
+/// The elements of an operand in every window that lie inside it, in the order of the result.
+pub(super) fn windows(
     [_, h, w]: [usize; 3],
     out: [usize; 3],
     kernel: [usize; 2],
     stride: [usize; 2],
     pad: [usize; 4],
-    f: impl Fn(&mut dyn Iterator<Item = f64>) -> f64,
-) -> Vec<f64> {
-    positions(out)
-        .map(|[c, oy, ox]| {
-            let span = |o: usize, d: usize, extent: usize| {
-                let from = o * stride[d];
-                from.saturating_sub(pad[d])..(from + kernel[d]).saturating_sub(pad[d]).min(extent)
-            };
-            let (ys, xs) = (span(oy, 0, h), span(ox, 1, w));
-            f(&mut ys.flat_map(|y| x[(c * h + y) * w..][xs.clone()].iter().copied()))
-        })
-        .collect()
+) -> impl Iterator<Item = WindowElements> {
+    positions(out).map(move |[c, oy, ox]| {
+        let span = |o: usize, d: usize, extent: usize| {
+            let from = o * stride[d];
+            from.saturating_sub(pad[d])..(from + kernel[d]).saturating_sub(pad[d]).min(extent)
+        };
+        let (ys, xs) = (span(oy, 0, h), span(ox, 1, w));
+        Box::new(ys.flat_map(move |y| xs.clone().map(move |x| (c * h + y) * w + x))) as WindowElements
+    })
 }
 
 #[cfg(test)]
@@ -346,6 +405,28 @@ mod tests {
         assert!((at(ActivationKind::Gelu, 1.0) - 0.841_344_746_068_543).abs() < 1e-13);
         assert!((erf(3.5) - 0.999_999_256_901_628).abs() < 1e-14 && (erf(2.999) - erf(3.0)).abs() < 2e-7);
         assert_eq!(erf(-0.5), -erf(0.5));
+    }
+
+    #[test]
+    fn slopes_are_those_of_differences() {
+        use ActivationKind::*;
+        let h = 1e-5;
+        for (kind, alpha) in [
+            (Relu, None),
+            (LeakyRelu, Some(0.1)),
+            (Sigmoid, None),
+            (Silu, None),
+            (Gelu, None),
+            (Tanh, None),
+            (HardSwish, None),
+            (Clip, Some(2.0)),
+        ] {
+            for x in [-5.0, -2.9, -1.3, -0.01, 0.01, 0.7, 1.9, 2.1, 2.9, 4.0] {
+                let want = (activate(kind, alpha, x + h) - activate(kind, alpha, x - h)) / (2.0 * h);
+                assert!((slope(kind, alpha, x) - want).abs() < 1e-8, "{kind} at {x}: {} {want}", slope(kind, alpha, x));
+            }
+        }
+        assert_eq!([Relu, Clip].map(|k| slope(k, Some(1.0), 0.0)), [0.0; 2]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tensor IR: the network as the model file describes it, one image at a time (the batch dimension
 //! is implicit).
 
+mod adjoint;
 mod certificate;
 mod convolve;
 mod infer;
@@ -9,10 +10,11 @@ mod simulate;
 mod ty;
 mod verify;
 
+pub use adjoint::{Trace, trace};
 pub use certificate::{Certificate, CertifiedNode, certified};
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
-pub use interp::{activate, chebyshev, fold, interp, ranges, visit};
-pub use simulate::{Excess, RefreshNoise, Simulation, simulate};
+pub use interp::{activate, chebyshev, fold, interp, ranges, slope, visit};
+pub use simulate::{Excess, OperandRange, RefreshNoise, Simulation, operand_ranges, simulate};
 pub use ty::TensorType;
 pub use verify::verify;
 
@@ -52,7 +54,9 @@ define_ops! {
         /// Per-channel polynomial in the Chebyshev basis, `Σ coeffs[c][k]·T_k(u)`: `coeffs` is
         /// `[C, degree+1]` or `[1, degree+1]`; `u` is the operand (at most 1 in absolute value, as
         /// a rule), or with `sine` its sine: the operand is then an angle and is bootstrapped.
-        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, certificate: Option<Certificate> },
+        /// `ranges` is `[C, 2]` or `[1, 2]`: the smallest and the largest operand for which the
+        /// series is meant, where those are not the same for all channels.
+        Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, ranges: Option<ConstId>, certificate: Option<Certificate> },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
         /// Average over a window; `count_pad`: padding counts in the divisor.

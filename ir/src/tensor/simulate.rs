@@ -2,19 +2,60 @@
 //! count of the values that leave their range.
 
 use super::interp::fold;
-use super::{TensorGraph, TensorOp};
+use super::{Tensor, TensorGraph, TensorOp};
 use crate::error::InterpError;
 use crate::gauss::Gauss;
+use crate::graph::Node;
+use serde::{Deserialize, Serialize};
 
 /// Gaussian errors of refreshes: what bootstrapping adds to the operand of every `chebyshev` behind
 /// a sine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefreshNoise {
-    /// Standard deviation, as a share of the largest operand within the range (the certificate's
-    /// limit; 1 without one).
-    pub share: f64,
+    /// Standard deviation, radians.
+    pub radians: f64,
     /// The same seed gives the same errors.
     pub seed: u64,
+}
+
+/// The operands for which a `chebyshev` is meant: `[smallest, largest]` for each channel, or once
+/// for all; nothing if that is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperandRange(pub Vec<[f64; 2]>);
+
+impl OperandRange {
+    /// How far the worst of `values` (channel by channel, all of the same size) is from the middle
+    /// of its channel's range, as a multiple of half its width: beyond 1 it is outside. Infinite
+    /// for values that are not numbers; 0 for a range that is not known.
+    pub fn excess(&self, values: impl ExactSizeIterator<Item = f64>, channels: usize) -> f64 {
+        let (per, rows) = ((values.len() / channels.max(1)).max(1), self.0.len());
+        let one = |(i, x): (usize, f64)| {
+            let [lo, hi] = self.0[i / per % rows];
+            let far = (x - 0.5 * (lo + hi)).abs() / (0.5 * (hi - lo)).max(f64::MIN_POSITIVE);
+            if far.is_nan() { f64::INFINITY } else { far }
+        };
+        if rows == 0 { 0.0 } else { values.enumerate().map(one).fold(0.0, f64::max) }
+    }
+}
+
+/// The range of every `chebyshev` of a graph, in order: what its `ranges` say, else the limit of
+/// its certificate, else −1 to 1.
+///
+/// # Errors
+/// Ranges without data.
+pub fn operand_ranges(g: &TensorGraph) -> Result<Vec<OperandRange>, InterpError> {
+    let one = |n: &Node<Tensor>| match &n.op {
+        TensorOp::Chebyshev { ranges: Some(ranges), .. } => Some(g.consts.array(*ranges).map(|a| {
+            let rows = a.data.chunks_exact(2).map(|r| [f64::from(r[0]), f64::from(r[1])]);
+            OperandRange(rows.collect())
+        })),
+        TensorOp::Chebyshev { certificate, .. } => {
+            let limit = certificate.as_ref().map_or(1.0, |c| c.limit);
+            Some(Ok(OperandRange(vec![[-limit, limit]])))
+        }
+        _ => None,
+    };
+    g.nodes.iter().filter_map(one).collect()
 }
 
 /// How far the operand of one `chebyshev` leaves its range.
@@ -24,7 +65,8 @@ pub struct Excess {
     pub source: String,
     /// Images with at least one value outside.
     pub images: usize,
-    /// Largest |operand|, as a multiple of the limit.
+    /// Largest distance of a value from the middle of its channel's range, as a multiple of half
+    /// the range.
     pub largest: f64,
 }
 
@@ -62,21 +104,21 @@ struct Seen {
 /// # Errors
 /// As [`super::interp`].
 pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<RefreshNoise>) -> Result<Simulation, InterpError> {
-    // Operand → the approximations that read it: number, limit, behind a sine.
-    let mut readers: Vec<Vec<(usize, f64, bool)>> = vec![vec![]; g.nodes.len()];
+    let ranges = operand_ranges(g)?;
+    // Operand → the approximations that read it: number, behind a sine.
+    let mut readers: Vec<Vec<(usize, bool)>> = vec![vec![]; g.nodes.len()];
     let mut sources = vec![];
     for n in &g.nodes {
-        if let TensorOp::Chebyshev { sine, certificate, .. } = &n.op {
-            let limit = certificate.as_ref().map_or(1.0, |c| c.limit);
-            readers[n.args[0].index()].push((sources.len(), limit, *sine));
+        if let TensorOp::Chebyshev { sine, .. } = &n.op {
+            readers[n.args[0].index()].push((sources.len(), *sine));
             sources.push(n.source.clone());
         }
     }
     let new = || Seen { outputs: vec![vec![]; g.outputs.len()], excess: vec![(0, 0.0); sources.len()], outside: vec![] };
     let parts = fold(g, images, n, new, |seen: &mut Seen, image, v, x| {
-        for &(k, limit, sine) in &readers[v.index()] {
-            let largest = x.iter().fold(0.0, |m: f64, x| m.max(x.abs())) / limit;
-            if largest > 1.0 || x.iter().any(|x| x.is_nan()) {
+        for &(k, sine) in &readers[v.index()] {
+            let largest = ranges[k].excess(x.iter().copied(), g.ty(v).chw()[0]);
+            if largest > 1.0 {
                 seen.excess[k].0 += 1;
                 if seen.outside.last() != Some(&image) {
                     seen.outside.push(image);
@@ -85,7 +127,7 @@ pub fn simulate(g: &TensorGraph, images: &[f32], n: usize, noise: Option<Refresh
             seen.excess[k].1 = seen.excess[k].1.max(largest);
             if let Some(noise) = noise.filter(|_| sine) {
                 let mut gauss = Gauss::new(noise.seed).part(image as u64).part(u64::from(v.0));
-                x.iter_mut().for_each(|x| *x += noise.share * limit * gauss.number());
+                x.iter_mut().for_each(|x| *x += noise.radians * gauss.number());
             }
         }
         for (slot, _) in seen.outputs.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
@@ -132,10 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn channels_have_ranges_of_their_own() {
+        let net = NET.replace("%0 = input", "const @r : f32[2x2] = [-0.5, 4.5, 0, 1]\n%0 = input").replacen(
+            "sine=true",
+            "sine=true, ranges=@r",
+            1,
+        );
+        let g = verify(crate::text::parse::<Tensor>(&net).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+        // Squares are read: 4 is inside for the first channel only.
+        let s = simulate(&g, &[2.0, 0.5, 0.5, 2.0, f32::NAN, 0.0], 3, None).unwrap();
+        assert_eq!(s.outside, [1, 2]);
+        assert_eq!(s.excess[0], Excess { source: "act".into(), images: 2, largest: f64::INFINITY });
+        assert_eq!(simulate(&g, &[2.0, 0.5, 0.5, 2.0], 2, None).unwrap().excess[0].largest, 7.0);
+    }
+
+    #[test]
+    fn ranges_that_are_not_known_are_not_left() {
+        assert_eq!(OperandRange::default().excess([1e9, f64::NAN].into_iter(), 1), 0.0);
+        assert_eq!(OperandRange(vec![[1.0, 3.0]]).excess([2.0, 3.5].into_iter(), 2), 1.5);
+    }
+
+    #[test]
     fn noise_has_the_size_asked_for_and_follows_the_seed() {
         let g = verify(crate::text::parse::<Tensor>(NET).unwrap()).unwrap();
         let (n, x) = (2000, vec![0.0; 4000]);
-        let run = |seed| simulate(&g, &x, n, Some(RefreshNoise { share: 1e-3, seed })).unwrap().outputs.remove(0);
+        let run = |seed| simulate(&g, &x, n, Some(RefreshNoise { radians: 1.25e-3, seed })).unwrap().outputs.remove(0);
         let y = run(1);
         let std = (y.iter().map(|y| f64::from(*y).powi(2)).sum::<f64>() / y.len() as f64).sqrt();
         assert!((std / 1.25e-3 - 1.0).abs() < 0.05, "{std}");

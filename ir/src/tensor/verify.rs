@@ -84,6 +84,7 @@ mod tests {
             const @k : f32[2x2x1x1] = [1, 0, 0, 1]
             const @c : f32[2] = [1, 2]
             const @p : f32[1x3] = [0, 1, 1]
+            const @r : f32[2x2] = [-1, 2, -3, 1]
             const @fc : f32[1x18] = [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]
             const @a : f32[2x4x4] = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]
             %0 = input : f32[3x8x8]
@@ -104,7 +105,7 @@ mod tests {
             %15 = flatten %14 : f32[18]
             %16 = linear %15 {weight=@fc} : f32[1]
             %17 = linear_map %14, %14 {kernels=[@k, @k], strides=[[1, 1], [2, 2]], origins=[[0, 0], [-1, 0]], bias=@c} : f32[2x3x3]
-            %18 = chebyshev %14 {coeffs=@p, sine=true, certificate=\"relu range=[-1,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0\"} : f32[2x3x3]
+            %18 = chebyshev %14 {coeffs=@p, sine=true, ranges=@r, certificate=\"relu range=[-1,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0\"} : f32[2x3x3]
             return %16, %17, %18";
         assert_eq!(findings(text), "ok");
     }
@@ -114,6 +115,8 @@ mod tests {
         let consts = "const @w : f32[2x3x3x3] blake3:0000000000000000000000000000000000000000000000000000000000000000
             const @m : f32[2x5] blake3:0000000000000000000000000000000000000000000000000000000000000000
             const @c : f32[2] = [1, 2]
+            const @p : f32[1x5] = [0, 1, 2, 3, 4]
+            const @r : f32[2x2] = [0, 1, 2, 3]
             %0 = input : f32[3x4x4] ; \"in\"";
         let cases = [
             ("conv2d %0 {weight=@w, stride=[1, 1], pad=[1, 1, 1, 1], dilation=[1, 1]} : f32[2x5x5]", "the op yields f32[2x4x4]"),
@@ -126,6 +129,8 @@ mod tests {
             ("poly %0 {coeffs=@m} : f32[3x4x4]", "coeffs has shape [2]"),
             ("chebyshev %0 {coeffs=@m} : f32[3x4x4]", "coeffs has shape [2]"),
             ("chebyshev %0 {coeffs=@c} : f32[3x4x4]", "coeffs has shape [2], expected [C, degree+1]"),
+            ("chebyshev %0 {coeffs=@p, ranges=@p} : f32[3x4x4]", "ranges has 5 columns, expected 2"),
+            ("chebyshev %0 {coeffs=@p, ranges=@r} : f32[3x4x4]", "ranges has shape [2], expected [1] or [3]"),
             ("activation %0 {kind=clip} : f32[3x4x4]", "clip needs a finite alpha"),
             ("activation %0 {kind=relu, alpha=1.0} : f32[3x4x4]", "relu takes no alpha"),
             ("avg_pool %0 {kernel=[2, 2], stride=[2, 2], pad=[2, 0, 0, 0]} : f32[3x3x2]", "holds padding only"),

@@ -140,7 +140,10 @@ impl Rng {
                 14 => TensorOp::Pad { before: r.array(9), after: r.array(9) },
                 15 => TensorOp::Concat {},
                 16 => TensorOp::Flatten {},
-                17 => TensorOp::Chebyshev { coeffs: c, sine: r.coin(), certificate: r.coin().then(|| r.certificate()) },
+                17 => {
+                    let (sine, ranges) = (r.coin(), r.coin().then_some(c));
+                    TensorOp::Chebyshev { coeffs: c, sine, ranges, certificate: r.coin().then(|| r.certificate()) }
+                }
                 _ => TensorOp::LinearMap {
                     kernels: r.list(3, |_| c),
                     strides: r.list(3, |r| r.array(4)),

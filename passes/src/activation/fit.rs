@@ -1,15 +1,17 @@
 //! Polynomials for activations: weighted least squares on the measured density, and minimax.
 //!
-//! A channel's operand x is normalised as `t = (x − centre)/R`, R = margin · half-width of the
-//! calibrated range, and the polynomial's argument is `u = t` for a levelled activation and
-//! `u = sin(θ_max·t)` behind a bootstrap, whose sine is thus undone by the fit itself. The
-//! polynomial is a Chebyshev series in u.
+//! The polynomial is a Chebyshev series in u. For a levelled activation u is the channel's operand,
+//! normalised by its range: `u = (x − centre)/radius`. Behind a bootstrap it is
+//! `sin(scale·x + shift)`: [`search`] finds scale and shift, or they are such that the range takes
+//! the angles up to a fixed one (minimax). Either way the sine is undone by the fit itself.
 
+use super::degree::NOISE;
 use super::function::Function;
 use super::histogram::Histogram;
+use super::search::{Sample, Turn, search};
 use crate::options::{ActivationPlan, FitMethod, FitOptions};
 use chiffre_ir::tensor::chebyshev;
-use std::f64::consts::{FRAC_PI_2, PI};
+use std::f64::consts::PI;
 
 /// Points of the uniform part of the weight, and of the grid on which the largest error is looked
 /// for.
@@ -18,8 +20,22 @@ const GRID: usize = 512;
 const NARROWEST: f64 = 1e-4;
 /// Rounds of Lawson's algorithm.
 const ROUNDS: usize = 150;
+/// Points of the uniform part behind a bootstrap.
+const SPREAD: usize = 1024;
+/// How far the uniform part reaches behind a bootstrap, as a multiple of the calibrated range.
+const REACH: f64 = 1.5;
+/// Share of the measured density that is stretched about its mean, and how much: other images go
+/// further than those of the calibration.
+const STRETCHED: f64 = 0.005;
+const STRETCH: f64 = 1.25;
+/// A series behind a bootstrap whose coefficients add up to more than so many times half the
+/// calibrated range times the steepest slope of the function is fitted again, with a uniform part
+/// of ten times the weight: what it does to values that were not seen is bounded by that sum.
+const LARGEST: f64 = 6.0;
+/// How often.
+const RETRIES: usize = 3;
 
-/// The normalisation of one channel (or of a layer): `t = (x − centre)/radius`.
+/// The range of one channel (or of a layer).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     /// Middle of the range.
@@ -31,8 +47,12 @@ pub struct Range {
 /// A fitted channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// Normalisation.
+    /// The channel's range.
     pub range: Range,
+    /// The series' operand is `scale·x + shift`.
+    pub scale: f64,
+    /// See `scale`.
+    pub shift: f64,
     /// Chebyshev coefficients, degree + 1 of them.
     pub coeffs: Vec<f64>,
     /// Root mean square error on the measured values, divided by the radius.
@@ -43,9 +63,21 @@ pub struct Fitted {
     pub outside: u64,
 }
 
-/// The largest |operand| of the `chebyshev` within the range, and the margin: `(limit, margin)`.
-pub fn limit(plan: ActivationPlan, o: &FitOptions) -> (f64, f64) {
-    if plan.refresh { (o.angle, o.margin) } else { (1.0, o.reach) }
+impl Fitted {
+    /// The series' operands at both ends of the range, in ascending order.
+    pub fn operands(&self) -> [f64; 2] {
+        [-1.0, 1.0].map(|t| self.scale * (self.range.centre + t * self.range.radius) + self.shift)
+    }
+}
+
+/// How far beyond its calibrated values a channel's range goes: a factor.
+pub fn margin(plan: ActivationPlan, o: &FitOptions) -> f64 {
+    if plan.refresh { o.margin } else { o.reach }
+}
+
+/// True if every channel has its own slope and phase before the sine.
+pub fn is_searched(plan: ActivationPlan, o: &FitOptions) -> bool {
+    plan.refresh && o.method == FitMethod::LeastSquares
 }
 
 /// The ranges of all channels, in order.
@@ -53,7 +85,7 @@ pub fn ranges(channels: &[Histogram], plan: ActivationPlan, o: &FitOptions) -> V
     let raw = |[lo, hi]: [f64; 2]| if o.centred { [(lo + hi) / 2.0, (hi - lo) / 2.0] } else { [0.0, hi.max(-lo)] };
     let widest = channels.iter().map(|h| raw(h.range())[1]).fold(0.0, f64::max);
     let widest = if widest > 0.0 { widest } else { 1.0 };
-    let margin = limit(plan, o).1;
+    let margin = margin(plan, o);
     let range = |r: [f64; 2]| {
         let [centre, half] = raw(r);
         Range { centre, radius: margin * half.max(NARROWEST * widest) }
@@ -68,12 +100,15 @@ pub fn ranges(channels: &[Histogram], plan: ActivationPlan, o: &FitOptions) -> V
 /// Fits channel `c` (any channel that shares the polynomial) to the measured values `h` of all
 /// channels that share it.
 pub fn fit(f: &Function, c: usize, h: &Histogram, range: Range, plan: ActivationPlan, o: &FitOptions) -> Fitted {
-    let limit = limit(plan, o).0;
-    let argument = |t: f64| if plan.refresh { (limit * t).sin() } else { t };
+    // The operand at both ends of the range, without a search.
+    let limit = if plan.refresh { o.angle } else { 1.0 };
+    let (mut scale, mut shift) = (limit / range.radius, -limit * range.centre / range.radius);
     let x_of = |t: f64| range.centre + range.radius * t;
     let t_of = |x: f64| (x - range.centre) / range.radius;
-    let grid = |reach: f64| (0..GRID).map(move |i| reach * ((2 * i + 1) as f64 / GRID as f64 - 1.0));
-    let point = |t: f64, w: f64| Point { u: argument(t), f: f.at(c, x_of(t)), w };
+    let grid = || (0..GRID).map(|i| (2 * i + 1) as f64 / GRID as f64 - 1.0);
+    let fixed = |t: f64| if plan.refresh { (limit * t).sin() } else { t };
+    let point = |t: f64, w: f64| Point { u: fixed(t), f: f.at(c, x_of(t)), w };
+    let even = || grid().map(|t| point(t, 1.0)).collect::<Vec<_>>();
     let coeffs = if h.range()[0] == h.range()[1] && h.range()[0] == range.centre {
         // One value only: nothing to fit.
         let mut k = vec![0.0; plan.degree + 1];
@@ -81,29 +116,60 @@ pub fn fit(f: &Function, c: usize, h: &Histogram, range: Range, plan: Activation
         k
     } else if f.degree().is_some_and(|d| d <= plan.degree) && !plan.refresh {
         // A polynomial is its own best approximation.
-        least_squares(&grid(1.0).map(|t| point(t, 1.0)).collect::<Vec<_>>(), plan.degree)
+        least_squares(&even(), plan.degree)
     } else {
         match o.method {
+            FitMethod::LeastSquares if plan.refresh => {
+                let turn = turned(f, c, h, range, plan, o);
+                (scale, shift) = (turn.slope, turn.phase);
+                turn.coeffs
+            }
             FitMethod::LeastSquares => {
-                // Measured values beyond the sine's monotone part would ask for two values at one
-                // argument.
-                let reach = if plan.refresh { (FRAC_PI_2 / limit).min(o.extension / o.margin) } else { 1.0 };
-                let total = h.count().max(1) as f64;
-                let measured = h.bins().filter(|(x, _)| t_of(*x).abs() <= reach).map(|(x, n)| point(t_of(x), n as f64 / total));
-                let points: Vec<Point> = measured.chain(grid(reach).map(|t| point(t, o.uniform / GRID as f64))).collect();
+                let measured = h.density().into_iter().map(|(x, w)| (t_of(x), w)).filter(|(t, _)| t.abs() <= 1.0);
+                let measured = measured.map(|(t, w)| point(t, w));
+                let points: Vec<Point> = measured.chain(grid().map(|t| point(t, o.uniform / GRID as f64))).collect();
                 least_squares(&points, plan.degree)
             }
-            FitMethod::Minimax => minimax(&grid(1.0).map(|t| point(t, 1.0)).collect::<Vec<_>>(), plan.degree),
+            FitMethod::Minimax => minimax(&even(), plan.degree),
         }
     };
-    let error = |t: f64| (chebyshev(&coeffs, argument(t)) - f.at(c, x_of(t))) / range.radius;
+    let argument = |x: f64| if plan.refresh { (scale * x + shift).sin() } else { scale * x + shift };
+    let error = |x: f64| (chebyshev(&coeffs, argument(x)) - f.at(c, x)) / range.radius;
     let (mut square, mut outside) = (0.0, 0);
     for (x, n) in h.bins() {
-        square += n as f64 * error(t_of(x)).powi(2);
+        square += n as f64 * error(x).powi(2);
         outside += if t_of(x).abs() > 1.0 { n } else { 0 };
     }
-    let max = grid(1.0).chain([-1.0, 0.0, 1.0]).map(|t| error(t).abs()).fold(0.0, f64::max);
-    Fitted { range, rms: (square / h.count().max(1) as f64).sqrt(), max, outside, coeffs }
+    let max = grid().chain([-1.0, 0.0, 1.0]).map(|t| error(x_of(t)).abs()).fold(0.0, f64::max);
+    Fitted { range, scale, shift, rms: (square / h.count().max(1) as f64).sqrt(), max, outside, coeffs }
+}
+
+/// Slope, phase (at x = 0) and series behind a bootstrap.
+fn turned(f: &Function, c: usize, h: &Histogram, range: Range, plan: ActivationPlan, o: &FitOptions) -> Turn {
+    let half = range.radius / o.margin;
+    // Phases are tried at zero, where most functions have their kink, or at the end of the range
+    // that is nearest to it.
+    let [lo, hi] = [range.centre - half, range.centre + half];
+    let origin = 0f64.clamp(lo, hi);
+    let sample = |x: f64, w: f64| Sample { x: x - origin, f: f.at(c, x), w };
+    let even: Vec<f64> = (0..SPREAD).map(|i| range.centre + REACH * half * ((2 * i + 1) as f64 / SPREAD as f64 - 1.0)).collect();
+    let values: Vec<f64> = even.iter().map(|&x| f.at(c, x)).collect();
+    let step = 2.0 * REACH * half / SPREAD as f64;
+    let steepest = values.windows(2).map(|v| (v[1] - v[0]).abs() / step).fold(0.0, f64::max);
+    let (density, mut uniform) = (h.density(), o.uniform_refreshed);
+    let mean: f64 = density.iter().map(|(x, w)| x * w).sum();
+    let mut retries = 0;
+    loop {
+        let measured = density.iter().map(|&(x, w)| sample(x, (1.0 - STRETCHED - uniform) * w));
+        let tails = density.iter().map(|&(x, w)| sample((mean + STRETCH * (x - mean)).clamp(even[0], even[SPREAD - 1]), STRETCHED * w));
+        let samples: Vec<Sample> = measured.chain(tails).chain(even.iter().map(|&x| sample(x, uniform / SPREAD as f64))).collect();
+        let turn = search(&samples, half, plan.degree, NOISE.radians);
+        let sum: f64 = turn.coeffs.iter().skip(1).map(|c| c.abs()).sum();
+        if sum <= LARGEST * half * steepest || retries == RETRIES {
+            return Turn { phase: turn.phase - turn.slope * origin, ..turn };
+        }
+        (uniform, retries) = ((10.0 * uniform).min(0.5), retries + 1);
+    }
 }
 
 /// A value `f` wanted at the argument `u`, with the weight `w ≥ 0`.
@@ -238,19 +304,96 @@ mod tests {
         assert_eq!(least_squares(&[], 2), [0.0; 3]);
     }
 
+    /// Values spread evenly over a range, of equal weight.
+    fn spread(lo: f64, hi: f64) -> Histogram {
+        let mut h = Histogram::default();
+        (0..=2000).for_each(|i| h.add(lo + (hi - lo) * f64::from(i) / 2000.0, 0));
+        h
+    }
+
+    const REFRESHED: ActivationPlan = ActivationPlan { refresh: true, degree: 15 };
+
+    /// Every named activation, and polynomials, on ranges with and without zero.
+    #[test]
+    fn every_function_is_approximated_behind_a_sine() {
+        use ActivationKind::*;
+        let named = [
+            (Relu, None),
+            (LeakyRelu, Some(0.1)),
+            (Sigmoid, None),
+            (Silu, None),
+            (Gelu, None),
+            (Tanh, None),
+            (HardSwish, None),
+            (Clip, Some(6.0)),
+        ];
+        let mut functions: Vec<Function> = named.map(|(k, alpha)| Function::Named(k, alpha)).to_vec();
+        functions.push(Function::Poly(vec![vec![1.0, -0.5, 0.25, 0.02]]));
+        let o = FitOptions::default();
+        for f in &functions {
+            for (lo, hi) in [(-6.0, 6.0), (-2.0, 9.0), (-8.0, 0.5), (1.0, 5.0), (-4.0, -3.0), (10.0, 11.0)] {
+                let h = spread(lo, hi);
+                let r = ranges(std::slice::from_ref(&h), REFRESHED, &o)[0];
+                let a = fit(f, 0, &h, r, REFRESHED, &o);
+                let size = (0..=100)
+                    .map(|i| f.at(0, lo + (hi - lo) * f64::from(i) / 100.0))
+                    .fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], y| [a.min(y), b.max(y)]);
+                let size = (size[1] - size[0]).max(0.1 * (hi - lo));
+                let worst = (0..=500).map(|i| lo + (hi - lo) * f64::from(i) / 500.0);
+                let worst = worst.map(|x| (chebyshev(&a.coeffs, (a.scale * x + a.shift).sin()) - f.at(0, x)).abs()).fold(0.0, f64::max);
+                assert!(worst < 0.05 * size, "{} on {lo} to {hi}: {worst} {a:?}", f.name());
+                assert!(a.outside == 0 && a.rms * a.range.radius <= worst);
+                // What no image has shown is bounded by the coefficients.
+                let sum: f64 = a.coeffs.iter().skip(1).map(|c| c.abs()).sum();
+                assert!(sum <= LARGEST * (hi - lo) / 2.0 * f64::max(1.2, f.at(0, hi + 4.0).abs()), "{} on {lo} to {hi}: {sum}", f.name());
+            }
+        }
+    }
+
+    /// Of two places that ask for different values, the one with the larger gradients wins.
+    #[test]
+    fn weights_decide_where_a_fit_is_good() {
+        let error = |heavy: fn(f64) -> bool| {
+            let mut h = Histogram::default();
+            (0..=2000).for_each(|i| {
+                let x = f64::from(i) / 100.0 - 10.0;
+                h.add(x, if heavy(x) { 1 << 60 } else { 1 << 50 });
+            });
+            let (o, plan) = (FitOptions::default(), ActivationPlan { refresh: true, degree: 3 });
+            let r = ranges(std::slice::from_ref(&h), plan, &o)[0];
+            let f = Function::Named(ActivationKind::Gelu, None);
+            let a = fit(&f, 0, &h, r, plan, &o);
+            move |x: f64| (chebyshev(&a.coeffs, (a.scale * x + a.shift).sin()) - f.at(0, x)).abs()
+        };
+        let (left, right) = (error(|x| x < -2.0), error(|x| x > 2.0));
+        let sum = |e: &dyn Fn(f64) -> f64, sign: f64| (4..=10).map(|x| e(sign * f64::from(x))).sum::<f64>();
+        assert!(sum(&left, -1.0) < sum(&right, -1.0) && sum(&right, 1.0) < sum(&left, 1.0));
+    }
+
+    #[test]
+    fn a_channel_of_one_value_is_constant() {
+        let mut h = Histogram::default();
+        h.add(-3.0, 5);
+        let o = FitOptions::default();
+        let r = ranges(&[h.clone(), spread(-1.0, 1.0)], REFRESHED, &o)[0];
+        let a = fit(&Function::Named(ActivationKind::LeakyRelu, Some(0.5)), 0, &h, r, REFRESHED, &o);
+        assert_eq!((a.coeffs[0], a.coeffs[1..].iter().all(|c| *c == 0.0), a.rms), (-1.5, true, 0.0));
+        assert!(a.scale.is_finite() && a.operands().iter().all(|x| x.abs() <= o.angle + 1e-9));
+    }
+
     #[test]
     fn the_sine_is_undone() {
-        let mut h = Histogram::default();
-        (-1000..=1000).for_each(|i| h.add(f64::from(i) / 100.0));
-        let (o, plan) = (FitOptions::default(), ActivationPlan { refresh: true, degree: 15 });
-        let r = ranges(std::slice::from_ref(&h), plan, &o)[0];
+        let h = spread(-10.0, 10.0);
+        let o = FitOptions { method: FitMethod::Minimax, ..FitOptions::default() };
+        let r = ranges(std::slice::from_ref(&h), REFRESHED, &o)[0];
         assert_eq!(r, Range { centre: 0.0, radius: 10.0 * o.margin });
-        let f = fit(&Function::Named(ActivationKind::Tanh, None), 0, &h, r, plan, &o);
+        let f = fit(&Function::Named(ActivationKind::Tanh, None), 0, &h, r, REFRESHED, &o);
         for x in [-9.9, -5.0, 0.0, 0.3, 7.0] {
-            let y = chebyshev(&f.coeffs, (o.angle * x / r.radius).sin());
+            let y = chebyshev(&f.coeffs, (f.scale * x).sin());
             assert!((y - f64::tanh(x)).abs() < 0.15, "{x}: {y}");
         }
-        assert!(f.rms < 0.01 && f.max < 0.06 && f.rms < f.max && f.outside == 0, "{f:?}");
+        assert!(f.rms < 0.02 && f.max < 0.02 && f.rms < f.max && f.outside == 0 && f.shift == 0.0, "{f:?}");
+        assert!(f.operands().iter().zip([-o.angle, o.angle]).all(|(a, b)| (a - b).abs() < 1e-12));
         // A quadratic without a bootstrap is exact.
         let square = Function::Poly(vec![vec![1.0, -2.0, 0.5]]);
         let f = fit(&square, 0, &h, r, ActivationPlan { refresh: false, degree: 2 }, &o);

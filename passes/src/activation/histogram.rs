@@ -1,32 +1,43 @@
-//! Histograms of values whose range is not known in advance.
+//! Weighted histograms of values whose range is not known in advance.
 
 /// Bins on each side of zero.
 const HALF: i64 = 1024;
 /// Width of the bins of an empty histogram, log2.
 const NARROW: i32 = -1000;
+/// Unit of weights, log2: sums of integers do not depend on their order.
+const UNIT: i32 = -60;
 
-/// Counts of values in bins `[k·w, (k+1)·w)`, w = 2^exponent: the least power of two with which all
-/// values fit. The same values in any order, or merged from any parts, give the same histogram.
+/// A weight in units of 2^-60, to the nearest; what is no number weighs nothing.
+pub fn weight(w: f64) -> u128 {
+    (w * 2f64.powi(-UNIT)).round() as u128
+}
+
+/// Counts and weights of values in bins `[k·w, (k+1)·w)`, w = 2^exponent: the least power of two
+/// with which all values fit. The same values in any order, or merged from any parts, give the same
+/// histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     exponent: i32,
     /// Counts, bin −HALF first; empty until there is a value.
     counts: Vec<u64>,
+    /// Sums of weights, as [`weight`] gives them, for as many bins.
+    weights: Vec<u128>,
     /// Smallest and largest value; `[∞, −∞]` without values.
     range: [f64; 2],
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { exponent: NARROW, counts: vec![], range: [f64::INFINITY, f64::NEG_INFINITY] }
+        Histogram { exponent: NARROW, counts: vec![], weights: vec![], range: [f64::INFINITY, f64::NEG_INFINITY] }
     }
 }
 
 impl Histogram {
-    /// Counts one finite value.
-    pub fn add(&mut self, x: f64) {
+    /// Counts one finite value, with a weight of [`weight`].
+    pub fn add(&mut self, x: f64, weight: u128) {
         if self.counts.is_empty() {
             self.counts = vec![0; 2 * HALF as usize];
+            self.weights = vec![0; 2 * HALF as usize];
         }
         self.range = [self.range[0].min(x), self.range[1].max(x)];
         if x.abs() >= HALF as f64 * 2f64.powi(self.exponent) {
@@ -35,8 +46,9 @@ impl Histogram {
             self.widen(e);
         }
         let k = (x / 2f64.powi(self.exponent)).floor() as i64 + HALF;
-        if let Some(n) = self.counts.get_mut(k as usize) {
+        if let (Some(n), Some(w)) = (self.counts.get_mut(k as usize), self.weights.get_mut(k as usize)) {
             *n += 1;
+            *w = w.saturating_add(weight);
         }
     }
 
@@ -44,9 +56,12 @@ impl Histogram {
     fn widen(&mut self, exponent: i32) {
         let shift = (exponent - self.exponent).clamp(0, 62);
         if shift > 0 {
-            let old = std::mem::replace(&mut self.counts, vec![0; 2 * HALF as usize]);
-            for (k, n) in old.into_iter().enumerate() {
-                self.counts[(((k as i64 - HALF) >> shift) + HALF) as usize] += n;
+            let counts = std::mem::replace(&mut self.counts, vec![0; 2 * HALF as usize]);
+            let weights = std::mem::replace(&mut self.weights, vec![0; 2 * HALF as usize]);
+            for (k, (n, w)) in counts.into_iter().zip(weights).enumerate() {
+                let to = (((k as i64 - HALF) >> shift) + HALF) as usize;
+                self.counts[to] += n;
+                self.weights[to] = self.weights[to].saturating_add(w);
             }
             self.exponent = exponent;
         }
@@ -66,6 +81,7 @@ impl Histogram {
         self.widen(exponent);
         other.widen(exponent);
         self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.weights.iter_mut().zip(&other.weights).for_each(|(a, b)| *a = a.saturating_add(*b));
         self.range = [self.range[0].min(other.range[0]), self.range[1].max(other.range[1])];
     }
 
@@ -79,6 +95,11 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    /// Sum of all weights.
+    pub fn total(&self) -> f64 {
+        self.weights.iter().fold(0u128, |a, w| a.saturating_add(*w)) as f64 * 2f64.powi(UNIT)
+    }
+
     /// Middle of each bin that holds values (no further out than the extreme values), and the
     /// number of values.
     pub fn bins(&self) -> impl Iterator<Item = (f64, u64)> {
@@ -86,6 +107,15 @@ impl Histogram {
         let [lo, hi] = self.range;
         let middle = move |k: usize| ((k as i64 - HALF) as f64 * w + 0.5 * w).clamp(lo, hi);
         self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(move |(k, n)| (middle(k), *n))
+    }
+
+    /// Middle of each bin that holds values, and its share of all weights; of all values if nothing
+    /// weighs anything.
+    pub fn density(&self) -> Vec<(f64, f64)> {
+        let total = self.weights.iter().fold(0u128, |a, w| a.saturating_add(*w));
+        let share = |n: u64, w: u128| if total > 0 { w as f64 / total as f64 } else { n as f64 / self.count() as f64 };
+        let held = self.counts.iter().zip(&self.weights).filter(|(n, _)| **n > 0);
+        self.bins().zip(held).map(|((x, n), (_, w))| (x, share(n, *w))).collect()
     }
 }
 
@@ -96,7 +126,7 @@ mod tests {
 
     fn of(values: &[f64]) -> Histogram {
         let mut h = Histogram::default();
-        values.iter().for_each(|x| h.add(*x));
+        values.iter().for_each(|x| h.add(*x, weight(x * x)));
         h
     }
 
@@ -107,6 +137,16 @@ mod tests {
         assert!(of(&[]).bins().next().is_none());
         assert_eq!(of(&[0.0, 0.0]).bins().collect::<Vec<_>>(), [(0.0, 2)]);
         assert_eq!(of(&[3.0]).bins().collect::<Vec<_>>(), [(3.0, 1)]);
+    }
+
+    #[test]
+    fn densities_follow_the_weights() {
+        let h = of(&[1.0, 1.0, -1.0, 0.0]);
+        assert_eq!(h.density().iter().map(|d| d.1).collect::<Vec<_>>(), [1.0 / 3.0, 0.0, 2.0 / 3.0]);
+        let mut even = Histogram::default();
+        [1.0, 1.0, -1.0, 0.0].into_iter().for_each(|x| even.add(x, 0));
+        assert_eq!(even.density().iter().map(|d| d.1).collect::<Vec<_>>(), [0.25, 0.25, 0.5]);
+        assert_eq!([1.0, f64::NAN, 1e-30, f64::INFINITY].map(weight), [1 << 60, 0, 0, u128::MAX]);
     }
 
     proptest! {

@@ -7,4 +7,5 @@ pub mod degree;
 pub mod fit;
 pub mod function;
 pub mod histogram;
+pub mod search;
 pub mod statistics;

@@ -12,7 +12,7 @@
 //!
 //! The cost of a step is the predicted time of its op, at the limbs it gets, on all ciphertexts of
 //! the batch: so a bootstrap costs in proportion to the ciphertexts that are live there, and a
-//! longer chain costs every op its limbs.
+//! longer chain costs every op its limbs. An activation without a bootstrap costs its error too.
 
 mod network;
 pub mod search;
@@ -88,16 +88,23 @@ pub fn plans(
     }
     // The keys of larger rings take more memory than they save time, unless there is plenty.
     let log_ns = opts.log_n.map_or(vec![15, 16], |n| vec![n]);
-    let mut found: Option<(Network, Placement)> = None;
-    for &log_n in &log_ns {
-        let network = Network::new(g, log_n, opts.batch, degree + 1, levelled + 1)?;
-        for ring in rings(log_n, opts, facts) {
-            let Some(p) = best(&network, &ring, cost) else { continue };
-            if found.as_ref().is_none_or(|(_, f)| p.seconds < f.seconds) {
-                found = Some((network.clone(), p));
+    let networks: Vec<Network> =
+        log_ns.iter().map(|&log_n| Network::new(g, log_n, opts.batch, degree + 1, levelled + 1)).collect::<Result<_, _>>()?;
+    let cheapest = |networks: Vec<Network>| {
+        let mut found: Option<(Network, Placement)> = None;
+        for (network, &log_n) in networks.into_iter().zip(&log_ns) {
+            for ring in rings(log_n, opts, facts) {
+                let Some(p) = best(&network, &ring, cost) else { continue };
+                if found.as_ref().is_none_or(|(_, f)| p.seconds + p.price < f.seconds + f.price) {
+                    found = Some((network.clone(), p));
+                }
             }
         }
-    }
+        found
+    };
+    // Errors are priced in shares of the time of the fastest placement.
+    let fastest = cheapest(networks.clone());
+    let found = fastest.and_then(|(_, p)| cheapest(networks.into_iter().map(|n| n.priced(p.seconds)).collect()));
     if found.is_none() && activations().next().is_none() {
         // Quadratic networks are refused by `choose-layout`, which knows the levels they lack.
         return Ok(BTreeMap::new());
@@ -142,7 +149,7 @@ pub(crate) fn fits_without(g: &TensorGraph, coefficients: usize, opts: &CompileO
     opts.log_n.map_or(10..=16, |n| n..=n).any(|log_n| primes <= longest_chain(room(log_n), &sizes))
 }
 
-/// The cheapest placement over all chains of the given rings.
+/// The cheapest placement over all chains of the given rings, prices of errors included.
 pub fn place(
     n: impl Fn(u32) -> Network,
     log_ns: &[u32],
@@ -154,5 +161,5 @@ pub fn place(
         let network = n(*log_n);
         rings(*log_n, opts, facts).into_iter().filter_map(|ring| best(&network, &ring, cost)).collect::<Vec<_>>()
     };
-    log_ns.iter().flat_map(one).min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+    log_ns.iter().flat_map(one).min_by(|a, b| (a.seconds + a.price).total_cmp(&(b.seconds + b.price)))
 }

@@ -1,8 +1,8 @@
 //! The cheapest placement as a shortest path.
 //!
 //! Vertices are (next value to decide, limbs that the live values must have); an edge is a decision
-//! for that value, weighted with the predicted time of its op. Values are decided from last to
-//! first, so that all readers of a value are decided before it.
+//! for that value, weighted with the predicted time of its op and the price of its error. Values
+//! are decided from last to first, so that all readers of a value are decided before it.
 
 use super::{Network, RingChoice, SiteOp};
 use crate::he::select_params::special_primes;
@@ -34,6 +34,8 @@ pub struct Placement {
     pub limbs: Vec<usize>,
     /// Predicted time, seconds.
     pub seconds: f64,
+    /// Prices of the errors of activations without a bootstrap, seconds.
+    pub price: f64,
     /// Ciphertexts that are bootstrapped.
     pub bootstraps: f64,
 }
@@ -70,6 +72,7 @@ struct Edge {
     limbs: usize,
     to: Vertex,
     seconds: f64,
+    price: f64,
 }
 
 struct Space<'a> {
@@ -131,7 +134,8 @@ impl Space<'_> {
         for &a in &site.args {
             to.require(Need { value: a, limbs: wants.max(1), refreshed });
         }
-        Some(Edge { choice, limbs, to, seconds: self.time(counts) })
+        let price = if choice == Choice::Levelled { site.price } else { 0.0 };
+        Some(Edge { choice, limbs, to, seconds: self.time(counts), price })
     }
     /// All edges from a vertex.
     fn edges(&self, from: &Vertex) -> Vec<Edge> {
@@ -146,7 +150,7 @@ impl Space<'_> {
 }
 
 /// The graph of all placements of a network on a ring: vertices in words, edges with their decision
-/// and seconds. The last vertex of a path has no value left to decide.
+/// and seconds, prices included. The last vertex of a path has no value left to decide.
 #[derive(Debug)]
 pub struct SearchGraph {
     /// The graph.
@@ -180,7 +184,7 @@ pub fn search_graph(network: &Network, ring: &RingChoice, cost: &CostModel) -> S
         }
         for e in space.edges(&v) {
             let (to, new) = add(&e.to, &mut graph);
-            graph.add_edge(at, to, (e.choice, e.seconds));
+            graph.add_edge(at, to, (e.choice, e.seconds + e.price));
             if new {
                 open.push((to, e.to));
             }
@@ -208,11 +212,18 @@ pub fn best(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<Pl
 pub fn price(network: &Network, ring: &RingChoice, cost: &CostModel, choices: &[Choice]) -> Option<Placement> {
     let space = Space { network, ring, cost };
     let mut at = space.start();
-    let mut out = Placement { ring: ring.clone(), choices: choices.to_vec(), limbs: vec![0; choices.len()], seconds: 0.0, bootstraps: 0.0 };
+    let mut out = Placement {
+        ring: ring.clone(),
+        choices: choices.to_vec(),
+        limbs: vec![0; choices.len()],
+        seconds: 0.0,
+        price: 0.0,
+        bootstraps: 0.0,
+    };
     while at.next > 0 {
         let v = at.next - 1;
         let e = space.edge(&at, choices[v])?;
-        (out.limbs[v], out.seconds) = (e.limbs, out.seconds + e.seconds);
+        (out.limbs[v], out.seconds, out.price) = (e.limbs, out.seconds + e.seconds, out.price + e.price);
         if let Choice::Refreshed(_) = e.choice {
             out.bootstraps += network.sites[v].cts;
         }

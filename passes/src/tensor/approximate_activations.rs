@@ -1,12 +1,12 @@
 //! `approximate-activations`: a polynomial takes the place of every activation that is not one.
 //!
-//! `f(x)` becomes `Σ c_k·T_k(u(t))` with a per-channel `affine` for `t = (x − centre)/R` (times an
-//! angle behind a bootstrap), which the linear map before takes in, and a `chebyshev` that carries
-//! a certificate. Polynomials of degree 2 that need no bootstrap stay as they are; longer ones
-//! without a bootstrap are only written in another basis.
+//! `f(x)` becomes `Σ c_k·T_k(u)` with a per-channel `affine` before it, which the linear map before
+//! takes in, and a `chebyshev` that carries a certificate: u is what the `affine` gives, or behind
+//! a bootstrap the sine of that angle. Polynomials of degree 2 that need no bootstrap stay as they
+//! are; longer ones without a bootstrap are only written in another basis.
 
-use crate::activation::degree::{Accuracy, DEGREES, NOISE, accuracy};
-use crate::activation::fit::{Fitted, fit, limit, ranges};
+use crate::activation::degree::{Accuracy, DEGREES, ERROR_OF_LOSS, NOISE, accuracy};
+use crate::activation::fit::{Fitted, fit, is_searched, margin, ranges};
 use crate::activation::function::Function;
 use crate::activation::histogram::Histogram;
 use crate::activation::statistics::{NodeStatistics, Statistics};
@@ -24,12 +24,11 @@ const PASS: &str = "approximate-activations";
 pub type Plans = BTreeMap<String, ActivationPlan>;
 
 /// Rewrites all activations, with the degree that the options give or that meets their target on
-/// the calibration images. `placed` are the plans of an earlier pass for each degree; the options'
-/// own plans win.
+/// the calibration images (with the least error of the logits, and a warning, if none does).
+/// `placed` are the plans of an earlier pass for each degree; the options' own plans win.
 ///
 /// # Errors
-/// A plan for a node that is no activation; activations without statistics; a target that no degree
-/// meets.
+/// A plan for a node that is no activation; activations without statistics.
 pub fn approximate_activations(
     g: &TensorGraph,
     statistics: Option<&Statistics>,
@@ -55,30 +54,41 @@ pub fn approximate_activations(
     match (o.degree, statistics, &o.calibration) {
         (Some(degree), ..) => with(degree),
         (None, Some(s), Some(set)) if open => {
-            let mut seen: Vec<(usize, Accuracy)> = vec![];
+            let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
             for degree in DEGREES {
                 let h = with(degree)?;
                 let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
-                tracing::info!(degree, agreement = found.agreement, loss = found.loss(), outside = found.outside, "activations");
+                tracing::info!(
+                    degree,
+                    logit_error = found.logit_error,
+                    agreement = found.agreement,
+                    loss = found.loss(),
+                    outside = found.outside,
+                    "activations"
+                );
                 if found.meets(o.target) {
                     return Ok(h);
                 }
-                seen.push((degree, found));
+                seen.push((degree, found, h));
             }
-            Err(PassError::setting(PASS, "", Setting::ActivationDegree, missed(&seen, o.target)))
+            // Positive numbers that are none come last.
+            let best = seen.into_iter().min_by(|a, b| a.1.logit_error.abs().total_cmp(&b.1.logit_error.abs()));
+            let Some((degree, found, h)) = best else { return with(DEGREES[0]) };
+            tracing::warn!("no degree keeps to {} on the calibration images: degree {degree} is taken, with {found}", wanted(o.target));
+            Ok(h)
         }
         _ => with(DEGREES[0]),
     }
 }
 
-/// Why no degree will do.
-fn missed(seen: &[(usize, Accuracy)], target: AccuracyTarget) -> String {
-    let target = match target {
-        AccuracyTarget::Loss(most) => format!("a loss of at most {:.2} %", 100.0 * most),
-        AccuracyTarget::Agreement(least) => format!("an agreement of at least {:.2} %", 100.0 * least),
-    };
-    let seen: Vec<String> = seen.iter().map(|(d, a)| format!("degree {d}: {a}")).collect();
-    format!("no degree gives {target} on the calibration images ({}): name a degree, or allow more loss", seen.join("; "))
+/// A target in words.
+fn wanted(target: AccuracyTarget) -> String {
+    match target {
+        AccuracyTarget::Loss(most) => {
+            format!("a loss of at most {:.2} % and a logit error of at most {:.2} %", 100.0 * most, 100.0 * ERROR_OF_LOSS * most)
+        }
+        AccuracyTarget::LogitError(most) => format!("a logit error of at most {:.2} %", 100.0 * most),
+    }
 }
 
 /// The plan of one node; `None` to leave it as it is.
@@ -121,17 +131,18 @@ pub fn substitute(
         if fits.iter().any(|f| f.coeffs.iter().any(|c| !(*c as f32).is_finite())) {
             return Err(at(format!("no polynomial of degree {} fits: its operand is too large", p.degree)));
         }
-        let limit = limit(p, o).0;
         let mut constant =
             |what: &str, shape: Vec<usize>, data: Vec<f32>| out.consts.add(&format!("{}.{what}", n.source), Array::new(shape, data));
-        let scale = constant("scale", vec![fits.len()], fits.iter().map(|f| (limit / f.range.radius) as f32).collect());
-        let shift = constant("shift", vec![fits.len()], fits.iter().map(|f| (-limit * f.range.centre / f.range.radius) as f32).collect());
+        let scale = constant("scale", vec![fits.len()], fits.iter().map(|f| f.scale as f32).collect());
+        let shift = constant("shift", vec![fits.len()], fits.iter().map(|f| f.shift as f32).collect());
         let rows = if fits.iter().any(|f| f.coeffs != fits[0].coeffs) { &fits[..] } else { &fits[..1] };
         let data = rows.iter().flat_map(|f| f.coeffs.iter().map(|c| *c as f32)).collect();
         let coeffs = constant("chebyshev", vec![rows.len(), p.degree + 1], data);
+        let operands = || fits.iter().flat_map(|f| f.operands().map(|x| x as f32)).collect();
+        let ranges = is_searched(p, o).then(|| constant("ranges", vec![fits.len(), 2], operands()));
         let certificate = Some(certificate(&f, s, &fits, p, o));
         let t = out.push(TensorOp::Affine { scale, shift }, args, n.ty.clone(), &g.node(n.args[0]).source);
-        map.push(out.push(TensorOp::Chebyshev { coeffs, sine: p.refresh, certificate }, vec![t], n.ty.clone(), &n.source));
+        map.push(out.push(TensorOp::Chebyshev { coeffs, sine: p.refresh, ranges, certificate }, vec![t], n.ty.clone(), &n.source));
     }
     out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
     out.prune(|op| matches!(op, TensorOp::Input {}));
@@ -152,7 +163,6 @@ fn fits(f: &Function, s: &NodeStatistics, p: ActivationPlan, o: &FitOptions) -> 
 }
 
 fn certificate(f: &Function, s: &NodeStatistics, fits: &[Fitted], p: ActivationPlan, o: &FitOptions) -> Certificate {
-    let (limit, margin) = limit(p, o);
     let most = |x: fn(&Fitted) -> f64| fits.iter().map(x).fold(0.0, f64::max);
     let range = s.channels.iter().map(Histogram::range).fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], [lo, hi]| [a.min(lo), b.max(hi)]);
     let range = range.map(round);
@@ -161,8 +171,8 @@ fn certificate(f: &Function, s: &NodeStatistics, fits: &[Fitted], p: ActivationP
     Certificate {
         function: f.name(),
         range,
-        margin,
-        limit,
+        margin: margin(p, o),
+        limit: round(most(|f| f.operands().into_iter().fold(0.0, |m, x| m.max(x.abs())))),
         rms: round(most(|f| f.rms)),
         max: round(most(|f| f.max)),
         outside: round(outside),

@@ -1,5 +1,5 @@
 //! `calibrate-activations`: the network runs in the clear on the calibration images, and what
-//! activations read is kept channel by channel.
+//! activations read is kept channel by channel, weighted by what the logits feel of it.
 
 use crate::activation::function::Function;
 use crate::activation::statistics::{Statistics, measure};
@@ -39,5 +39,5 @@ pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<O
     if !g.nodes.iter().any(|n| crate::activation::statistics::is_measured(&n.op)) {
         return Ok(None);
     }
-    measure(g, set).map(Some).map_err(|(node, message)| PassError::at(PASS, &node, message))
+    measure(g, set, o.probes).map(Some).map_err(|(node, message)| PassError::at(PASS, &node, message))
 }

@@ -171,9 +171,10 @@ impl Composer<'_> {
                 let op = TensorOp::Poly { coeffs: self.new.consts.push(c) };
                 self.nonlinear(n, op)
             }
-            TensorOp::Chebyshev { coeffs, sine, certificate } => {
-                let c = self.old.consts.get(*coeffs).clone();
-                let op = TensorOp::Chebyshev { coeffs: self.new.consts.push(c), sine: *sine, certificate: certificate.clone() };
+            TensorOp::Chebyshev { coeffs, sine, ranges, certificate } => {
+                let mut again = |c: ConstId| self.new.consts.push(self.old.consts.get(c).clone());
+                let (coeffs, ranges) = (again(*coeffs), ranges.map(again));
+                let op = TensorOp::Chebyshev { coeffs, sine: *sine, ranges, certificate: certificate.clone() };
                 self.nonlinear(n, op)
             }
         })

@@ -237,9 +237,12 @@ fn rebuild<'a>(
             return Ok(out.push(op, args, ty, &n.source));
         }
         TensorOp::Poly { coeffs } => TensorOp::Poly { coeffs: rows(*coeffs)? },
-        TensorOp::Chebyshev { coeffs, sine, certificate } => {
-            TensorOp::Chebyshev { coeffs: rows(*coeffs)?, sine: *sine, certificate: certificate.clone() }
-        }
+        TensorOp::Chebyshev { coeffs, sine, ranges, certificate } => TensorOp::Chebyshev {
+            coeffs: rows(*coeffs)?,
+            sine: *sine,
+            ranges: ranges.map(&mut rows).transpose()?,
+            certificate: certificate.clone(),
+        },
         op => op.clone(),
     };
     let args = n.args.iter().map(|a| map[a.index()]).collect();

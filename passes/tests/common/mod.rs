@@ -96,7 +96,7 @@ pub fn with_series(mut g: TensorGraph, seed: u64, degree: usize, refresh: impl F
             let rows = g.nodes[v].ty.chw()[0];
             let c = rng.array(&[rows, degree + 1], 0.4);
             let coeffs = g.consts.add("series", c);
-            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source), certificate: None };
+            g.nodes[v].op = TensorOp::Chebyshev { coeffs, sine: refresh(&g.nodes[v].source), ranges: None, certificate: None };
         }
     }
     g
