@@ -53,9 +53,9 @@ fn both_sides_work_from_files() {
 /// What is made with a program in memory fits its file, and the other way round.
 #[test]
 fn a_program_in_memory_is_the_one_in_its_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str| dir.path().join(name);
     for model in ["tiny_mlp.onnx", "tiny_cnn.onnx"] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
         let compiled = chiffre::compile(shipped(model), &options()).unwrap();
         compiled.save(file("p.chf")).unwrap();
         let loaded = Program::load_insecure(file("p.chf")).unwrap();
@@ -69,6 +69,8 @@ fn a_program_in_memory_is_the_one_in_its_file() {
         let server = Server::new(&compiled, client.evaluation_keys().unwrap()).unwrap();
         let answers = client.decrypt(&server.run(client.encrypt(&images).unwrap()).unwrap()).unwrap();
         client.save(file("secret.key")).unwrap();
+        let kept = client.save(file("secret.key")).expect_err("a secret key is not overwritten");
+        assert!(kept.to_string().contains("secret.key"), "{kept}");
         server.save_prepared(file("server.chf")).unwrap();
         let (client, server) =
             (Client::load(&loaded, file("secret.key")).unwrap(), Server::load_prepared(&loaded, file("server.chf")).unwrap());

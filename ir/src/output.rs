@@ -19,8 +19,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Begins a file that takes the name `path`, and that only its owner can read: secrets, answers,
-    /// and what belongs to them.
+    /// Begins a file that takes the name `path`, and that only its owner can read: secrets,
+    /// answers, and what belongs to them.
     ///
     /// # Errors
     /// I/O errors; a path without a name, or that of a device or a pipe.

@@ -23,7 +23,8 @@ fn secrets_are_their_owners_alone() {
     let encrypt = ["encrypt", "p.chf", "--secret", "secret.key", "--input", data, "--count", "4", "-o", "in.ct", "--allow-insecure"];
     ok(dir, &["compile", model.to_str().unwrap(), "-o", "p.chf", "--batch", "8", "--log-n", "11", "--allow-insecure"]);
 
-    // What an attacker left under names that an unfinished key may have is neither written nor taken.
+    // What an attacker left under names that an unfinished key may have is neither written nor
+    // taken.
     let (trap, stolen) = (dir.join("secret.key.partial"), dir.join("stolen"));
     std::fs::write(&stolen, "").unwrap();
     set_mode(&stolen, 0o644);

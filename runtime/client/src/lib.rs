@@ -145,8 +145,8 @@ impl ClientKey {
         let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(self.secret.expose_coefficients().iter().map(|&c| c as u8).collect());
         Ok(w.tensor("secret", &bytes)?)
     }
-    /// Writes the secret key to a file that only its owner can read. Nothing may have its name: what
-    /// is encrypted under a key that is overwritten is lost.
+    /// Writes the secret key to a file that only its owner can read. Nothing may have its name:
+    /// what is encrypted under a key that is overwritten is lost.
     ///
     /// # Errors
     /// I/O errors.
