@@ -38,8 +38,8 @@ pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answe
     let same = pairs.iter().filter(|(_, (a, r))| argmax(a).is_some() && argmax(a) == argmax(r)).count();
     let errors = pairs.iter().flat_map(|(_, (a, r))| a.iter().zip(*r)).map(|(&a, &r)| (f64::from(a) - f64::from(r)).abs());
     let max_abs_error = errors.fold(0.0, |most: f64, e| if e.is_nan() || most.is_nan() { f64::NAN } else { most.max(e) });
-    let rows_of = |f: fn(&(&[f32], &[f32])) -> Vec<f32>| pairs.iter().flat_map(|(_, p)| f(p)).collect::<Vec<f32>>();
-    let logit_error = logit_error(&rows_of(|p| p.1.to_vec()), &rows_of(|p| p.0.to_vec()), classes);
+    let (answered, wanted): (Vec<&[f32]>, Vec<&[f32]>) = pairs.iter().map(|(_, rows)| *rows).unzip();
+    let logit_error = logit_error(&wanted.concat(), &answered.concat(), classes);
     Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error, logit_error })
 }
 
