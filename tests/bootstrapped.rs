@@ -10,7 +10,8 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{CalibrationSet, CompileOptions};
+use chiffre_passes::pipeline::DEFAULT;
 use chiffre_runtime::Session;
 use chiffre_runtime::server::Server;
 use common::{Rng, residual_net, with_series};
@@ -90,6 +91,46 @@ fn levelled_series_and_bootstraps_mix() {
         println!("bootstraps {refreshed}: largest error {error}, of the program in the clear {}", worst(&want, &clear));
         assert!(error < 2e-3, "{error}");
     }
+}
+
+/// A convolution, a ReLU, a pooling of overlapping windows and a fully connected layer.
+const POOLED: &str = "tensor @t {
+    const @w : f32[3x2x3x3] = [1,-2,0,3,1,0,-1,2,1, 0,1,2,-1,1,0,2,0,1, 1,1,-1,0,2,1,-2,0,1, 3,0,1,1,-1,2,0,1,1, -1,0,1,2,-2,0,1,1,0, 0,2,1,-1,0,1,1,-1,2]
+    const @b : f32[3] = [0.5, -1, 0]
+    const @fc : f32[2x48] = [1,0,2,-1,1,3,0,1,-2,1,0,1,2,1,-1,0,1,1,0,2,1,-1,0,1,1,2,0,1,-1,0,1,1,2,0,1,0,1,1,-1,2,0,1,1,0,-2,1,0,1, 0,1,-1,2,0,1,1,1,0,-1,2,0,1,1,0,2,-1,1,0,1,1,0,2,1,-2,0,1,1,0,1,2,0,-1,1,1,0,1,2,0,-1,1,0,1,1,0,2,1,1]
+    %0 = input : f32[2x8x8] ; \"x\"
+    %1 = conv2d %0 {weight=@w, bias=@b, stride=[1, 1], pad=[1, 1, 1, 1], dilation=[1, 1]} : f32[3x8x8] ; \"conv\"
+    %2 = activation %1 {kind=relu} : f32[3x8x8] ; \"relu\"
+    %3 = max_pool %2 {kernel=[3, 3], stride=[2, 2], pad=[1, 1, 0, 0]} : f32[3x4x4] ; \"pool\"
+    %4 = flatten %3 : f32[48] ; \"flat\"
+    %5 = linear %4 {weight=@fc} : f32[2] ; \"fc\"
+    return %5
+    }";
+
+#[test]
+fn max_pooling_behind_bootstraps_gives_the_maxima() {
+    let g = chiffre_ir::tensor::verify(chiffre_ir::text::parse(POOLED).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+    let (x, n) = (images(64, 3), 16);
+    let mut options = CompileOptions { batch: n, log_n: Some(11), allow_insecure: true, ..CompileOptions::default() };
+    options.activations.calibration = Some(Arc::new(CalibrationSet { images: x.clone(), n: 64, labels: None }));
+    options.activations.degree = Some(15);
+    let refreshed = DEFAULT.replace("place-bootstraps,", "").replace("approximate-activations", "approximate-activations{refresh=yes}");
+    let compiled = compile_graph(&g, "test", &Request { options, passes: Some(refreshed), ..Request::default() }).unwrap();
+    // Two absolute values for each axis, and the ReLU behind the pooling.
+    let bootstrapped: Vec<&str> =
+        compiled.program.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })).map(|n| n.source.as_str()).collect();
+    assert_eq!(bootstrapped, ["pool.1", "pool.2", "pool.3", "pool.4", "relu"]);
+    let [exact, approximated] = [&*g, compiled.tensor.as_ref().unwrap()].map(|g| interp(g, &x[..n * 128], n).unwrap().swap_remove(0));
+    let session = Arc::new(Session::new(ProgramFile::in_memory(compiled.program, compiled.stages).unwrap(), true).unwrap());
+    let client = ClientKey::generate(&session).unwrap();
+    let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
+    let batch = client.encrypt(&session, &x[..n * 128], n).unwrap();
+    let result = Server::new(session.clone(), keys, 0).unwrap().run(batch).unwrap();
+    let answers = client.decrypt(&session, &result).unwrap();
+    let size = exact.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let (by_noise, by_fit) = (worst(&approximated, &answers.logits) / size, worst(&exact, &answers.logits) / size);
+    println!("largest error beside the approximated network {by_noise}, beside the exact one {by_fit}");
+    assert!(by_noise < 0.01 && by_fit < 0.1, "{by_noise} {by_fit}");
 }
 
 #[test]

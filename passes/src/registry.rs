@@ -24,6 +24,15 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::Tensor(|g, _| Ok(tensor::recognise_activation::recognise_activation(g))),
     },
     PassInfo {
+        name: "lower-max-pool",
+        level: Level::Tensor,
+        summary: "max pooling becomes sums and absolute values of differences, half a window at a time; a ReLU before it moves behind it",
+        requires: Requires::These(&[Tensor]),
+        establishes: &[],
+        options: &[],
+        run: Run::Tensor(|g, _| tensor::lower_max_pool::lower_max_pool(g)),
+    },
+    PassInfo {
         name: "minimise-products",
         level: Level::Tensor,
         summary: "elementwise arithmetic in the fewest levels and products of ciphertexts, by equality saturation over named rules; \

@@ -27,6 +27,7 @@ macro_rules! folders {
 }
 folders! {
     recognise_activation = "recognise-activation",
+    lower_max_pool = "lower-max-pool",
     minimise_products = "minimise-products",
     fold_affine = "fold-affine",
     compose_linear = "compose-linear",

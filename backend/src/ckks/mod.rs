@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// * `assign-levels` before `place-relin`: limbs tell what a key switch costs;
 /// * `select-params` when all levels are known: it needs every key's limbs;
 /// * `schedule` ends every pipeline.
-pub const PIPELINE: &str = "tensor(recognise-activation,minimise-products,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
+pub const PIPELINE: &str = "tensor(recognise-activation,lower-max-pool,minimise-products,fold-affine,compose-linear,remove-dead-channels,place-bootstraps,calibrate-activations,approximate-activations,fold-scales),choose-layout,lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
 /// The target, with parameters from a table.
 #[derive(Clone, Copy)]

@@ -115,6 +115,7 @@ pub fn activate(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
         ActivationKind::Tanh => x.tanh(),
         ActivationKind::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         ActivationKind::Clip => x.max(0.0).min(alpha.unwrap_or(f64::INFINITY)),
+        ActivationKind::Abs => x.abs(),
     }
 }
 
@@ -151,6 +152,13 @@ pub fn slope(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
             }
         }
         ActivationKind::Clip => step(x > 0.0 && x <= alpha.unwrap_or(f64::INFINITY)),
+        ActivationKind::Abs => {
+            if x > 0.0 {
+                1.0
+            } else {
+                -1.0
+            }
+        }
     }
 }
 

@@ -98,10 +98,12 @@ pub enum ActivationKind {
     HardSwish,
     /// min(max(x, 0), alpha)
     Clip,
+    /// |x|
+    Abs,
 }
 
 impl ActivationKind {
-    const NAMES: [(ActivationKind, &'static str); 8] = [
+    const NAMES: [(ActivationKind, &'static str); 9] = [
         (ActivationKind::Relu, "relu"),
         (ActivationKind::LeakyRelu, "leaky_relu"),
         (ActivationKind::Sigmoid, "sigmoid"),
@@ -110,6 +112,7 @@ impl ActivationKind {
         (ActivationKind::Tanh, "tanh"),
         (ActivationKind::HardSwish, "hard_swish"),
         (ActivationKind::Clip, "clip"),
+        (ActivationKind::Abs, "abs"),
     ];
 }
 impl fmt::Display for ActivationKind {

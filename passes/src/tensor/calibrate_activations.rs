@@ -18,11 +18,7 @@ const PASS: &str = "calibrate-activations";
 pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<Option<Statistics>, PassError> {
     for n in &g.nodes {
         if matches!(n.op, TensorOp::MaxPool { .. }) {
-            return Err(PassError::at(
-                PASS,
-                &n.source,
-                "max pooling is not a polynomial: the ckks target does not take it; use average pooling".into(),
-            ));
+            return Err(PassError::at(PASS, &n.source, "max pooling is not a polynomial: run lower-max-pool before this pass".into()));
         }
         let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::clear(PASS, &n.source, e))?;
         let refreshed = o.plans.get(&n.source).is_some_and(|p| p.refresh);

@@ -6,6 +6,7 @@ pub mod compose_linear;
 pub mod fold_affine;
 pub mod fold_scales;
 pub mod linear_form;
+pub mod lower_max_pool;
 pub mod minimise_products;
 pub mod recognise_activation;
 pub mod remove_dead_channels;
