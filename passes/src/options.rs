@@ -185,7 +185,7 @@ impl Default for ActivationOptions {
             target: AccuracyTarget::Loss(0.01),
             fit: FitOptions::default(),
             calibration: None,
-            probes: 8,
+            probes: 2,
         }
     }
 }

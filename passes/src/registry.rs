@@ -91,9 +91,13 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::State(|s, cx| {
             let degrees = cx.options.activations.degree.map_or(activation::degree::DEGREES.to_vec(), |d| vec![d]);
             let Some(g) = s.tensor() else { return Ok(()) };
-            let plans = |d: usize| Ok((d, place::plans(g, d, cx.options, cx.facts(), cx.machine)?));
-            s.plans = degrees.into_iter().map(plans).collect::<Result<_, PassError>>()?;
-            Ok(())
+            // Not every ring has room for the higher ones; if none has, the lowest says why.
+            let (plans, refused): (Vec<_>, Vec<_>) = degrees
+                .into_iter()
+                .map(|d| place::plans(g, d, cx.options, cx.facts(), cx.machine).map(|p| (d, p)))
+                .partition(Result::is_ok);
+            s.plans = plans.into_iter().flatten().collect();
+            refused.into_iter().filter(|_| s.plans.is_empty()).find_map(Result::err).map_or(Ok(()), Err)
         }),
     },
     PassInfo {
@@ -105,7 +109,7 @@ pub const PASSES: &[PassInfo] = &[
         establishes: &[Calibrated],
         options: &[PassOption::of_pass(
             "probes",
-            "random sums of the logits whose gradients weigh the values of an image; 0 for equal weights (8)",
+            "random sums of the logits whose gradients weigh the values of an image; 0 for equal weights (2)",
         )],
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };

@@ -89,10 +89,10 @@ fn a_target_out_of_reach_gives_the_best_degree_and_a_warning() {
         (list["activations"][0]["degree"].as_u64().unwrap(), String::from_utf8(out.stderr).unwrap())
     };
     let (degree_taken, said) = degree(&["--accuracy-loss", "0"]);
-    assert_eq!(degree_taken, 15);
+    assert_eq!(degree_taken, 31);
     assert!(
         said.contains("no degree keeps to a loss of at most 0.00 % and a logit error of at most 0.00 %")
-            && said.contains("degree 15 is taken, with logit error"),
+            && said.contains("degree 31 is taken, with logit error"),
         "{said}"
     );
     let (degree_taken, said) = degree(&["--accuracy-loss", "50"]);

@@ -6,8 +6,10 @@ use chiffre_ir::error::InterpError;
 use chiffre_ir::tensor::{RefreshNoise, Simulation, TensorGraph, simulate};
 use std::cmp::Ordering;
 
-/// Degrees that are tried, in this order: they take 3 and 4 levels.
-pub const DEGREES: [usize; 2] = [7, 15];
+/// Degrees that are tried, in this order: the largest ones of 3, 4 and 5 levels. Each has a fourth
+/// to a half of the error of the one before it; a degree between two of them takes the levels of
+/// the larger one, and hardly less work. Beyond them noise is what is left.
+pub const DEGREES: [usize; 3] = [7, 15, 31];
 /// Errors of refreshes that fits and choices allow for, many times those of a real refresh.
 pub const NOISE: RefreshNoise = RefreshNoise { radians: 1.27 / 512.0, seed: 1 };
 /// The error of logits that goes with a loss of 1, so that a loss of a point allows 10 %.

@@ -25,7 +25,8 @@ pub type Plans = BTreeMap<String, ActivationPlan>;
 
 /// Rewrites all activations, with the degree that the options give or that meets their target on
 /// the calibration images (with the least error of the logits, and a warning, if none does).
-/// `placed` are the plans of an earlier pass for each degree; the options' own plans win.
+/// `placed` are the plans of an earlier pass for each degree; the options' own plans win. A degree
+/// that an earlier pass found no room for is not tried.
 ///
 /// # Errors
 /// A plan for a node that is no activation; activations without statistics.
@@ -55,7 +56,7 @@ pub fn approximate_activations(
         (Some(degree), ..) => with(degree),
         (None, Some(s), Some(set)) if open => {
             let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
-            for degree in DEGREES {
+            for degree in DEGREES.into_iter().filter(|d| placed.is_empty() || placed.contains_key(d)) {
                 let h = with(degree)?;
                 let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
                 tracing::info!(
