@@ -1,11 +1,12 @@
 //! The end of a network that needs no encryption: what its owner does with decrypted values to have
 //! the outputs of the model file.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
 
 /// What a tail op computes along one axis.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TailKind {
     /// e^x over the sum of e^x.
     Softmax,
@@ -34,7 +35,7 @@ pub enum TailKind {
 }
 
 /// An op of the tail on the values of one image.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TailOp {
     /// What it computes.
     pub kind: TailKind,
@@ -97,6 +98,29 @@ impl TailOp {
     }
 }
 
+/// Number of values that a tail makes of `len` values.
+///
+/// # Errors
+/// An op that does not fit what it reads, in words.
+pub fn check(ops: &[TailOp], len: usize) -> Result<usize, String> {
+    ops.iter().try_fold(len, |len, op| {
+        let reads = op.extents.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let fits = match op.kind {
+            TailKind::TopK { k, .. } => (1..=op.extents[1]).contains(&k),
+            _ => true,
+        };
+        if reads != Some(len) || len == 0 || !fits {
+            return Err(format!("{op} of {:?} values, of {len}", op.extents));
+        }
+        Ok(op.result_len())
+    })
+}
+
+/// What a tail makes of the values of one image; [`check`] has accepted their number.
+pub fn apply(ops: &[TailOp], values: &[f32]) -> Vec<f32> {
+    ops.iter().fold(values.to_vec(), |v, op| op.apply(&v))
+}
+
 /// Indices in order of their values; equal ones stay in order.
 fn sorted(x: &[f32], largest: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..x.len()).collect();
@@ -137,6 +161,16 @@ mod tests {
         assert_eq!(ties.apply(&[1.0, 5.0, 5.0, 0.0, 5.0, 1.0]), [4.0]);
         let top = |indices| op(TailKind::TopK { k: 2, largest: true, indices }, [2, 3, 1]).apply(&x);
         assert_eq!((top(false), top(true)), (vec![4.0, 3.0, 3.0, 2.0], vec![1.0, 2.0, 1.0, 0.0]));
+    }
+
+    #[test]
+    fn tails_fit_what_they_read() {
+        let tail = [op(TailKind::Softmax, [1, 4, 1]), op(TailKind::TopK { k: 3, largest: true, indices: false }, [1, 4, 1])];
+        assert_eq!(check(&tail, 4), Ok(3));
+        assert_eq!(apply(&tail, &[0.0; 4]).len(), 3);
+        assert!(check(&tail, 5).is_err());
+        assert!(check(&[op(TailKind::Sigmoid, [usize::MAX, 4, 1])], 4).is_err());
+        assert!(check(&[op(TailKind::TopK { k: 5, largest: true, indices: false }, [1, 4, 1])], 4).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod opt;
 mod passes;
 mod run;
 mod simulate;
+mod tail;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::exit;

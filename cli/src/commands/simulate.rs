@@ -67,10 +67,13 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
     }
     if let Some(path) = &args.output {
-        logits::write_logits(path, &noisy, classes)?;
+        let (outputs, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
+        logits::write_logits(path, &outputs, per)?;
     }
     if let Some(path) = &args.answers {
-        out += &format!("\n{}", against(path, &noisy, &exact, classes)?);
+        let (noisy, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
+        let (exact, _) = super::tail::applied(&session, &args.program, &exact, classes)?;
+        out += &format!("\n{}", against(path, &noisy, &exact, per)?);
     }
     super::print(out)
 }

@@ -1,6 +1,7 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
 mod arguments;
+mod check;
 mod clear_target;
 mod common;
 mod damaged;

@@ -51,7 +51,7 @@ fn matrix(cx: &Context, transposed: bool) -> std::result::Result<(Vec<f32>, usiz
 /// A layer on vectors, or on the channels of every position where these are the last axis.
 fn linear(cx: &mut Context, x: &Var, mut weight: Vec<f32>, out: usize, ins: usize, bias: Option<Vec<f32>>) -> Result {
     if out == 0 || x.dims.last() != Some(&ins) && x.dims.len() == 1 {
-        return Err(format!("matrix \"{}\" takes {ins} features to {out}, the input has {}", cx.name(1), x.dims[0]));
+        return Err(format!("matrix \"{}\" takes {ins} features to {out}, the input has {}", cx.name(1), x.dims.iter().product::<usize>()));
     }
     let (weight_name, bias_name) = (cx.name(1).to_string(), cx.name(2).to_string());
     if x.dims.len() != 1 {

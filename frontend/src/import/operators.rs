@@ -8,6 +8,7 @@
 
 use super::context::Context;
 use super::{Bound, activation, conv, elementwise, fold, gemm, joint, pool, quantise, reduce, shape, tail, unary};
+use crate::OPSETS;
 use crate::proto::Node;
 use std::sync::Arc;
 
@@ -122,6 +123,14 @@ pub(super) fn convert(cx: &mut Context) -> Result<Vec<Bound>> {
 /// There is no such operator, or not in the node's opset, or only at the end of a network.
 pub(super) fn known(node: &Node, is_tail: bool) -> Result<()> {
     let op = node.op.as_str();
+    if !OPSETS.contains(&node.opset) {
+        return Err(format!(
+            "its function follows opset {}, which is not supported: {} to {} are",
+            node.opset,
+            OPSETS.start(),
+            OPSETS.end()
+        ));
+    }
     if tail::only_ends(op) && !is_tail {
         return Err(unsupported(op));
     }

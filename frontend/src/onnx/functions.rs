@@ -5,7 +5,7 @@ use prost::Message;
 use std::collections::{HashMap, HashSet};
 
 /// Most nodes of a graph whose functions are inlined.
-const MAX_NODES: usize = 1 << 18;
+const MAX_NODES: usize = 1 << 17;
 /// Deepest nesting of calls.
 const MAX_DEPTH: usize = 64;
 /// Fields of the messages, which the bindings leave out: functions of a model, and default values
