@@ -63,8 +63,8 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`, and as JSON the `certificate` of approximated activations
-    /// and the `tail` of each output.
+    /// Texts of `tensor`, `packed` and `he`, and as JSON the `certificate` of approximated
+    /// activations and the `tail` of each output.
     pub stages: BTreeMap<String, String>,
     /// The network as the last pass on tensor IR left it.
     pub tensor: Option<TensorGraph>,

@@ -30,9 +30,9 @@ use chiffre_ir::tail::TailOp;
 use chiffre_ir::tensor::Tensor;
 use std::path::Path;
 
-/// Opsets of the default ONNX domain that import understands: what each operator changed between
-/// the first and the last of them is known (`import/operators.rs`).
-pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+/// Opsets of the default ONNX domain that import knows. Every operator has a first one of its own,
+/// from which it is read (`import/operators.rs`): 7 for those that broadcast.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// What the caller says about a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -52,8 +52,8 @@ impl Reference {
     }
 
     /// Runs `n` images (`n·C·H·W` values, image-major, as the imported graph takes them); returns
-    /// `n·classes` values of the first output, before its tail. A model with a fixed batch runs in batches, the last
-    /// one filled up with zeros.
+    /// `n·classes` values of the first output, before its tail. A model with a fixed batch runs in
+    /// batches, the last one filled up with zeros.
     ///
     /// # Errors
     /// The number of values is not `n` images, or the runtime fails.

@@ -64,7 +64,7 @@ fn layers_that_do_not_fit() {
         (base().node("Concat", "x x", "y", &[int("axis", 2)]), "only joining along the channels"),
         (base().node("Relu", "gone", "y", &[]), "input \"gone\" is not defined"),
         (base().node("AveragePool", "x", "y", &[]), "kernel_shape is missing"),
-        (base().node("Gelu", "x", "y", &[]), "came with opset 20, and the file follows opset 17"),
+        (base().node("Gelu", "x", "y", &[]), "it is read from opset 20 on, and the file follows opset 17"),
         (base().node("ThresholdedRelu", "x", "y", &[]), "it jumps"),
     ];
     for (o, want) in cases {
@@ -93,10 +93,12 @@ fn weights_must_be_finite_and_inside_the_file() {
 #[test]
 fn models_that_do_not_fit_as_a_whole() {
     let relu = |o: Onnx| o.node("Relu", "x", "y", &[]).bytes();
-    insta::assert_snapshot!(error(&relu(Onnx::new(6, &IMAGE))), @"dir/test.onnx: opset 6 is not supported: export the model with opset 7 to 26");
+    let old = Onnx::new(6, &IMAGE).weights("c", &[3]).node("Add", "x c", "y", &[]);
+    insta::assert_snapshot!(error(&old.bytes()), @r#"dir/test.onnx: node "/net/Add_y" (Add): it is read from opset 7 on, and the file follows opset 6: export it with a later one"#);
+    insta::assert_snapshot!(error(&relu(Onnx::new(29, &IMAGE))), @"dir/test.onnx: opset 29 is not supported: export the model with opset 1 to 28");
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3, 0, 6]))), @r#"dir/test.onnx: input "x" must have fixed extents beside the batch; give the shape of one image, or export the model with a fixed image size"#);
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3]).input("mask", 1, &[0, 3]))), @"dir/test.onnx: the model must have one input, not 2: x, mask");
-    insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3, 6, 6, 6]))), @r#"dir/test.onnx: input "x" has rank 5; expected N×C×H×W, N×C×L or N×C"#);
+    insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3, 6, 6, 6]))), @r#"dir/test.onnx: input "x" has rank 5; expected N×C×H×W, N×C×L, N×C or N"#);
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 1 << 23, 1 << 23, 2]))), @"dir/test.onnx: an input of shape [8388608, 8388608, 2] is too large");
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[1 << 40, 3]))), @r#"dir/test.onnx: input "x" fixes a batch over 4096"#);
     insta::assert_snapshot!(error(&relu(base().metadata("normalisation", "imagenet"))), @r#"dir/test.onnx: metadata key normalisation: "imagenet" is not of the form `(px/255-mean)/std mean=M,… std=S,…` or `(px/255-M)/S`"#);

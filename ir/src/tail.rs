@@ -22,8 +22,8 @@ pub enum TailKind {
         /// The last of equal ones.
         last: bool,
     },
-    /// The `k` largest values (or smallest) in order, or their indices; of equal ones the first come
-    /// first.
+    /// The `k` largest values (or smallest) in order, or their indices; of equal ones the first
+    /// come first.
     TopK {
         /// How many.
         k: usize,

@@ -7,10 +7,10 @@
 //! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
 //! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
 //!
-//! Floating-point values are taken as normalised already; 8-bit pixels go through a [`Normalisation`].
-//! Nothing is resized or converted silently: what does not fit the model is an error that names the
-//! file. Sizes in headers are compared with the size of the file before anything is allocated for
-//! them.
+//! Floating-point values are taken as normalised already; 8-bit pixels go through a
+//! [`Normalisation`]. Nothing is resized or converted silently: what does not fit the model is an
+//! error that names the file. Sizes in headers are compared with the size of the file before
+//! anything is allocated for them.
 
 mod cifar;
 mod npy;

@@ -60,7 +60,8 @@ def encrypted(model, ins):
     """The model with its first floating-point input only, and that input's values."""
     stored = {t.name for t in model.graph.initializer}
     names = [i.name for i in model.graph.input if i.name not in stored]
-    ins = [np.asarray(x) for x in ins]
+    if any(not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub" for x in ins):
+        return None
     k = next((i for i, x in enumerate(ins) if x.dtype in FLOATS and 1 <= x.ndim <= 5), None)
     if k is None or len(names) < len(ins):
         return None

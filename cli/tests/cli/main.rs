@@ -9,6 +9,8 @@ mod end_to_end;
 mod exit_codes;
 mod hostile_files;
 mod interrupted;
+#[path = "../../../frontend/tests/common/mod.rs"]
+mod onnx;
 mod pages;
 mod relu;
 mod resealed_files;

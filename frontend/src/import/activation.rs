@@ -53,50 +53,71 @@ pub(super) fn named(cx: &mut Context) -> Result<Bound> {
     Ok(cx.like(id, &x))
 }
 
-/// Clip, and Max and Min against a constant: shifted so that the lower bound is 0.
+/// Clip, shifted so that the lower bound is 0; Max and Min.
 pub(super) fn clip(cx: &mut Context) -> Result<Bound> {
     let (x, lo, hi) = match cx.node.op.as_str() {
         "Clip" if cx.opset() < 11 => (cx.value(0)?, Some(cx.float("min", f32::MIN)?), Some(cx.float("max", f32::MAX)?)),
         "Clip" => (cx.value(0)?, bound(cx, 1)?, bound(cx, 2)?),
-        op => {
-            let (value, other) = if cx.maybe_constant(0)?.is_some() { (1, 0) } else { (0, 1) };
-            if cx.node.inputs.len() == 1 {
-                return Ok(Bound::Value(cx.value(0)?));
-            }
-            if cx.node.inputs.len() != 2 || cx.maybe_constant(other)?.is_none() {
-                return Err(format!("{op} is supported between a value and a constant only"));
-            }
-            let limit = bound(cx, other)?;
-            if op == "Max" { (cx.value(value)?, limit, None) } else { (cx.value(value)?, None, limit) }
-        }
+        _ => return extremes(cx),
     };
     let lo = lo.filter(|&l| l > f32::MIN);
     let hi = hi.filter(|&h| h < f32::MAX);
     let id = cx.elements(&x)?;
-    let shift =
-        |cx: &mut Context, id, scale: f32, by: f32| if (scale, by) == (1.0, 0.0) { Ok(id) } else { cx.affine(id, vec![scale], vec![by]) };
-    let relu = TensorOp::Activation { kind: ActivationKind::Relu, alpha: None };
+    let shift = |cx: &mut Context, id, by: f32| if by == 0.0 { Ok(id) } else { cx.affine(id, vec![1.0], vec![by]) };
     let id = match (lo, hi) {
         (None, None) => id,
-        (Some(lo), None) => {
-            let s = shift(cx, id, 1.0, -lo)?;
-            let r = cx.emit(relu, vec![s])?;
-            shift(cx, r, 1.0, lo)?
-        }
-        (None, Some(hi)) => {
-            let s = shift(cx, id, -1.0, hi)?;
-            let r = cx.emit(relu, vec![s])?;
-            shift(cx, r, -1.0, hi)?
-        }
+        (Some(lo), None) => limited(cx, id, true, lo)?,
+        (None, Some(hi)) => limited(cx, id, false, hi)?,
         (Some(lo), Some(hi)) if lo <= hi => {
-            let s = shift(cx, id, 1.0, -lo)?;
+            let s = shift(cx, id, -lo)?;
             let alpha = Some(f64::from(hi) - f64::from(lo));
             let r = cx.emit(TensorOp::Activation { kind: ActivationKind::Clip, alpha }, vec![s])?;
-            shift(cx, r, 1.0, lo)?
+            shift(cx, r, lo)?
         }
         (Some(lo), Some(hi)) => return Err(format!("the lower bound {lo} exceeds the upper bound {hi}")),
     };
     Ok(cx.like(id, &x))
+}
+
+/// Max and Min of constants and values.
+fn extremes(cx: &mut Context) -> Result<Bound> {
+    let max = cx.node.op == "Max";
+    let n = cx.node.inputs.len();
+    let (mut values, mut constants) = (vec![], vec![]);
+    for i in 0..n {
+        match cx.maybe_constant(i)? {
+            Some(c) => constants.push(c),
+            None => values.push(cx.value(i)?),
+        }
+    }
+    let mut values = values.into_iter();
+    let Some(mut x) = values.next() else { return Err("it has no operand".into()) };
+    for v in values {
+        x = elementwise::extreme(cx, max, &x, &v)?;
+    }
+    for c in constants {
+        let limits = elementwise::per_channel(cx, &x, &c)?;
+        let id = cx.elements(&x)?;
+        x.id = match limits[..] {
+            [limit] => limited(cx, id, max, limit)?,
+            _ => {
+                let name = format!("{}.limit", cx.node.name);
+                let params = cx.add_const(&name, &[limits.len(), 1], limits);
+                let of = if max { "max(x, p0)" } else { "min(x, p0)" }.parse()?;
+                cx.emit(TensorOp::Function { of, params: Some(params) }, vec![id])?
+            }
+        };
+    }
+    Ok(Bound::Value(x))
+}
+
+/// The larger (or the smaller) of a value and a number, as a ReLU between affine maps.
+fn limited(cx: &mut Context, id: ValueId, max: bool, limit: f32) -> Result<ValueId> {
+    let sign = if max { 1.0 } else { -1.0 };
+    let shift = |cx: &mut Context, id, by: f32| if (sign, by) == (1.0, 0.0) { Ok(id) } else { cx.affine(id, vec![sign], vec![by]) };
+    let s = shift(cx, id, -sign * limit)?;
+    let r = cx.emit(TensorOp::Activation { kind: ActivationKind::Relu, alpha: None }, vec![s])?;
+    shift(cx, r, limit)
 }
 
 /// An optional scalar input.

@@ -46,7 +46,8 @@ pub(super) fn conv(cx: &mut Context) -> Result<Bound> {
     Ok(Bound::Value(Var::plain(id, dims)))
 }
 
-/// The kernel of a grouped convolution, `[out, each, taps]`, over all channels: zero between groups.
+/// The kernel of a grouped convolution, `[out, each, taps]`, over all channels: zero between
+/// groups.
 fn spread(cx: &mut Context, weights: &[f32], [out, each, taps]: [usize; 3], groups: usize) -> Result<Vec<f32>> {
     let row = each * taps;
     let len = weights.len().checked_mul(groups).filter(|&n| n <= MAX_CONST);

@@ -59,8 +59,8 @@ pub(super) fn div(cx: &mut Context) -> Result<Bound> {
             }
             scaled(cx, &v, divisor.into_iter().map(|d| 1.0 / d).collect())
         }
-        // A quotient is a product with a reciprocal, which is a function of the divisor: together they
-        // may be one function of one value.
+        // A quotient is a product with a reciprocal, which is a function of the divisor: together
+        // they may be one function of one value.
         (Bound::Const(c), Bound::Value(_)) => {
             let Bound::Value(r) = unary::function(cx, 1, Expr::unary(Unary::Reciprocal, Expr::X))? else { return Err(QUOTIENT.into()) };
             let scale = per_channel(cx, &r, &c)?;
@@ -222,6 +222,17 @@ fn pair(cx: &mut Context, a: &Var, b: &Var) -> Result<(ValueId, ValueId, Var)> {
     }
     let (x, y) = (cx.flat(a)?, cx.flat(b)?);
     Ok((x, y, plain(x)))
+}
+
+/// The larger (or the smaller) of two values: `(a + b ± |a − b|)/2`.
+pub(super) fn extreme(cx: &mut Context, max: bool, a: &Var, b: &Var) -> Result<Var> {
+    let (x, y, like) = pair(cx, a, b)?;
+    let difference = cx.emit(TensorOp::Sub {}, vec![x, y])?;
+    let distance = cx.emit(TensorOp::Function { of: Expr::unary(Unary::Abs, Expr::X), params: None }, vec![difference])?;
+    let sum = cx.emit(TensorOp::Add {}, vec![x, y])?;
+    let both = cx.emit(if max { TensorOp::Add {} } else { TensorOp::Sub {} }, vec![sum, distance])?;
+    let id = cx.affine(both, vec![0.5], vec![0.0])?;
+    Ok(Var { id, ..like })
 }
 
 /// A product of two values; recognises squares, SiLU and hard swish.

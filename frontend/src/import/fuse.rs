@@ -5,7 +5,8 @@
 //! polynomial follows another op that only together they make a function (`√(x² + 1)`), the value
 //! becomes one function of the base, so that one series stands in for all of it. Affine maps alone
 //! stay as they are, as layers around them take them in, and so do polynomials, which are exact. A
-//! function that others read as well stays apart from sums and products: its series is there anyway.
+//! function that others read as well stays apart from sums and products: its series is there
+//! anyway.
 
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, Binary, Expr, MAX_EXPR, TensorGraph, TensorOp, Unary};

@@ -107,8 +107,8 @@ fn port(file: &File, d: &Declared, options: &ImportOptions) -> Result<Port, Misf
         Some((first, rest)) if batched => (*first, rest),
         _ => (Some(1), &declared[..]),
     };
-    if !(1..=3).contains(&rest.len()) {
-        return Err(format!("has rank {}; expected N×C×H×W, N×C×L or N×C", declared.len()).into());
+    if declared.is_empty() || rest.len() > 3 {
+        return Err(format!("has rank {}; expected N×C×H×W, N×C×L, N×C or N", declared.len()).into());
     }
     if first.is_some_and(|b| b > MAX_BATCH) {
         return Err(format!("fixes a batch over {MAX_BATCH}").into());

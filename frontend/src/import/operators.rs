@@ -1,10 +1,10 @@
-//! The operators, by name: the opset that each came with, and what converts it. What an operator
-//! changed later its conversion reads from the opset of the node:
+//! The operators, by name: the first opset whose meaning is the one that is converted, and what
+//! converts it. What an operator changed later its conversion reads from the opset of the node:
 //!
 //! * lists that moved from attributes to inputs (`Clip` 11, `Slice` 10, `Pad` 11, `Squeeze` and
 //!   `ReduceSum` 13, other reductions and `Split` 18) are taken from where they are;
 //! * `BatchNormalization` lost `spatial` with 9, `Softmax` flattened its operand before 13;
-//! * what came with 22 to 26 are element types and operators that are refused.
+//! * what came with 22 to 28 are element types and operators that are refused.
 
 use super::context::Context;
 use super::{Bound, activation, conv, elementwise, fold, gemm, joint, pool, quantise, reduce, shape, tail, unary};
@@ -15,89 +15,90 @@ use std::sync::Arc;
 type Result<T> = std::result::Result<T, String>;
 type Convert = fn(&mut Context) -> Result<Bound>;
 
-/// Name, first opset and conversion. Operators that split a value come below.
+/// Name, first opset and conversion; in the order of names.
 const OPERATORS: &[(&str, i64, Convert)] = &[
-    ("Abs", 7, unary::unary),
+    ("Abs", 6, unary::unary),
     ("Acos", 7, unary::unary),
     ("Acosh", 9, unary::unary),
     ("Add", 7, elementwise::add),
-    ("ArgMax", 7, tail::only),
-    ("ArgMin", 7, tail::only),
+    ("ArgMax", 1, tail::only),
+    ("ArgMin", 1, tail::only),
     ("Asin", 7, unary::unary),
     ("Asinh", 9, unary::unary),
     ("Atan", 7, unary::unary),
     ("Atanh", 9, unary::unary),
-    ("AveragePool", 7, pool::window),
+    ("AveragePool", 1, pool::window),
     ("BatchNormalization", 7, conv::batch_normalization),
-    ("Cast", 7, shape::cast),
+    ("Cast", 6, shape::cast),
     ("CastLike", 15, shape::cast_like),
     ("Celu", 12, unary::unary),
-    ("Clip", 7, activation::clip),
-    ("Concat", 7, joint::concat),
-    ("Conv", 7, conv::conv),
+    ("Clip", 6, activation::clip),
+    ("Concat", 4, joint::concat),
+    ("Conv", 1, conv::conv),
     ("Cos", 7, unary::unary),
     ("Cosh", 9, unary::unary),
     ("DequantizeLinear", 10, quantise::dequantise),
     ("Div", 7, elementwise::div),
     ("Dropout", 7, shape::identity),
-    ("Elu", 7, unary::unary),
+    ("Elu", 6, unary::unary),
     ("Erf", 9, unary::unary),
-    ("Exp", 7, unary::unary),
-    ("Flatten", 7, shape::flatten),
+    ("Exp", 6, unary::unary),
+    ("Flatten", 1, shape::flatten),
     ("Gelu", 20, activation::named),
     ("Gemm", 7, gemm::gemm),
-    ("GlobalAveragePool", 7, pool::global),
-    ("GlobalMaxPool", 7, pool::global),
-    ("HardSigmoid", 7, activation::named),
+    ("GlobalAveragePool", 1, pool::global),
+    ("GlobalMaxPool", 1, pool::global),
+    ("HardSigmoid", 6, activation::named),
     ("HardSwish", 14, activation::named),
-    ("Identity", 7, shape::identity),
-    ("LeakyRelu", 7, activation::named),
-    ("Log", 7, unary::unary),
-    ("LogSoftmax", 7, tail::only),
-    ("MatMul", 7, gemm::mat_mul),
+    ("Identity", 1, shape::identity),
+    ("LeakyRelu", 6, activation::named),
+    ("Log", 6, unary::unary),
+    ("LogSoftmax", 1, tail::only),
+    ("MatMul", 1, gemm::mat_mul),
     ("Max", 7, activation::clip),
-    ("MaxPool", 7, pool::window),
+    ("MaxPool", 1, pool::window),
     ("Min", 7, activation::clip),
     ("Mish", 18, unary::unary),
     ("Mul", 7, elementwise::mul),
-    ("Neg", 7, elementwise::neg),
+    ("Neg", 6, elementwise::neg),
     ("PRelu", 7, activation::named),
-    ("Pad", 7, joint::pad),
+    ("Pad", 2, joint::pad),
     ("Pow", 7, elementwise::pow),
     ("QuantizeLinear", 10, quantise::quantise),
-    ("Reciprocal", 7, unary::unary),
-    ("ReduceMean", 7, reduce::reduce),
-    ("ReduceSum", 7, reduce::reduce),
-    ("Relu", 7, activation::named),
-    ("Reshape", 7, shape::reshape),
-    ("Selu", 7, unary::unary),
-    ("Sigmoid", 7, activation::named),
+    ("Reciprocal", 6, unary::unary),
+    ("ReduceMean", 1, reduce::reduce),
+    ("ReduceSum", 1, reduce::reduce),
+    ("Relu", 6, activation::named),
+    ("Reshape", 5, shape::reshape),
+    ("Selu", 6, unary::unary),
+    ("Sigmoid", 6, activation::named),
     ("Sin", 7, unary::unary),
     ("Sinh", 9, unary::unary),
-    ("Slice", 7, joint::slice),
-    ("Softmax", 7, tail::only),
-    ("Softplus", 7, unary::unary),
-    ("Softsign", 7, unary::unary),
-    ("Sqrt", 7, unary::unary),
-    ("Squeeze", 7, shape::squeeze),
+    ("Slice", 1, joint::slice),
+    ("Softmax", 1, tail::only),
+    ("Softplus", 1, unary::unary),
+    ("Softsign", 1, unary::unary),
+    ("Sqrt", 6, unary::unary),
+    ("Squeeze", 1, shape::squeeze),
     ("Sub", 7, elementwise::sub),
     ("Sum", 8, elementwise::add),
     ("Swish", 24, unary::unary),
     ("Tan", 7, unary::unary),
-    ("Tanh", 7, activation::named),
+    ("Tanh", 6, activation::named),
     ("ThresholdedRelu", 10, unary::unary),
-    ("Transpose", 7, shape::transpose),
-    ("Unsqueeze", 7, shape::unsqueeze),
+    ("Transpose", 1, shape::transpose),
+    ("Unsqueeze", 1, shape::unsqueeze),
 ];
 
 /// The operators with several results.
-const SPLITTING: &[&str] = &["Split", "TopK"];
+const SPLITTING: &[(&str, i64)] = &[("Split", 2), ("TopK", 1)];
 
 /// The values of a node's outputs; the reason of a failure does not name the node.
 pub(super) fn convert(cx: &mut Context) -> Result<Vec<Bound>> {
     if cx.notes.exhausted {
         cx.spend(0)?;
     }
+    versions(cx.node)?;
     if let Some(c) = fold::fold(cx)? {
         return Ok(vec![Bound::Const(Arc::new(c))]);
     }
@@ -119,10 +120,15 @@ pub(super) fn convert(cx: &mut Context) -> Result<Vec<Bound>> {
     }
 }
 
+/// The opset from which an operator is read.
+fn first_opset(op: &str) -> Option<i64> {
+    let one = OPERATORS.iter().find(|(name, ..)| *name == op).map(|(_, first, _)| *first);
+    one.or_else(|| SPLITTING.iter().find(|(name, _)| *name == op).map(|(_, first)| *first))
+}
+
 /// # Errors
-/// There is no such operator, or not in the node's opset, or only at the end of a network.
-pub(super) fn known(node: &Node, is_tail: bool) -> Result<()> {
-    let op = node.op.as_str();
+/// The node follows an opset in which its operator has another meaning, or one that is not known.
+fn versions(node: &Node) -> Result<()> {
     if !OPSETS.contains(&node.opset) {
         return Err(format!(
             "its function follows opset {}, which is not supported: {} to {} are",
@@ -131,18 +137,21 @@ pub(super) fn known(node: &Node, is_tail: bool) -> Result<()> {
             OPSETS.end()
         ));
     }
-    if tail::only_ends(op) && !is_tail {
-        return Err(unsupported(op));
-    }
-    let first = OPERATORS.iter().find(|(name, ..)| *name == op).map(|(_, first, _)| *first);
-    match first.or_else(|| SPLITTING.contains(&op).then_some(7)) {
-        None if fold::FOLDED.contains(&op) => Ok(()),
-        None => Err(unsupported(op)),
+    match first_opset(&node.op) {
         Some(first) if node.opset < first => {
-            Err(format!("the operator came with opset {first}, and the file follows opset {}", node.opset))
+            Err(format!("it is read from opset {first} on, and the file follows opset {}: export it with a later one", node.opset))
         }
-        Some(_) => Ok(()),
+        _ => Ok(()),
     }
+}
+
+/// # Errors
+/// There is no such operator, or not in the node's opset, or only at the end of a network.
+pub(super) fn known(node: &Node, is_tail: bool) -> Result<()> {
+    let op = node.op.as_str();
+    versions(node)?;
+    let there = first_opset(op).is_some() || fold::FOLDED.contains(&op);
+    if !there || (tail::only_ends(op) && !is_tail) { Err(unsupported(op)) } else { Ok(()) }
 }
 
 /// True for operators whose result has the shape of the first operand, whatever they compute.

@@ -84,8 +84,8 @@ fn blocks(kernel: &[f64], shape: &[usize]) -> Option<Vec<Block>> {
         of.entry(read(filter(o))).or_default().push(o);
     }
     let one = of.len() == 1 && of.keys().all(|read| read.len() == ins);
-    // Blocks of single outputs are no matrices: gathering their operands would cost as much as using
-    // them.
+    // Blocks of single outputs are no matrices: gathering their operands would cost as much as
+    // using them.
     if one || of.len() * 2 > shape[0] {
         return None;
     }
@@ -268,7 +268,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A grouped convolution is as many small ones, and zeros between the groups are not multiplied.
+    /// A grouped convolution is as many small ones, and zeros between the groups are not
+    /// multiplied.
     #[test]
     fn planes_of_zeros_cost_nothing() {
         let (groups, each, k) = (4, 6, 3);

@@ -61,8 +61,8 @@ define_ops! {
         Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, ranges: Option<ConstId>, certificate: Option<Certificate> },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
-        /// A function of one value that has no name, such as `mul(x, tanh(softplus(x)))`; `params` is
-        /// `[C, k]` or `[1, k]`: the numbers `p0`, `p1`, … of each channel.
+        /// A function of one value that has no name, such as `mul(x, tanh(softplus(x)))`; `params`
+        /// is `[C, k]` or `[1, k]`: the numbers `p0`, `p1`, … of each channel.
         Function = "function" (1) { of: Expr, params: Option<ConstId> },
         /// Average over a window; `count_pad`: padding counts in the divisor.
         AvgPool = "avg_pool" (1) { kernel: [usize; 2], stride: [usize; 2], pad: [usize; 4], count_pad: bool },
