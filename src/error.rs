@@ -52,6 +52,9 @@ pub enum Setting {
     Normalisation,
     /// How many images are read: [`crate::DataOptions::count`].
     Count,
+    /// The extents of one image, for a model that leaves them open:
+    /// [`crate::Options::input_shape`].
+    InputShape,
     /// Where constants of an IR file are looked for: [`crate::ir_file::IrFile::load`].
     Constants,
 }
@@ -261,13 +264,18 @@ impl From<FrontendError> for Error {
     fn from(e: FrontendError) -> Error {
         let (class, file, node): (fn(Detail) -> Error, _, _) = match &e {
             FrontendError::Read { file, .. } => (Error::Io, file.clone(), String::new()),
-            FrontendError::Node { file, node, .. } => (Error::Input, file.clone(), node.clone()),
+            FrontendError::Obstacles { file, obstacles } => {
+                let node = if let [one] = &obstacles[..] { one.nodes.first().cloned() } else { None };
+                (Error::Input, file.clone(), node.unwrap_or_default())
+            }
             FrontendError::Format { file, .. }
             | FrontendError::Model { file, .. }
             | FrontendError::Verify { file, .. }
             | FrontendError::Reference { file, .. } => (Error::Input, file.clone(), String::new()),
         };
-        class(Detail::of(e).in_file(file).at_node(&node))
+        let open = matches!(&e, FrontendError::Obstacles { obstacles, .. } if obstacles.iter().any(|o| o.open_extents));
+        let setting = open.then_some(Setting::InputShape);
+        class(Detail { setting, ..Detail::of(e) }.in_file(file).at_node(&node))
     }
 }
 

@@ -12,6 +12,7 @@ use chiffre_frontend::Model;
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{Program, ProgramHeader, VerifiedProgram};
+use chiffre_ir::tail::TailOp;
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
 use chiffre_ir::text;
 use chiffre_passes::observe::{Dump, Recorder};
@@ -62,8 +63,8 @@ pub struct Request {
 pub struct Compiled {
     /// The program.
     pub program: Program,
-    /// Texts of `tensor`, `packed` and `he`, and the `certificate` of approximated activations as
-    /// JSON.
+    /// Texts of `tensor`, `packed` and `he`, and as JSON the `certificate` of approximated
+    /// activations and the `tail` of each output.
     pub stages: BTreeMap<String, String>,
     /// The network as the last pass on tensor IR left it.
     pub tensor: Option<TensorGraph>,
@@ -116,7 +117,12 @@ pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, reque
 /// Unsupported networks, specs and parameters as input errors that name node and pass; a program
 /// over the memory budget.
 pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
-    compile_graph(&model.graph, &model.digest.to_string(), request)
+    let mut compiled = compile_graph(&model.graph, &model.digest.to_string(), request)?;
+    let tails: Vec<&[TailOp]> = model.outputs.iter().map(|o| o.tail.as_slice()).collect();
+    if tails.iter().any(|t| !t.is_empty()) {
+        compiled.stages.insert("tail".into(), serde_json::to_string(&tails).map_err(Error::failed)?);
+    }
+    Ok(compiled)
 }
 
 /// Compiles a verified tensor graph; `digest` names where it comes from.

@@ -5,7 +5,7 @@ use crate::overview::Overview;
 use crate::pipeline::{self, Request};
 use crate::{Error, page};
 use chiffre_backend::cost::CostModel;
-use chiffre_frontend::Model;
+use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::program::file::{self, ProgramFile};
 use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_runtime::Session;
@@ -28,6 +28,8 @@ pub struct Options {
     pub activation_degree: Option<usize>,
     /// How 8-bit pixels become inputs; without it, as the model's metadata says.
     pub normalisation: Option<Normalisation>,
+    /// Extents of one image, in the order of the model file, for those that it leaves open.
+    pub input_shape: Option<Vec<usize>>,
     /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
     pub log_n: Option<u32>,
     /// The probability that any bootstrap of a run fails is at most 2^-`failure_bits`.
@@ -49,6 +51,7 @@ impl Default for Options {
             calibration: None,
             activation_degree: None,
             normalisation: None,
+            input_shape: None,
             log_n: None,
             failure_bits: 40,
             machine: CostModel::default(),
@@ -100,7 +103,8 @@ impl std::fmt::Debug for Program {
 /// A file that cannot be read or is no model; operators that are not supported; a network that
 /// needs more levels or memory than it may have; [`Error::Bug`] for a bug of the compiler.
 pub fn compile(model: impl AsRef<Path>, options: &Options) -> Result<Program, Error> {
-    compile_model(&chiffre_frontend::load(model.as_ref())?, options)
+    let import = ImportOptions { input_shape: options.input_shape.clone() };
+    compile_model(&chiffre_frontend::load_with(model.as_ref(), &import)?, options)
 }
 
 /// Compiles a model that has been imported.

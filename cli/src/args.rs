@@ -3,6 +3,7 @@
 
 use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
+use chiffre_frontend::ImportOptions;
 use chiffre_passes::observe::Dump;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Compile an ONNX model to a program
     Compile(CompileArgs),
+    /// Say what the compiler makes of a model's operators, and everything that stands in its way
+    Check(CheckArgs),
     /// Show a program's IR, parameters, keys, predicted time and memory, and security
     Inspect(InspectArgs),
     /// Generate the secret key and the evaluation keys of a program
@@ -135,6 +138,9 @@ pub struct CompilerArgs {
     /// `--mean`, `--std`.
     pub normalisation: NormalisationArgs,
     #[command(flatten)]
+    /// `--input-shape`.
+    pub input_shape: InputShapeArgs,
+    #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
 }
@@ -157,6 +163,23 @@ impl NormalisationArgs {
             return model.map(str::parse).transpose();
         }
         Normalisation::new(self.mean.clone(), self.std.clone()).map(Some)
+    }
+}
+
+/// `--input-shape`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct InputShapeArgs {
+    /// Extents of one image as the model file orders them, without the batch, where the file leaves
+    /// them open
+    #[arg(long, value_name = "C,H,W", value_delimiter = ',')]
+    pub input_shape: Vec<NonZeroUsize>,
+}
+
+impl InputShapeArgs {
+    /// What import is told.
+    pub fn options(&self) -> ImportOptions {
+        let given = !self.input_shape.is_empty();
+        ImportOptions { input_shape: given.then(|| self.input_shape.iter().map(|d| d.get()).collect()) }
     }
 }
 
@@ -189,6 +212,17 @@ pub struct CompileArgs {
     #[command(flatten)]
     /// Choices of the compiler.
     pub compiler: CompilerArgs,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The model
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    /// `--input-shape`.
+    pub input_shape: InputShapeArgs,
 }
 
 /// Arguments of `inspect`.
@@ -401,6 +435,9 @@ pub struct SimulateArgs {
     /// Compare with the logits that `decrypt` wrote for the first of the images
     #[arg(long, value_name = "logits.npy")]
     pub answers: Option<PathBuf>,
+    #[command(flatten)]
+    /// `--input-shape`, for --model.
+    pub input_shape: InputShapeArgs,
     #[command(flatten)]
     /// `--mean`, `--std`.
     pub normalisation: NormalisationArgs,

@@ -26,6 +26,7 @@ pub fn option(setting: Setting) -> Option<&'static str> {
         Setting::AllowInsecure => "--allow-insecure",
         Setting::Normalisation => "--mean, --std",
         Setting::Count => "--count",
+        Setting::InputShape => "--input-shape C,H,W",
         Setting::Constants => "--consts FILE",
         _ => return None,
     })

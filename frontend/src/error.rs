@@ -1,5 +1,6 @@
 //! Errors of the import: the file, the node, the reason.
 
+use crate::survey::Obstacle;
 use chiffre_ir::error::VerifyError;
 
 /// Why a model file was not imported or run. Every variant names the file.
@@ -21,7 +22,7 @@ pub enum FrontendError {
         /// What is wrong.
         reason: String,
     },
-    /// The model as a whole does not fit: its opset, inputs, outputs or metadata.
+    /// The model as a whole does not fit: its opset, its weights in other files, or its metadata.
     #[error("{file}: {reason}")]
     Model {
         /// The file.
@@ -29,17 +30,13 @@ pub enum FrontendError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// A node has no meaning in the tensor IR.
-    #[error("{file}: node \"{node}\" ({op}): {reason}")]
-    Node {
+    /// Nodes that have no meaning in the tensor IR, inputs that do not fit: all of them.
+    #[error("{}", listed(file, obstacles))]
+    Obstacles {
         /// The file.
         file: String,
-        /// Name of the ONNX node, or of its first output if it has none.
-        node: String,
-        /// Operator of the node.
-        op: String,
-        /// What is wrong, and what to do.
-        reason: String,
+        /// At least one.
+        obstacles: Vec<Obstacle>,
     },
     /// The imported graph breaks an invariant of the tensor IR.
     #[error("{file}: {source}")]
@@ -57,4 +54,15 @@ pub enum FrontendError {
         /// The runtime's reason.
         reason: String,
     },
+}
+
+/// One obstacle on the file's line, several as a list.
+fn listed(file: &str, obstacles: &[Obstacle]) -> String {
+    match obstacles {
+        [one] => format!("{file}: {one}"),
+        all => {
+            let lines: Vec<String> = all.iter().map(|o| format!("\n  * {o}")).collect();
+            format!("{file}: {} things stand in the way:{}", all.len(), lines.concat())
+        }
+    }
 }

@@ -1,15 +1,18 @@
-//! The clear reference: the original file, run by an independent runtime.
+//! The clear reference: the file, run by an independent runtime.
 
+use crate::import::Port;
 use crate::onnx::Runner;
-use crate::{FrontendError, load_bytes, read};
+use crate::{FrontendError, ImportOptions, Source};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// A model file ready to run on clear images.
+/// A model file ready to run on clear images. It computes in single precision, whatever the file's
+/// own.
 pub struct Reference {
     runner: Runner,
     file: String,
-    /// Shape of one batch; the first extent is the file's own batch size, or 1 if that is open.
+    port: Port,
+    /// Shape of one batch, as the file takes it.
     shape: Vec<usize>,
 }
 
@@ -19,7 +22,15 @@ impl Reference {
     /// # Errors
     /// As [`crate::load`], or the runtime rejects the model.
     pub fn load(path: &Path) -> Result<Reference, FrontendError> {
-        Self::load_bytes(&path.display().to_string(), &read(path)?)
+        Self::load_with(path, &ImportOptions::default())
+    }
+
+    /// As [`Reference::load`], with what the file leaves open.
+    ///
+    /// # Errors
+    /// As [`Reference::load`].
+    pub fn load_with(path: &Path, options: &ImportOptions) -> Result<Reference, FrontendError> {
+        Self::new(&Source::of(path)?, path.display().to_string(), options)
     }
 
     /// As [`Reference::load`], from the bytes of a file; `name` is used in messages.
@@ -27,28 +38,34 @@ impl Reference {
     /// # Errors
     /// As [`Reference::load`].
     pub fn load_bytes(name: &str, bytes: &[u8]) -> Result<Reference, FrontendError> {
-        // Import first: it bounds every size, so that the runtime never sees a hostile file.
-        let model = load_bytes(name, bytes)?;
-        let fixed = crate::onnx::decode(bytes).ok().and_then(|f| crate::import::fixed_batch(&f));
-        let shape: Vec<usize> = std::iter::once(fixed.unwrap_or(1)).chain(model.input_shape).collect();
-        let runner = Runner::new(bytes, &shape).map_err(|reason| FrontendError::Reference { file: name.into(), reason })?;
-        Ok(Reference { runner, file: name.into(), shape })
+        Self::new(&Source::of_bytes(name, bytes)?, name.into(), &ImportOptions::default())
     }
 
-    /// Runs `n` images (`n·C·H·W` values, image-major); returns `n·classes` values of the first
-    /// output. A model with a fixed batch runs in batches, the last one filled up with zeros.
+    fn new(source: &Source, file: String, options: &ImportOptions) -> Result<Reference, FrontendError> {
+        // Import first: it bounds every size, so that the runtime never sees a hostile file.
+        let model = source.model(options)?;
+        let (port, logits) = (model.port, model.logits);
+        let shape = port.batch_shape();
+        let runner =
+            Runner::new(source.complete(), &shape, &logits).map_err(|reason| FrontendError::Reference { file: file.clone(), reason })?;
+        Ok(Reference { runner, file, port, shape })
+    }
+
+    /// Runs `n` images (`n·C·H·W` values, image-major, as the imported graph takes them); returns
+    /// `n·classes` values of the first output, before its tail. A model with a fixed batch runs in
+    /// batches, the last one filled up with zeros.
     ///
     /// # Errors
     /// The number of values is not `n` images, or the runtime fails.
     pub fn run(&self, images: &[f32], n: usize) -> Result<Vec<f32>, FrontendError> {
         let error = |reason: String| FrontendError::Reference { file: self.file.clone(), reason };
-        let len: usize = self.shape[1..].iter().product();
+        let len: usize = self.port.dims.iter().product();
         if Some(images.len()) != n.checked_mul(len) {
             return Err(error(format!("{} values are not {n} images of {len}", images.len())));
         }
-        let batch = self.shape[0];
+        let batch = self.port.batch.unwrap_or(1);
         let run = |chunk: &[f32]| -> Result<Vec<f32>, String> {
-            let mut input = chunk.to_vec();
+            let mut input: Vec<f32> = chunk.chunks(len).flat_map(|image| self.port.image(image)).collect();
             input.resize(batch * len, 0.0);
             let mut out = self.runner.run(&self.shape, &input)?;
             out.truncate(out.len() / batch * (chunk.len() / len));

@@ -28,6 +28,29 @@ fn convolutions() {
 }
 
 #[test]
+fn convolutions_in_groups() {
+    let conv = |shape: &[i64], attrs: &[Message]| {
+        let o = Onnx::new(17, &[0, 4, 6, 7]).weights("w", shape).weights("bias", &shape[..1]).node("Conv", "x w bias", "y", attrs);
+        assert_eq!(ops(&check(&o)), "conv2d");
+    };
+    conv(&[4, 1, 3, 3], &[int("group", 4), ints("pads", &[1, 1, 1, 1])]);
+    conv(&[8, 1, 3, 2], &[int("group", 4), ints("strides", &[2, 1])]);
+    conv(&[6, 2, 3, 3], &[int("group", 2), ints("pads", &[0, 1, 2, 1]), ints("dilations", &[2, 1])]);
+}
+
+#[test]
+fn windows_along_one_axis() {
+    let base = || Onnx::new(17, &[0, 4, 20]).weights("w", &[6, 2, 3]).weights("g", &[6]).floats("v", &[6], &[0.5; 6]);
+    let conv = base().node("Conv", "x w g", "c", &[int("group", 2), ints("pads", &[2, 0]), ints("strides", &[2]), ints("dilations", &[2])]);
+    let o = conv.clone().node("BatchNormalization", "c g g g v", "b", &[]).node("Relu", "b", "r", &[]);
+    let o = o.node("AveragePool", "r", "y", &[ints("kernel_shape", &[2]), ints("strides", &[2])]);
+    let model = check(&o);
+    assert_eq!(ops(&model), "conv2d affine activation avg_pool");
+    assert_eq!(model.graph.ty(model.graph.outputs[0]).shape, [6, 4, 1]);
+    check(&conv.node("GlobalAveragePool", "c", "p", &[]).node("Flatten", "p", "y", &[]));
+}
+
+#[test]
 fn batch_normalisation() {
     let o = Onnx::new(15, &IMAGE).weights("gamma", &[3]).weights("beta", &[3]).weights("running", &[3]);
     let o = o.floats("var", &[3], &[0.5, 1.0, 2.0]).node("BatchNormalization", "x gamma beta running var", "y", &[float("epsilon", 1e-3)]);
@@ -67,12 +90,21 @@ fn constants_broadcast_elementwise() {
 #[test]
 fn values_elementwise() {
     let two = |op: &str| {
-        let o = Onnx::new(14, &IMAGE).node("Relu", "x", "a", &[]).node("Tanh", "x", "b", &[]);
+        let o = Onnx::new(14, &IMAGE).node("Relu", "x", "a", &[]).node("Sigmoid", "x", "b", &[]);
         ops(&check(&o.node(op, "a b", "y", &[])))
     };
-    assert_eq!(two("Add"), "activation activation add");
-    assert_eq!(two("Sub"), "activation activation sub");
-    assert_eq!(two("Mul"), "activation activation mul");
+    // Two functions of one value are one.
+    for op in ["Add", "Sub", "Mul", "Div"] {
+        assert_eq!(two(op), "function");
+    }
+    // Of two values, they are not.
+    let o = Onnx::new(14, &IMAGE).weights("w", &[3, 3, 1, 1]).node("Conv", "x w", "c", &[]).node("Relu", "x", "a", &[]);
+    for (op, want) in [("Add", "add"), ("Sub", "sub"), ("Mul", "mul")] {
+        assert_eq!(
+            ops(&check(&o.clone().node("Tanh", "c", "b", &[]).node(op, "a b", "y", &[]))),
+            format!("conv2d activation activation {want}")
+        );
+    }
     let o = Onnx::new(14, &IMAGE).floats("s", &[1], &[2.0]).node("Sum", "x s x", "y", &[]);
     assert_eq!(ops(&check(&o)), "affine add");
     assert_eq!(ops(&check(&Onnx::new(14, &IMAGE).node("Mul", "x x", "y", &[]))), "square");
@@ -87,7 +119,8 @@ fn activations() {
     for (op, attrs) in
         [("Relu", vec![]), ("Sigmoid", vec![]), ("Tanh", vec![]), ("HardSwish", vec![]), ("LeakyRelu", vec![float("alpha", 0.2)])]
     {
-        assert_eq!(ops(&check(&single(17, op, &attrs))), "activation");
+        let o = Onnx::new(17, &IMAGE).node(op, "x", "a", &attrs).node("Neg", "a", "y", &[]);
+        assert_eq!(ops(&check(&o)), "activation affine");
     }
     assert_eq!(ops(&check(&single(17, "HardSigmoid", &[float("alpha", 0.3)]))), "affine activation");
     let slopes = Onnx::new(17, &IMAGE).floats("slope", &[3, 1, 1], &[0.25; 3]).node("PRelu", "x slope", "y", &[]);
@@ -123,6 +156,13 @@ fn clips() {
     assert_eq!(c("Clip", "x - hi"), "affine activation affine");
     assert_eq!(c("Max", "x lo"), "affine activation affine");
     assert_eq!(c("Min", "hi x"), "affine activation affine");
+    assert_eq!(c("Max", "x"), "");
+    // Limits of channels, and values among each other.
+    let o = Onnx::new(13, &IMAGE).weights("l", &[3, 1, 1]).weights("w", &[3, 3, 1, 1]).node("Conv", "x w", "c", &[]);
+    assert_eq!(ops(&check(&o.clone().node("Max", "x l", "y", &[]))), "function");
+    for op in ["Max", "Min"] {
+        assert!(ops(&check(&o.clone().node(op, "x c", "y", &[]))).contains("sub function add"), "{op}");
+    }
 }
 
 #[test]
@@ -138,6 +178,19 @@ fn pooling() {
     check(&single(11, "AveragePool", &[k(3), ints("pads", &[1, 1, 1, 1]), int("count_include_pad", 1)]));
     check(&single(11, "GlobalAveragePool", &[]));
     check(&single(11, "GlobalMaxPool", &[]));
+    // Padding counts, what the partial last window reads behind it does not.
+    let partial = [k(3), ints("strides", &[2, 2]), ints("pads", &[1, 1, 1, 1]), int("ceil_mode", 1), int("count_include_pad", 1)];
+    let o = Onnx::new(11, &[0, 3, 6, 5]).node("AveragePool", "x", "y", &partial);
+    let model = chiffre_frontend::load_bytes("partial", &o.bytes()).unwrap();
+    assert_eq!(ops(&model), "pad avg_pool");
+    let y = chiffre_ir::tensor::interp(&model.graph, &[1.0; 90], 1).unwrap().remove(0);
+    assert_eq!(y[..12], [4.0 / 9.0, 6.0 / 9.0, 4.0 / 9.0, 6.0 / 9.0, 1.0, 6.0 / 9.0, 6.0 / 9.0, 1.0, 6.0 / 9.0, 1.0 / 3.0, 0.5, 1.0 / 3.0]);
+    let dilated = single(19, "AveragePool", &[k(2), ints("dilations", &[2, 3])]);
+    let model = chiffre_frontend::load_bytes("dilated", &dilated.bytes()).unwrap();
+    assert_eq!(ops(&model), "conv2d");
+    let x = noise(108, 3);
+    let y = chiffre_ir::tensor::interp(&model.graph, &x, 1).unwrap().remove(0);
+    assert!((y[0] - (x[0] + x[3] + x[12] + x[15]) / 4.0).abs() < 1e-6);
 }
 
 #[test]
@@ -149,6 +202,12 @@ fn reductions() {
         let o = Onnx::new(18, &IMAGE).int64("axes", &[2, 3]).node(op, "x axes", "y", &[int("keepdims", 0)]);
         check(&o);
     }
+    for axes in [&[1][..], &[1, 2], &[1, 2, 3], &[-3, -1]] {
+        check(&single(11, "ReduceMean", &[ints("axes", axes)]));
+        check(&single(11, "ReduceSum", &[ints("axes", axes), int("keepdims", 0)]));
+    }
+    let o = Onnx::new(13, &[0, 5]).int64("axes", &[1]).node("ReduceSum", "x axes", "y", &[]);
+    assert_eq!(ops(&check(&o)), "linear");
     // Mean over H·W of a value seen as N×C×(H·W).
     let o = Onnx::new(11, &IMAGE).int64("s", &[0, 3, -1]).node("Reshape", "x s", "r", &[]);
     assert_eq!(ops(&check(&o.node("ReduceMean", "r", "y", &[ints("axes", &[2]), int("keepdims", 0)]))), "avg_pool flatten");
@@ -248,7 +307,7 @@ fn fixed_batches_and_all_opsets() {
     let base = |opset: i64, n: i64| {
         Onnx::new(opset, &[n, 3, 6, 6]).weights("w", &[2, 3, 3, 3]).node("Conv", "x w", "c", &[]).node("Relu", "c", "y", &[])
     };
-    for opset in 9..=21 {
+    for opset in 6..=*chiffre_frontend::OPSETS.end() {
         check(&base(opset, 0));
     }
     check(&base(17, 1));
@@ -262,10 +321,77 @@ fn metadata_and_names_survive() {
     let o = single(17, "Relu", &[]).metadata("author", "x").metadata("normalisation", "(px/255-mean)/std mean=0.5,0.5,0.5 std=0.2,0.2,0.2");
     let model = check(&o);
     assert_eq!(model.normalisation.unwrap().std(), [0.2; 3]);
-    assert_eq!((model.input_name.as_str(), model.output_names, model.input_shape), ("x", vec!["y".to_string()], vec![3, 6, 6]));
+    assert_eq!((model.input_name.as_str(), model.outputs[0].name.as_str(), model.input_shape), ("x", "y", vec![3, 6, 6]));
     assert_eq!(model.graph.name, "test");
     assert_eq!(model.graph.nodes[1].source, "/net/Relu_y");
     // A node without a name is known by its output.
     let o = Onnx::new(17, &IMAGE).named("", "Relu", "ai.onnx", "x", "y", &[]);
     assert_eq!(check(&o).graph.nodes[1].source, "y");
+}
+
+#[test]
+fn functions_of_one_value() {
+    let of = |op: &str, attrs: &[Message]| {
+        let model = chiffre_frontend::load_bytes("f", &single(18, op, attrs).bytes()).unwrap();
+        assert_eq!(ops(&model), "function", "{op}");
+        let mut x = noise(108, 9);
+        x[0] = 0.5;
+        chiffre_ir::tensor::interp(&model.graph, &x, 1).unwrap().remove(0)[0]
+    };
+    let near = |y: f32, want: f32| assert!((y - want).abs() < 1e-6, "{y} {want}");
+    near(of("Sqrt", &[]), 0.5f32.sqrt());
+    near(of("Reciprocal", &[]), 2.0);
+    near(of("Erf", &[]), 0.520_499_9);
+    near(of("Softplus", &[]), (1.0 + 0.5f32.exp()).ln());
+    for op in ["Elu", "Selu", "Celu", "Softplus", "Softsign", "Abs", "Exp", "Sin", "Cos", "Atan", "Erf"] {
+        check(&Onnx::new(17, &IMAGE).node(op, "x", "a", &[]).node("Neg", "a", "y", &[]));
+    }
+    check(&single(17, "Elu", &[float("alpha", 0.3)]));
+    let gelu = single(20, "Gelu", &[string("approximate", "tanh")]);
+    assert_eq!(ops(&chiffre_frontend::load_bytes("f", &gelu.bytes()).unwrap()), "function");
+    // Slopes of channels.
+    let o = Onnx::new(17, &IMAGE).floats("slope", &[3, 1, 1], &[0.25, -0.5, 2.0]).node("PRelu", "x slope", "y", &[]);
+    assert_eq!(ops(&check(&o)), "function");
+    for e in [0.5, -1.0, 2.5] {
+        let o = Onnx::new(14, &IMAGE).floats("e", &[], &[e]).node("Exp", "x", "p", &[]).node("Pow", "p e", "y", &[]);
+        assert_eq!(ops(&check(&o)), "function");
+    }
+}
+
+#[test]
+fn elementwise_subgraphs_become_one_function() {
+    let c = || Onnx::new(17, &IMAGE).floats("one", &[], &[1.0]).weights("w", &[2, 3, 1, 1]).weights("each", &[3, 1, 1]);
+    let mish = c().node("Softplus", "x", "s", &[]).node("Tanh", "s", "t", &[]).node("Mul", "x t", "y", &[]);
+    assert_eq!(ops(&check(&mish)), "function");
+    let root = c().node("Mul", "x x", "q", &[]).node("Add", "q one", "p", &[]).node("Sqrt", "p", "y", &[]);
+    assert_eq!(ops(&check(&root)), "function");
+    let sign = c().node("Abs", "x", "a", &[]).node("Add", "a one", "b", &[]).node("Div", "x b", "y", &[]);
+    assert_eq!(ops(&check(&sign)), "function");
+    // Affine maps of channels stay for the layers around, and so does a polynomial.
+    let o = c().node("Mul", "x each", "m", &[]).node("Sigmoid", "m", "s", &[]).node("Mul", "s m", "p", &[]).node("Mul", "p each", "y", &[]);
+    assert_eq!(ops(&check(&o)), "affine activation affine");
+    let o = c().node("Mul", "x x", "q", &[]).node("Add", "q x", "y", &[]);
+    assert_eq!(ops(&check(&o)), "square add");
+    // A function that a layer reads as well has its series anyway.
+    let o = c().node("Tanh", "x", "t", &[]).node("Add", "x t", "a", &[]).node("Conv", "t w", "u", &[]).node("Conv", "a w", "v", &[]);
+    assert_eq!(ops(&check(&o.node("Add", "u v", "y", &[]))), "activation add conv2d conv2d add");
+}
+
+#[test]
+fn transposes_are_undone_moved_into_matrices_or_between_channels() {
+    // N×H×W×C as TensorFlow's converter writes it.
+    let o = Onnx::new(13, &[0, 5, 6, 3]).weights("w", &[4, 3, 3, 3]).weights("m", &[48, 2]).int64("s", &[-1, 48]).weights("last", &[4]);
+    let o = o.node("Transpose", "x", "t", &[ints("perm", &[0, 3, 1, 2])]).node("Conv", "t w", "c", &[]);
+    let o = o.node("Transpose", "c", "u", &[ints("perm", &[0, 2, 3, 1])]).node("Add", "u last", "v", &[]).node("Relu", "v", "r", &[]);
+    let model = check(&o.node("Reshape", "r s", "f", &[]).node("MatMul", "f m", "y", &[]));
+    assert_eq!(ops(&model), "conv2d affine activation flatten linear");
+    assert_eq!(model.input_shape, [3, 5, 6]);
+    // A matrix for the channels of every position.
+    let o = Onnx::new(13, &IMAGE).weights("m", &[3, 4]).weights("b", &[4]).node("Transpose", "x", "t", &[ints("perm", &[0, 2, 3, 1])]);
+    let o = o.node("MatMul", "t m", "p", &[]).node("Add", "p b", "q", &[]).node("Transpose", "q", "y", &[ints("perm", &[0, 3, 1, 2])]);
+    assert_eq!(ops(&check(&o)), "conv2d affine");
+    // Channels change places, as between grouped convolutions.
+    let o = Onnx::new(13, &[0, 6, 2, 2]).int64("s", &[0, 2, 3, 2, 2]).int64("back", &[0, 6, 2, 2]).node("Reshape", "x s", "r", &[]);
+    let o = o.node("Transpose", "r", "t", &[ints("perm", &[0, 2, 1, 3, 4])]).node("Reshape", "t back", "b", &[]);
+    assert_eq!(ops(&check(&o.node("GlobalAveragePool", "b", "p", &[]).node("Flatten", "p", "y", &[]))), "conv2d avg_pool flatten");
 }

@@ -24,5 +24,6 @@ pub mod packed;
 pub mod patch;
 pub mod program;
 pub mod table;
+pub mod tail;
 pub mod tensor;
 pub mod text;

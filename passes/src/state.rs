@@ -170,11 +170,12 @@ impl State {
                         | TensorOp::Poly { .. }
                         | TensorOp::Chebyshev { .. }
                         | TensorOp::Activation { .. }
+                        | TensorOp::Function { .. }
                         | TensorOp::MaxPool { .. }
                 )
             }),
             Property::Calibrated => missing(self.calibration.is_some()),
-            Property::Approximated => self.tensor_without(|op| matches!(op, TensorOp::Activation { .. })),
+            Property::Approximated => self.tensor_without(|op| matches!(op, TensorOp::Activation { .. } | TensorOp::Function { .. })),
             Property::Squared => self.tensor_without(|op| matches!(op, TensorOp::Poly { .. })),
             Property::Layouts => missing(self.layouts.is_some()),
             Property::Packed => missing(self.packed.is_some()),

@@ -2,15 +2,15 @@
 //!
 //! | source | pixels | labels |
 //! |---|---|---|
-//! | `.npy` | float32 or uint8, N×C×H×W; N×H×W and H×W for one-channel models | no |
+//! | `.npy` | floating-point or uint8, N×C×H×W or N×H×W×C; axes of extent 1 may be left out: N×K, N×C×L, N×H×W, and H×W for one picture | no |
 //! | `.npz` | the same, as `images`, `x` or the only array | `labels` or `y` |
 //! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
 //! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
 //!
-//! float32 values are taken as normalised already; 8-bit pixels go through a [`Normalisation`].
-//! Nothing is resized or converted silently: what does not fit the model is an error that names the
-//! file. Sizes in headers are compared with the size of the file before anything is allocated for
-//! them.
+//! Floating-point values are taken as normalised already; 8-bit pixels go through a
+//! [`Normalisation`]. Nothing is resized or converted silently: what does not fit the model is an
+//! error that names the file. Sizes in headers are compared with the size of the file before
+//! anything is allocated for them.
 
 mod cifar;
 mod npy;

@@ -144,11 +144,11 @@ fn row_major(stored: &[f32], shape: &[usize]) -> Vec<f32> {
 pub(super) fn read_images(reader: &mut (impl Read + ?Sized), header: &Header, options: &DataOptions) -> Result<Vec<f32>, Problem> {
     let Element { kind, size, big_endian } = header.element;
     let tables = match (kind, size) {
-        (b'f', 4) => None,
+        (b'f', 2 | 4 | 8) => None,
         (b'u', 1) => Some(()),
         _ => return Err(wrong_element(&header.descr)),
     };
-    let available = image_count(&header.shape, options.shape)?;
+    let (available, order) = image_count(&header.shape, options.shape)?;
     let take = options.take(available)?;
     let tables = tables.map(|()| options.tables()).transpose()?;
     let len = options.len()?;
@@ -159,34 +159,43 @@ pub(super) fn read_images(reader: &mut (impl Read + ?Sized), header: &Header, op
             Ok(())
         }
         None => {
-            let value = |b: &[u8]| {
-                let bytes = [b[0], b[1], b[2], b[3]];
-                if big_endian { f32::from_be_bytes(bytes) } else { f32::from_le_bytes(bytes) }
-            };
-            pixels.extend(image.chunks_exact(4).map(value));
+            pixels.extend(image.chunks_exact(size).map(|b| float(b, big_endian)));
             check_finite(index, &pixels[index * len..])
         }
     };
     let mut image = vec![0; len * size];
+    let [c, h, w] = options.shape;
     if !header.fortran {
+        let mut stored = vec![0; len * size];
         for index in 0..take {
-            read_exact(reader, &mut image)?;
+            read_exact(reader, &mut stored)?;
+            if order == Order::ChannelsFirst {
+                push(index, &stored)?;
+                continue;
+            }
+            for (i, value) in image.chunks_exact_mut(size).enumerate() {
+                let at = size * (i % (h * w) * c + i / (h * w));
+                value.copy_from_slice(&stored[at..at + size]);
+            }
             push(index, &image)?;
         }
         return Ok(pixels);
     }
-    // Column-major: element (n, c, y, x) is at n + N(c + C(y + H x)).
+    // Column-major: element (n, c, y, x) is at n + N(c + C(y + H x)), or at n + N(y + H(x + W c)).
     let total = usize::try_from(header.payload()).map_err(|_| Problem::Memory { bytes: u64::MAX })?;
     let mut all = reserve(total)?;
     reader.take(total as u64).read_to_end(&mut all)?;
     if all.len() < total {
         return Err(Problem::Length { expected: total as u64, found: all.len() as u64 });
     }
-    let [c, h, w] = options.shape;
     for index in 0..take {
         for (i, value) in image.chunks_exact_mut(size).enumerate() {
             let (channel, y, x) = (i / (h * w), i / w % h, i % w);
-            let at = size * (index + available as usize * (channel + c * (y + h * x)));
+            let inner = match order {
+                Order::ChannelsFirst => channel + c * (y + h * x),
+                Order::ChannelsLast => y + h * (x + w * channel),
+            };
+            let at = size * (index + available as usize * inner);
             value.copy_from_slice(&all[at..at + size]);
         }
         push(index, &image)?;
@@ -229,20 +238,56 @@ pub(super) fn read_exact(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -
     })
 }
 
+/// How the axes of an image are ordered in an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// C×H×W, without those of extent 1 perhaps.
+    ChannelsFirst,
+    /// H×W×C.
+    ChannelsLast,
+}
+
 /// Number of images in an array of `shape`, which must be that of the model behind the first
-/// dimension.
-fn image_count(shape: &[u64], model: [usize; 3]) -> Result<u64, Problem> {
+/// dimension: axes of extent 1 may be left out or added, and channels may come last.
+pub(super) fn image_count(shape: &[u64], model: [usize; 3]) -> Result<(u64, Order), Problem> {
     let [c, h, w] = model.map(|d| d as u64);
+    let long = |d: &[u64]| d.iter().copied().filter(|&d| d != 1).collect::<Vec<u64>>();
     match *shape {
-        [n, c2, h2, w2] if [c, h, w] == [c2, h2, w2] => Ok(n),
-        [n, h2, w2] if [c, h, w] == [1, h2, w2] => Ok(n),
-        [h2, w2] if [c, h, w] == [1, h2, w2] => Ok(1),
+        [n, ref rest @ ..] if long(rest) == long(&[c, h, w]) && shape.len() <= 4 => Ok((n, Order::ChannelsFirst)),
+        [n, h2, w2, c2] if [c, h, w] == [c2, h2, w2] => Ok((n, Order::ChannelsLast)),
+        [h2, w2] if [c, h, w] == [1, h2, w2] => Ok((1, Order::ChannelsFirst)),
         _ => Err(Problem::Shape { found: by(shape), model }),
     }
 }
 
+/// A floating-point number of 2, 4 or 8 bytes.
+fn float(b: &[u8], big_endian: bool) -> f32 {
+    let mut bytes = [0; 8];
+    bytes[..b.len()].copy_from_slice(b);
+    if big_endian {
+        bytes[..b.len()].reverse();
+    }
+    let word = u64::from_le_bytes(bytes);
+    match b.len() {
+        2 => half(word as u16),
+        4 => f32::from_bits(word as u32),
+        _ => f64::from_bits(word) as f32,
+    }
+}
+
+/// An IEEE 754 half as f32.
+fn half(h: u16) -> f32 {
+    let (sign, exponent, fraction) = (if h >> 15 == 1 { -1.0 } else { 1.0 }, i32::from(h >> 10 & 31), f32::from(h & 1023));
+    match exponent {
+        0 => sign * fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        e => sign * (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
+    }
+}
+
 fn wrong_element(descr: &str) -> Problem {
-    Problem::Element { found: descr.chars().take(40).collect(), expected: "float32 or uint8 is needed" }
+    Problem::Element { found: descr.chars().take(40).collect(), expected: "floating-point numbers or uint8 are needed" }
 }
 
 /// `descr`, `fortran_order` and `shape` of the Python dictionary in a header.
@@ -284,6 +329,36 @@ mod tests {
         assert_eq!(parse_header("{'descr':'|u1','fortran_order':True,'shape':(5,)}"), Some(("|u1", true, vec![5])));
         assert_eq!(parse_header("{'descr': '<i8', 'fortran_order': False, 'shape': ()}"), Some(("<i8", false, vec![])));
         assert_eq!(parse_element(">i8"), Some(Element { kind: b'i', size: 8, big_endian: true }));
+    }
+
+    #[test]
+    fn images_have_the_axes_of_the_model_or_channels_last() {
+        let first = |n| Some((n, Order::ChannelsFirst));
+        let count = |shape: &[u64], model| image_count(shape, model).ok();
+        assert_eq!(count(&[5, 3, 8, 9], [3, 8, 9]), first(5));
+        assert_eq!(count(&[5, 8, 9, 3], [3, 8, 9]), Some((5, Order::ChannelsLast)));
+        assert_eq!(count(&[5, 3, 3, 3], [3, 3, 3]), first(5));
+        // Tables and series.
+        assert_eq!(count(&[5, 30], [30, 1, 1]), first(5));
+        assert_eq!(count(&[5, 2, 100], [2, 100, 1]), first(5));
+        assert_eq!(count(&[5, 100], [1, 100, 1]), first(5));
+        assert_eq!((count(&[5], [1, 1, 1]), count(&[5, 1], [1, 1, 1])), (first(5), first(5)));
+        // Grey pictures, one and several.
+        assert_eq!(
+            (count(&[8, 9], [1, 8, 9]), count(&[5, 8, 9], [1, 8, 9]), count(&[5, 8, 9, 1], [1, 8, 9])),
+            (first(1), first(5), first(5))
+        );
+        for shape in [&[5u64, 8, 3, 9][..], &[3, 8, 9], &[5, 216], &[], &[5, 1, 3, 8, 9]] {
+            assert_eq!(count(shape, [3, 8, 9]), None, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_all_widths_are_read() {
+        assert_eq!(float(&[0x00, 0xc0], false), -2.0);
+        assert_eq!(float(&[0x3c, 0x00], true), 1.0);
+        assert_eq!(float(&1.5f32.to_be_bytes(), true), 1.5);
+        assert_eq!(float(&(-0.25f64).to_le_bytes(), false), -0.25);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! NumPy's `.npz` archives, stored or deflated.
 
-use super::npy::{Header, read_floats, read_header, read_images, read_labels};
+use super::npy::{Header, image_count, read_floats, read_header, read_images, read_labels};
 use super::{Batch, DataOptions, FloatArray, Problem};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
@@ -26,8 +26,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
         why: format!("it has the arrays [{}]; name the images `images` or `x`", names.join(", ").chars().take(200).collect::<String>()),
     })?;
     let (pixels, available) = member(&mut archive, images, bytes, |reader, header| {
-        let available = if header.shape.len() == 2 { 1 } else { header.shape.first().copied().unwrap_or(0) };
-        Ok((read_images(reader, header, options)?, available))
+        Ok((read_images(reader, header, options)?, image_count(&header.shape, options.shape)?.0))
     })?;
     let take = options.take(available)?;
     let read = |index| member(&mut archive, index, bytes, |reader, header| read_labels(reader, header, available, take));

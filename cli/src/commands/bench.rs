@@ -39,13 +39,13 @@ pub(super) struct Outcome {
 
 /// Runs everything in one process and reports times, memory and agreement.
 pub(super) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let model = chiffre_frontend::load(&args.model)?;
+    let model = chiffre_frontend::load_with(&args.model, &args.compiler.input_shape.options())?;
     if args.compiler.target != chiffre::pipeline::CKKS.name() {
         return Err(Error::input(format!("bench measures encrypted runs, and the {} target has none", args.compiler.target)));
     }
     let request = super::request(&args.compiler, &model)?;
     let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
-    let reference = Reference::load(&args.model)?;
+    let reference = Reference::load_with(&args.model, &args.compiler.input_shape.options())?;
     let name = args.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let out = encrypted_run(&name, &model, &reference, &request, &images, engine, args.progress.progress)?;
     if args.json {

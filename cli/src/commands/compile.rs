@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
-    let model = chiffre_frontend::load(&args.model)?;
+    let model = chiffre_frontend::load_with(&args.model, &args.compiler.input_shape.options())?;
     let request = super::request(&args.compiler, &model)?;
     let target = pipeline::target(&args.compiler.target)?;
     if target.name() != pipeline::CKKS.name() {
@@ -28,7 +28,9 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
         super::explain(&compiled.explained);
     }
     let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(Error::input)?;
-    super::print(format!("{}\nwrote {} ({}…)", Overview::of_program(&compiled.program).summary(), args.output.display(), &digest[..16]))
+    let tail: String = super::check::tail(&model).into_iter().map(|line| format!("{line}\n")).collect();
+    let summary = Overview::of_program(&compiled.program).summary();
+    super::print(format!("{summary}\n{tail}wrote {} ({}…)", args.output.display(), &digest[..16]))
 }
 
 /// Dumps and times of passes.

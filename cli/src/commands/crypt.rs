@@ -26,7 +26,8 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let result = ResultBatch::load(&session, &args.input)?;
     let Decrypted { logits, report } = key.decrypt(&session, &result)?;
     let classes = logits.len() / result.images.max(1);
-    logits::write_logits(&args.output, &logits, classes)?;
+    let (outputs, per) = super::tail::applied(&session, &args.program, &logits, classes)?;
+    logits::write_logits(&args.output, &outputs, per)?;
     let affected = report.affected();
     if let Some(k) = args.top {
         for (i, row) in logits.chunks(classes).enumerate() {

@@ -2,6 +2,7 @@
 //! back.
 
 mod bench;
+mod check;
 mod compile;
 mod crypt;
 mod debug;
@@ -12,6 +13,7 @@ mod opt;
 mod passes;
 mod run;
 mod simulate;
+mod tail;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::exit;
@@ -48,6 +50,7 @@ pub fn main(cli: Cli) -> ExitCode {
 fn dispatch(command: &Command, engine: &Arc<Engine>) -> Result<(), Error> {
     match command {
         Command::Compile(args) => compile::compile(args),
+        Command::Check(args) => check::check(args),
         Command::Passes(args) => passes::passes(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Keygen(args) => keygen::keygen(args, engine),
@@ -83,7 +86,7 @@ fn threads(command: &Command) -> Option<NonZeroUsize> {
         Command::Debug(args) => &args.threads,
         Command::Opt(_) | Command::Reduce(_) => return None,
         // These compute nothing.
-        Command::Passes(_) | Command::Inspect(_) => return Some(NonZeroUsize::MIN),
+        Command::Passes(_) | Command::Inspect(_) | Command::Check(_) => return Some(NonZeroUsize::MIN),
     };
     *threads
 }

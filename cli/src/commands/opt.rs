@@ -8,6 +8,7 @@ use chiffre::{Error, data, logits};
 use chiffre_backend::cost::CostModel;
 use chiffre_backend::target::Origin;
 use chiffre_ir::output::Output;
+use chiffre_ir::tail::apply;
 use chiffre_passes::observe::Recorder;
 use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
 use chiffre_passes::pass::Context;
@@ -124,6 +125,9 @@ pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
     };
     let outputs = file.graph.interp(&pixels, n)?;
     for (k, out) in outputs.iter().enumerate() {
+        let tail = file.tails.get(k).map_or(&[][..], Vec::as_slice);
+        let images = out.chunks((out.len() / n.max(1)).max(1));
+        let out = &images.flat_map(|image| apply(tail, image)).collect::<Vec<f32>>();
         let per = out.len() / n.max(1);
         match &args.output {
             Some(path) => logits::write_logits(&numbered(path, k, outputs.len()), out, per)?,

@@ -2,7 +2,7 @@
 
 use crate::args::SimulateArgs;
 use chiffre::{Error, data, logits};
-use chiffre_frontend::Reference;
+use chiffre_frontend::{ImportOptions, Reference};
 use chiffre_ir::he::{self, He, Noise, interp};
 use chiffre_ir::tensor::OperandRange;
 use chiffre_ir::text;
@@ -16,7 +16,11 @@ use std::sync::Arc;
 /// ones compare.
 pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, true)?;
-    let original = args.model.as_deref().map(|m| original(m, &session.program().header.model, &args.program)).transpose()?;
+    let original = args
+        .model
+        .as_deref()
+        .map(|m| original(m, &args.input_shape.options(), &session.program().header.model, &args.program))
+        .transpose()?;
     let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
     let unusable = |e: &dyn std::fmt::Display| Error::input(format!("{}: HE IR: {e}", args.program.display()));
     let source = super::inspect::stage_text(&session.file, "he", &args.program)?;
@@ -63,20 +67,23 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
     }
     if let Some(path) = &args.output {
-        logits::write_logits(path, &noisy, classes)?;
+        let (outputs, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
+        logits::write_logits(path, &outputs, per)?;
     }
     if let Some(path) = &args.answers {
-        out += &format!("\n{}", against(path, &noisy, &exact, classes)?);
+        let (noisy, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
+        let (exact, _) = super::tail::applied(&session, &args.program, &exact, classes)?;
+        out += &format!("\n{}", against(path, &noisy, &exact, per)?);
     }
     super::print(out)
 }
 
 /// The network that the program at `program` was compiled from, whose digest it holds.
-fn original(model: &Path, digest: &str, program: &Path) -> Result<Reference, Error> {
-    if chiffre_frontend::load(model)?.digest.to_string() != digest {
+fn original(model: &Path, options: &ImportOptions, digest: &str, program: &Path) -> Result<Reference, Error> {
+    if chiffre_frontend::load_with(model, options)?.digest.to_string() != digest {
         return Err(Error::input(format!("{} was not compiled from {}", program.display(), model.display())));
     }
-    Ok(Reference::load(model)?)
+    Ok(Reference::load_with(model, options)?)
 }
 
 /// Compares decrypted logits with the simulated ones of the same images, with and without noise.

@@ -1,6 +1,7 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
 mod arguments;
+mod check;
 mod clear_target;
 mod common;
 mod damaged;
@@ -8,6 +9,8 @@ mod end_to_end;
 mod exit_codes;
 mod hostile_files;
 mod interrupted;
+#[path = "../../../frontend/tests/common/mod.rs"]
+mod onnx;
 mod pages;
 mod relu;
 mod resealed_files;

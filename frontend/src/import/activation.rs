@@ -1,8 +1,7 @@
-//! Activations by name, and those that files spell out: SiLU, hard swish, Gelu through Erf.
+//! Activations by name, and those that files spell out: SiLU and hard swish.
 
 use super::context::Context;
-use super::{Bound, Var};
-use crate::constant::Const;
+use super::{Bound, elementwise, unary};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp};
 
@@ -10,20 +9,36 @@ type Result<T> = std::result::Result<T, String>;
 
 pub(super) fn named(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
-    let mut id = cx.plain(&x)?;
+    let mut id = cx.elements(&x)?;
     let (kind, alpha) = match cx.node.op.as_str() {
         "Relu" => (ActivationKind::Relu, None),
         "Sigmoid" => (ActivationKind::Sigmoid, None),
         "Tanh" => (ActivationKind::Tanh, None),
         "HardSwish" => (ActivationKind::HardSwish, None),
-        "Gelu" if cx.word("approximate", "none")? == "none" => (ActivationKind::Gelu, None),
-        "Gelu" => return Err("approximate = tanh is not supported; export the exact Gelu".into()),
+        "Gelu" => match cx.word("approximate", "none")?.as_str() {
+            "none" => (ActivationKind::Gelu, None),
+            // x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+            "tanh" => {
+                let text = "mul(mul(0.5, x), add(1, tanh(mul(0.7978845608028654, add(x, mul(0.044715, mul(x, mul(x, x))))))))";
+                return unary::function(cx, 0, text.parse()?);
+            }
+            other => return Err(format!("approximate = {other} is unknown")),
+        },
         "LeakyRelu" => (ActivationKind::LeakyRelu, Some(f64::from(cx.float("alpha", 0.01)?))),
         "PRelu" => {
-            let (shape, slope) = cx.floats(1)?;
+            let slope = match cx.bound(1)?.clone() {
+                Bound::Const(c) => elementwise::per_channel(cx, &x, &c)?,
+                _ => return Err(format!("input \"{}\" must be a constant", cx.name(1))),
+            };
             match slope[..] {
                 [first, ..] if slope.iter().all(|&s| s == first) => (ActivationKind::LeakyRelu, Some(f64::from(first))),
-                _ => return Err(format!("slopes of shape {shape:?} that differ between channels are not supported")),
+                _ => {
+                    let name = format!("{}.slope", cx.node.name);
+                    let params = cx.add_const(&name, &[slope.len(), 1], slope);
+                    let of = "add(max(x, 0), mul(p0, min(x, 0)))".parse()?;
+                    let id = cx.emit(TensorOp::Function { of, params: Some(params) }, vec![id])?;
+                    return Ok(cx.like(id, &x));
+                }
             }
         }
         // min(max(αx + β, 0), 1)
@@ -32,53 +47,77 @@ pub(super) fn named(cx: &mut Context) -> Result<Bound> {
             id = cx.affine(id, vec![a], vec![b])?;
             (ActivationKind::Clip, Some(1.0))
         }
-        other => return Err(super::unsupported(other)),
+        other => return Err(super::operators::unsupported(other)),
     };
     let id = cx.emit(TensorOp::Activation { kind, alpha }, vec![id])?;
-    Ok(Bound::Value(Var { id, dims: x.dims }))
+    Ok(cx.like(id, &x))
 }
 
-/// Clip, and Max and Min against a constant: shifted so that the lower bound is 0.
+/// Clip, shifted so that the lower bound is 0; Max and Min.
 pub(super) fn clip(cx: &mut Context) -> Result<Bound> {
     let (x, lo, hi) = match cx.node.op.as_str() {
-        "Clip" if cx.opset < 11 => (cx.value(0)?, Some(cx.float("min", f32::MIN)?), Some(cx.float("max", f32::MAX)?)),
+        "Clip" if cx.opset() < 11 => (cx.value(0)?, Some(cx.float("min", f32::MIN)?), Some(cx.float("max", f32::MAX)?)),
         "Clip" => (cx.value(0)?, bound(cx, 1)?, bound(cx, 2)?),
-        op => {
-            let (value, other) = if cx.maybe_constant(0)?.is_some() { (1, 0) } else { (0, 1) };
-            if cx.node.inputs.len() != 2 || cx.maybe_constant(other)?.is_none() {
-                return Err(format!("{op} is supported between a value and a constant only"));
-            }
-            let limit = bound(cx, other)?;
-            if op == "Max" { (cx.value(value)?, limit, None) } else { (cx.value(value)?, None, limit) }
-        }
+        _ => return extremes(cx),
     };
     let lo = lo.filter(|&l| l > f32::MIN);
     let hi = hi.filter(|&h| h < f32::MAX);
-    let id = cx.plain(&x)?;
-    let shift =
-        |cx: &mut Context, id, scale: f32, by: f32| if (scale, by) == (1.0, 0.0) { Ok(id) } else { cx.affine(id, vec![scale], vec![by]) };
-    let relu = TensorOp::Activation { kind: ActivationKind::Relu, alpha: None };
+    let id = cx.elements(&x)?;
+    let shift = |cx: &mut Context, id, by: f32| if by == 0.0 { Ok(id) } else { cx.affine(id, vec![1.0], vec![by]) };
     let id = match (lo, hi) {
         (None, None) => id,
-        (Some(lo), None) => {
-            let s = shift(cx, id, 1.0, -lo)?;
-            let r = cx.emit(relu, vec![s])?;
-            shift(cx, r, 1.0, lo)?
-        }
-        (None, Some(hi)) => {
-            let s = shift(cx, id, -1.0, hi)?;
-            let r = cx.emit(relu, vec![s])?;
-            shift(cx, r, -1.0, hi)?
-        }
+        (Some(lo), None) => limited(cx, id, true, lo)?,
+        (None, Some(hi)) => limited(cx, id, false, hi)?,
         (Some(lo), Some(hi)) if lo <= hi => {
-            let s = shift(cx, id, 1.0, -lo)?;
+            let s = shift(cx, id, -lo)?;
             let alpha = Some(f64::from(hi) - f64::from(lo));
             let r = cx.emit(TensorOp::Activation { kind: ActivationKind::Clip, alpha }, vec![s])?;
-            shift(cx, r, 1.0, lo)?
+            shift(cx, r, lo)?
         }
         (Some(lo), Some(hi)) => return Err(format!("the lower bound {lo} exceeds the upper bound {hi}")),
     };
-    Ok(Bound::Value(Var { id, dims: x.dims }))
+    Ok(cx.like(id, &x))
+}
+
+/// Max and Min of constants and values.
+fn extremes(cx: &mut Context) -> Result<Bound> {
+    let max = cx.node.op == "Max";
+    let n = cx.node.inputs.len();
+    let (mut values, mut constants) = (vec![], vec![]);
+    for i in 0..n {
+        match cx.maybe_constant(i)? {
+            Some(c) => constants.push(c),
+            None => values.push(cx.value(i)?),
+        }
+    }
+    let mut values = values.into_iter();
+    let Some(mut x) = values.next() else { return Err("it has no operand".into()) };
+    for v in values {
+        x = elementwise::extreme(cx, max, &x, &v)?;
+    }
+    for c in constants {
+        let limits = elementwise::per_channel(cx, &x, &c)?;
+        let id = cx.elements(&x)?;
+        x.id = match limits[..] {
+            [limit] => limited(cx, id, max, limit)?,
+            _ => {
+                let name = format!("{}.limit", cx.node.name);
+                let params = cx.add_const(&name, &[limits.len(), 1], limits);
+                let of = if max { "max(x, p0)" } else { "min(x, p0)" }.parse()?;
+                cx.emit(TensorOp::Function { of, params: Some(params) }, vec![id])?
+            }
+        };
+    }
+    Ok(Bound::Value(x))
+}
+
+/// The larger (or the smaller) of a value and a number, as a ReLU between affine maps.
+fn limited(cx: &mut Context, id: ValueId, max: bool, limit: f32) -> Result<ValueId> {
+    let sign = if max { 1.0 } else { -1.0 };
+    let shift = |cx: &mut Context, id, by: f32| if (sign, by) == (1.0, 0.0) { Ok(id) } else { cx.affine(id, vec![sign], vec![by]) };
+    let s = shift(cx, id, -sign * limit)?;
+    let r = cx.emit(TensorOp::Activation { kind: ActivationKind::Relu, alpha: None }, vec![s])?;
+    shift(cx, r, limit)
 }
 
 /// An optional scalar input.
@@ -117,56 +156,5 @@ pub(super) fn gated(g: &TensorGraph, gate: ValueId, x: ValueId) -> Option<(Activ
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// `factor·(erf(x/√2) + one)·x^times`, on the way to Gelu.
-#[derive(Clone, Debug)]
-pub(super) struct PartialGelu {
-    pub x: Var,
-    factor: f32,
-    one: bool,
-    times: bool,
-}
-
-/// Erf of `x/√2`, the start of a Gelu.
-pub(super) fn erf(cx: &mut Context) -> Result<Bound> {
-    let v = cx.value(0)?;
-    let id = cx.plain(&v)?;
-    match scalar_affine(cx.g, id) {
-        Some((x, s, 0.0)) if near(s, std::f32::consts::FRAC_1_SQRT_2) => {
-            Ok(Bound::Gelu(PartialGelu { x: Var { id: x, dims: v.dims }, factor: 1.0, one: false, times: false }))
-        }
-        _ => Err("Erf is supported inside the Gelu pattern x·(1 + erf(x/√2))/2 only".into()),
-    }
-}
-
-impl PartialGelu {
-    pub fn complete(&self) -> bool {
-        self.one && self.times && near(self.factor, 0.5)
-    }
-    pub fn plus(mut self, c: &Const) -> Result<Bound> {
-        if self.one || self.times || self.factor != 1.0 || c.scalar() != Some(1.0) {
-            return Err("an Erf is used outside of the Gelu pattern x·(1 + erf(x/√2))/2".into());
-        }
-        self.one = true;
-        Ok(Bound::Gelu(self))
-    }
-    pub fn scaled(mut self, cx: &mut Context, by: Option<f32>) -> Result<Bound> {
-        self.factor *= by.ok_or("an Erf is scaled by more than one number")?;
-        self.finish(cx)
-    }
-    /// Times `x`, or a multiple of `x`.
-    pub fn times(mut self, cx: &mut Context, v: &Var) -> Result<Bound> {
-        let id = cx.plain(v)?;
-        let by = if id == self.x.id { Some(1.0) } else { scalar_affine(cx.g, id).filter(|a| a.0 == self.x.id && a.2 == 0.0).map(|a| a.1) };
-        match by {
-            Some(f) if !self.times => {
-                self.factor *= f;
-                self.times = true;
-                self.finish(cx)
-            }
-            _ => Err("an Erf is multiplied by another value than its own x: only the Gelu pattern is supported".into()),
-        }
     }
 }

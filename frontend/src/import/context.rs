@@ -1,7 +1,7 @@
 //! What the conversion of one node sees: its inputs and attributes, and the graph under
 //! construction.
 
-use super::{Bound, Var};
+use super::{Bound, Notes, Var};
 use crate::constant::{Const, Dim, axis};
 use crate::proto::{Attr, Node};
 use chiffre_ir::consts::{Array, ConstId};
@@ -12,16 +12,22 @@ use std::sync::Arc;
 
 /// Largest stride, pad, kernel extent or dilation.
 const MAX_ATTR: i64 = 1 << 20;
+/// Largest vector whose elements are brought into order by a matrix.
+const MAX_PERMUTED: usize = 2048;
 
 pub(super) struct Context<'a> {
     pub g: &'a mut TensorGraph,
     pub env: &'a HashMap<String, Bound>,
     pub node: &'a Node,
-    pub opset: i64,
     /// The file's own batch size, if it is fixed.
     pub batch: Option<usize>,
     /// Values that were flattened already.
     pub flattened: &'a mut HashMap<ValueId, ValueId>,
+    /// Bytes that constants may still take which are computed from others.
+    pub room: &'a mut usize,
+    pub notes: &'a mut Notes,
+    /// The node belongs to the end of the network, if its operands do.
+    pub is_tail: bool,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -80,7 +86,14 @@ impl Context<'_> {
     pub fn value(&self, i: usize) -> Result<Var> {
         match self.bound(i)? {
             Bound::Value(v) => Ok(v.clone()),
-            Bound::Gelu(_) => Err(format!("input \"{}\" is an Erf outside of the Gelu pattern x·(1 + erf(x/√2))/2", self.name(i))),
+            Bound::Quantised(_) => Err(format!(
+                "input \"{}\" is a quantised value, which only DequantizeLinear takes; export the floating-point model",
+                self.name(i)
+            )),
+            Bound::Unbatched(_) => Err(format!("input \"{}\" has no axis for the batch yet", self.name(i))),
+            Bound::Tail(_) => {
+                Err(format!("input \"{}\" is what a Softmax or such yields, behind which nothing else is computed", self.name(i)))
+            }
             _ => Err(format!("input \"{}\" is a constant where a computed value is needed", self.name(i))),
         }
     }
@@ -135,7 +148,24 @@ impl Context<'_> {
         let Some(v) = self.ints(name)? else { return Ok(default) };
         let v: Vec<usize> = v.iter().map(|&i| size(i, name)).collect::<Result<_>>()?;
         let n = v.len();
-        v.try_into().map_err(|_| format!("attribute {name} has {n} entries, expected {N}: only 2-D windows are supported"))
+        v.try_into().map_err(|_| format!("attribute {name} has {n} entries, expected {N}"))
+    }
+    /// Opset that the node is read by.
+    pub fn opset(&self) -> i64 {
+        self.node.opset
+    }
+    /// Takes room for a constant that is computed from others.
+    pub fn spend(&mut self, bytes: usize) -> Result<()> {
+        match self.room.checked_sub(bytes).filter(|_| !self.notes.exhausted) {
+            Some(left) => {
+                *self.room = left;
+                Ok(())
+            }
+            None => {
+                self.notes.exhausted = true;
+                Err("constants that are computed from others take too much memory; simplify the model before export".into())
+            }
+        }
     }
     /// A list that is an attribute in old opsets and input `i` in newer ones.
     pub fn ints_or_input(&self, name: &str, i: usize) -> Result<Option<Vec<i64>>> {
@@ -163,7 +193,7 @@ impl Context<'_> {
     /// As [`Context::emit`], seen by the file under the shape of the result.
     pub fn emit_var(&mut self, op: TensorOp, args: Vec<ValueId>) -> Result<Bound> {
         let id = self.emit(op, args)?;
-        Ok(Bound::Value(Var { id, dims: self.g.ty(id).shape.clone() }))
+        Ok(Bound::Value(Var::plain(id, self.g.ty(id).shape.clone())))
     }
     pub fn add_const(&mut self, name: &str, shape: &[usize], data: Vec<f32>) -> ConstId {
         self.g.consts.add(name, Array::new(shape.to_vec(), data))
@@ -179,8 +209,21 @@ impl Context<'_> {
         self.emit(TensorOp::Affine { scale, shift }, vec![x])
     }
 
-    /// The value as `[K]`.
+    /// The value as `[K]`, in the order of the file.
     pub fn flat(&mut self, v: &Var) -> Result<ValueId> {
+        if !v.order.is_plain() {
+            return match (self.channels_moved(v), v.dims.iter().product::<usize>()) {
+                (Some(_), _) => {
+                    let id = self.spatial(v)?;
+                    self.flat(&Var::plain(id, v.dims.clone()))
+                }
+                (None, n) if n <= MAX_PERMUTED => {
+                    let id = self.flat(&Var::plain(v.id, v.dims.clone()))?;
+                    self.permuted(id, &(0..n).map(|i| v.order.at(i)).collect::<Vec<_>>())
+                }
+                _ => v.order.expect_plain().map(|()| v.id),
+            };
+        }
         if self.g.ty(v.id).shape.len() == 1 {
             return Ok(v.id);
         }
@@ -191,26 +234,59 @@ impl Context<'_> {
         self.flattened.insert(v.id, f);
         Ok(f)
     }
+    /// Where each of the file's channels lies, if only whole channels are in another order.
+    fn channels_moved(&self, v: &Var) -> Option<Vec<usize>> {
+        let [c, h, w] = self.g.ty(v.id).chw();
+        let fits = v.dims.first() == Some(&c) && v.dims.len() > 1 && v.dims[1..].iter().product::<usize>() == h * w;
+        v.order.channels(c, h * w).filter(|_| fits)
+    }
+    /// A value whose channel `c` is the channel `from[c]` of another.
+    fn permuted(&mut self, id: ValueId, from: &[usize]) -> Result<ValueId> {
+        let n = from.len();
+        self.spend(n.saturating_mul(n).saturating_mul(size_of::<f32>()))?;
+        let mut weight = vec![0.0; n * n];
+        from.iter().enumerate().for_each(|(o, &i)| weight[o * n + i] = 1.0);
+        let name = format!("{}.order", self.node.name);
+        let vector = self.g.ty(id).shape.len() == 1;
+        let shape: &[usize] = if vector { &[n, n] } else { &[n, n, 1, 1] };
+        let weight = self.add_const(&name, shape, weight);
+        let op = match vector {
+            true => TensorOp::Linear { weight, bias: None },
+            false => TensorOp::Conv2d { weight, bias: None, stride: [1, 1], pad: [0; 4], dilation: [1, 1] },
+        };
+        self.emit(op, vec![id])
+    }
     /// The value with the channels and positions that the file sees.
     pub fn spatial(&mut self, v: &Var) -> Result<ValueId> {
         let want = match v.dims[..] {
+            [] => [1, 1, 1],
             [c] => [c, 1, 1],
             [c, h] => [c, h, 1],
             [c, h, w] => [c, h, w],
             _ => return Err(format!("a value of shape N×{:?} has too many dimensions here", v.dims)),
         };
         let have = self.g.ty(v.id).chw();
-        if have == want {
-            Ok(v.id)
-        } else if want[1..] == [1, 1] {
-            self.flat(v)
-        } else {
-            Err(format!("a value of shape {have:?} was reshaped to {want:?}: only flattening to vectors is supported"))
+        if want[1..] == [1, 1] && (have != want || !v.order.is_plain()) {
+            return self.flat(v);
+        }
+        if have != want {
+            return Err(format!("a value of shape {have:?} was reshaped to {want:?}: only flattening to vectors is supported"));
+        }
+        if v.order.is_plain() {
+            return Ok(v.id);
+        }
+        match self.channels_moved(v) {
+            Some(from) => self.permuted(v.id, &from),
+            None => v.order.expect_plain().map(|()| v.id),
         }
     }
     /// The value as elementwise ops see it: `[K]` for vectors, channels and positions otherwise.
-    pub fn plain(&mut self, v: &Var) -> Result<ValueId> {
-        if v.dims.len() == 1 { self.flat(v) } else { self.spatial(v) }
+    pub fn elements(&mut self, v: &Var) -> Result<ValueId> {
+        if v.dims.len() <= 1 && v.order.is_plain() { self.flat(v) } else { Ok(v.id) }
+    }
+    /// A value that an elementwise op has made of `v`, whose elements it has in the same order.
+    pub fn like(&self, id: ValueId, v: &Var) -> Bound {
+        Bound::Value(Var { id, dims: v.dims.clone(), order: v.order.clone() })
     }
 }
 

@@ -2,49 +2,81 @@
 
 use super::context::{Context, size};
 use super::{Bound, Var, window};
+use crate::constant::MAX_CONST;
 use chiffre_ir::tensor::TensorOp;
 
-type Result = std::result::Result<Bound, String>;
+type Result<T> = std::result::Result<T, String>;
 
-pub(super) fn conv(cx: &mut Context) -> Result {
+pub(super) fn conv(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
     let (shape, weights) = cx.floats(1)?;
-    let [out, ins, kh, kw] = shape[..] else {
-        return Err(format!("weight \"{}\" has shape {shape:?}: only 2-D convolutions are supported", cx.name(1)));
+    let axes = window::axes(&x)?;
+    let (out, each, kernel) = match shape[..] {
+        [out, each, k] if axes == 1 => (out, each, [k, 1]),
+        [out, each, kh, kw] if axes == 2 => (out, each, [kh, kw]),
+        _ => {
+            return Err(format!("weight \"{}\" has shape {shape:?}, which does not fit an input of shape N×{:?}", cx.name(1), x.dims));
+        }
     };
-    if out == 0 || ins == 0 {
+    if out == 0 || each == 0 {
         return Err(format!("weight \"{}\" has shape {shape:?}", cx.name(1)));
     }
     let id = cx.spatial(&x)?;
     let [c, h, w] = cx.g.ty(id).chw();
     let group = cx.int("group", 1)?;
-    if group != 1 {
-        return Err(format!("group = {group}: grouped and depthwise convolutions are not supported; export them as dense ones"));
+    let groups = size(group, "group")?;
+    if groups == 0 || !out.is_multiple_of(groups) || each.checked_mul(groups) != Some(c) {
+        let of = if groups == 1 { String::new() } else { format!(" in each of {group} groups") };
+        return Err(format!("weight \"{}\" of shape {shape:?} takes {each} channels{of}, the input has {c}", cx.name(1)));
     }
-    if ins != c {
-        return Err(format!("weight \"{}\" of shape {shape:?} takes {ins} channels, the input has {c}", cx.name(1)));
+    let [kh, kw] = window::pair(cx, "kernel_shape", axes, kernel)?;
+    if [kh, kw] != kernel {
+        return Err(format!("kernel_shape {:?} contradicts the weight's {:?}", &[kh, kw][..axes], &kernel[..axes]));
     }
-    let kernel = cx.sizes("kernel_shape", [kh, kw])?;
-    if kernel != [kh, kw] {
-        return Err(format!("kernel_shape {kernel:?} contradicts the weight's {:?}", [kh, kw]));
-    }
-    let win = window::read(cx, [h, w], [size(kh as i64, "kernel")?, size(kw as i64, "kernel")?])?;
+    let win = window::read(cx, axes, [h, w], [size(kh as i64, "kernel")?, size(kw as i64, "kernel")?])?;
     let bias = if cx.has(2) { Some(cx.vector(2, out)?) } else { None };
     let (weight_name, bias_name) = (cx.name(1).to_string(), cx.name(2).to_string());
-    let weight = cx.add_const(&weight_name, &shape, weights.to_vec());
+    let data = if groups == 1 { weights.to_vec() } else { spread(cx, &weights, [out, each, kh * kw], groups)? };
+    let weight = cx.add_const(&weight_name, &[out, c, kh, kw], data);
     let bias = bias.map(|b| cx.add_const(&bias_name, &[out], b.to_vec()));
-    cx.emit_var(TensorOp::Conv2d { weight, bias, stride: win.stride, pad: win.pad, dilation: win.dilation }, vec![id])
+    let op = TensorOp::Conv2d { weight, bias, stride: win.stride, pad: win.pad, dilation: win.dilation };
+    let id = cx.emit(op, vec![id])?;
+    let mut dims = cx.g.ty(id).chw().to_vec();
+    dims.truncate(axes + 1);
+    Ok(Bound::Value(Var::plain(id, dims)))
+}
+
+/// The kernel of a grouped convolution, `[out, each, taps]`, over all channels: zero between
+/// groups.
+fn spread(cx: &mut Context, weights: &[f32], [out, each, taps]: [usize; 3], groups: usize) -> Result<Vec<f32>> {
+    let row = each * taps;
+    let len = weights.len().checked_mul(groups).filter(|&n| n <= MAX_CONST);
+    let len = len.ok_or_else(|| format!("a kernel over all channels of {groups} groups would be larger than {MAX_CONST} elements"))?;
+    cx.spend(len * size_of::<f32>())?;
+    let mut data = vec![0.0; len];
+    for (o, filter) in weights.chunks_exact(row).enumerate() {
+        let at = (o * groups + o / (out / groups)) * row;
+        data[at..at + row].copy_from_slice(filter);
+    }
+    Ok(data)
 }
 
 /// `scale·(x − mean)/√(var + ε) + shift` with the stored statistics.
-pub(super) fn batch_normalization(cx: &mut Context) -> Result {
+pub(super) fn batch_normalization(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
-    let id = cx.plain(&x)?;
+    // Statistics belong to the file's channels.
+    let (id, like) = match (x.order.is_plain(), x.dims.len()) {
+        (true, 1) => (cx.flat(&x)?, x.clone()),
+        _ => {
+            let id = cx.spatial(&x)?;
+            (id, Var::plain(id, x.dims.clone()))
+        }
+    };
     let c = cx.g.ty(id).chw()[0];
     if cx.int("training_mode", 0)? != 0 {
         return Err("training_mode is set: export the model for inference (eval mode)".into());
     }
-    if cx.opset < 9 && cx.int("spatial", 1)? != 1 {
+    if cx.opset() < 9 && cx.int("spatial", 1)? != 1 {
         return Err("spatial = 0 is not supported".into());
     }
     let epsilon = f64::from(cx.float("epsilon", 1e-5)?);
@@ -61,5 +93,5 @@ pub(super) fn batch_normalization(cx: &mut Context) -> Result {
         b.push((f64::from(shift[k]) - f64::from(mean[k]) * s) as f32);
     }
     let id = cx.affine(id, a, b)?;
-    Ok(Bound::Value(Var { id, dims: x.dims }))
+    Ok(cx.like(id, &like))
 }

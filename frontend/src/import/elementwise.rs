@@ -1,16 +1,17 @@
 //! Add, Sub, Mul, Div, Neg, Pow and Sum: between values of one shape, or with constants that
 //! broadcast.
 
-use super::activation::{self, PartialGelu};
 use super::context::Context;
-use super::{Bound, Var};
+use super::{Bound, Var, activation, unary};
 use crate::constant::{Const, Dim, coordinates, flat_index};
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::tensor::{ActivationKind, TensorOp};
+use chiffre_ir::tensor::{Binary, Expr, TensorOp, Unary};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Largest exponent of Pow.
+const QUOTIENT: &str = "division by an encrypted value is supported for values of one shape only";
+
+/// Largest exponent of Pow that is computed exactly.
 const MAX_POWER: f32 = 16.0;
 
 pub(super) fn add(cx: &mut Context) -> Result<Bound> {
@@ -18,7 +19,6 @@ pub(super) fn add(cx: &mut Context) -> Result<Bound> {
     for i in 1..cx.node.inputs.len() {
         let next = cx.bound(i)?.clone();
         sum = match (sum, next) {
-            (Bound::Gelu(p), Bound::Const(c)) | (Bound::Const(c), Bound::Gelu(p)) => p.plus(&c)?,
             (Bound::Const(c), Bound::Value(v)) | (Bound::Value(v), Bound::Const(c)) => shifted(cx, &v, &c, false)?,
             (Bound::Value(a), Bound::Value(b)) => binary(cx, TensorOp::Add {}, &a, &b)?,
             _ => return Err("these operands cannot be added".into()),
@@ -41,8 +41,6 @@ pub(super) fn sub(cx: &mut Context) -> Result<Bound> {
 
 pub(super) fn mul(cx: &mut Context) -> Result<Bound> {
     match (cx.bound(0)?.clone(), cx.bound(1)?.clone()) {
-        (Bound::Gelu(p), Bound::Const(c)) | (Bound::Const(c), Bound::Gelu(p)) => p.scaled(cx, c.scalar()),
-        (Bound::Gelu(p), Bound::Value(v)) | (Bound::Value(v), Bound::Gelu(p)) => p.times(cx, &v),
         (Bound::Const(c), Bound::Value(v)) | (Bound::Value(v), Bound::Const(c)) => {
             let scale = per_channel(cx, &v, &c)?;
             scaled(cx, &v, scale)
@@ -54,7 +52,6 @@ pub(super) fn mul(cx: &mut Context) -> Result<Bound> {
 
 pub(super) fn div(cx: &mut Context) -> Result<Bound> {
     match (cx.bound(0)?.clone(), cx.bound(1)?.clone()) {
-        (Bound::Gelu(p), Bound::Const(c)) => p.scaled(cx, c.scalar().map(|x| 1.0 / x)),
         (Bound::Value(v), Bound::Const(c)) => {
             let divisor = per_channel(cx, &v, &c)?;
             if divisor.contains(&0.0) {
@@ -62,7 +59,21 @@ pub(super) fn div(cx: &mut Context) -> Result<Bound> {
             }
             scaled(cx, &v, divisor.into_iter().map(|d| 1.0 / d).collect())
         }
-        _ => Err("division by an encrypted value is not supported".into()),
+        // A quotient is a product with a reciprocal, which is a function of the divisor: together
+        // they may be one function of one value.
+        (Bound::Const(c), Bound::Value(_)) => {
+            let Bound::Value(r) = unary::function(cx, 1, Expr::unary(Unary::Reciprocal, Expr::X))? else { return Err(QUOTIENT.into()) };
+            let scale = per_channel(cx, &r, &c)?;
+            if scale == [1.0] { Ok(Bound::Value(r)) } else { scaled(cx, &r, scale) }
+        }
+        (Bound::Value(a), Bound::Value(b)) => {
+            if a.dims != b.dims {
+                return Err(QUOTIENT.into());
+            }
+            let Bound::Value(r) = unary::function(cx, 1, Expr::unary(Unary::Reciprocal, Expr::X))? else { return Err(QUOTIENT.into()) };
+            product(cx, &a, &r)
+        }
+        _ => Err(QUOTIENT.into()),
     }
 }
 
@@ -75,10 +86,18 @@ pub(super) fn neg(cx: &mut Context) -> Result<Bound> {
 pub(super) fn pow(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
     let exponent = cx.constant(1)?.scalar().ok_or_else(|| format!("exponent \"{}\" must be a single number", cx.name(1)))?;
-    if exponent.fract() != 0.0 || !(1.0..=MAX_POWER).contains(&exponent) {
-        return Err(format!("exponent {exponent}: only whole exponents from 1 to {MAX_POWER} are supported"));
+    if !exponent.is_finite() {
+        return Err(format!("exponent {exponent}"));
     }
-    let id = cx.plain(&x)?;
+    if exponent.fract() != 0.0 || !(1.0..=MAX_POWER).contains(&exponent) {
+        let of = match exponent {
+            0.5 => Expr::unary(Unary::Sqrt, Expr::X),
+            -1.0 => Expr::unary(Unary::Reciprocal, Expr::X),
+            e => Expr::binary(Binary::Pow, Expr::X, Expr::Number(e.into())),
+        };
+        return unary::function(cx, 0, of);
+    }
+    let id = cx.elements(&x)?;
     let id = match exponent as usize {
         1 => id,
         2 => cx.emit(TensorOp::Square {}, vec![id])?,
@@ -90,24 +109,24 @@ pub(super) fn pow(cx: &mut Context) -> Result<Bound> {
             cx.emit(TensorOp::Poly { coeffs }, vec![id])?
         }
     };
-    Ok(Bound::Value(Var { id, dims: x.dims }))
+    Ok(cx.like(id, &x))
 }
 
 fn negated(cx: &mut Context, x: &Var) -> Result<Var> {
-    let id = cx.plain(x)?;
+    let id = cx.elements(x)?;
     let id = cx.affine(id, vec![-1.0], vec![0.0])?;
-    Ok(Var { id, dims: x.dims.clone() })
+    Ok(Var { id, ..x.clone() })
 }
 
 fn scaled(cx: &mut Context, x: &Var, scale: Vec<f32>) -> Result<Bound> {
-    let id = cx.plain(x)?;
+    let id = cx.elements(x)?;
     let id = cx.affine(id, scale, vec![0.0])?;
-    Ok(Bound::Value(Var { id, dims: x.dims.clone() }))
+    Ok(cx.like(id, x))
 }
 
 /// `x + c`, or `x − c`.
 fn shifted(cx: &mut Context, x: &Var, c: &Const, minus: bool) -> Result<Bound> {
-    let id = cx.plain(x)?;
+    let id = cx.elements(x)?;
     let mut shift = expand(cx, x, id, c)?;
     if minus {
         shift.iter_mut().for_each(|s| *s = -*s);
@@ -120,11 +139,12 @@ fn shifted(cx: &mut Context, x: &Var, c: &Const, minus: bool) -> Result<Bound> {
         let value = cx.add_const(&name, &shape, shift);
         cx.emit(TensorOp::AddConst { value }, vec![id])?
     };
-    Ok(Bound::Value(Var { id, dims: x.dims.clone() }))
+    Ok(cx.like(id, x))
 }
 
-fn per_channel(cx: &mut Context, x: &Var, c: &Const) -> Result<Vec<f32>> {
-    let id = cx.plain(x)?;
+/// A constant that is one number, or one for each channel of the value.
+pub(super) fn per_channel(cx: &mut Context, x: &Var, c: &Const) -> Result<Vec<f32>> {
+    let id = cx.elements(x)?;
     let v = expand(cx, x, id, c)?;
     let channels = cx.g.ty(id).chw()[0];
     if v.len() == 1 || v.len() == channels {
@@ -162,10 +182,12 @@ fn expand(cx: &Context, x: &Var, id: ValueId, c: &Const) -> Result<Vec<f32>> {
     }
     let ty = cx.g.ty(id);
     let (channels, plane) = (ty.chw()[0], ty.len() / ty.chw()[0].max(1));
-    if values.len() == 1 || (values.len() == channels && shape.get(1) == Some(&channels)) {
+    let whole = x.order.is_plain() && x.dims.first() == Some(&channels);
+    if values.len() == 1 || (whole && values.len() == channels && shape.get(1) == Some(&channels)) {
         return Ok(values);
     }
     let all: Vec<f32> = (0..ty.len()).map(|i| values[flat_index(&coordinates(i, &full), &shape)]).collect();
+    let all = x.order.stored(&all);
     let flat = all.chunks_exact(plane.max(1)).all(|p| p.iter().all(|v| v == &p[0]));
     Ok(if flat { all.into_iter().step_by(plane.max(1)).collect() } else { all })
 }
@@ -180,26 +202,42 @@ fn text(dims: &[Dim]) -> String {
 
 /// Two values of one shape under an elementwise op.
 fn binary(cx: &mut Context, op: TensorOp, a: &Var, b: &Var) -> Result<Bound> {
-    let (x, y) = pair(cx, a, b)?;
+    let (x, y, like) = pair(cx, a, b)?;
     let id = cx.emit(op, vec![x, y])?;
-    Ok(Bound::Value(Var { id, dims: a.dims.clone() }))
+    Ok(cx.like(id, &like))
 }
 
-fn pair(cx: &mut Context, a: &Var, b: &Var) -> Result<(ValueId, ValueId)> {
+/// Two values in one order, and how the file sees the result.
+fn pair(cx: &mut Context, a: &Var, b: &Var) -> Result<(ValueId, ValueId, Var)> {
     if a.dims != b.dims {
         return Err(format!("the operands have shapes N×{:?} and N×{:?}: only constants broadcast", a.dims, b.dims));
     }
-    let (x, y) = (cx.plain(a)?, cx.plain(b)?);
-    match cx.g.ty(x) == cx.g.ty(y) {
-        true => Ok((x, y)),
-        false => Ok((cx.flat(a)?, cx.flat(b)?)),
+    let (x, y) = (cx.elements(a)?, cx.elements(b)?);
+    if a.order == b.order && cx.g.ty(x) == cx.g.ty(y) {
+        return Ok((x, y, a.clone()));
     }
+    let plain = |id| Var::plain(id, a.dims.clone());
+    if let (3, Ok(x), Ok(y)) = (a.dims.len(), cx.spatial(a), cx.spatial(b)) {
+        return Ok((x, y, plain(x)));
+    }
+    let (x, y) = (cx.flat(a)?, cx.flat(b)?);
+    Ok((x, y, plain(x)))
+}
+
+/// The larger (or the smaller) of two values: `(a + b ± |a − b|)/2`.
+pub(super) fn extreme(cx: &mut Context, max: bool, a: &Var, b: &Var) -> Result<Var> {
+    let (x, y, like) = pair(cx, a, b)?;
+    let difference = cx.emit(TensorOp::Sub {}, vec![x, y])?;
+    let distance = cx.emit(TensorOp::Function { of: Expr::unary(Unary::Abs, Expr::X), params: None }, vec![difference])?;
+    let sum = cx.emit(TensorOp::Add {}, vec![x, y])?;
+    let both = cx.emit(if max { TensorOp::Add {} } else { TensorOp::Sub {} }, vec![sum, distance])?;
+    let id = cx.affine(both, vec![0.5], vec![0.0])?;
+    Ok(Var { id, ..like })
 }
 
 /// A product of two values; recognises squares, SiLU and hard swish.
 fn product(cx: &mut Context, a: &Var, b: &Var) -> Result<Bound> {
-    let (x, y) = pair(cx, a, b)?;
-    let dims = a.dims.clone();
+    let (x, y, like) = pair(cx, a, b)?;
     let id = if x == y {
         cx.emit(TensorOp::Square {}, vec![x])?
     } else if let Some((kind, base, factor)) = activation::gated(cx.g, x, y).or_else(|| activation::gated(cx.g, y, x)) {
@@ -208,16 +246,5 @@ fn product(cx: &mut Context, a: &Var, b: &Var) -> Result<Bound> {
     } else {
         cx.emit(TensorOp::Mul {}, vec![x, y])?
     };
-    Ok(Bound::Value(Var { id, dims }))
-}
-
-impl PartialGelu {
-    /// The Gelu of a complete pattern, or the pattern as it stands.
-    pub(super) fn finish(self, cx: &mut Context) -> Result<Bound> {
-        if !self.complete() {
-            return Ok(Bound::Gelu(self));
-        }
-        let id = cx.emit(TensorOp::Activation { kind: ActivationKind::Gelu, alpha: None }, vec![self.x.id])?;
-        Ok(Bound::Value(Var { id, dims: self.x.dims }))
-    }
+    Ok(cx.like(id, &like))
 }

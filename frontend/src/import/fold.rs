@@ -1,10 +1,13 @@
 //! Folding of nodes that depend on constants and shapes only.
 
-use super::Bound;
 use super::context::Context;
+use super::{Bound, quantise};
 use crate::constant::{Const, Data, Dim, axis, coordinates, count, count_made, extent, flat_index, slice_span};
 
 type Result<T> = std::result::Result<T, String>;
+
+/// Operators that are folded, and not computed on values.
+pub(super) const FOLDED: &[&str] = &["Constant", "ConstantOfShape", "Equal", "Expand", "Gather", "Range", "Shape", "Size", "Where"];
 
 /// The value of a node that does not depend on the image, or `None`.
 ///
@@ -78,10 +81,14 @@ pub(super) fn fold(cx: &Context) -> Result<Option<Const>> {
                 flat_index(&at, &shape)
             })?
         }
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" => arithmetic(op, &x, &*cx.constant(1)?, cx.batch)?,
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Equal" => arithmetic(op, &x, &*cx.constant(1)?, cx.batch)?,
         "Neg" => arithmetic("Sub", &zero_like(&x), &x, cx.batch)?,
         "Sqrt" | "Exp" | "Reciprocal" | "Abs" | "Floor" | "Ceil" => unary(op, &x)?,
         "Range" => range(cx)?,
+        "DequantizeLinear" => quantise::dequantised(cx, &x)?,
+        "QuantizeLinear" => quantise::quantised(cx, &x)?,
+        "Size" => Const::int(&[], vec![Dim::Known(count(&x.shape()?)? as i64)]),
+        "Where" => select(&x, &*cx.constant(1)?, &*cx.constant(2)?)?,
         _ => return Err(format!("all inputs are constant, but constants are not folded through {op}; simplify the model before export")),
     };
     Ok(Some(folded))
@@ -282,6 +289,7 @@ fn float(op: &str, x: f32, y: f32) -> f32 {
         "Sub" => x - y,
         "Mul" => x * y,
         "Div" => x / y,
+        "Equal" => f32::from(x == y),
         _ => x.powf(y),
     }
 }
@@ -289,6 +297,9 @@ fn float(op: &str, x: f32, y: f32) -> f32 {
 /// Arithmetic of shape elements; the batch stays a batch under ·1, /1 and +0.
 fn integer(op: &str, x: Dim, y: Dim, batch: Option<usize>) -> Result<Dim> {
     match (op, x, y) {
+        ("Equal", x, y) if x == y => return Ok(Dim::Known(1)),
+        // No batch is a number that stands for one in a shape.
+        ("Equal", Dim::Batch, Dim::Known(k)) | ("Equal", Dim::Known(k), Dim::Batch) if k < 1 => return Ok(Dim::Known(0)),
         ("Add", Dim::Known(0), d) | ("Mul", Dim::Known(1), d) => return Ok(d),
         ("Add" | "Sub", d, Dim::Known(0)) | ("Mul" | "Div", d, Dim::Known(1)) => return Ok(d),
         _ => {}
@@ -304,9 +315,24 @@ fn integer(op: &str, x: Dim, y: Dim, batch: Option<usize>) -> Result<Dim> {
         "Sub" => x.checked_sub(y),
         "Mul" => x.checked_mul(y),
         "Div" => x.checked_div(y),
+        "Equal" => Some(i64::from(x == y)),
         _ => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
     };
     r.map(Dim::Known).ok_or_else(|| format!("{op} of {x} and {y} is out of range"))
+}
+
+/// Elements of `a` where `x` is true, else of `b`.
+fn select(x: &Const, a: &Const, b: &Const) -> Result<Const> {
+    let shapes = [x.shape()?, a.shape()?, b.shape()?];
+    let out = broadcast_shape(&broadcast_shape(&shapes[0], &shapes[1])?, &shapes[2])?;
+    let n = count_made(&out, x.stored().max(a.stored()).max(b.stored()))?;
+    let choose: Vec<bool> = x.known_ints()?.into_iter().map(|k| k != 0).collect();
+    let at = |i: usize, k: usize| broadcast_index(i, &out, &shapes[k]);
+    if let (Data::Int(a), Data::Int(b)) = (&a.data, &b.data) {
+        return Ok(Const::int(&out, (0..n).map(|i| if choose[at(i, 0)] { a[at(i, 1)] } else { b[at(i, 2)] }).collect()));
+    }
+    let (a, b) = (a.floats()?, b.floats()?);
+    Ok(Const::float(&out, (0..n).map(|i| if choose[at(i, 0)] { a[at(i, 1)] } else { b[at(i, 2)] }).collect()))
 }
 
 fn unary(op: &str, x: &Const) -> Result<Const> {

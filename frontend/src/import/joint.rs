@@ -50,9 +50,9 @@ fn sliced(cx: &mut Context, x: &Var, start: &[usize], count: &[usize], step: &[u
     if count == x.dims {
         return Ok(x.clone());
     }
-    let id = cx.plain(x)?;
+    let id = if x.dims.len() == 1 { cx.flat(x)? } else { cx.spatial(x)? };
     let op = TensorOp::Slice { start: chw(start, 0)?, count: chw(count, 1)?, step: chw(step, 1)? };
-    Ok(Var { id: cx.emit(op, vec![id])?, dims: count.to_vec() })
+    Ok(Var::plain(cx.emit(op, vec![id])?, count.to_vec()))
 }
 
 pub(super) fn split(cx: &mut Context) -> Result<Vec<Bound>> {
@@ -137,7 +137,7 @@ fn padded(cx: &mut Context, x: &Var, before: &[usize], after: &[usize]) -> Resul
     let dims: Vec<usize> = x.dims.iter().zip(before).zip(after).map(|((d, b), a)| d + b + a).collect();
     // A vector view that gains positions must become channels and positions first.
     let id = if dims.len() == 1 { cx.flat(x)? } else { rank3(cx, x, &dims)? };
-    Ok(Var { id: cx.emit(TensorOp::Pad { before: chw(before, 0)?, after: chw(after, 0)? }, vec![id])?, dims })
+    Ok(Var::plain(cx.emit(TensorOp::Pad { before: chw(before, 0)?, after: chw(after, 0)? }, vec![id])?, dims))
 }
 
 fn rank3(cx: &mut Context, x: &Var, dims: &[usize]) -> Result<ValueId> {
@@ -184,14 +184,14 @@ pub(super) fn concat(cx: &mut Context) -> Result<Bound> {
         let side = |n: usize| (0..v.dims.len()).map(|k| if k == 0 { n } else { 0 }).collect::<Vec<_>>();
         let v = padded(cx, &v, &side(lo), &side(hi))?;
         dims[0] += v.dims[0];
-        ids.push(cx.plain(&v)?);
+        ids.push(if v.dims.len() == 1 { cx.flat(&v)? } else { cx.spatial(&v)? });
     }
     let flat = ids.iter().any(|&i| cx.g.ty(i).shape.len() == 1);
     if flat && ids.iter().any(|&i| cx.g.ty(i).shape.len() != 1) {
-        ids = ids.into_iter().map(|id| cx.flat(&Var { id, dims: vec![] })).collect::<Result<_>>()?;
+        ids = ids.into_iter().map(|id| cx.flat(&Var::plain(id, vec![]))).collect::<Result<_>>()?;
     }
     let id = if ids.len() == 1 { ids[0] } else { cx.emit(TensorOp::Concat {}, ids)? };
-    Ok(Bound::Value(Var { id, dims }))
+    Ok(Bound::Value(Var::plain(id, dims)))
 }
 
 /// Number of channels of a constant operand of zeros that fits beside values of `shape`.

@@ -1,42 +1,75 @@
-//! Windowed and global pooling, and means over positions.
+//! Windowed and global pooling.
 
 use super::context::Context;
 use super::{Bound, Var, window};
+use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::TensorOp;
 
-type Result = std::result::Result<Bound, String>;
+type Result<T> = std::result::Result<T, String>;
 
 /// AveragePool and MaxPool.
-pub(super) fn window(cx: &mut Context) -> Result {
+pub(super) fn window(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
-    if x.dims.len() != 3 {
-        return Err(format!("the input has shape N×{:?}: only 2-D pooling is supported", x.dims));
-    }
+    let axes = window::axes(&x)?;
     let id = cx.spatial(&x)?;
-    let [_, h, w] = cx.g.ty(id).chw();
+    let [c, h, w] = cx.g.ty(id).chw();
     if cx.ints("kernel_shape")?.is_none() {
         return Err("attribute kernel_shape is missing".into());
     }
-    let kernel = cx.sizes("kernel_shape", [1, 1])?;
-    let win = window::read(cx, [h, w], kernel)?;
-    if win.dilation != [1, 1] {
-        return Err(format!("dilations {:?} are not supported in pooling", win.dilation));
-    }
+    let kernel = window::pair(cx, "kernel_shape", axes, [1, 1])?;
+    let win = window::read(cx, axes, [h, w], kernel)?;
+    let reach = |d: usize| (kernel[d] - 1) * win.dilation[d] + 1;
     let average = cx.node.op == "AveragePool";
     let count_pad = average && cx.int("count_include_pad", 0)? != 0;
-    let mut pad = win.pad;
+    let (stride, pad) = (win.stride, win.pad);
+    // Positions behind the padding that the partial last window of `ceil_mode` reads.
+    let mut more = [0, 0];
     if cx.int("ceil_mode", 0)? != 0 {
         for (d, extent) in [h, w].into_iter().enumerate() {
-            let more = ceil_padding(extent, kernel[d], win.stride[d], pad[d], pad[d + 2]);
-            if more > 0 && count_pad {
-                return Err("ceil_mode with count_include_pad and a partial last window is not supported".into());
-            }
-            pad[d + 2] += more;
+            more[d] = ceil_padding(extent, reach(d), stride[d], pad[d], pad[d + 2]);
         }
     }
-    let stride = win.stride;
-    let op = if average { TensorOp::AvgPool { kernel, stride, pad, count_pad } } else { TensorOp::MaxPool { kernel, stride, pad } };
-    cx.emit_var(op, vec![id])
+    let all = [pad[0], pad[1], pad[2] + more[0], pad[3] + more[1]];
+    let dims = |cx: &Context, id: ValueId| {
+        let mut dims = cx.g.ty(id).chw().to_vec();
+        dims.truncate(axes + 1);
+        dims
+    };
+    let id = if win.dilation != [1, 1] {
+        if !average || (all != [0; 4] && !(count_pad && more == [0, 0])) {
+            return Err(format!(
+                "dilations {:?} are supported in average pooling without padding, or with count_include_pad, only",
+                win.dilation
+            ));
+        }
+        dilated_average(cx, id, c, kernel, &win)?
+    } else if count_pad && more != [0, 0] {
+        // Padding counts in the divisor, but not what the last window reads behind it.
+        let padded = TensorOp::Pad { before: [0, pad[0], pad[1]], after: [0, pad[2], pad[3]] };
+        let id = if pad == [0; 4] { id } else { cx.emit(padded, vec![id])? };
+        cx.emit(TensorOp::AvgPool { kernel, stride, pad: [0, 0, more[0], more[1]], count_pad: false }, vec![id])?
+    } else if average {
+        // Without padding, both ways to count are the same.
+        cx.emit(TensorOp::AvgPool { kernel, stride, pad: all, count_pad: count_pad && all != [0; 4] }, vec![id])?
+    } else {
+        cx.emit(TensorOp::MaxPool { kernel, stride, pad: all }, vec![id])?
+    };
+    let dims = dims(cx, id);
+    Ok(Bound::Value(Var::plain(id, dims)))
+}
+
+/// An average over every so-many-th position: a depthwise convolution.
+fn dilated_average(cx: &mut Context, id: ValueId, c: usize, kernel: [usize; 2], win: &window::Window) -> Result<ValueId> {
+    let taps = kernel[0] * kernel[1];
+    let len = c.checked_mul(c).and_then(|n| n.checked_mul(taps)).ok_or("its kernel is too large")?;
+    cx.spend(len.saturating_mul(size_of::<f32>()))?;
+    let mut data = vec![0.0; len];
+    for k in 0..c {
+        data[(k * c + k) * taps..][..taps].fill(1.0 / taps as f32);
+    }
+    let name = format!("{}.average", cx.node.name);
+    let weight = cx.add_const(&name, &[c, c, kernel[0], kernel[1]], data);
+    cx.emit(TensorOp::Conv2d { weight, bias: None, stride: win.stride, pad: win.pad, dilation: win.dilation }, vec![id])
 }
 
 /// Padding to add at the end so that the partial last window of `ceil_mode` counts; none if it
@@ -48,7 +81,7 @@ fn ceil_padding(extent: usize, kernel: usize, stride: usize, before: usize, afte
     if start >= extent + before { 0 } else { (start + kernel).saturating_sub(padded) }
 }
 
-pub(super) fn global(cx: &mut Context) -> Result {
+pub(super) fn global(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
     let id = cx.spatial(&x)?;
     let [_, h, w] = cx.g.ty(id).chw();
@@ -58,42 +91,5 @@ pub(super) fn global(cx: &mut Context) -> Result {
     let id = cx.emit(op, vec![id])?;
     let mut dims = vec![1; x.dims.len()];
     dims[0] = x.dims[0];
-    Ok(Bound::Value(Var { id, dims }))
-}
-
-/// ReduceMean and ReduceSum over positions.
-pub(super) fn reduce(cx: &mut Context) -> Result {
-    let x = cx.value(0)?;
-    let rank = x.dims.len() + 1;
-    let axes = match cx.axes(1, rank)? {
-        Some(a) if !a.is_empty() => a,
-        _ if cx.int("noop_with_empty_axes", 0)? != 0 => return Ok(Bound::Value(x)),
-        _ => return Err("reducing over all axes mixes the images of a batch".into()),
-    };
-    if axes[0] == 0 {
-        return Err("reducing over axis 0 mixes the images of a batch".into());
-    }
-    if axes[0] == 1 {
-        return Err("reducing over channels is not supported; only over positions".into());
-    }
-    let whole = axes.len() == x.dims.len() - 1;
-    // A view such as N×C×(H·W) that is reduced as a whole need not be taken apart.
-    let id = if whole && cx.g.ty(x.id).chw()[0] == x.dims[0] { x.id } else { cx.spatial(&x)? };
-    let [_, h, w] = cx.g.ty(id).chw();
-    let kernel = if whole { [h, w] } else { [if axes.contains(&2) { h } else { 1 }, if axes.contains(&3) { w } else { 1 }] };
-    let mut id = cx.emit(TensorOp::AvgPool { kernel, stride: kernel, pad: [0; 4], count_pad: false }, vec![id])?;
-    if cx.node.op == "ReduceSum" {
-        id = cx.affine(id, vec![(kernel[0] * kernel[1]) as f32], vec![0.0])?;
-    }
-    let keep = cx.int("keepdims", 1)? != 0;
-    let mut dims = x.dims;
-    axes.iter().for_each(|&a| dims[a - 1] = 1);
-    if !keep {
-        let mut k = 0;
-        dims.retain(|_| {
-            k += 1;
-            !axes.contains(&k)
-        });
-    }
-    Ok(Bound::Value(Var { id, dims }))
+    Ok(Bound::Value(Var::plain(id, dims)))
 }

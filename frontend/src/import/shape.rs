@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::{Bound, Var};
-use crate::constant::{Dim, axis, extent};
+use crate::constant::{Data, Dim, axis, extent};
 
 type Result = std::result::Result<Bound, String>;
 
@@ -23,6 +23,14 @@ pub(super) fn cast(cx: &mut Context) -> Result {
     }
 }
 
+/// As [`cast`], to the type of another value.
+pub(super) fn cast_like(cx: &mut Context) -> Result {
+    match cx.bound(1)? {
+        Bound::Const(c) if matches!(c.data, Data::Int(_)) => Err("a cast of a computed value to integers is not supported".into()),
+        _ => Ok(Bound::Value(cx.value(0)?)),
+    }
+}
+
 pub(super) fn flatten(cx: &mut Context) -> Result {
     let x = cx.value(0)?;
     let a = cx.int("axis", 1)?;
@@ -33,9 +41,11 @@ pub(super) fn flatten(cx: &mut Context) -> Result {
     flattened(cx, &x)
 }
 
+/// One axis; elements that lie in another order stay so.
 fn flattened(cx: &mut Context, x: &Var) -> Result {
-    let id = cx.flat(x)?;
-    Ok(Bound::Value(Var { id, dims: cx.g.ty(id).shape.clone() }))
+    let dims = vec![x.dims.iter().product()];
+    let id = if x.order.is_plain() { cx.flat(x)? } else { x.id };
+    Ok(Bound::Value(Var { id, dims, order: x.order.clone() }))
 }
 
 pub(super) fn reshape(cx: &mut Context) -> Result {
@@ -70,7 +80,7 @@ pub(super) fn reshape(cx: &mut Context) -> Result {
         return Err("the first dimension of a reshape must stay the batch (-1, 0 or N)".into());
     }
     let dims: Vec<usize> = dims.into_iter().map(|d| d.unwrap_or(total / known)).collect();
-    if dims.len() == 1 { flattened(cx, &x) } else { Ok(Bound::Value(Var { id: x.id, dims })) }
+    if dims.len() == 1 { flattened(cx, &x) } else { Ok(Bound::Value(Var { dims, ..x })) }
 }
 
 pub(super) fn squeeze(cx: &mut Context) -> Result {
@@ -87,13 +97,16 @@ pub(super) fn squeeze(cx: &mut Context) -> Result {
             return Err(format!("axis {} of extent {d} cannot be squeezed", k + 1));
         }
     }
-    if axes.contains(&0) || dims.is_empty() {
-        return Err("the batch and at least one more dimension must stay".into());
+    if axes.contains(&0) {
+        return Err("the batch must stay".into());
     }
-    Ok(Bound::Value(Var { id: x.id, dims }))
+    Ok(Bound::Value(Var { dims, ..x }))
 }
 
 pub(super) fn unsqueeze(cx: &mut Context) -> Result {
+    if let Bound::Unbatched(v) = cx.bound(0)? {
+        return Ok(Bound::Value(v.clone()));
+    }
     let x = cx.value(0)?;
     let list = cx.ints_or_input("axes", 1)?.ok_or("axes are missing")?;
     let rank = x.dims.len() + 1 + list.len();
@@ -106,10 +119,10 @@ pub(super) fn unsqueeze(cx: &mut Context) -> Result {
     if rest.next().is_some() || dims.len() + 1 != rank {
         return Err("axes are given twice".into());
     }
-    Ok(Bound::Value(Var { id: x.id, dims }))
+    Ok(Bound::Value(Var { dims, ..x }))
 }
 
-/// A permutation that moves only dimensions of extent 1 is a change of view.
+/// A change of view: elements are brought into order when an op needs it.
 pub(super) fn transpose(cx: &mut Context) -> Result {
     let x = cx.value(0)?;
     let rank = x.dims.len() + 1;
@@ -120,9 +133,12 @@ pub(super) fn transpose(cx: &mut Context) -> Result {
     if sorted != (0..rank).collect::<Vec<_>>() {
         return Err(format!("perm {perm:?} is not a permutation"));
     }
-    let moved: Vec<usize> = perm.iter().copied().filter(|&k| k == 0 || x.dims[k - 1] != 1).collect();
-    if perm[0] != 0 || !moved.is_sorted() {
-        return Err(format!("perm {perm:?} of a value of shape N×{:?} reorders its elements; export the model in N×C×H×W order", x.dims));
+    if perm[0] != 0 {
+        return Err(format!("perm {perm:?} moves the batch"));
     }
-    Ok(Bound::Value(Var { id: x.id, dims: perm[1..].iter().map(|&k| x.dims[k - 1]).collect() }))
+    let perm: Vec<usize> = perm[1..].iter().map(|k| k - 1).collect();
+    let dims = perm.iter().map(|&k| x.dims[k]).collect();
+    let moved = perm.iter().copied().filter(|&k| x.dims[k] != 1);
+    let order = if moved.is_sorted() { x.order } else { x.order.transposed(&x.dims, &perm) };
+    Ok(Bound::Value(Var { id: x.id, dims, order }))
 }

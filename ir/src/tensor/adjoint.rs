@@ -84,6 +84,7 @@ impl Trace<'_> {
         match &n.op {
             TensorOp::Square {} => x.iter().map(|x| 2.0 * x).collect(),
             TensorOp::Activation { kind, alpha } => x.iter().map(|&x| slope(*kind, *alpha, x)).collect(),
+            TensorOp::Function { of, params } => by_row(super::interp::rows(self.g, self.consts, *params), &|r, x| of.slope(x, r)),
             TensorOp::Poly { coeffs } => {
                 let power = |r: Vec<f64>| r.iter().enumerate().skip(1).map(|(k, a)| k as f64 * a).collect();
                 by_row(rows(coeffs).map(power).collect(), &|r, x| r.iter().rev().fold(0.0, |acc, a| acc * x + a))
@@ -109,7 +110,11 @@ impl Trace<'_> {
             TensorOp::AddConst { .. } | TensorOp::Add {} | TensorOp::Flatten {} => constant(1.0),
             TensorOp::Sub {} => constant(if k == 0 { 1.0 } else { -1.0 }),
             TensorOp::Mul {} => add(dx, &mut self.values[n.args[1 - k].index()].iter().copied()),
-            TensorOp::Square {} | TensorOp::Poly { .. } | TensorOp::Chebyshev { .. } | TensorOp::Activation { .. } => {
+            TensorOp::Square {}
+            | TensorOp::Poly { .. }
+            | TensorOp::Chebyshev { .. }
+            | TensorOp::Activation { .. }
+            | TensorOp::Function { .. } => {
                 add(dx, &mut self.slopes[v.index()].iter().copied());
             }
             TensorOp::Affine { scale, .. } => {

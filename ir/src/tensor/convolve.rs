@@ -1,8 +1,10 @@
 //! Strided convolution of one image: dense kernels as a matrix product over gathered columns,
-//! sparse ones weight by weight.
+//! sparse ones weight by weight. Planes of zeros, such as a grouped convolution has between its
+//! groups, cost nothing: outputs that read the same channels are computed together.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use std::collections::HashMap;
 
 /// Share of non-zero weights below which a kernel goes weight by weight.
 const SPARSE: usize = 8;
@@ -30,10 +32,71 @@ impl Window {
 
 /// Adds the convolution of `x` with `kernel` (`[out, in, kh, kw]`) to `acc`.
 pub(super) fn convolve(x: &[f64], dims: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
-    let nonzero = kernel.iter().filter(|w| **w != 0.0).count();
-    if nonzero * SPARSE <= kernel.len() || gathered(x, dims, kernel, shape, at, acc, out).is_none() {
+    let Some(blocks) = blocks(kernel, shape) else {
+        return dense(x, dims, kernel, shape, at, acc, out);
+    };
+    let (plane, area) = (dims[1] * dims[2], out[1] * out[2]);
+    for b in blocks {
+        let x: Vec<f64> = b.ins.iter().flat_map(|&i| &x[i * plane..(i + 1) * plane]).copied().collect();
+        let mut part = vec![0.0; b.outs.len() * area];
+        let dims = [b.ins.len(), dims[1], dims[2]];
+        dense(&x, dims, &b.kernel, &b.shape(shape), at, &mut part, [b.outs.len(), out[1], out[2]]);
+        for (&o, part) in b.outs.iter().zip(part.chunks_exact(area)) {
+            acc[o * area..(o + 1) * area].iter_mut().zip(part).for_each(|(a, p)| *a += p);
+        }
+    }
+}
+
+/// A convolution without regard to planes of zeros.
+fn dense(x: &[f64], dims: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], out: [usize; 3]) {
+    if is_sparse(kernel) || gathered(x, dims, kernel, shape, at, acc, out).is_none() {
         weight_by_weight(x, dims, kernel, shape, at, acc, out);
     }
+}
+
+fn is_sparse(kernel: &[f64]) -> bool {
+    kernel.iter().filter(|w| **w != 0.0).count() * SPARSE <= kernel.len()
+}
+
+/// Outputs that read the same channels, with the weights between the two.
+struct Block {
+    outs: Vec<usize>,
+    ins: Vec<usize>,
+    kernel: Vec<f64>,
+}
+
+impl Block {
+    fn shape(&self, whole: &[usize]) -> [usize; 4] {
+        [self.outs.len(), self.ins.len(), whole[2], whole[3]]
+    }
+}
+
+/// The blocks of a kernel; none if there is but one, or if most hold a single output.
+fn blocks(kernel: &[f64], shape: &[usize]) -> Option<Vec<Block>> {
+    let [ins, taps] = [shape[1], shape[2] * shape[3]];
+    if taps == 0 || ins == 0 {
+        return None;
+    }
+    let read = |filter: &[f64]| -> Vec<usize> { (0..ins).filter(|i| filter[i * taps..(i + 1) * taps].iter().any(|w| *w != 0.0)).collect() };
+    let filter = |o: usize| &kernel[o * ins * taps..(o + 1) * ins * taps];
+    let mut of: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
+    for o in 0..shape[0] {
+        of.entry(read(filter(o))).or_default().push(o);
+    }
+    let one = of.len() == 1 && of.keys().all(|read| read.len() == ins);
+    // Blocks of single outputs are no matrices: gathering their operands would cost as much as
+    // using them.
+    if one || of.len() * 2 > shape[0] {
+        return None;
+    }
+    let block = |(ins, outs): (Vec<usize>, Vec<usize>)| {
+        let plane = |o: usize, i: usize| &filter(o)[i * taps..(i + 1) * taps];
+        let kernel = outs.iter().flat_map(|&o| ins.iter().flat_map(move |&i| plane(o, i))).copied().collect();
+        Block { outs, ins, kernel }
+    };
+    let mut all: Vec<Block> = of.into_iter().filter(|(ins, _)| !ins.is_empty()).map(block).collect();
+    all.sort_unstable_by_key(|b| b.outs[0]);
+    Some(all)
 }
 
 /// Blocks of output rows, whose operands are gathered into a matrix `[in·kh·kw, positions]`.
@@ -83,8 +146,24 @@ fn gathered(
 /// Adds to `acc` (the shape of the convolution's operand) the gradient at the operand, from the
 /// gradient `y` at the result: the transposed map.
 pub(super) fn convolve_back(y: &[f64], out: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], dims: [usize; 3]) {
-    let nonzero = kernel.iter().filter(|w| **w != 0.0).count();
-    if nonzero * SPARSE <= kernel.len() || scattered(y, out, kernel, shape, at, acc, dims).is_none() {
+    let Some(blocks) = blocks(kernel, shape) else {
+        return dense_back(y, out, kernel, shape, at, acc, dims);
+    };
+    let (plane, area) = (dims[1] * dims[2], out[1] * out[2]);
+    for b in blocks {
+        let y: Vec<f64> = b.outs.iter().flat_map(|&o| &y[o * area..(o + 1) * area]).copied().collect();
+        let mut part = vec![0.0; b.ins.len() * plane];
+        let dims = [b.ins.len(), dims[1], dims[2]];
+        dense_back(&y, [b.outs.len(), out[1], out[2]], &b.kernel, &b.shape(shape), at, &mut part, dims);
+        for (&i, part) in b.ins.iter().zip(part.chunks_exact(plane)) {
+            acc[i * plane..(i + 1) * plane].iter_mut().zip(part).for_each(|(a, p)| *a += p);
+        }
+    }
+}
+
+/// The transpose of [`dense`].
+fn dense_back(y: &[f64], out: [usize; 3], kernel: &[f64], shape: &[usize], at: &Window, acc: &mut [f64], dims: [usize; 3]) {
+    if is_sparse(kernel) || scattered(y, out, kernel, shape, at, acc, dims).is_none() {
         weight_by_weight_back(y, out, kernel, shape, at, acc, dims);
     }
 }
@@ -188,6 +267,41 @@ fn weight_by_weight(x: &[f64], [_, h, w]: [usize; 3], kernel: &[f64], shape: &[u
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A grouped convolution is as many small ones, and zeros between the groups are not
+    /// multiplied.
+    #[test]
+    fn planes_of_zeros_cost_nothing() {
+        let (groups, each, k) = (4, 6, 3);
+        let c = groups * each;
+        let shape = [c, c, k, k];
+        let mut kernel = vec![0.0; c * c * k * k];
+        for (t, w) in kernel.iter_mut().enumerate() {
+            let (o, i) = (t / (c * k * k), t / (k * k) % c);
+            if o / each == i / each {
+                *w = (t * 7919 % 83) as f64 / 41.0 - 1.0;
+            }
+        }
+        let found = blocks(&kernel, &shape).expect("a kernel of blocks");
+        assert_eq!(found.len(), groups);
+        assert_eq!(found.iter().map(|b| b.kernel.len()).sum::<usize>(), c * each * k * k);
+        assert_eq!((&found[1].outs, &found[1].ins), (&(6..12).collect(), &(6..12).collect()));
+        assert!(blocks(&vec![1.0; 81], &[3, 3, 3, 3]).is_none());
+        // Depthwise: one weight at a time, of the non-zero ones only.
+        let depthwise: Vec<f64> = (0..32 * 32 * 9).map(|t| if t / (32 * 9) == t / 9 % 32 { 0.5 } else { 0.0 }).collect();
+        assert!(blocks(&depthwise, &[32, 32, 3, 3]).is_none() && is_sparse(&depthwise));
+        let at = Window { stride: [2, 1], origin: [-1, 0], dilation: [1, 2] };
+        let (dims, out) = ([c, 7, 9], [c, 4, 5]);
+        let x: Vec<f64> = (0..c * 63).map(|i| (i * 31 % 17) as f64 - 8.0).collect();
+        let (mut a, mut b) = (vec![1.0; c * 20], vec![1.0; c * 20]);
+        convolve(&x, dims, &kernel, &shape, &at, &mut a, out);
+        weight_by_weight(&x, dims, &kernel, &shape, &at, &mut b, out);
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9 * b.abs().max(1.0)));
+        let (mut c, mut d) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        convolve_back(&b, out, &kernel, &shape, &at, &mut c, dims);
+        weight_by_weight_back(&b, out, &kernel, &shape, &at, &mut d, dims);
+        assert!(c.iter().zip(&d).all(|(c, d)| (c - d).abs() < 1e-9 * d.abs().max(1.0)));
+    }
 
     proptest! {
         #[test]

@@ -91,6 +91,18 @@ pub fn infer(op: &TensorOp, args: &[&TensorType], consts: &Consts) -> Result<Opt
             }
             args[0].clone()
         }
+        TensorOp::Function { of, params } => {
+            of.check()?;
+            let (c, columns) = match params {
+                Some(p) => extents::<2>(shape(p), "params", "[C, k]").map(|[c, k]| (c, k))?,
+                None => (1, 0),
+            };
+            per_channel(&[c], args[0], "params")?;
+            if columns != of.params() {
+                return Err(format!("params has {columns} columns, the function {} parameters", of.params()));
+            }
+            args[0].clone()
+        }
         TensorOp::AvgPool { kernel, stride, pad, .. } | TensorOp::MaxPool { kernel, stride, pad } => {
             let [c, h, w] = args[0].chw();
             let y = pool(h, [pad[0], pad[2]], kernel[0], stride[0], "height")?;

@@ -115,7 +115,6 @@ pub fn activate(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
         ActivationKind::Tanh => x.tanh(),
         ActivationKind::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         ActivationKind::Clip => x.max(0.0).min(alpha.unwrap_or(f64::INFINITY)),
-        ActivationKind::Abs => x.abs(),
     }
 }
 
@@ -152,13 +151,6 @@ pub fn slope(kind: ActivationKind, alpha: Option<f64>, x: f64) -> f64 {
             }
         }
         ActivationKind::Clip => step(x > 0.0 && x <= alpha.unwrap_or(f64::INFINITY)),
-        ActivationKind::Abs => {
-            if x > 0.0 {
-                1.0
-            } else {
-                -1.0
-            }
-        }
     }
 }
 
@@ -171,7 +163,7 @@ pub fn chebyshev(coeffs: &[f64], u: f64) -> f64 {
 
 /// The error function: Maclaurin series below 3, Laplace's continued fraction of erfc
 /// above; |error| < 1e-13.
-fn erf(x: f64) -> f64 {
+pub(super) fn erf(x: f64) -> f64 {
     let a = x.abs();
     let value = if a < 3.0 {
         let (mut term, mut sum) = (a, a);
@@ -271,6 +263,10 @@ pub(super) fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64
             per_channel(args[0], out, |c, x| chebyshev(rows[c % rows.len()], if *sine { x.sin() } else { x }))
         }
         TensorOp::Activation { kind, alpha } => map(&|x| activate(*kind, *alpha, x)),
+        TensorOp::Function { of, params } => {
+            let rows = rows(g, consts, *params);
+            per_channel(args[0], out, |c, x| of.value(x, &rows[c % rows.len()]))
+        }
         TensorOp::AvgPool { kernel, stride, pad, count_pad } => {
             let full = (kernel[0] * kernel[1]) as f64;
             let windows = windows(dims(0), out, *kernel, *stride, *pad);
@@ -305,6 +301,12 @@ pub(super) fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64
             acc
         }
     }
+}
+
+/// Rows of an optional constant `[C, k]`; one empty row where there is none.
+pub(super) fn rows(g: &TensorGraph, consts: &Prepared, c: Option<ConstId>) -> Vec<Vec<f64>> {
+    let Some(c) = c else { return vec![vec![]] };
+    consts[&c].chunks_exact(g.consts.get(c).shape()[1].max(1)).map(<[f64]>::to_vec).collect()
 }
 
 /// An output filled with a bias of `[out]` or of its own shape.

@@ -4,6 +4,7 @@
 mod adjoint;
 mod certificate;
 mod convolve;
+mod expr;
 mod infer;
 mod interp;
 mod simulate;
@@ -12,6 +13,7 @@ mod verify;
 
 pub use adjoint::{Trace, trace};
 pub use certificate::{Certificate, CertifiedNode, certified};
+pub use expr::{Binary, Expr, MAX_EXPR, Unary};
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
 pub use interp::{activate, chebyshev, fold, interp, ranges, slope, visit};
 pub use simulate::{Excess, OperandRange, RefreshNoise, Simulation, operand_ranges, simulate};
@@ -59,6 +61,9 @@ define_ops! {
         Chebyshev = "chebyshev" (1) { coeffs: ConstId, sine: bool, ranges: Option<ConstId>, certificate: Option<Certificate> },
         /// A named activation that is not a polynomial; `alpha` is its parameter where it has one.
         Activation = "activation" (1) { kind: ActivationKind, alpha: Option<f64> },
+        /// A function of one value that has no name, such as `mul(x, tanh(softplus(x)))`; `params`
+        /// is `[C, k]` or `[1, k]`: the numbers `p0`, `p1`, … of each channel.
+        Function = "function" (1) { of: Expr, params: Option<ConstId> },
         /// Average over a window; `count_pad`: padding counts in the divisor.
         AvgPool = "avg_pool" (1) { kernel: [usize; 2], stride: [usize; 2], pad: [usize; 4], count_pad: bool },
         /// Maximum over a window.
@@ -98,12 +103,10 @@ pub enum ActivationKind {
     HardSwish,
     /// min(max(x, 0), alpha)
     Clip,
-    /// |x|
-    Abs,
 }
 
 impl ActivationKind {
-    const NAMES: [(ActivationKind, &'static str); 9] = [
+    const NAMES: [(ActivationKind, &'static str); 8] = [
         (ActivationKind::Relu, "relu"),
         (ActivationKind::LeakyRelu, "leaky_relu"),
         (ActivationKind::Sigmoid, "sigmoid"),
@@ -112,7 +115,6 @@ impl ActivationKind {
         (ActivationKind::Tanh, "tanh"),
         (ActivationKind::HardSwish, "hard_swish"),
         (ActivationKind::Clip, "clip"),
-        (ActivationKind::Abs, "abs"),
     ];
 }
 impl fmt::Display for ActivationKind {

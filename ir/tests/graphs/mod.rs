@@ -7,7 +7,7 @@ use chiffre_ir::he::{He, HeOp, HeType, PrimeIndex, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
 use chiffre_ir::program::{Prog, ProgramHeader, ProgramOp};
-use chiffre_ir::tensor::{ActivationKind, Certificate, Tensor, TensorOp, TensorType};
+use chiffre_ir::tensor::{ActivationKind, Binary, Certificate, Expr, Tensor, TensorOp, TensorType, Unary};
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
 
@@ -111,12 +111,22 @@ impl Rng {
         let range = [self.int() as f64, self.int() as f64 / 3.0];
         Certificate { function: ["relu", "clip(0.5)", "数\""][self.below(3)].into(), range, margin, limit, rms, max, outside }
     }
+    fn expr(&mut self, depth: usize) -> Expr {
+        let number = |r: &mut Self| r.int() as f64 / 7.0;
+        match self.below(if depth == 0 { 3 } else { 5 }) {
+            0 => Expr::X,
+            1 => Expr::Number(number(self)),
+            2 => Expr::Param(self.below(4)),
+            3 => Expr::unary(Unary::ALL[self.below(Unary::ALL.len())], self.expr(depth - 1)),
+            _ => Expr::binary(Binary::ALL[self.below(Binary::ALL.len())], self.expr(depth - 1), self.expr(depth - 1)),
+        }
+    }
     /// Tensor IR.
     pub fn tensor(&mut self) -> Graph<Tensor> {
         use ActivationKind::*;
         const KINDS: [ActivationKind; 8] = [Relu, LeakyRelu, Sigmoid, Silu, Gelu, Tanh, HardSwish, Clip];
         self.graph(
-            |r, c, _| match r.below(19) {
+            |r, c, _| match r.below(20) {
                 0 => TensorOp::Input {},
                 1 => {
                     let bias = r.coin().then_some(c);
@@ -144,6 +154,7 @@ impl Rng {
                     let (sine, ranges) = (r.coin(), r.coin().then_some(c));
                     TensorOp::Chebyshev { coeffs: c, sine, ranges, certificate: r.coin().then(|| r.certificate()) }
                 }
+                18 => TensorOp::Function { of: r.expr(5), params: r.coin().then_some(c) },
                 _ => TensorOp::LinearMap {
                     kernels: r.list(3, |_| c),
                     strides: r.list(3, |r| r.array(4)),

@@ -2,7 +2,7 @@
 
 use chiffre_ir::consts::Consts;
 use chiffre_ir::error::InterpError;
-use chiffre_ir::tensor::{ActivationKind, TensorOp, activate};
+use chiffre_ir::tensor::{ActivationKind, Expr, TensorOp, activate};
 
 /// An elementwise function, one for all channels or one per channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub enum Function {
     Named(ActivationKind, Option<f64>),
     /// Polynomials: rows of coefficients, lowest power first, for each channel or for all.
     Poly(Vec<Vec<f64>>),
+    /// A function without a name; its parameters, for each channel or for all.
+    Composed(Expr, Vec<Vec<f64>>),
 }
 
 impl Function {
@@ -26,6 +28,12 @@ impl Function {
                 let rows = a.data.chunks_exact(a.shape[1].max(1));
                 Some(Function::Poly(rows.map(|r| r.iter().map(|&c| f64::from(c)).collect()).collect()))
             }
+            TensorOp::Function { of, params: None } => Some(Function::Composed(of.clone(), vec![vec![]])),
+            TensorOp::Function { of, params: Some(params) } => {
+                let a = consts.array(*params)?;
+                let rows = a.data.chunks_exact(a.shape[1].max(1)).map(|r| r.iter().map(|&c| f64::from(c)).collect());
+                Some(Function::Composed(of.clone(), rows.collect()))
+            }
             _ => None,
         })
     }
@@ -33,14 +41,22 @@ impl Function {
     pub fn at(&self, c: usize, x: f64) -> f64 {
         match self {
             Function::Named(kind, alpha) => activate(*kind, *alpha, x),
+            Function::Composed(of, rows) => of.value(x, &rows[c % rows.len()]),
             Function::Poly(rows) => rows[c % rows.len()].iter().rev().fold(0.0, |acc, a| acc * x + a),
         }
     }
     /// The degree, if the function is a polynomial.
     pub fn degree(&self) -> Option<usize> {
         match self {
-            Function::Named(..) => None,
+            Function::Named(..) | Function::Composed(..) => None,
             Function::Poly(rows) => rows.iter().map(|r| r.iter().rposition(|c| *c != 0.0).unwrap_or(0)).max(),
+        }
+    }
+    /// True if all channels have the same function.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Function::Named(..) => true,
+            Function::Poly(rows) | Function::Composed(_, rows) => rows.len() == 1,
         }
     }
     /// Name for people: `relu`, `leaky_relu(0.1)`, `poly`.
@@ -49,6 +65,7 @@ impl Function {
             Function::Named(kind, None) => kind.to_string(),
             Function::Named(kind, Some(alpha)) => format!("{kind}({alpha})"),
             Function::Poly(_) => "poly".into(),
+            Function::Composed(of, _) => of.to_string(),
         }
     }
 }

@@ -73,6 +73,7 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                     TensorOp::Activation { kind, .. } => format!(
                         "activation `{kind}` is not a polynomial: the ckks target does not take it yet; train with degree-2 activations"
                     ),
+                    TensorOp::Function { of, .. } => format!("the function `{of}` is not a polynomial: run approximate-activations first"),
                     TensorOp::MaxPool { .. } => {
                         "max pooling is not a polynomial: the ckks target does not take it; use average pooling".into()
                     }

@@ -82,7 +82,7 @@ pub fn plans(
     cost: &CostModel,
 ) -> Result<BTreeMap<String, ActivationPlan>, PassError> {
     let levelled = 2 * degree + 1;
-    let activations = || g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Activation { .. }));
+    let activations = || g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. }));
     if fits_without(g, levelled + 1, opts, facts) {
         return Ok(activations().map(|n| (n.source.clone(), ActivationPlan { refresh: false, degree: levelled })).collect());
     }

@@ -106,7 +106,9 @@ impl Network {
                     }
                     SiteOp::Linear(s, units_here)
                 }
-                TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } => SiteOp::Activation { refreshed, levelled: Some(levelled) },
+                TensorOp::Activation { .. } | TensorOp::Function { .. } | TensorOp::Chebyshev { .. } => {
+                    SiteOp::Activation { refreshed, levelled: Some(levelled) }
+                }
                 // Squares and bootstraps do not share a chain: their primes differ in size.
                 TensorOp::Poly { .. } => SiteOp::Activation { refreshed, levelled: None },
                 TensorOp::Input {} => SiteOp::Input,

@@ -51,7 +51,8 @@ pub fn approximate_activations(
         let named = |source: &String| o.plans.get(source).or_else(|| placed.get(&degree)?.get(source)).copied();
         substitute(g, statistics, &o.fit, |n, f| plan(f, named(&n.source), default))
     };
-    let open = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. }) && !o.plans.contains_key(&n.source));
+    let open =
+        g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. }) && !o.plans.contains_key(&n.source));
     match (o.degree, statistics, &o.calibration) {
         (Some(degree), ..) => with(degree),
         (None, Some(s), Some(set)) if open => {
@@ -153,8 +154,7 @@ pub fn substitute(
 /// One fit per channel; all the same for a polynomial per layer.
 fn fits(f: &Function, s: &NodeStatistics, p: ActivationPlan, o: &FitOptions) -> Vec<Fitted> {
     let ranges = ranges(&s.channels, p, o);
-    let shared = matches!(f, Function::Named(..)) || matches!(f, Function::Poly(rows) if rows.len() == 1);
-    if o.per_channel || !shared {
+    if o.per_channel || !f.is_shared() {
         let each = s.channels.par_iter().zip(ranges).enumerate();
         return each.map(|(c, (h, r))| fit(f, c, h, r, p, o)).collect();
     }

@@ -166,6 +166,10 @@ impl Composer<'_> {
             TensorOp::Mul {} | TensorOp::Square {} | TensorOp::MaxPool { .. } | TensorOp::Activation { .. } => {
                 self.nonlinear(n, n.op.clone())
             }
+            TensorOp::Function { of, params } => {
+                let params = params.map(|p| self.new.consts.push(self.old.consts.get(p).clone()));
+                self.nonlinear(n, TensorOp::Function { of: of.clone(), params })
+            }
             TensorOp::Poly { coeffs } => {
                 let c = self.old.consts.get(*coeffs).clone();
                 let op = TensorOp::Poly { coeffs: self.new.consts.push(c) };

@@ -14,7 +14,7 @@
 use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::tensor::{ActivationKind, Tensor, TensorGraph, TensorOp, TensorType};
+use chiffre_ir::tensor::{ActivationKind, Expr, Tensor, TensorGraph, TensorOp, TensorType, Unary};
 
 const PASS: &str = "lower-max-pool";
 
@@ -86,7 +86,7 @@ fn never_falls(kind: ActivationKind, alpha: Option<f64>) -> bool {
     match kind {
         ActivationKind::Relu | ActivationKind::Clip | ActivationKind::Sigmoid | ActivationKind::Tanh => true,
         ActivationKind::LeakyRelu => alpha.is_none_or(|a| a >= 0.0),
-        ActivationKind::Silu | ActivationKind::Gelu | ActivationKind::HardSwish | ActivationKind::Abs => false,
+        ActivationKind::Silu | ActivationKind::Gelu | ActivationKind::HardSwish => false,
     }
 }
 
@@ -96,7 +96,10 @@ fn never_negative(g: &TensorGraph, v: ValueId) -> bool {
     match &n.op {
         TensorOp::Square {} => true,
         TensorOp::Activation { kind, .. } => {
-            matches!(kind, ActivationKind::Relu | ActivationKind::Clip | ActivationKind::Sigmoid | ActivationKind::Abs)
+            matches!(kind, ActivationKind::Relu | ActivationKind::Clip | ActivationKind::Sigmoid)
+        }
+        TensorOp::Function { of: Expr::Unary(f, _), .. } => {
+            matches!(f, Unary::Abs | Unary::Exp | Unary::Sqrt | Unary::Sigmoid | Unary::Softplus | Unary::Cosh)
         }
         TensorOp::Add {}
         | TensorOp::Mul {}
@@ -184,8 +187,9 @@ impl Lowering<'_> {
         self.stages += 1;
         let ty = self.out.ty(a).clone();
         let name = format!("{}.{}", self.source, self.stages);
+        let absolute = TensorOp::Function { of: Expr::unary(Unary::Abs, Expr::X), params: None };
         let difference = self.out.push(TensorOp::Sub {}, vec![a, b], ty.clone(), self.source);
-        let distance = self.out.push(TensorOp::Activation { kind: ActivationKind::Abs, alpha: None }, vec![difference], ty.clone(), &name);
+        let distance = self.out.push(absolute, vec![difference], ty.clone(), &name);
         let sum = self.out.push(TensorOp::Add {}, vec![a, b], ty.clone(), self.source);
         let twice = self.out.push(TensorOp::Add {}, vec![sum, distance], ty.clone(), self.source);
         self.out.push(TensorOp::Affine { scale: self.half, shift: self.zero }, vec![twice], ty, self.source)
@@ -263,7 +267,7 @@ mod tests {
     /// Elements of all absolute values, and of the other activations.
     fn elements(g: &TensorGraph) -> [usize; 2] {
         let of = |abs: bool| {
-            let is = |n: &&Node<Tensor>| matches!(n.op, TensorOp::Activation { kind, .. } if (kind == ActivationKind::Abs) == abs);
+            let is = |n: &&Node<Tensor>| if abs { matches!(n.op, TensorOp::Function { .. }) } else { matches!(n.op, TensorOp::Activation { .. }) };
             g.nodes.iter().filter(is).map(|n| n.ty.len()).sum()
         };
         [of(true), of(false)]

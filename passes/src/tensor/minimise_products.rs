@@ -108,8 +108,8 @@ struct Found {
 /// bootstraps.
 pub fn minimise_products(g: &TensorGraph, o: &CompileOptions, fits: impl Fn(&TensorGraph) -> bool) -> (TensorGraph, Vec<Explained>) {
     // Plans name polynomials that must stay.
-    let named =
-        !o.activations.plans.is_empty() || g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Chebyshev { .. }));
+    let named = !o.activations.plans.is_empty()
+        || g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. } | TensorOp::Chebyshev { .. }));
     for polynomials in [true, false] {
         if polynomials && named {
             continue;
@@ -218,7 +218,9 @@ fn estimate(g: &TensorGraph) -> Vec<(usize, bool)> {
             }
             TensorOp::Mul {} | TensorOp::Square {} => (level + 1, false),
             TensorOp::Poly { coeffs } => (level + poly_levels(g.consts.get(*coeffs).shape()[1].saturating_sub(1)), false),
-            TensorOp::Activation { .. } | TensorOp::Chebyshev { .. } | TensorOp::MaxPool { .. } => (level + ACTIVATION_LEVELS, false),
+            TensorOp::Activation { .. } | TensorOp::Function { .. } | TensorOp::Chebyshev { .. } | TensorOp::MaxPool { .. } => {
+                (level + ACTIVATION_LEVELS, false)
+            }
             TensorOp::Affine { .. }
             | TensorOp::AddConst { .. }
             | TensorOp::Add {}

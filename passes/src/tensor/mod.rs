@@ -30,7 +30,7 @@ pub fn limb_effects(g: &TensorGraph, open: usize) -> Vec<LimbEffect> {
         TensorOp::Poly { coeffs } if g.consts.get(coeffs).shape().get(1).is_some_and(|terms| *terms > 3) => {
             LimbEffect::Series(depth(coeffs))
         }
-        TensorOp::Activation { .. } => LimbEffect::Series(coefficients_depth(open)),
+        TensorOp::Activation { .. } | TensorOp::Function { .. } => LimbEffect::Series(coefficients_depth(open)),
         TensorOp::Input {} => LimbEffect::Input,
         _ => LimbEffect::Product,
     };

@@ -7,6 +7,7 @@
 //! and outputs stay. A sum of two branches is one linear map here, so a channel of the sum is dead
 //! only if it is dead in both.
 
+use crate::activation::function::Function;
 use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::{Node, ValueId};
@@ -137,6 +138,13 @@ fn learn(g: &TensorGraph, n: &Node<Tensor>, facts: &[Facts], report: &mut Remove
         }
         TensorOp::Input {} | TensorOp::MaxPool { .. } => vec![None; shape[0]],
         TensorOp::Activation { kind, alpha } => map(&|_, x| activate(*kind, *alpha, x)),
+        TensorOp::Function { .. } => {
+            let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::clear(PASS, &n.source, e))?;
+            let mut out = map(&|c, x| f.as_ref().map_or(f64::NAN, |f| f.at(c, x)));
+            // What is no number is left for the run to find.
+            out.iter_mut().filter(|m| m.as_ref().is_some_and(|m| m.iter().any(|x| !x.is_finite()))).for_each(|m| *m = None);
+            out
+        }
         TensorOp::Square {} => map(&|_, x| x * x),
         TensorOp::Poly { coeffs } => polynomial(*coeffs, &|row, x| row.iter().rev().fold(0.0, |acc, a| acc * x + a))?,
         TensorOp::Chebyshev { coeffs, sine, .. } => polynomial(*coeffs, &|row, x| chebyshev(row, if *sine { x.sin() } else { x }))?,
@@ -237,6 +245,7 @@ fn rebuild<'a>(
             return Ok(out.push(op, args, ty, &n.source));
         }
         TensorOp::Poly { coeffs } => TensorOp::Poly { coeffs: rows(*coeffs)? },
+        TensorOp::Function { of, params } => TensorOp::Function { of: of.clone(), params: params.map(&mut rows).transpose()? },
         TensorOp::Chebyshev { coeffs, sine, ranges, certificate } => TensorOp::Chebyshev {
             coeffs: rows(*coeffs)?,
             sine: *sine,

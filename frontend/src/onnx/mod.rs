@@ -1,20 +1,60 @@
-//! The only file that names tract: decoding the protobuf, and running the untouched model.
+//! The only folder that names tract: decoding the protobuf, and running the model in the clear.
+
+mod external;
+mod functions;
+mod widen;
 
 use crate::constant::{Const, Dim, count, extent};
 use crate::proto::{Attr, File, Node, Port};
+use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType};
 use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, TypedRunnableModel, tvec};
 
-/// Decodes a file's bytes.
+/// A model whose weights are all in memory and in single precision, and whose functions stand where
+/// they are called.
+pub(crate) struct Complete {
+    model: pb::ModelProto,
+    /// Opset of each node.
+    opsets: Vec<i64>,
+    /// Hash of the file, and of what it takes from others.
+    pub digest: blake3::Hash,
+}
+
+/// Why a file is not a complete model.
+pub(crate) enum Incomplete {
+    /// Its bytes are no model.
+    Format(String),
+    /// It is not usable as it lies there.
+    Model(String),
+}
+
+/// Decodes a file's bytes; weights that lie in other files are looked for in `folder`.
 ///
 /// # Errors
-/// The bytes are not a complete model, in words.
-pub(crate) fn decode(bytes: &[u8]) -> Result<File, String> {
-    let model = proto(bytes)?;
-    let opset = model.opset_import.iter().find(|o| default_domain(&o.domain)).map(|o| o.version);
-    let metadata = model.metadata_props.into_iter().map(|p| (p.key, p.value)).collect();
-    let graph = model.graph.ok_or("it holds no graph")?;
+/// The bytes are not a complete model; other files are missing, short or outside of the folder;
+/// functions call themselves.
+pub(crate) fn complete(bytes: &[u8], folder: Option<&Path>) -> Result<Complete, Incomplete> {
+    let mut model = proto(bytes).map_err(Incomplete::Format)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(bytes);
+    if let Some(folder) = folder {
+        external::read(&mut model, folder, &mut hasher).map_err(Incomplete::Model)?;
+    }
+    let opsets = functions::inline(bytes, &mut model).map_err(Incomplete::Model)?;
+    widen::widen(&mut model);
+    Ok(Complete { model, opsets, digest: hasher.finalize() })
+}
+
+/// The plain form of a model.
+///
+/// # Errors
+/// There is no graph.
+pub(crate) fn decode(complete: &Complete) -> Result<File, String> {
+    let Complete { model, opsets, .. } = complete;
+    let opset = default_opset(&model.opset_import);
+    let metadata = model.metadata_props.iter().map(|p| (p.key.clone(), p.value.clone())).collect();
+    let graph = model.graph.as_ref().ok_or("it holds no graph")?;
     let mut initializers: Vec<_> = graph.initializer.iter().map(|t| (t.name.clone(), tensor(t))).collect();
     for s in &graph.sparse_initializer {
         let name = s.values.as_ref().map(|v| v.name.clone()).unwrap_or_default();
@@ -24,9 +64,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<File, String> {
         opset,
         metadata,
         inputs: graph.input.iter().map(port).collect(),
-        outputs: graph.output.into_iter().map(|o| o.name).collect(),
+        outputs: graph.output.iter().map(|o| o.name.clone()).collect(),
+        shapes: graph.value_info.iter().filter_map(|v| Some((v.name.clone(), per_image(&port(v))?))).collect(),
         initializers,
-        nodes: graph.node.iter().map(node).collect(),
+        nodes: graph.node.iter().zip(opsets).map(|(n, &opset)| node(n, opset)).collect(),
     })
 }
 
@@ -38,6 +79,17 @@ fn proto(bytes: &[u8]) -> Result<pb::ModelProto, String> {
 
 fn default_domain(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
+}
+
+/// The version of the default domain among imported opsets.
+fn default_opset(imports: &[pb::OperatorSetIdProto]) -> Option<i64> {
+    imports.iter().find(|o| default_domain(&o.domain)).map(|o| o.version)
+}
+
+/// Extents behind the first, if they are known.
+fn per_image(p: &Port) -> Option<Vec<usize>> {
+    let rest = p.dims.as_ref()?.get(1..)?;
+    rest.iter().map(|d| d.and_then(|d| usize::try_from(d).ok())).collect()
 }
 
 fn port(v: &pb::ValueInfoProto) -> Port {
@@ -54,12 +106,13 @@ fn port(v: &pb::ValueInfoProto) -> Port {
     out
 }
 
-fn node(n: &pb::NodeProto) -> Node {
+fn node(n: &pb::NodeProto, opset: i64) -> Node {
     let name = if n.name.is_empty() { n.output.first().cloned().unwrap_or_default() } else { n.name.clone() };
     let op = if default_domain(&n.domain) { n.op_type.clone() } else { format!("{}.{}", n.domain, n.op_type) };
     Node {
         name,
         op,
+        opset,
         inputs: n.input.clone(),
         outputs: n.output.clone(),
         attrs: n.attribute.iter().map(|a| (a.name.clone(), attr(a))).collect(),
@@ -112,12 +165,17 @@ fn tensor(t: &pb::TensorProto) -> Result<Const, String> {
         DataType::Double => listed(t.double_data.len()).and_then(|()| floats(t.double_data.iter().map(|&x| x as f32).collect())),
         DataType::Float16 if inline => floats(read!(u16).map(half).collect()),
         DataType::Float16 => listed(t.int32_data.len()).and_then(|()| floats(t.int32_data.iter().map(|&x| half(x as u16)).collect())),
+        DataType::Bfloat16 if inline => floats(read!(u16).map(bfloat).collect()),
+        DataType::Bfloat16 => listed(t.int32_data.len()).and_then(|()| floats(t.int32_data.iter().map(|&x| bfloat(x as u16)).collect())),
         DataType::Int64 if inline => ints(read!(i64).collect()),
         DataType::Int64 => listed(t.int64_data.len()).and_then(|()| ints(t.int64_data.clone())),
         DataType::Int32 if inline => ints(read!(i32).map(i64::from).collect()),
         DataType::Bool | DataType::Uint8 if inline => ints(read!(u8).map(i64::from).collect()),
         DataType::Int8 if inline => ints(read!(i8).map(i64::from).collect()),
-        DataType::Int32 | DataType::Bool | DataType::Uint8 | DataType::Int8 => {
+        DataType::Int16 if inline => ints(read!(i16).map(i64::from).collect()),
+        DataType::Uint16 if inline => ints(read!(u16).map(i64::from).collect()),
+        DataType::Uint32 if inline => ints(read!(u32).map(i64::from).collect()),
+        DataType::Int32 | DataType::Bool | DataType::Uint8 | DataType::Int8 | DataType::Int16 | DataType::Uint16 => {
             listed(t.int32_data.len()).and_then(|()| ints(ints32().collect()))
         }
         other => Err(format!("elements of type {} are not supported; export the model in float32", other.as_str_name())),
@@ -135,14 +193,22 @@ fn half(h: u16) -> f32 {
     }
 }
 
-/// The untouched model, ready to run on a fixed batch.
+/// A bfloat16 as f32.
+fn bfloat(h: u16) -> f32 {
+    f32::from_bits(u32::from(h) << 16)
+}
+
+/// A model, ready to run on a fixed batch.
 pub(crate) struct Runner(Arc<TypedRunnableModel>);
 
 impl Runner {
-    /// Prepares the model for inputs of `shape`, batch included.
-    pub fn new(bytes: &[u8], shape: &[usize]) -> Result<Runner, String> {
+    /// Prepares the model for inputs of `shape`, batch included, up to the value `output`.
+    pub fn new(complete: &Complete, shape: &[usize], output: &str) -> Result<Runner, String> {
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-        let model = proto(bytes)?;
+        let mut model = complete.model.clone();
+        if let Some(graph) = &mut model.graph {
+            graph.output = vec![pb::ValueInfoProto { name: output.into(), ..Default::default() }];
+        }
         guarded(|| {
             let model = onnx.model_for_proto_model(&model)?.with_input_fact(0, f32_fact(shape))?;
             Ok(Runner(model.into_optimized()?.into_runnable()?))
@@ -173,7 +239,7 @@ fn f32_fact(shape: &[usize]) -> tract_onnx::prelude::InferenceFact {
 
 #[cfg(test)]
 mod tests {
-    use super::half;
+    use super::{bfloat, half};
 
     #[test]
     fn halves_widen_exactly() {
@@ -181,5 +247,6 @@ mod tests {
             assert_eq!(half(h), x);
         }
         assert!(half(0x7e00).is_nan());
+        assert_eq!((bfloat(0x3f80), bfloat(0xc040)), (1.0, -3.0));
     }
 }
