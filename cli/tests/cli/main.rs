@@ -1,6 +1,7 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
 mod arguments;
+mod canary;
 mod clear_target;
 mod common;
 mod damaged;
@@ -9,8 +10,10 @@ mod exit_codes;
 mod hostile_files;
 mod interrupted;
 mod pages;
+mod receipts;
 mod relu;
 mod resealed_files;
 mod secrets;
+mod share;
 mod slow;
 mod tools;
