@@ -102,7 +102,8 @@ impl Canaries {
             return Ok((Canaries { unit, places, logits: exact[..count * outputs].to_vec(), bound }, all));
         }
         Err(RuntimeError::Input(format!(
-            "no canary can be had: of mixtures of these images, logits exceed {limit:.0}, as those of images far out of range do"
+            "no canary can be had: the logits of mixtures of these images stand out from theirs or exceed {limit:.0}, as those of images far out \
+             of range do"
         )))
     }
 
