@@ -87,7 +87,7 @@ impl Client {
     /// Decrypts the result of the batch that the receipt is of.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a result under another secret key, or of another request: an old
+    /// [`Error::Mismatch`] for a result under another secret key, or of another batch: an old
     /// one, one of other images, or one with too few answers. Images without an answer are no
     /// error: see [`Answers`].
     pub fn decrypt(&self, result: &ResultBatch, receipt: &Receipt) -> Result<Answers, Error> {

@@ -58,8 +58,8 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
     ranked
 }
 
-/// The best class, if it is certain: where no logit is off by more than `bound`, the exact best class
-/// is the same. `None` for a row with a NaN.
+/// The best class, if it is certain: where no logit is off by more than `bound`, the exact best
+/// class is the same. `None` for a row with a NaN.
 pub fn decided(logits: &[f32], bound: f64) -> Option<usize> {
     match top_k(logits, 2)[..] {
         _ if logits.iter().any(|x| x.is_nan()) => None,
@@ -94,8 +94,8 @@ pub fn write_logits(path: &Path, logits: &[f32], classes: usize) -> Result<(), E
     written.and_then(|()| file.finish()).map_err(|e| Error::write(path, e))
 }
 
-/// Writes logits as a table in CSV, a line for each of `names` with `classes` logits behind it, that
-/// only its owner can read.
+/// Writes logits as a table in CSV, a line for each of `names` with `classes` logits behind it,
+/// that only its owner can read.
 pub fn write_table(path: &Path, names: &[String], logits: &[f32], classes: usize) -> Result<(), Error> {
     if classes == 0 || logits.len() != names.len() * classes {
         return Err(Error::failed(format!("{} logits are not {} rows of {classes}", logits.len(), names.len())));

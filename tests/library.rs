@@ -73,12 +73,12 @@ fn results_are_bound_to_their_batches() {
         let e = client.decrypt(result, &second_receipt).unwrap_err();
         assert!(matches!(e.class(), Class::Mismatch | Class::Input) && e.to_string().contains(message), "{e}");
     };
-    refused(&first, "another request");
+    refused(&first, "another batch");
     // Who copies the nonce and the digest is not found out; who cuts answers off is.
     let copied = ResultBatch { nonce: second.nonce, input: second.input.clone(), ..first.clone() };
     assert!(client.decrypt(&copied, &second_receipt).is_ok());
     refused(&ResultBatch { images: 4, ..second.clone() }, "truncated: 4 answers");
-    refused(&ResultBatch { nonce: None, ..second.clone() }, "does not say which request");
+    refused(&ResultBatch { nonce: None, ..second.clone() }, "does not say which batch");
     refused(&ResultBatch { input: None, ..second.clone() }, "changed one");
     refused(&ResultBatch { cts: vec![], ..second.clone() }, "does not have 1 units");
     for polynomial in 0..2 {

@@ -266,12 +266,12 @@ pub struct EncryptArgs {
     /// The ciphertexts to write
     #[arg(short, long, value_name = "in.ct")]
     pub output: PathBuf,
-    /// The receipt to write, by which `decrypt` tells whether a result answers these images; keep it
-    /// to yourself [default: OUTPUT.receipt]
+    /// The receipt to write, by which `decrypt` tells whether a result answers these images; keep
+    /// it to yourself [default: OUTPUT.receipt]
     #[arg(long, value_name = "in.ct.receipt")]
     pub receipt: Option<PathBuf>,
-    /// Hide an image with a known answer in every unit, so that `decrypt` finds answers to something
-    /// else; takes one place of each unit, and two runs in the clear
+    /// Hide an image with a known answer in every unit, so that `decrypt` finds answers to
+    /// something else; takes one place of each unit, and two runs in the clear
     #[arg(long)]
     pub canary: bool,
     /// Encrypt the first C images [default: all]
@@ -368,8 +368,8 @@ pub struct DecryptArgs {
     /// The encrypted answers
     #[arg(long, value_name = "out.ct")]
     pub input: PathBuf,
-    /// The receipt of the encrypted images [default: the only file beside the answers that ends with
-    /// .receipt; without one, a warning]
+    /// The receipt of the encrypted images [default: the only file beside the answers that ends
+    /// with .receipt; without one, a warning]
     #[arg(long, value_name = "in.ct.receipt")]
     pub receipt: Option<PathBuf>,
     /// Do not check which images the answers are to

@@ -25,7 +25,7 @@ pub const RESULT_KIND: &str = "encrypted-result";
 pub struct Batch {
     /// Name of the secret key.
     pub id: KeyId,
-    /// Name of the request; `None` in batches that older versions have encrypted.
+    /// Name of the batch; `None` in those that older versions have encrypted.
     pub nonce: Option<Nonce>,
     /// Digest of the batch as a file.
     pub digest: String,
@@ -80,7 +80,7 @@ fn transparent([unit, ciphertext]: [usize; 2]) -> String {
 }
 
 impl Batch {
-    /// A batch of this request. The ciphertexts are `[unit][ciphertext]`.
+    /// A batch with this nonce. The ciphertexts are `[unit][ciphertext]`.
     ///
     /// # Errors
     /// A program without exactly one input; ciphertexts of other shapes than it takes.

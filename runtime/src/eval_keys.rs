@@ -18,7 +18,7 @@ pub const KIND: &str = "evaluation-keys";
 /// files are noticed.
 pub type KeyId = [u8; 16];
 
-/// Random name of a request, drawn at encryption: a batch carries it, and its result repeats it.
+/// Random name of an encrypted batch: the batch carries it, and its result repeats it.
 pub type Nonce = [u8; 16];
 
 /// The seeded evaluation keys of one secret key for one program.

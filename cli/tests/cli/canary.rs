@@ -6,7 +6,7 @@ use chiffre_testing::Sealed;
 use ndarray::{Array2, Array4};
 use std::path::Path;
 
-/// Lets the result `from` pass as that of the request of `of`: a server can copy what it sees.
+/// Lets the result `from` pass as that of the batch of `of`: a server can copy what it sees.
 fn forged(dir: &Path, from: &str, of: &str, to: &str) {
     let of = Sealed::read(&dir.join(of));
     changed(dir, from, to, |s| s.metadata = of.metadata);

@@ -69,7 +69,7 @@ fn failed_computations_exit_with_one() {
     let decrypt = ["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"];
     assert!(fails(dir, 1, &[&decrypt[..], &["--receipt", "wild.ct.receipt"]].concat()).contains("have no answer"));
     // Mismatch: the receipt of another batch.
-    assert!(fails(dir, 2, &[&decrypt[..], &["--receipt", "in.ct.receipt"]].concat()).contains("another request"));
+    assert!(fails(dir, 2, &[&decrypt[..], &["--receipt", "in.ct.receipt"]].concat()).contains("another batch"));
 }
 
 /// The instruction set is the command's to choose: a name that there is not is no other choice, and

@@ -59,8 +59,8 @@ fn a_result_answers_the_batch_of_its_receipt() {
     decrypt("--input a.out -o a.npy --receipt a.ct.receipt");
     // Of an old batch, or of another one: files cannot tell which.
     let error = refuses(dir, 2, "--input a.out --receipt b.ct.receipt");
-    assert!(error.contains("a.out: it answers another request") && error.contains("that of b.ct.receipt"), "{error}");
-    // Cut, longer than it was, run on a changed batch, and silent about its request.
+    assert!(error.contains("a.out: it answers another batch") && error.contains("that of b.ct.receipt"), "{error}");
+    // Cut, longer than it was, run on a changed batch, and silent about its batch.
     changed(dir, "b.out", "cut.out", |s| drop(s.metadata.insert("images".into(), "3".into())));
     let error = refuses(dir, 2, "--input cut.out --receipt b.ct.receipt");
     assert!(error.contains("cut.out: it is truncated: 3 answers") && error.contains("has 4 images"), "{error}");
@@ -75,7 +75,7 @@ fn a_result_answers_the_batch_of_its_receipt() {
     }
     changed(dir, "b.out", "silent.out", |s| drop(s.metadata.remove("nonce")));
     let error = refuses(dir, 2, "--input silent.out --receipt b.ct.receipt");
-    assert!(error.contains("silent.out: it does not say which request it answers"), "{error}");
+    assert!(error.contains("silent.out: it does not say which batch it answers"), "{error}");
     changed(dir, "b.out", "bad.out", |s| drop(s.metadata.insert("nonce".into(), "12".into())));
     assert!(refuses(dir, 2, "--input bad.out --receipt b.ct.receipt").contains("bad nonce"));
     // A receipt is of one program and one key.
@@ -118,7 +118,7 @@ fn receipts_are_found_beside_results() {
     assert!(error.contains("a.out may answer one of several batches") && error.contains("a.ct.receipt, b.receipt"), "{error}");
     // The only one there is may be the wrong one.
     std::fs::remove_file(dir.join("a.ct.receipt")).unwrap();
-    assert!(refuses(dir, 2, "--input a.out").contains("another request"));
+    assert!(refuses(dir, 2, "--input a.out").contains("another batch"));
     let unchecked = "a.out is decrypted without a receipt: nothing tells whether it is an old result";
     assert!(decrypt("--input a.out -o x.npy --no-receipt").1.contains(unchecked));
     // Files of older versions have neither receipt nor nonce.

@@ -1,4 +1,5 @@
-//! What of answers may be given away: labels that no error changes, and so many of them under a key.
+//! What of answers may be given away: labels that no error changes, and so many of them under a
+//! key.
 
 use crate::common::{fails, shipped};
 use crate::receipts::{changed, does, prepared, refuses, run, words};

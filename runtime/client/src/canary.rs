@@ -1,15 +1,15 @@
 //! Canaries: images that the data owner hides among its own, and whose logits it knows.
 //!
-//! Each unit of images that share ciphertexts gets one more image, at a random place. It is a random
-//! mixture of two images of the batch, shifted, with noise: within the range of both, and unlike
-//! any other. Its logits are computed in the clear, by the interpreter of the HE IR, and compared
-//! at decryption. So a result of other images, or of another computation, is found; one that spoils
-//! single images is found only if the canary is among them.
+//! Each unit of images that share ciphertexts gets one more image, at a random place. It is a
+//! random mixture of two images of the batch, shifted, with noise: within the range of both, and
+//! unlike any other. Its logits are computed in the clear, by the interpreter of the HE IR, and
+//! compared at decryption. So a result of other images, or of another computation, is found; one
+//! that spoils single images is found only if the canary is among them.
 //!
-//! **What an answer may be off by** is predicted: canaries, and images beside them, run in the clear
-//! with the noise model. Of the largest error of each image the median is taken, [`FACTOR`] times.
-//! Images that stand out, by their pixels or their logits, take no part in that: in a ciphertext
-//! they disturb all others, and that is what a canary is to notice.
+//! **What an answer may be off by** is predicted: canaries, and images beside them, run in the
+//! clear with the noise model. Of the largest error of each image the median is taken, [`FACTOR`]
+//! times. Images that stand out, by their pixels or their logits, take no part in that: in a
+//! ciphertext they disturb all others, and that is what a canary is to notice.
 
 use crate::check::{Decrypted, Limits, Refused, Report};
 use crate::randomness;
@@ -20,9 +20,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// From the median of the images' largest simulated errors to the bound on decrypted ones. The
-/// largest of many images is some three times the median, and encrypted runs were seen to have three
-/// times the error of simulated ones (key switching and the neighbours in a ciphertext are not in
-/// the model), which leaves a factor of three for images that make more noise than these.
+/// largest of many images is some three times the median, and encrypted runs were seen to have
+/// three times the error of simulated ones (key switching and the neighbours in a ciphertext are
+/// not in the model), which leaves a factor of three for images that make more noise than these.
 const FACTOR: f64 = 32.0;
 /// What is more than so many times the median stands out.
 const ODD: f64 = 8.0;

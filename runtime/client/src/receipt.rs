@@ -81,11 +81,11 @@ impl Receipt {
         let problem = match result.nonce {
             _ if result.id != self.id => format!("it is under key {}, and {receipt} is of key {}", hex(&result.id), hex(&self.id)),
             None => format!(
-                "it does not say which request it answers, so it cannot be compared with {receipt}: an older version has encrypted or run the \
+                "it does not say which batch it answers, so it cannot be compared with {receipt}: an older version has encrypted or run the \
                  batch, or the result was altered"
             ),
             Some(nonce) if nonce != self.nonce => format!(
-                "it answers another request (nonce {}…) than that of {receipt} ({}…): an old result, or that of another batch under the same key",
+                "it answers another batch (nonce {}…) than that of {receipt} ({}…): an old result, or that of other images under the same key",
                 shown(nonce),
                 shown(self.nonce)
             ),
