@@ -2,7 +2,7 @@
 
 use crate::data::Images;
 use crate::{Error, Program, logits};
-use chiffre_client::{ClientKey, Report};
+use chiffre_client::{ClientKey, Decrypted, Receipt, Report};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 use std::path::Path;
 
@@ -52,27 +52,57 @@ impl Client {
         Ok(self.key.evaluation_keys(self.program.session())?)
     }
 
-    /// Encrypts images, as many as a run takes at most.
+    /// Encrypts images, as many as a run takes at most. The receipt stays here: by it
+    /// [`Client::decrypt`] tells whether a result answers these images.
     ///
     /// # Errors
     /// Images of another shape, too many of them, or values beyond 10^6.
-    pub fn encrypt(&self, images: &Images) -> Result<Batch, Error> {
+    pub fn encrypt(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
+        self.check_shape(images)?;
+        let (batch, receipt) = self.key.encrypt(self.program.session(), &images.pixels, images.n)?;
+        Ok((batch, receipt.with_names(images.names.clone())?))
+    }
+
+    /// As [`Client::encrypt`], with one more image in every unit, a canary, whose answer is known:
+    /// so [`Client::decrypt`] also tells answers to something else, and there is a bound on the
+    /// error of logits, which [`Answers::labels`] takes.
+    ///
+    /// # Errors
+    /// As [`Client::encrypt`]; a batch that has no room for canaries; images so far out of range
+    /// that no mixture of them has usable logits.
+    pub fn encrypt_with_canaries(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
+        self.check_shape(images)?;
+        let (batch, receipt) = self.key.encrypt_with_canaries(self.program.session(), &images.pixels, images.n)?;
+        Ok((batch, receipt.with_names(images.names.clone())?))
+    }
+
+    fn check_shape(&self, images: &Images) -> Result<(), Error> {
         let shape = self.program.image_shape()?;
         if images.shape != shape {
             return Err(Error::input(format!("images of shape {:?}, where the program takes {shape:?}", images.shape)));
         }
-        Ok(self.key.encrypt(self.program.session(), &images.pixels, images.n)?)
+        Ok(())
     }
 
-    /// Decrypts the result of a run.
+    /// Decrypts the result of the batch that the receipt is of.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a result under another secret key. Images without an answer are no
+    /// [`Error::Mismatch`] for a result under another secret key, or of another batch: an old
+    /// one, one of other images, or one with too few answers. Images without an answer are no
     /// error: see [`Answers`].
-    pub fn decrypt(&self, result: &ResultBatch) -> Result<Answers, Error> {
-        let decrypted = self.key.decrypt(self.program.session(), result)?;
-        let classes = decrypted.logits.len() / result.images.max(1);
-        Ok(Answers { logits: decrypted.logits, classes, report: decrypted.report })
+    pub fn decrypt(&self, result: &ResultBatch, receipt: &Receipt) -> Result<Answers, Error> {
+        let decrypted = self.key.decrypt(self.program.session(), result, receipt)?;
+        Ok(Answers::of(decrypted, receipt.names().to_vec()))
+    }
+
+    /// Decrypts a result without a receipt. It may be an old one, or that of other images.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a result under another secret key.
+    pub fn decrypt_unbound(&self, result: &ResultBatch) -> Result<Answers, Error> {
+        let decrypted = self.key.decrypt_unbound(self.program.session(), result)?;
+        let names = (0..decrypted.report.images).map(|i| format!("image {i}")).collect();
+        Ok(Answers::of(decrypted, names))
     }
 }
 
@@ -83,11 +113,24 @@ pub struct Answers {
     pub logits: Vec<f32>,
     /// Logits of an image.
     pub classes: usize,
+    /// The names of the images.
+    pub names: Vec<String>,
     /// Which images have no answer, and why.
     pub report: Report,
 }
 
 impl Answers {
+    fn of(decrypted: Decrypted, names: Vec<String>) -> Answers {
+        let classes = decrypted.logits.len() / names.len().max(1);
+        Answers { logits: decrypted.logits, classes, names, report: decrypted.report }
+    }
+
+    /// The best class of every image for which it is certain, if no logit is off by more than
+    /// `bound` ([`Receipt::bound`]); `None` for the others.
+    pub fn labels(&self, bound: f64) -> Vec<Option<usize>> {
+        self.rows().map(|row| row.and_then(|row| logits::decided(row, bound))).collect()
+    }
+
     /// The logits of every image; `None` for those without an answer.
     pub fn rows(&self) -> impl Iterator<Item = Option<&[f32]>> {
         let lost = self.report.affected();

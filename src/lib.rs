@@ -9,7 +9,8 @@
 //!
 //! * [`compile()`] makes a [`Program`], which both sides have; files of programs, keys and
 //!   ciphertexts go from one side to the other.
-//! * [`Client`] is the data owner: it makes keys, encrypts [`Images`], decrypts [`Answers`].
+//! * [`Client`] is the data owner: it makes keys, encrypts [`Images`], keeps a [`Receipt`] of them,
+//!   and decrypts the [`Answers`] to them.
 //! * [`Server`] runs the program with evaluation keys only. Its types hold no secret.
 //! * [`Error`] tells by its variant who can do something about a failure.
 //!
@@ -33,6 +34,7 @@ mod program;
 mod server;
 
 pub use chiffre_backend::cost::CostModel;
+pub use chiffre_client::Receipt;
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 pub use client::{Answers, Client};
 pub use data::{DataOptions, Images, Normalisation};

@@ -7,6 +7,7 @@ use ndarray::ArrayView2;
 use ndarray_npy::{WriteNpyError, WriteNpyExt};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
 /// How answers differ from reference answers.
@@ -57,6 +58,17 @@ pub fn top_k(logits: &[f32], k: usize) -> Vec<(usize, f32)> {
     ranked
 }
 
+/// The best class, if it is certain: where no logit is off by more than `bound`, the exact best
+/// class is the same. `None` for a row with a NaN.
+pub fn decided(logits: &[f32], bound: f64) -> Option<usize> {
+    match top_k(logits, 2)[..] {
+        _ if logits.iter().any(|x| x.is_nan()) => None,
+        [(class, _)] => Some(class),
+        [(class, best), (_, second)] if f64::from(best) - f64::from(second) > 2.0 * bound => Some(class),
+        _ => None,
+    }
+}
+
 /// Share of rows, in [0, 1], whose best class is the label. `None` when there is not one label per
 /// row.
 pub fn top1(logits: &[f32], labels: &[u32], classes: usize) -> Option<f64> {
@@ -82,6 +94,43 @@ pub fn write_logits(path: &Path, logits: &[f32], classes: usize) -> Result<(), E
     written.and_then(|()| file.finish()).map_err(|e| Error::write(path, e))
 }
 
+/// Writes logits as a table in CSV, a line for each of `names` with `classes` logits behind it,
+/// that only its owner can read.
+pub fn write_table(path: &Path, names: &[String], logits: &[f32], classes: usize) -> Result<(), Error> {
+    if classes == 0 || logits.len() != names.len() * classes {
+        return Err(Error::failed(format!("{} logits are not {} rows of {classes}", logits.len(), names.len())));
+    }
+    let head = (0..classes).map(|c| format!("class {c}"));
+    let rows =
+        names.iter().zip(logits.chunks_exact(classes)).map(|(name, row)| (name.clone(), row.iter().map(ToString::to_string).collect()));
+    write_csv(path, head, rows)
+}
+
+/// Writes a label for each image as CSV, by its number and never by its name, that only its owner
+/// can read: what may be shared of answers. Images without a label are undecided.
+pub fn write_labels(path: &Path, labels: &[Option<usize>]) -> Result<(), Error> {
+    let label = |label: &Option<usize>| label.map_or_else(|| "undecided".into(), |class| class.to_string());
+    write_csv(path, ["label".to_string()].into_iter(), labels.iter().enumerate().map(|(i, l)| (i.to_string(), vec![label(l)])))
+}
+
+/// A line for each image behind a line of headings; fields are quoted as RFC 4180 says.
+fn write_csv(path: &Path, head: impl Iterator<Item = String>, rows: impl Iterator<Item = (String, Vec<String>)>) -> Result<(), Error> {
+    let quoted = |field: &str| match field.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field.to_string(),
+    };
+    let mut text = String::new();
+    for (name, fields) in [("image".to_string(), head.collect())].into_iter().chain(rows) {
+        text += &[vec![quoted(&name)], fields].concat().join(",");
+        text += "\n";
+    }
+    let written = Output::create(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.finish()
+    });
+    written.map_err(|e| Error::write(path, e))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +144,28 @@ mod tests {
         assert_eq!(argmax(&[f32::NAN]), None);
         assert_eq!(top_k(&[1.0, 4.0, 2.0], 2), [(1, 4.0), (2, 2.0)]);
         assert_eq!(top_k(&[1.0], 5).len(), 1);
+    }
+
+    #[test]
+    fn only_what_no_error_changes_is_decided() {
+        assert_eq!(decided(&[1.0, 3.0, 2.0], 0.25), Some(1));
+        // Best and second may both be off, towards each other.
+        assert_eq!(decided(&[1.0, 3.0, 2.0], 0.5), None);
+        assert_eq!(decided(&[3.0, 3.0], 0.0), None);
+        assert_eq!((decided(&[5.0], 9.0), decided(&[f32::NAN, 5.0], 0.0), decided(&[], 0.0)), (Some(0), None, None));
+    }
+
+    #[test]
+    fn tables_quote_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.csv");
+        let names = ["a.npy[0]".to_string(), "so, \"b\".png".to_string()];
+        write_table(&path, &names, &[1.0, -2.5, f32::NAN, 0.25], 2).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "image,class 0,class 1\na.npy[0],1,-2.5\n\"so, \"\"b\"\".png\",NaN,0.25\n");
+        assert_eq!(write_table(&path, &names, &[1.0], 1).unwrap_err().class(), Class::Failed);
+        write_labels(&path, &[Some(3), None]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "image,label\n0,3\n1,undecided\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The library as someone embeds it: two sides, files between them, and errors by class. A tiny
 //! ring (insecure, marked) keeps it to seconds.
 
-use chiffre::{Class, Client, Images, Options, Program, ResultBatch, Server};
+use chiffre::{Answers, Class, Client, Images, Options, Program, ResultBatch, Server};
 use std::path::Path;
 
 fn shipped(file: &str) -> std::path::PathBuf {
@@ -26,14 +26,14 @@ fn both_sides_work_from_files() {
     client.save(file("secret.key")).unwrap();
     client.evaluation_keys().unwrap().save(program.session(), &file("eval.key")).unwrap();
     let images = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(5)).unwrap();
-    let encrypted = client.encrypt(&images).unwrap();
+    let (encrypted, receipt) = client.encrypt(&images).unwrap();
 
     let server = Server::load(&program, file("eval.key")).unwrap();
     let result = server.run(encrypted).unwrap();
     result.save(program.session(), &file("out.ct")).unwrap();
 
     let client = Client::load(&program, file("secret.key")).unwrap();
-    let answers = client.decrypt(&ResultBatch::load(program.session(), &file("out.ct")).unwrap()).unwrap();
+    let answers = client.decrypt(&ResultBatch::load(program.session(), &file("out.ct")).unwrap(), &receipt).unwrap();
     let clear = chiffre_frontend::Reference::load(&shipped("tiny_mlp.onnx")).unwrap().run(&images.pixels, images.n).unwrap();
     assert_eq!((answers.rows().count(), answers.logits.len()), (5, clear.len()));
     let worst = answers.logits.iter().zip(&clear).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -44,10 +44,71 @@ fn both_sides_work_from_files() {
     // Another client's images are refused before anything is computed, and so is another program's
     // image.
     let other = Client::new(&program).unwrap();
-    assert_eq!(server.run(other.encrypt(&images).unwrap()).unwrap_err().class(), Class::Mismatch);
-    assert_eq!(other.decrypt(&result).unwrap_err().class(), Class::Mismatch);
+    assert_eq!(server.run(other.encrypt(&images).unwrap().0).unwrap_err().class(), Class::Mismatch);
+    assert_eq!(other.decrypt_unbound(&result).unwrap_err().class(), Class::Mismatch);
     let wide = Images::new(vec![0.0; 3 * 8 * 8], [3, 8, 8]).unwrap();
     assert_eq!(other.encrypt(&wide).unwrap_err().class(), Class::Input);
+}
+
+/// What a server answers to images.
+fn answers(client: &Client, server: &Server, images: &Images) -> Answers {
+    let (batch, receipt) = client.encrypt(images).unwrap();
+    client.decrypt(&server.run(batch).unwrap(), &receipt).unwrap()
+}
+
+/// In memory, too, a result answers one batch; and canaries have answers of their own, which are
+/// compared and left out.
+#[test]
+fn results_are_bound_to_their_batches() {
+    let program = chiffre::compile(shipped("tiny_mlp.onnx"), &options()).unwrap();
+    let client = Client::new(&program).unwrap();
+    let server = Server::new(&program, client.evaluation_keys().unwrap()).unwrap();
+    let images = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(5)).unwrap();
+    let (first, first_receipt) = client.encrypt(&images).unwrap();
+    let (second, second_receipt) = client.encrypt(&images).unwrap();
+    let (first, second) = (server.run(first).unwrap(), server.run(second).unwrap());
+    let answers = client.decrypt(&first, &first_receipt).unwrap();
+    assert!(answers.names.iter().enumerate().all(|(i, n)| *n == format!("tiny1_test.npz[{i}]")));
+    let refused = |result: &ResultBatch, message: &str| {
+        let e = client.decrypt(result, &second_receipt).unwrap_err();
+        assert!(matches!(e.class(), Class::Mismatch | Class::Input) && e.to_string().contains(message), "{e}");
+    };
+    refused(&first, "another batch");
+    // Who copies the nonce and the digest is not found out; who cuts answers off is.
+    let copied = ResultBatch { nonce: second.nonce, input: second.input.clone(), ..first.clone() };
+    assert!(client.decrypt(&copied, &second_receipt).is_ok());
+    refused(&ResultBatch { images: 4, ..second.clone() }, "truncated: 4 answers");
+    refused(&ResultBatch { nonce: None, ..second.clone() }, "does not say which batch");
+    refused(&ResultBatch { input: None, ..second.clone() }, "changed one");
+    refused(&ResultBatch { cts: vec![], ..second.clone() }, "does not have 1 units");
+    for polynomial in 0..2 {
+        let mut transparent = second.clone();
+        transparent.cts[0][0].polys[polynomial].iter_mut().for_each(|row| row.fill(0));
+        refused(&transparent, "transparent");
+        assert_eq!(client.decrypt_unbound(&transparent).unwrap_err().class(), Class::Input);
+    }
+
+    // With canaries, copying does not help.
+    let (hidden, receipt) = client.encrypt_with_canaries(&images).unwrap();
+    assert_eq!((hidden.images, receipt.canaries(), receipt.names().len()), (6, 1, 5));
+    let result = server.run(hidden).unwrap();
+    let with = client.decrypt(&result, &receipt).unwrap();
+    assert!(with.report.affected().is_empty() && with.best() == answers.best(), "{:?}", with.report);
+    let bound = receipt.bound().unwrap();
+    println!("bound {bound}");
+    assert!(with.logits.iter().zip(&answers.logits).all(|(a, b)| f64::from((a - b).abs()) < 2.0 * bound));
+    assert_eq!(with.labels(bound), answers.best());
+    assert!(with.labels(1e3).iter().all(Option::is_none));
+    let (other, other_receipt) = client.encrypt_with_canaries(&images).unwrap();
+    let other = server.run(other).unwrap();
+    let copied = ResultBatch { nonce: result.nonce, input: result.input.clone(), ..other };
+    let replayed = client.decrypt(&copied, &receipt).unwrap();
+    assert!(replayed.report.refused.len() == 1 && replayed.best().iter().all(Option::is_none), "{:?}", replayed.report);
+    assert!(client.decrypt(&result, &other_receipt).is_err());
+    // Every unit has a place less.
+    let all = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(8)).unwrap();
+    let e = client.encrypt_with_canaries(&all).unwrap_err();
+    assert!(e.class() == Class::Input && e.to_string().contains("takes at most 7 images"), "{e}");
 }
 
 /// What is made with a program in memory fits its file, and the other way round.
@@ -67,15 +128,15 @@ fn a_program_in_memory_is_the_one_in_its_file() {
         let images = Images::load(shipped("tiny1_test.npz"), &compiled.data_options().unwrap().first(3)).unwrap();
         let client = Client::new(&compiled).unwrap();
         let server = Server::new(&compiled, client.evaluation_keys().unwrap()).unwrap();
-        let answers = client.decrypt(&server.run(client.encrypt(&images).unwrap()).unwrap()).unwrap();
+        let first = answers(&client, &server, &images);
         client.save(file("secret.key")).unwrap();
         let kept = client.save(file("secret.key")).expect_err("a secret key is not overwritten");
         assert!(kept.to_string().contains("secret.key"), "{kept}");
         server.save_prepared(file("server.chf")).unwrap();
         let (client, server) =
             (Client::load(&loaded, file("secret.key")).unwrap(), Server::load_prepared(&loaded, file("server.chf")).unwrap());
-        let again = client.decrypt(&server.run(client.encrypt(&images).unwrap()).unwrap()).unwrap();
-        assert_eq!(answers.best(), again.best());
+        let again = answers(&client, &server, &images);
+        assert_eq!(first.best(), again.best());
     }
     // Another program has another digest, also where only an earlier level differs.
     let a = chiffre::compile(shipped("tiny_mlp.onnx"), &options()).unwrap();
@@ -93,7 +154,7 @@ fn a_run_that_is_stopped_is_cancelled() {
     let client = Client::new(&program).unwrap();
     let images = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(3)).unwrap();
     let server = Server::new(&program, client.evaluation_keys().unwrap()).unwrap();
-    let start = || server.start(client.encrypt(&images).unwrap()).unwrap();
+    let start = || server.start(client.encrypt(&images).unwrap().0).unwrap();
     let mut run = start();
     assert!(run.drive(|_| std::ops::ControlFlow::Break(())).unwrap().is_break());
     let e = chiffre::Error::from(run.finish().unwrap_err());

@@ -55,7 +55,7 @@ fn files(folder: &Path, compiled: Compiled, engine: Arc<Engine>) {
     let n = session.program().header.batch;
     let mut rng = Rng(7);
     let pixels: Vec<f32> = (0..n * session.input_layout().unwrap().shape.iter().product::<usize>()).map(|_| rng.next()).collect();
-    client.encrypt(&session, &pixels, n).unwrap().save(&session, &folder.join("in.ct")).unwrap();
+    client.encrypt(&session, &pixels, n).unwrap().0.save(&session, &folder.join("in.ct")).unwrap();
 }
 
 /// A server from these files, with the memory that a run needs, and the batch.

@@ -34,7 +34,7 @@ fn units_without_images_are_not_computed() {
             let normalisation = model.normalisation.as_ref().map(|n| n.to_string().parse().unwrap());
             let options = DataOptions { shape: [3, 8, 8], normalisation, count: Some(images) };
             let pixels = load(&models.join("tiny3_test.npz"), &options).unwrap().pixels;
-            let batch = client.encrypt(&session, &pixels, images).unwrap();
+            let (batch, receipt) = client.encrypt(&session, &pixels, images).unwrap();
             let mut done = vec![];
             let mut run = server.start(batch).unwrap();
             while let Some(e) = run.step().unwrap() {
@@ -50,7 +50,7 @@ fn units_without_images_are_not_computed() {
             let units: BTreeSet<usize> = done.iter().filter(|d| d.0 == 0).flat_map(|d| d.1.clone()).collect();
             assert_eq!(units, (0..images.div_ceil(first)).collect());
             assert_eq!(result.cts.len(), images.div_ceil(last));
-            let answers = client.decrypt(&session, &result).unwrap();
+            let answers = client.decrypt(&session, &result, &receipt).unwrap();
             assert!(answers.report.affected().is_empty(), "{images} images: {:?}", answers.report);
             let clear = chiffre_frontend::Reference::load(&models.join("tiny_resnet.onnx")).unwrap().run(&pixels, images).unwrap();
             let error = answers.logits.iter().zip(&clear).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

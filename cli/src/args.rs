@@ -300,6 +300,14 @@ pub struct EncryptArgs {
     /// The ciphertexts to write
     #[arg(short, long, value_name = "in.ct")]
     pub output: PathBuf,
+    /// The receipt to write, by which `decrypt` tells whether a result answers these images; keep
+    /// it to yourself [default: OUTPUT.receipt]
+    #[arg(long, value_name = "in.ct.receipt")]
+    pub receipt: Option<PathBuf>,
+    /// Hide an image with a known answer in every unit, so that `decrypt` finds answers to
+    /// something else; takes one place of each unit, and two runs in the clear
+    #[arg(long)]
+    pub canary: bool,
     /// Encrypt the first C images [default: all]
     #[arg(long, value_name = "C")]
     pub count: Option<NonZeroUsize>,
@@ -394,12 +402,29 @@ pub struct DecryptArgs {
     /// The encrypted answers
     #[arg(long, value_name = "out.ct")]
     pub input: PathBuf,
-    /// The logits to write: float32, images × classes
+    /// The receipt of the encrypted images [default: the only file beside the answers that ends
+    /// with .receipt; without one, a warning]
+    #[arg(long, value_name = "in.ct.receipt")]
+    pub receipt: Option<PathBuf>,
+    /// Do not check which images the answers are to
+    #[arg(long, conflicts_with = "receipt")]
+    pub no_receipt: bool,
+    /// The logits to write: float32, images × classes, or a table with the images' names if it ends
+    /// with .csv
     #[arg(short, long, value_name = "logits.npy")]
     pub output: PathBuf,
     /// Print the K best classes of every image
     #[arg(long, value_name = "K")]
     pub top: Option<NonZeroUsize>,
+    /// Write, instead of logits, only what may be given away: for each image, by number, its best
+    /// class, or `undecided` where an error of decryption might change it (CSV). Images must have
+    /// been encrypted with --canary
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["top", "no_receipt"])]
+    pub share: Option<Share>,
+    /// Labels that may be shared under this secret key in all; those that were are counted in
+    /// SECRET.shared
+    #[arg(long, value_name = "LABELS", default_value_t = 1024)]
+    pub share_budget: u64,
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
@@ -502,6 +527,13 @@ pub struct PassesArgs {
 /// The names of the targets, each with what it is.
 fn targets() -> PossibleValuesParser {
     PossibleValuesParser::new(chiffre::pipeline::targets().map(|t| PossibleValue::new(t.name()).help(t.summary())))
+}
+
+/// What of answers may be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Share {
+    /// The best class, where it is certain
+    Label,
 }
 
 /// Levels of the IR.

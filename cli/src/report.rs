@@ -149,22 +149,56 @@ impl fmt::Display for BenchReport {
 }
 
 /// What to tell about images without an answer, one line per reason; nothing if all have one.
-pub fn without_answer(report: &DecryptionReport) -> Vec<String> {
+/// Images are named, where they have names.
+pub fn without_answer(report: &DecryptionReport, names: Option<&[String]>) -> Vec<String> {
+    let list = |images: &BTreeSet<usize>| names.map_or_else(|| ranges(images), |names| named(images, names));
     let mut lines = vec![];
     if !report.lost.is_empty() {
         let (rms, peak) = report.ciphertexts.iter().fold((0.0, 0.0), |(r, p): (f64, f64), c| (r.max(c.spread.rms), p.max(c.spread.peak)));
         lines.push(format!(
             "no answer for {}: {} of their ciphertexts hold values out of range (rms {rms:.3}, peak {peak:.3} of the modulus; noise has 0.289, 0.500)",
-            ranges(&report.lost),
+            list(&report.lost),
             report.ciphertexts.len(),
         ));
     }
     if !report.implausible.is_empty() {
         let largest = report.implausible.values().fold(0.0, |m: f64, v| m.max(*v));
         let images = report.implausible.keys().copied().collect();
-        lines.push(format!("no answer for {}: implausible logits, up to {largest:.3e}", ranges(&images)));
+        lines.push(format!("no answer for {}: implausible logits, up to {largest:.3e}", list(&images)));
+    }
+    for r in &report.refused {
+        lines.push(format!(
+            "refused for {}: the canary among them has a wrong answer (a logit is off by {:.3e}, and {:.3e} passes): this is no result of these \
+             images, or their ciphertexts are spoilt",
+            list(&r.images),
+            r.error,
+            r.bound
+        ));
     }
     lines
+}
+
+/// `a.npy[0-31], a.npy[40], cat.png`: names as [`chiffre::Images`] has them, rows of a file
+/// together.
+fn named(images: &BTreeSet<usize>, names: &[String]) -> String {
+    let row = |name: &str| -> Option<(String, usize)> {
+        let (file, row) = name.strip_suffix(']')?.rsplit_once('[')?;
+        Some((file.to_string(), row.parse().ok()?))
+    };
+    let mut parts: Vec<(String, Option<(usize, usize)>)> = vec![];
+    for name in images.iter().filter_map(|&i| names.get(i)) {
+        match (row(name), parts.last_mut()) {
+            (Some((file, at)), Some((last, Some((_, end))))) if file == *last && at == *end + 1 => *end = at,
+            (Some((file, at)), _) => parts.push((file, Some((at, at)))),
+            (None, _) => parts.push((name.clone(), None)),
+        }
+    }
+    let text = parts.into_iter().map(|(file, rows)| match rows {
+        Some((a, b)) if a == b => format!("{file}[{a}]"),
+        Some((a, b)) => format!("{file}[{a}-{b}]"),
+        None => file,
+    });
+    text.collect::<Vec<_>>().join(", ")
 }
 
 /// `image 3`, `images 0-31, 40, 42-43`.
@@ -188,6 +222,9 @@ mod tests {
     fn images_are_listed_as_ranges() {
         assert_eq!(ranges(&BTreeSet::from([3])), "image 3");
         assert_eq!(ranges(&(0..32).chain([40]).chain(42..44).collect()), "images 0-31, 40, 42-43");
-        assert!(without_answer(&DecryptionReport::default()).is_empty());
+        assert!(without_answer(&DecryptionReport::default(), None).is_empty());
+        let names: Vec<String> = ["a.npy[0]", "a.npy[1]", "cat.png", "a.npy[2]", "b[1].npy[3]", "b[1].npy[4]"].map(String::from).into();
+        assert_eq!(named(&(0..6).collect(), &names), "a.npy[0-1], cat.png, a.npy[2], b[1].npy[3-4]");
+        assert_eq!(named(&BTreeSet::from([0, 3]), &names), "a.npy[0], a.npy[2]");
     }
 }

@@ -18,6 +18,9 @@ pub const KIND: &str = "evaluation-keys";
 /// files are noticed.
 pub type KeyId = [u8; 16];
 
+/// Random name of an encrypted batch: the batch carries it, and its result repeats it.
+pub type Nonce = [u8; 16];
+
 /// The seeded evaluation keys of one secret key for one program.
 #[derive(Debug)]
 pub struct EvalKeySet {
@@ -32,7 +35,7 @@ pub fn hex(id: &[u8]) -> String {
     id.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The key that 32 hexadecimal digits name; `None` for any other text.
+/// The key or nonce that 32 hexadecimal digits name; `None` for any other text.
 pub fn parse_id(s: &str) -> Option<KeyId> {
     let mut id = [0; 16];
     if s.len() != 32 || !s.is_ascii() {
@@ -45,7 +48,10 @@ pub fn parse_id(s: &str) -> Option<KeyId> {
 }
 
 /// Checks that a file belongs to the session's program and reads the key id it carries.
-pub(crate) fn check_binding<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<KeyId, RuntimeError> {
+///
+/// # Errors
+/// A file of another program, or one that names none.
+pub fn check_binding<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Result<KeyId, RuntimeError> {
     if r.meta("program")? != s.file.digest {
         return Err(RuntimeError::Mismatch(format!(
             "{} was made for another program (digest {}…, this one is {}…)",
@@ -57,7 +63,8 @@ pub(crate) fn check_binding<R: Read + Seek>(r: &Reader<R>, s: &Session) -> Resul
     parse_id(r.meta("key-id")?).ok_or_else(|| r.error("bad key id").into())
 }
 
-pub(crate) fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
+/// Metadata of a file that belongs to the session's program and to a secret key.
+pub fn binding(s: &Session, id: &KeyId) -> BTreeMap<String, String> {
     BTreeMap::from([("program".to_string(), s.file.digest.clone()), ("key-id".to_string(), hex(id))])
 }
 

@@ -97,7 +97,7 @@ fn encrypt(s: &Session, seed: u8, pixels: &[f32], n: usize) -> Batch {
     let scale = ty.scale.over(&s.program().header.q).unwrap();
     let mut one = |v: &Vec<_>| encryptor.encrypt(&s.context.encode(v, &scale, ty.limbs).unwrap());
     let cts = pixels.chunks(per * unit.batch).map(|c| unit.pack(c, c.len() / per).iter().map(&mut one).collect()).collect();
-    Batch { id: [seed; 16], digest: None, images: n, cts }
+    Batch::new(s, [seed; 16], [seed; 16], n, cts).unwrap()
 }
 
 /// The digest of all residues of a result.

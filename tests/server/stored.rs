@@ -45,12 +45,13 @@ fn keys_go_over_streams_too() {
     let mut sent = vec![];
     case.batch.write(&case.session, &mut sent, "socket").unwrap();
     let batch = chiffre_runtime::Batch::receive(&case.session, &sent[..], "socket", 1 << 30).unwrap();
-    assert!(batch.digest.is_some());
+    assert_eq!((&batch.digest, batch.nonce), (&case.batch.digest, case.batch.nonce), "in memory as in the file");
     let result = Server::new(case.session.clone(), keys, 0).unwrap().run(batch).unwrap();
     let mut answer = vec![];
     result.write(&case.session, &mut answer, "socket").unwrap();
     let received = chiffre_runtime::ResultBatch::receive(&case.session, &answer[..], "socket", 1 << 30).unwrap();
     assert_eq!(bits(&received), SQUARES);
+    assert_eq!((received.input.as_ref(), received.nonce), (Some(&case.batch.digest), case.batch.nonce));
     let e = chiffre_runtime::Batch::receive(&case.session, &sent[..], "socket", 1000).unwrap_err();
     assert!(matches!(&e, RuntimeError::Container(ContainerError::Content { .. })) && e.to_string().starts_with("socket: more than"), "{e}");
 }

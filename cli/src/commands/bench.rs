@@ -126,7 +126,7 @@ pub(super) fn encrypted_run(
     let mut bar = RunProgress::new(mode, p, &sizes);
     for chunk in images.pixels.chunks(per * batch) {
         let at = Instant::now();
-        let encrypted = client.encrypt(&session, chunk, chunk.len() / per)?;
+        let (encrypted, receipt) = client.encrypt(&session, chunk, chunk.len() / per)?;
         encrypt_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
         let mut run = server.start(encrypted)?;
@@ -140,10 +140,10 @@ pub(super) fn encrypted_run(
         let result = run.finish()?.result;
         run_s += at.elapsed().as_secs_f64();
         let at = Instant::now();
-        let decrypted = client.decrypt(&session, &result)?;
+        let decrypted = client.decrypt(&session, &result, &receipt)?;
         decrypt_s += at.elapsed().as_secs_f64();
         // Reports number the images of their own batch.
-        problems.extend(report::without_answer(&decrypted.report).into_iter().map(|line| format!("batch {}: {line}", first / batch)));
+        problems.extend(report::without_answer(&decrypted.report, None).into_iter().map(|line| format!("batch {}: {line}", first / batch)));
         affected.extend(decrypted.report.affected().iter().map(|i| first + i));
         first += decrypted.report.images;
         answers.extend(decrypted.logits);

@@ -1,49 +1,169 @@
 //! `chiffre encrypt` and `chiffre decrypt`: the data owner's side.
 
-use crate::args::{DecryptArgs, EncryptArgs};
+use crate::args::{DecryptArgs, EncryptArgs, Share};
 use crate::report;
 use chiffre::{Error, data, logits};
-use chiffre_client::{ClientKey, Decrypted};
-use chiffre_runtime::{Engine, ResultBatch};
+use chiffre_client::{ClientKey, Decrypted, Receipt, share};
+use chiffre_runtime::{Engine, ResultBatch, Session};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Encrypts images.
+/// What the names of receipts end with.
+const RECEIPT: &str = "receipt";
+
+/// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
-    let batch = key.encrypt(&session, &images.pixels, images.n)?;
+    let encrypt = if args.canary { ClientKey::encrypt_with_canaries } else { ClientKey::encrypt };
+    let (batch, receipt) = encrypt(&key, &session, &images.pixels, images.n)?;
+    let receipt = receipt.with_names(images.names)?;
+    let path = args.receipt.clone().unwrap_or_else(|| {
+        let mut name = args.output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
+        name.push(".");
+        name.push(RECEIPT);
+        args.output.with_file_name(name)
+    });
+    if path == args.output {
+        return Err(Error::input(format!("{} cannot be both the ciphertexts and their receipt", path.display())));
+    }
     batch.save(&session, &args.output)?;
-    super::print(format!("{} images in {} ciphertexts", images.n, batch.cts.iter().map(Vec::len).sum::<usize>()))
+    receipt.save(&session, &path)?;
+    let canaries = match receipt.canaries() {
+        0 => String::new(),
+        1 => " and 1 canary".into(),
+        n => format!(" and {n} canaries"),
+    };
+    let ciphertexts = batch.cts.iter().map(Vec::len).sum::<usize>();
+    super::print(format!("{} images{canaries} in {ciphertexts} ciphertexts; receipt in {}", images.n, path.display()))
 }
 
-/// Decrypts logits and writes them. Images without an answer get NaN and are named on stderr, and
+/// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
-    let Decrypted { logits, report } = key.decrypt(&session, &result)?;
-    let classes = logits.len() / result.images.max(1);
-    let (outputs, per) = super::tail::applied(&session, &args.program, &logits, classes)?;
-    logits::write_logits(&args.output, &outputs, per)?;
+    let receipt = receipt(args, &session)?;
+    let Decrypted { logits, report } = match &receipt {
+        Some(receipt) => key.decrypt(&session, &result, receipt)?,
+        None => key.decrypt_unbound(&session, &result)?,
+    };
+    let names = receipt.as_ref().map(Receipt::names);
+    report::without_answer(&report, names).iter().for_each(|line| eprintln!("{line}"));
     let affected = report.affected();
-    if let Some(k) = args.top {
-        for (i, row) in logits.chunks(classes).enumerate() {
-            let best: Vec<String> = logits::top_k(row, k.get()).iter().map(|(c, v)| format!("{c} ({v:.3})")).collect();
-            super::print(format!("{i}: {}", if affected.contains(&i) { "no answer".into() } else { best.join(", ") }))?;
+    let missing = match args.share {
+        Some(Share::Label) if !report.refused.is_empty() => {
+            return Err(Error::failed("a canary has a wrong answer: nothing of such a result is shared"));
         }
-    }
+        Some(Share::Label) => {
+            share_labels(args, &key, receipt.as_ref(), &logits, report.images)?;
+            "undecided"
+        }
+        None => {
+            let numbered: Vec<String> = (0..report.images).map(|i| i.to_string()).collect();
+            write_answers(args, &session, names.unwrap_or(&numbered), &logits, &affected)?;
+            "NaN"
+        }
+    };
     if affected.is_empty() {
         return Ok(());
     }
-    report::without_answer(&report).iter().for_each(|line| eprintln!("{line}"));
     Err(Error::failed(format!(
-        "{} of {} images have no answer (NaN in {}); the others are not affected. One image whose activations leave the range takes with \
+        "{} of {} images have no answer ({missing} in {}); the others are not affected. One image whose activations leave the range takes with \
          it all that share its ciphertexts: the clear model shows which, and the others can be run again without it",
         affected.len(),
-        result.images,
+        report.images,
         args.output.display()
     )))
+}
+
+/// Writes the outputs of the model file, and prints the best classes if they are wanted.
+fn write_answers(
+    args: &DecryptArgs,
+    session: &Session,
+    names: &[String],
+    logits: &[f32],
+    affected: &BTreeSet<usize>,
+) -> Result<(), Error> {
+    let classes = logits.len() / names.len().max(1);
+    let (outputs, per) = super::tail::applied(session, &args.program, logits, classes)?;
+    match args.output.extension() {
+        Some(e) if e.eq_ignore_ascii_case("csv") => logits::write_table(&args.output, names, &outputs, per)?,
+        _ => logits::write_logits(&args.output, &outputs, per)?,
+    }
+    let Some(k) = args.top else { return Ok(()) };
+    for (i, (row, name)) in logits.chunks(classes).zip(names).enumerate() {
+        let best: Vec<String> = logits::top_k(row, k.get()).iter().map(|(c, v)| format!("{c} ({v:.3})")).collect();
+        super::print(format!("{name}: {}", if affected.contains(&i) { "no answer".into() } else { best.join(", ") }))?;
+    }
+    Ok(())
+}
+
+/// The receipt that was named, or the only one beside the answers; warns if there is none.
+fn receipt(args: &DecryptArgs, session: &Session) -> Result<Option<Receipt>, Error> {
+    let found = match &args.receipt {
+        _ if args.no_receipt => None,
+        Some(path) => Some(path.clone()),
+        None => beside(&args.input)?,
+    };
+    if found.is_none() {
+        eprintln!(
+            "warning: {} is decrypted without a receipt: nothing tells whether it is an old result, that of another batch, or a truncated one",
+            args.input.display()
+        );
+    }
+    Ok(found.map(|path| Receipt::load(session, &path)).transpose()?)
+}
+
+/// The only file beside the answers that is named as a receipt. With several, none is the right
+/// one: an old result would find its own.
+fn beside(answers: &Path) -> Result<Option<PathBuf>, Error> {
+    let parent = answers.parent().unwrap_or(Path::new(""));
+    let folder = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::read(folder, e))? {
+        let name = PathBuf::from(entry.map_err(|e| Error::read(folder, e))?.file_name());
+        if name.extension().is_some_and(|e| e == RECEIPT) {
+            found.push(parent.join(name));
+        }
+    }
+    found.sort();
+    match &found[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        [first, second, ..] => Err(Error::input(format!(
+            "{} may answer one of several batches: there are the receipts {}, {}{}. Name the right one (--receipt)",
+            answers.display(),
+            first.display(),
+            second.display(),
+            if found.len() > 2 { " and more" } else { "" }
+        ))),
+    }
+}
+
+/// Writes the labels that are certain, when they have been counted.
+fn share_labels(args: &DecryptArgs, key: &ClientKey, receipt: Option<&Receipt>, logits: &[f32], images: usize) -> Result<(), Error> {
+    let Some(bound) = receipt.and_then(Receipt::bound) else {
+        return Err(Error::input(format!(
+            "{}: nothing is known of the error of these answers; labels are shared of images that were encrypted with --canary, with their \
+             receipt (--receipt)",
+            args.input.display()
+        )));
+    };
+    let rows = logits.chunks(logits.len() / images.max(1));
+    let labels: Vec<Option<usize>> = rows.map(|row| logits::decided(row, bound)).collect();
+    // Counted first: what could not be counted is not shared.
+    let total = share::spend(&args.secret, key.id(), labels.len() as u64, args.share_budget)?;
+    logits::write_labels(&args.output, &labels)?;
+    let undecided = labels.iter().filter(|l| l.is_none()).count();
+    super::print(format!(
+        "{} labels, {undecided} undecided (margins up to {:.3}); {total} of {} shared under this key",
+        labels.len(),
+        2.0 * bound,
+        args.share_budget
+    ))
 }

@@ -86,7 +86,7 @@ fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
 }
 
 /// The text of a level that the program file at `path` holds beside its program.
-pub(super) fn stage_text(file: &ProgramFile, name: &str, path: &Path) -> Result<String, Error> {
+fn stage_text(file: &ProgramFile, name: &str, path: &Path) -> Result<String, Error> {
     file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("{} does not hold its {name} IR", path.display())))
 }
 

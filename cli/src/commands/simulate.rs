@@ -3,9 +3,8 @@
 use crate::args::SimulateArgs;
 use chiffre::{Error, data, logits};
 use chiffre_frontend::{ImportOptions, Reference};
-use chiffre_ir::he::{self, He, Noise, interp};
+use chiffre_ir::he::{self, Noise, interp};
 use chiffre_ir::tensor::OperandRange;
-use chiffre_ir::text;
 use chiffre_runtime::Engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,14 +21,7 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         .map(|m| original(m, &args.input_shape.options(), &session.program().header.model, &args.program))
         .transpose()?;
     let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
-    let unusable = |e: &dyn std::fmt::Display| Error::input(format!("{}: HE IR: {e}", args.program.display()));
-    let source = super::inspect::stage_text(&session.file, "he", &args.program)?;
-    let mut g = text::parse::<He>(&source).map_err(|e| unusable(&e))?;
-    g.consts.resolve(&session.file.store);
-    if let Some((_, c)) = g.consts.iter().find(|(_, c)| c.data.is_none()) {
-        return Err(unusable(&format!("constant @{} is missing", c.name)));
-    }
-    let g = chiffre_ir::he::verify(g).map_err(|e| unusable(&e))?;
+    let g = session.file.he().map_err(|e| Error::input_in(&args.program, e))?;
     let ranges: BTreeMap<String, OperandRange> =
         super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.operands)).collect();
     let range = |node: &str| ranges.get(node).cloned().unwrap_or_default();

@@ -67,6 +67,10 @@ fn usage_errors_exit_with_two() {
         "encrypt p.chf --secret s --input d -o o --seed 1",
         "simulate p.chf --input d --mean 0.5",
         "decrypt p.chf --secret s --input i -o l.npy --top many",
+        "decrypt p.chf --secret s --input i -o l.npy --receipt r --no-receipt",
+        "decrypt p.chf --secret s --input i -o l.csv --share logits",
+        "decrypt p.chf --secret s --input i -o l.csv --share label --top 1",
+        "decrypt p.chf --secret s --input i -o l.csv --share label --no-receipt",
         "compile m.onnx -o p.chf --calibrate d --activation-degree 0",
         "compile m.onnx -o p.chf --calibrate d --accuracy-loss 101",
         "compile m.onnx -o p.chf --calibrate d --accuracy-loss 1 --accurate",
@@ -119,6 +123,11 @@ fn options_of_the_contract_are_understood() {
     assert_eq!(bench.compiler.normalisation.or(None), Ok(None));
     assert!(bench.compiler.normalisation.or(Some("px/255")).unwrap().is_some());
     parse("chiffre decrypt p.chf --secret s --input o -o l.npy --top 5");
+    let Command::Decrypt(decrypt) = parse("chiffre decrypt p.chf --secret s --input o -o l.csv --receipt r --share label") else {
+        panic!("not decrypt")
+    };
+    assert_eq!(decrypt.share_budget, 1024);
+    parse("chiffre encrypt p.chf --secret s --input d -o i --receipt r --canary");
     parse("chiffre keygen p.chf --secret s --eval e");
     parse("chiffre simulate p.chf --input d --labels --count 3 --seed 7 -o sim.npy --answers logits.npy");
     parse("chiffre demo");

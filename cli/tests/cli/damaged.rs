@@ -61,7 +61,7 @@ fn only_these_are_lost(out: &Output, logits: &Array2<f32>, clear: &Array2<f32>, 
     assert_eq!(top.lines().count(), logits.nrows());
     let mut largest = 0.0f32;
     for ((i, (got, want)), line) in logits.rows().into_iter().zip(clear.rows()).enumerate().zip(top.lines()) {
-        assert_eq!(line == format!("{i}: no answer"), lost(i), "{line}");
+        assert_eq!(line == format!("images.npy[{i}]: no answer"), lost(i), "{line}");
         if lost(i) {
             assert!(got.iter().all(|v| v.is_nan()), "image {i}: {got}");
         } else {
@@ -86,7 +86,7 @@ fn an_image_that_wraps_takes_its_unit_and_no_more() {
     let (out, logits) = run(dir);
     let err = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{err}");
-    let named = format!("no answer for images {}-{}:", lost.start, lost.end - 1);
+    let named = format!("no answer for images.npy[{}-{}]:", lost.start, lost.end - 1);
     assert!(err.contains(&named) && err.contains(&format!("{unit} of 70 images")), "{err}");
     only_these_are_lost(&out, &logits, &clear, 0.02, |i| lost.contains(&i));
 }
@@ -102,7 +102,7 @@ fn an_image_with_implausible_logits_is_reported_alone() {
     let (out, logits) = run(dir);
     let err = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{err}");
-    assert!(err.contains("no answer for image 5: implausible logits") && !err.contains("out of range ("), "{err}");
+    assert!(err.contains("no answer for images.npy[5]: implausible logits") && !err.contains("out of range ("), "{err}");
     let error = only_these_are_lost(&out, &logits, &clear, 0.1, |i| i == 5);
     println!("largest logit {largest}: errors of the other images are up to {error}");
 }

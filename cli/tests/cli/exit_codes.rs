@@ -67,7 +67,9 @@ fn failed_computations_exit_with_one() {
     ok(dir, &["encrypt", "p.chf", "--secret", "secret.key", "--input", "wild.npy", "-o", "wild.ct", "--allow-insecure"]);
     ok(dir, &["run", "p.chf", "--eval", "eval.key", "--input", "wild.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
     let decrypt = ["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"];
-    assert!(fails(dir, 1, &decrypt).contains("have no answer"));
+    assert!(fails(dir, 1, &[&decrypt[..], &["--receipt", "wild.ct.receipt"]].concat()).contains("have no answer"));
+    // Mismatch: the receipt of another batch.
+    assert!(fails(dir, 2, &[&decrypt[..], &["--receipt", "in.ct.receipt"]].concat()).contains("another batch"));
 }
 
 /// The instruction set is the command's to choose: a name that there is not is no other choice, and

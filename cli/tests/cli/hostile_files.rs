@@ -62,12 +62,16 @@ fn mutated_containers_are_refused() {
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     }
     let mut rng = Rng::new(1);
-    let uses: [(&str, &[&str]); 5] = [
+    let uses: [(&str, &[&str]); 6] = [
         ("p.chf", &["inspect", "bad"]),
         ("secret.key", &["decrypt", "p.chf", "--secret", "bad", "--input", "out.ct", "-o", "x.npy", insecure]),
         ("eval.key", &["run", "p.chf", "--eval", "bad", "--input", "in.ct", "-o", "x.ct", insecure]),
         ("in.ct", &["run", "p.chf", "--eval", "eval.key", "--input", "bad", "-o", "x.ct", insecure]),
         ("out.ct", &["decrypt", "p.chf", "--secret", "secret.key", "--input", "bad", "-o", "x.npy", insecure]),
+        (
+            "in.ct.receipt",
+            &["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "--receipt", "bad", "-o", "x.npy", insecure],
+        ),
     ];
     let mut fed = 0;
     for (file, args) in uses {

@@ -118,6 +118,10 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     assert!(!steps.is_empty() && steps.is_sorted_by(|a, b| a < b), "every run got further: {steps:?}");
     assert_eq!(std::fs::read(dir.join("out.ct")).unwrap(), whole);
     assert!(!dir.join("out.ct.partial-run").exists());
+    // It still says which batch it answers.
+    let decrypt = ["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"];
+    ok(dir, &[&decrypt[..], &["--receipt", "in.ct.receipt"]].concat());
+    assert!(fails(dir, 2, &[&decrypt[..], &["--receipt", "other.ct.receipt"]].concat()).contains("another batch"));
 }
 
 #[test]

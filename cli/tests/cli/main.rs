@@ -1,6 +1,7 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
 mod arguments;
+mod canary;
 mod check;
 mod clear_target;
 mod common;
@@ -12,8 +13,10 @@ mod interrupted;
 #[path = "../../../frontend/tests/common/mod.rs"]
 mod onnx;
 mod pages;
+mod receipts;
 mod relu;
 mod resealed_files;
 mod secrets;
+mod share;
 mod slow;
 mod tools;

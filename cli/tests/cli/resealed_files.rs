@@ -204,10 +204,14 @@ fn resealed_programs_that_verify_run_or_say_why_not() {
 fn resealed_keys_and_ciphertexts_are_survived() {
     let files = Files::run(&PLAIN);
     let insecure = "--allow-insecure";
-    let uses: [(&str, &[&str]); 3] = [
+    let uses: [(&str, &[&str]); 4] = [
         ("secret.key", &["decrypt", "p.chf", "--secret", "bad", "--input", "out.ct", "-o", "x.npy", insecure]),
         ("in.ct", &["run", "p.chf", "--eval", "eval.key", "--input", "bad", "-o", "x.ct", insecure]),
         ("out.ct", &["decrypt", "p.chf", "--secret", "secret.key", "--input", "bad", "-o", "x.npy", insecure]),
+        (
+            "in.ct.receipt",
+            &["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "--receipt", "bad", "-o", "x.npy", insecure],
+        ),
     ];
     for (seed, (file, arguments)) in uses.into_iter().enumerate() {
         let heard = files.feed(file, cases(60), 10 + seed as u64, &[arguments]);

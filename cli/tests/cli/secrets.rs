@@ -49,6 +49,7 @@ fn secrets_are_their_owners_alone() {
 
     // A key that others may read is no secret.
     ok(dir, &encrypt);
+    assert_eq!(mode(&dir.join("in.ct.receipt")), 0o600);
     set_mode(&secret, 0o640);
     refused(dir, &encrypt, "a secret that others may read (mode 640)");
     set_mode(&secret, 0o600);

@@ -4,7 +4,9 @@
 use super::{Prog, Program, VerifiedProgram, verify};
 use crate::consts::{Consts, Store, tensors};
 use crate::container::{ContainerError, Contents, Reader};
-use crate::error::{Finding, VerifyError};
+use crate::error::{Finding, InterpError, VerifyError};
+use crate::graph::Verified;
+use crate::he::{self, He};
 use crate::text;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -41,6 +43,22 @@ impl ProgramFile {
         let store = store(&program, Path::new(IN_MEMORY)).map_err(of_graph)?;
         let digest = contents(&program, &stages, &store).digest(|w| tensors::write(w, &store)).map_err(of_graph)?;
         Ok(ProgramFile { program, digest, stages, store })
+    }
+
+    /// The HE IR that the file holds beside its program, with its constants.
+    ///
+    /// # Errors
+    /// A file that does not hold it; text that is no HE IR, or that the verifier does not accept;
+    /// constants that the file lacks.
+    pub fn he(&self) -> Result<Verified<He>, InterpError> {
+        let unusable = |e: &dyn std::fmt::Display| InterpError::Unsupported(format!("HE IR: {e}"));
+        let text = self.stages.get("he").ok_or_else(|| InterpError::Unsupported("the program does not hold its HE IR".into()))?;
+        let mut g = text::parse::<He>(text).map_err(|e| unusable(&e))?;
+        g.consts.resolve(&self.store);
+        if let Some((_, c)) = g.consts.iter().find(|(_, c)| c.data.is_none()) {
+            return Err(unusable(&format!("constant @{} is missing", c.name)));
+        }
+        he::verify(g).map_err(|e| unusable(&e))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod bootstrap;
 pub mod file;
+mod input_free;
 mod interp;
 mod steps;
 mod verify;

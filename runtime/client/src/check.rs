@@ -10,6 +10,7 @@
 //! share ciphertexts with. `docs/robustness.md` has the whole argument.
 
 use chiffre_ir::layout::Layout;
+use chiffre_runtime::{RuntimeError, Session};
 use num_complex::Complex64;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Those of the session's program.
+    ///
+    /// # Errors
+    /// A program without exactly one output.
+    pub fn of(s: &Session) -> Result<Limits, RuntimeError> {
+        let ty = s.output()?;
+        let q = s.context.ring().moduli().iter().take(ty.limbs.min(3)).map(|m| m.q() as f64).product();
+        Ok(Limits { q, scale: s.scale(&ty.scale).to_f64() })
+    }
     /// An image whose logits exceed this magnitude has no answer: `slot() / 4`, 2^10 for 49-bit
     /// primes and scale 2^27. If all slots stay below it, nothing is reported.
     pub fn image(&self) -> f64 {
@@ -78,6 +88,17 @@ pub struct DamagedCiphertext {
     pub largest: f64,
 }
 
+/// A unit whose canary has a wrong answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The images of the unit.
+    pub images: BTreeSet<usize>,
+    /// Largest error of a logit of the canary; infinite if it has no answer.
+    pub error: f64,
+    /// The largest error that passes.
+    pub bound: f64,
+}
+
 /// What is wrong with a result; nothing, usually.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -89,12 +110,15 @@ pub struct Report {
     pub lost: BTreeSet<usize>,
     /// Images that only have logits beyond [`Limits::image`], with the largest magnitude.
     pub implausible: BTreeMap<usize, f64>,
+    /// Units whose canary has a wrong answer: theirs are not to be trusted.
+    pub refused: Vec<Refused>,
 }
 
 impl Report {
     /// All images without an answer.
     pub fn affected(&self) -> BTreeSet<usize> {
-        self.lost.iter().chain(self.implausible.keys()).copied().collect()
+        let refused = self.refused.iter().flat_map(|r| &r.images);
+        self.lost.iter().chain(self.implausible.keys()).chain(refused).copied().collect()
     }
 }
 

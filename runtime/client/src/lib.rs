@@ -4,11 +4,17 @@
 //! a server, does not depend on it, nor on `chiffre-ckks-client`.
 #![forbid(unsafe_code)]
 
+mod canary;
 mod check;
 mod probe;
+mod receipt;
+pub mod share;
 
-pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Report, Spread};
+pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Refused, Report, Spread};
 pub use probe::Opened;
+pub use receipt::{KIND as RECEIPT_KIND, Receipt};
+
+use canary::Canaries;
 
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
@@ -45,6 +51,22 @@ fn randomness() -> Result<Csprng, RuntimeError> {
     Csprng::from_os().map_err(|e| RuntimeError::Randomness(e.to_string()))
 }
 
+/// Refuses what no program takes, or this one does not.
+fn check_images(s: &Session, images: &[f32], n: usize) -> Result<(), RuntimeError> {
+    let per: usize = s.input_layout()?.shape.iter().product();
+    let batch = s.program().header.batch;
+    if n == 0 || n > batch || images.len() != n * per {
+        return Err(RuntimeError::Input(format!(
+            "{n} images with {} values in all; the program takes 1 to {batch} images of {per} values",
+            images.len()
+        )));
+    }
+    match images.iter().position(|v| !v.is_finite() || v.abs() > 1e6) {
+        Some(i) => Err(RuntimeError::Input(format!("image {} has the value {}: inputs must be finite and below 10^6", i / per, images[i]))),
+        None => Ok(()),
+    }
+}
+
 /// A secret key with its random name.
 pub struct ClientKey {
     id: KeyId,
@@ -77,29 +99,39 @@ impl ClientKey {
         }
         Ok(EvalKeySet { id: self.id, keys: s.engine().install(|| generator.switching_keys(&s.key_targets()))? })
     }
-    /// Encrypts normalised images `[n, C, H, W]`.
+    /// Encrypts normalised images `[n, C, H, W]`. The receipt stays with the data owner: decryption
+    /// tells by it whether a result answers this batch.
     ///
     /// # Errors
     /// A number of values or images that the program does not take; values that are not finite or
     /// too large.
-    pub fn encrypt(&self, s: &Session, images: &[f32], n: usize) -> Result<Batch, RuntimeError> {
+    pub fn encrypt(&self, s: &Session, images: &[f32], n: usize) -> Result<(Batch, Receipt), RuntimeError> {
+        check_images(s, images, n)?;
+        let batch = self.encrypt_all(s, images, n)?;
+        let receipt = Receipt::of(&batch, n, None);
+        Ok((batch, receipt))
+    }
+    /// As [`Self::encrypt`], with a canary in every unit: an image with known logits at a secret
+    /// place, so that decryption finds answers to something else. It takes one place of each unit,
+    /// and two runs of the canaries in the clear.
+    ///
+    /// # Errors
+    /// As [`Self::encrypt`]; a batch that has no room for canaries; a program file that does not
+    /// hold its HE IR; images so far out of range that no mixture of them has usable logits.
+    pub fn encrypt_with_canaries(&self, s: &Session, images: &[f32], n: usize) -> Result<(Batch, Receipt), RuntimeError> {
+        check_images(s, images, n)?;
+        let (canaries, all) = s.engine().install(|| Canaries::among(s, images, n))?;
+        let batch = self.encrypt_all(s, &all, n + canaries.count())?;
+        let receipt = Receipt::of(&batch, n, Some(canaries));
+        Ok((batch, receipt))
+    }
+    fn encrypt_all(&self, s: &Session, images: &[f32], n: usize) -> Result<Batch, RuntimeError> {
         let ty = s.input()?;
         let per: usize = ty.layout.shape.iter().product();
-        let batch = s.program().header.batch;
-        if n == 0 || n > batch || images.len() != n * per {
-            return Err(RuntimeError::Input(format!(
-                "{n} images with {} values in all; the program takes 1 to {batch} images of {per} values",
-                images.len()
-            )));
-        }
-        if let Some(i) = images.iter().position(|v| !v.is_finite() || v.abs() > 1e6) {
-            return Err(RuntimeError::Input(format!(
-                "image {} has the value {}: inputs must be finite and below 10^6",
-                i / per,
-                images[i]
-            )));
-        }
-        let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, randomness()?);
+        let mut rng = randomness()?;
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&rng.seed()[..16]);
+        let mut encryptor = SecretKeyEncryptor::new(&s.context, &self.secret, rng);
         let scale = s.scale(&ty.scale);
         let unit = ty.layout.unit();
         let encode = |v: &Vec<_>| s.context.encode(v, &scale, ty.limbs).map_err(|e| RuntimeError::Input(e.to_string()));
@@ -108,20 +140,42 @@ impl ClientKey {
             slots.iter().map(|v| Ok(encryptor.encrypt(&encode(v)?))).collect::<Result<Vec<_>, RuntimeError>>()
         };
         let cts = s.engine().install(|| images.chunks(per * unit.batch).map(&mut encrypt).collect::<Result<Vec<_>, _>>())?;
-        Ok(Batch { id: self.id, digest: None, images: n, cts })
+        Batch::new(s, self.id, nonce, n, cts)
     }
-    /// Decrypts a result, and says which of its images have no answer.
+    /// Decrypts the result of the batch that the receipt is of, and says which of its images have
+    /// no answer. Canaries are compared and left out.
     ///
     /// # Errors
-    /// A result under another key, or with another shape.
-    pub fn decrypt(&self, s: &Session, result: &ResultBatch) -> Result<Decrypted, RuntimeError> {
-        if result.id != self.id {
-            return Err(RuntimeError::Mismatch(format!("the result is under key {}, this is key {}", hex(&result.id), hex(&self.id))));
+    /// [`RuntimeError::Mismatch`] for a result under another key, or one that does not answer the
+    /// batch ([`Receipt::check`]); [`RuntimeError::Input`] for one that no run leaves
+    /// ([`ResultBatch::check`]).
+    pub fn decrypt(&self, s: &Session, result: &ResultBatch, receipt: &Receipt) -> Result<Decrypted, RuntimeError> {
+        self.check_key(result)?;
+        receipt.check(result)?;
+        Ok(receipt.settle(self.decrypt_all(s, result)?))
+    }
+    /// As [`Self::decrypt`], of a result without a receipt: it may be old, or another batch's, and
+    /// the answers of canaries are among the others.
+    ///
+    /// # Errors
+    /// As [`Self::decrypt`], but for what the receipt tells.
+    pub fn decrypt_unbound(&self, s: &Session, result: &ResultBatch) -> Result<Decrypted, RuntimeError> {
+        self.check_key(result)?;
+        self.decrypt_all(s, result)
+    }
+    fn check_key(&self, result: &ResultBatch) -> Result<(), RuntimeError> {
+        if result.id == self.id {
+            return Ok(());
         }
+        let (theirs, ours) = (hex(&result.id), hex(&self.id));
+        Err(RuntimeError::Mismatch(format!("{}: the result is under key {theirs}, this is key {ours}", result.name)))
+    }
+    fn decrypt_all(&self, s: &Session, result: &ResultBatch) -> Result<Decrypted, RuntimeError> {
+        result.check(s)?;
         let decryptor = Decryptor::new(&s.context, &self.secret);
         let (encoder, ring, ty) = (s.context.encoder(), s.context.ring(), s.output()?);
-        let q = ring.moduli().iter().take(ty.limbs.min(3)).map(|m| m.q() as f64).product();
-        let limits = Limits { q, scale: s.scale(&ty.scale).to_f64() };
+        let limits = Limits::of(s)?;
+        let q = limits.q;
         let layout = ty.layout.unit();
         let mut out = Decrypted { logits: vec![], report: Report::default() };
         for (m, cts) in result.cts.iter().enumerate() {

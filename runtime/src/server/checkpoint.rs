@@ -50,7 +50,7 @@ impl Checkpoints {
         let steps = p.steps(batch.images);
         let states = live(&steps);
         let mut bound = binding(s, &batch.id);
-        bound.insert("input".into(), batch.digest.clone().unwrap_or_default());
+        bound.insert("input".into(), batch.digest.clone());
         // The meaning of a step's number is part of what must agree.
         let order = steps.iter().map(|s| format!("{}.{}..{}", s.node, s.units.start, s.units.end)).collect::<Vec<_>>().join(" ");
         bound.insert("order".into(), chiffre_ir::consts::digest(order.as_bytes()));

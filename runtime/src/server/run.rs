@@ -81,6 +81,7 @@ impl Run {
         if batch.id != prepared.keys.id() {
             return Err(RuntimeError::Mismatch("the evaluation keys and the input belong to different secret keys".into()));
         }
+        batch.check()?;
         let steps = prepared.session.program().steps(batch.images);
         let (next, values) = checkpoints.as_mut().and_then(Checkpoints::resume).unwrap_or_default();
         Ok(Run { prepared, batch, steps, next, values, checkpoints, began: Instant::now(), failed: false, stopped: false })
@@ -183,7 +184,8 @@ impl Run {
         let units = s.program().nodes[output].ty.layout.units_for(self.batch.images);
         let take = |u: usize| self.values.remove(&(output, u)).unwrap_or_default();
         let cts = (0..units).map(take).map(|b| b.into_iter().map(|c| Ciphertext::new(c, scale.clone())).collect()).collect();
-        let result = ResultBatch { id: self.batch.id, images: self.batch.images, cts };
+        let Batch { id, nonce, ref digest, images, .. } = *self.batch;
+        let result = ResultBatch { name: "the result".into(), id, nonce, input: Some(digest.clone()), images, cts };
         Ok(Finished { result, journal: self.checkpoints.map(Checkpoints::into_journal) })
     }
 }
