@@ -3,16 +3,18 @@
 use crate::args::{DecryptArgs, EncryptArgs};
 use crate::report;
 use chiffre::{Error, data, logits};
+use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted};
-use chiffre_runtime::{Engine, ResultBatch};
+use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch};
 use std::sync::Arc;
 
 /// Encrypts images.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
-    let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
+    super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
+    let key = ClientKey::load(&session, &args.secret)?;
     let batch = key.encrypt(&session, &images.pixels, images.n)?;
     batch.save(&session, &args.output)?;
     super::print(format!("{} images in {} ciphertexts", images.n, batch.cts.iter().map(Vec::len).sum::<usize>()))
@@ -22,6 +24,7 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
+    super::admit(&session, Task::Decrypt(super::images_in(&session, &args.input, RESULT_KIND)?), &args.memory)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
     let Decrypted { logits, report } = key.decrypt(&session, &result)?;
