@@ -66,5 +66,5 @@ pub fn load_bytes(name: &str, bytes: &[u8]) -> Result<Model, FrontendError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FrontendError> {
-    std::fs::read(path).map_err(|source| FrontendError::Read { file: path.display().to_string(), source })
+    chiffre_ir::input::read(path).map_err(|source| FrontendError::Read { file: path.display().to_string(), source })
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod clear_target;
 mod common;
+mod crash;
 mod damaged;
 mod end_to_end;
 mod exit_codes;
