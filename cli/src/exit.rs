@@ -73,10 +73,12 @@ mod tests {
     use super::*;
     use chiffre_runtime::Engine;
 
+    type Command<'a> = Box<dyn FnOnce() -> Result<(), Error> + 'a>;
+
     #[test]
     fn a_panic_anywhere_is_an_error_that_asks_for_a_report() {
         let engine = Engine::new().unwrap();
-        let places: [(&str, Box<dyn FnOnce() -> Result<(), Error>>); 2] = [
+        let places: [(&str, Command<'_>); 2] = [
             ("the command", Box::new(|| panic!("index {} is out of range", 3))),
             ("a worker", Box::new(|| engine.install(|| panic!("index {} is out of range", 3)))),
         ];
