@@ -15,8 +15,8 @@ pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
 ///
-/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 130 or 143 a run
-/// was stopped by Ctrl-C or SIGTERM, 70 a bug of Chiffre.
+/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 130 or 143 a
+/// run was stopped by Ctrl-C or SIGTERM, 70 a bug of Chiffre.
 #[derive(Debug, Parser)]
 #[command(name = "chiffre", version)]
 pub struct Cli {

@@ -229,8 +229,8 @@ fn too_much_memory_is_refused_before_anything_is_read() {
         let tight = [arguments, &["--memory", "20MiB", "--allow-insecure"]].concat();
         let error = fails(dir, 2, &tight);
         assert!(error.contains(&format!("{what} is predicted to need ")) && error.contains("the budget is 20.0 MiB"), "{error}");
-        // A limit of the process counts as the machine's memory. (What the data owner does with this
-        // program needs less than any process takes.)
+        // A limit of the process counts as the machine's memory. (What the data owner does with
+        // this program needs less than any process takes.)
         #[cfg(unix)]
         if ["prepare", "run"].contains(&arguments[0]) {
             let script = "ulimit -v 126976; exec \"$0\" \"$@\"";

@@ -10,8 +10,8 @@ use chiffre_ir::program::{Step, live, live_bytes};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A checkpoint that is wanted waits while a moment with fewer live bytes is less than so many steps
-/// away, but not for more steps than that.
+/// A checkpoint that is wanted waits while a moment with fewer live bytes is less than so many
+/// steps away, but not for more steps than that.
 const PATIENCE: usize = 6;
 
 /// True if one of the next moments has fewer live bytes than the one before step `next`.
