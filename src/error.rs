@@ -194,6 +194,13 @@ impl Error {
         Error::Io(Detail { message: format!("{context}: {source}"), source: Some(Box::new(source)), ..Detail::default() })
     }
 
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: impl ToString) -> Error {
+        self.detail_mut().advice = Some(advice.to_string());
+        self
+    }
+
     /// The class of the failure.
     pub fn class(&self) -> Class {
         match self {
@@ -244,8 +251,8 @@ impl Error {
         self.detail().setting
     }
 
-    fn in_file(mut self, file: &Path) -> Error {
-        match &mut self {
+    fn detail_mut(&mut self) -> &mut Detail {
+        match self {
             Error::Input(d)
             | Error::Security(d)
             | Error::Mismatch(d)
@@ -254,8 +261,12 @@ impl Error {
             | Error::Io(d)
             | Error::Failed(d)
             | Error::Cancelled(d)
-            | Error::Bug(d) => d.file = Some(file.into()),
+            | Error::Bug(d) => d,
         }
+    }
+
+    fn in_file(mut self, file: &Path) -> Error {
+        self.detail_mut().file = Some(file.into());
         self
     }
 }

@@ -3,6 +3,7 @@
 use crate::Error;
 use chiffre_ir::const_file::{self, Store};
 use chiffre_ir::consts::{Array, Hash};
+use chiffre_ir::input;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::output::Output;
 use chiffre_ir::tail::TailOp;
@@ -44,7 +45,7 @@ impl IrFile {
             }
             _ => {}
         }
-        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let text = input::read_to_string(path).map_err(|e| Error::read(path, e))?;
         let (mut graph, map) = AnyGraph::parse(&text).map_err(|e| Error::input_in(path, e.with_caret(&text)))?;
         let beside = const_file::beside(path);
         let also = beside.exists().then_some(beside);
@@ -107,7 +108,7 @@ fn constants(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
     match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
         Some("npz") => npz(path, wanted),
         Some("tir" | "pir" | "hir" | "prog") => {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+            let text = input::read_to_string(path).map_err(|e| Error::read(path, e))?;
             let (g, _) = AnyGraph::parse(&text).map_err(|e| Error::input_in(path, e.with_caret(&text)))?;
             Ok(g.consts().store())
         }

@@ -8,6 +8,7 @@ use chiffre_backend::cost::{Sample, fit};
 use chiffre_client::ClientKey;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
+use chiffre_ir::input;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 use chiffre_passes::options::{CompileOptions, PackingWish};
@@ -44,7 +45,7 @@ struct MachineFile {
 /// # Errors
 /// A file that cannot be read or does not hold positive numbers.
 pub fn load(path: &Path) -> Result<CostModel, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+    let text = input::read_to_string(path).map_err(|e| Error::read(path, e))?;
     let m: MachineFile = serde_json::from_str(&text).map_err(|e| Error::input_in(path, e))?;
     let all = [m.ntt_2_16_us, m.mac_ns, m.convert_ns, m.word_ns, m.pass_ns, m.expand_ns, m.threads];
     if all.iter().any(|x| !x.is_finite() || *x <= 0.0) {

@@ -1,4 +1,7 @@
-//! Memory: what this process has taken, and bytes as text.
+//! Memory: what this process has taken, what it may take, and bytes as text.
+
+use crate::Error;
+use std::path::Path;
 
 /// `1.5 GiB`, `17 B`.
 pub fn human_bytes(bytes: u64) -> String {
@@ -18,8 +21,86 @@ pub fn peak_rss_bytes() -> Option<u64> {
 
 /// `VmHWM:   1234 kB`, in bytes.
 fn vm_hwm(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    kilobytes(status, "VmHWM:")
+}
+
+/// A line `NAME   1234 kB`, in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Memory that this process may take, and what says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes.
+    pub bytes: u64,
+    /// Who allows them: "the machine has", "its control group allows".
+    pub by: String,
+}
+
+/// The least of what the machine has and of the limits of this process and of its control groups.
+/// `None` where the system does not say.
+pub fn allowance() -> Option<Allowance> {
+    allowance_under(Path::new("/"))
+}
+
+/// As [`allowance`], of a system whose root is at `root`.
+fn allowance_under(root: &Path) -> Option<Allowance> {
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    let all = [
+        (mem_total(&read("proc/meminfo")), "the machine has"),
+        (soft_limit(&read("proc/self/limits"), "Max address space"), "the limit on its address space (ulimit -v) is"),
+        (soft_limit(&read("proc/self/limits"), "Max data size"), "the limit on its data (ulimit -d) is"),
+        (of_groups(root, &read("proc/self/cgroup")), "its control group allows"),
+    ];
+    let known = all.into_iter().filter_map(|(bytes, by)| Some(Allowance { bytes: bytes?, by: by.into() }));
+    known.min_by_key(|a| a.bytes)
+}
+
+/// `MemTotal:   1234 kB`, in bytes.
+fn mem_total(meminfo: &str) -> Option<u64> {
+    kilobytes(meminfo, "MemTotal:")
+}
+
+/// The soft limit in a line of `/proc/self/limits`, in bytes; `None` if there is none.
+fn soft_limit(limits: &str, name: &str) -> Option<u64> {
+    limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// The least limit of the control groups that a process is in, and of those that they are in.
+fn of_groups(root: &Path, cgroup: &str) -> Option<u64> {
+    let limits = cgroup.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next(), fields.next().unwrap_or_default(), fields.next().unwrap_or("/"));
+        // The second version has one hierarchy, which names no controllers.
+        let (mounts, file): (&[&str], _) = match controllers {
+            "" => (&["sys/fs/cgroup", "sys/fs/cgroup/unified"], "memory.max"),
+            c if c.split(',').any(|c| c == "memory") => (&["sys/fs/cgroup/memory"], "memory.limit_in_bytes"),
+            _ => (&[], ""),
+        };
+        // In a container the folders above its own group may be missing, and it is the root.
+        let groups = Path::new(path.trim_start_matches('/')).ancestors();
+        let files: Vec<_> = groups.flat_map(|group| mounts.iter().map(move |mount| root.join(mount).join(group).join(file))).collect();
+        files.into_iter().filter_map(|f| std::fs::read_to_string(f).ok()?.trim().parse::<u64>().ok())
+    });
+    limits.min()
+}
+
+/// Refuses what is predicted to need `need` bytes if there are not so many: `budget`, or what the
+/// system allows.
+///
+/// # Errors
+/// [`Error::Budget`], with both figures.
+pub fn admit(what: &str, need: u64, budget: Option<u64>) -> Result<(), Error> {
+    let asked = budget.map(|bytes| Allowance { bytes, by: "the budget is".into() });
+    match asked.into_iter().chain(allowance()).min_by_key(|a| a.bytes) {
+        Some(a) if need > a.bytes => Err(Error::budget(
+            format!("{what} is predicted to need {} of memory, and {} {}", human_bytes(need), a.by, human_bytes(a.bytes)),
+            "give more, or compile for less memory or for a smaller batch",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -36,5 +117,59 @@ mod tests {
         assert!(peak_rss_bytes().is_none_or(|bytes| bytes > 1 << 20));
         assert_eq!(vm_hwm("VmPeak: 5 kB\nVmHWM:\t  12 kB\n"), Some(12288));
         assert_eq!(vm_hwm("VmHWM: many"), None);
+    }
+
+    /// A system of files, and the least of its limits.
+    fn allowed(files: &[(&str, &str)]) -> Option<Allowance> {
+        let tmp = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = tmp.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        allowance_under(tmp.path())
+    }
+
+    const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:       16777216 kB\nMemFree:   12 kB\n");
+
+    #[test]
+    fn the_least_limit_counts() {
+        assert_eq!(allowed(&[]), None);
+        let of = |files: &[(&str, &str)]| allowed(files).map(|a| (a.bytes, a.by));
+        assert_eq!(of(&[MACHINE]), Some((16 << 30, "the machine has".into())));
+        let limits = "Limit   Soft Limit   Hard Limit   Units\nMax data size   unlimited   unlimited   bytes\nMax address space   1048576   unlimited   bytes\n";
+        assert_eq!(
+            of(&[MACHINE, ("proc/self/limits", limits)]).unwrap(),
+            (1 << 20, "the limit on its address space (ulimit -v) is".into())
+        );
+        let data = limits.replace("1048576", "unlimited").replacen("unlimited", "4096", 1);
+        assert_eq!(of(&[MACHINE, ("proc/self/limits", &data)]).unwrap().0, 4096);
+        assert!(allowance().is_none_or(|a| a.bytes > 1 << 20));
+    }
+
+    #[test]
+    fn limits_of_control_groups_are_those_of_all_groups_above() {
+        let group = |bytes: u64| (bytes, "its control group allows".to_string());
+        let of = |files: &[(&str, &str)]| allowed(&[&[MACHINE], files].concat()).map(|a| (a.bytes, a.by)).unwrap();
+        // Version 2: the group itself has no limit, one above has, and the root has no file.
+        let v2 = ("proc/self/cgroup", "0::/a/b/c\n");
+        assert_eq!(of(&[v2, ("sys/fs/cgroup/a/b/c/memory.max", "max\n"), ("sys/fs/cgroup/a/memory.max", "2147483648\n")]), group(2 << 30));
+        // A container sees its own group as the root, under a path that it does not see.
+        assert_eq!(of(&[v2, ("sys/fs/cgroup/memory.max", "1073741824\n")]), group(1 << 30));
+        // Version 1, without a limit and with one.
+        let v1 = ("proc/self/cgroup", "9:cpu,cpuacct:/x\n4:memory:/x/y\n0::/\n");
+        let unlimited = ("sys/fs/cgroup/memory/x/y/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(of(&[v1, unlimited]).0, 16 << 30);
+        assert_eq!(of(&[v1, unlimited, ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "4096\n")]), group(4096));
+    }
+
+    #[test]
+    fn what_needs_too_much_is_refused_with_both_figures() {
+        assert!(admit("a run", 1 << 20, Some(1 << 20)).is_ok() && admit("a run", 1 << 20, None).is_ok());
+        let e = admit("a run", 3 << 30, Some(1 << 30)).unwrap_err();
+        assert_eq!((e.class(), e.setting()), (crate::Class::Budget, Some(crate::Setting::Memory)));
+        assert!(e.to_string().starts_with("a run is predicted to need 3.0 GiB of memory, and the budget is 1.0 GiB: give more"), "{e}");
+        // A budget does not make the machine larger.
+        assert!(allowance().is_none() || admit("a run", 1 << 60, Some(1 << 61)).is_err());
     }
 }

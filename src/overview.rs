@@ -9,7 +9,7 @@ use chiffre_backend::memory::MemoryPlan;
 use chiffre_ir::graph::Op;
 use chiffre_ir::he::PrimeIndex;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::program::{Program, Step, live};
+use chiffre_ir::program::{self, Program, Step};
 use chiffre_params::bootstrap::{BootstrapSpec, CALIBRATED_RADIANS};
 use chiffre_params::{Gadget, KeyTarget};
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub struct Overview {
     pub bootstraps: usize,
     /// How ciphertexts are refreshed; null in programs that do not.
     pub bootstrap: Option<BootstrapSpec>,
-    /// log2 of the probability that the bootstrap of a ciphertext fails.
+    /// log2 of the probability that the bootstrap of a ciphertext fails; `None` if it cannot.
     pub log2_failure: Option<f64>,
     /// Standard deviation of the error that a bootstrap leaves, radians.
     pub refresh_noise: Option<f64>,
@@ -93,7 +93,7 @@ pub struct Overview {
 /// Bytes of ciphertexts that are live before each step of a run, and after the last.
 pub fn live_bytes(p: &Program, steps: &[Step]) -> Vec<usize> {
     let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
-    live(steps).iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect()
+    program::live_bytes(steps, unit)
 }
 
 /// Counted work for one image.
@@ -217,7 +217,7 @@ impl Overview {
             levels: h.q.len() - 1,
             bootstraps: bootstraps(p, h.batch),
             bootstrap: h.bootstrap.clone(),
-            log2_failure: h.bootstrap.as_ref().map(|b| b.log2_failure_of_run(1.0)),
+            log2_failure: h.bootstrap.as_ref().map(|b| b.log2_failure_of_run(1.0)).filter(|p| p.is_finite()),
             refresh_noise: h.refresh_noise(CALIBRATED_RADIANS).ok().filter(|n| *n > 0.0),
             batch: h.batch,
             tile: h.tile,
@@ -290,11 +290,14 @@ impl Overview {
     fn bootstraps_in_words(&self) -> String {
         let Some(b) = &self.bootstrap else { return "no bootstraps".into() };
         let count = self.bootstraps;
+        let failure = match b.log2_failure_of_run(count.max(1) as f64) {
+            never if never == f64::NEG_INFINITY => "none of which can fail".to_string(),
+            p => format!("at most 2^{p:.0} that one of them fails"),
+        };
         format!(
-            "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, at most 2^{:.0} that one of them fails",
+            "{count} bootstraps ({:.2} per image) under an ephemeral secret of weight {}, {failure}",
             count as f64 / self.batch as f64,
-            b.weight,
-            b.log2_failure_of_run(count.max(1) as f64)
+            b.weight
         )
     }
 }

@@ -7,7 +7,7 @@ use crate::{Error, page};
 use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::program::file::{self, ProgramFile};
-use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_passes::options::{ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
 use chiffre_runtime::Session;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +32,12 @@ pub struct Options {
     pub input_shape: Option<Vec<usize>>,
     /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
     pub log_n: Option<u32>,
-    /// The probability that any bootstrap of a run fails is at most 2^-`failure_bits`.
-    pub failure_bits: u32,
+    /// Hamming weight of the ephemeral secret of bootstraps: 32 or more, up to half of the ring
+    /// degree. The price of a bootstrap grows with it.
+    pub ephemeral_weight: usize,
+    /// Lets a bootstrap of a run fail with probability 2^-`failure_bits` at most, where that makes
+    /// it cheaper; without it, none can fail.
+    pub failure_bits: Option<u32>,
     /// Unit times of the machine that will run the program; see [`crate::machine`].
     pub machine: CostModel,
     /// The pass pipeline as text; without it, the default one.
@@ -53,7 +57,8 @@ impl Default for Options {
             normalisation: None,
             input_shape: None,
             log_n: None,
-            failure_bits: 40,
+            ephemeral_weight: BootstrapWish::default().weight,
+            failure_bits: None,
             machine: CostModel::default(),
             passes: None,
             allow_insecure: false,
@@ -75,7 +80,7 @@ impl Options {
             log_n: self.log_n,
             memory: self.memory,
             allow_insecure: self.allow_insecure,
-            log2_failure: -f64::from(self.failure_bits),
+            bootstrap: BootstrapWish { weight: self.ephemeral_weight, log2_failure: self.failure_bits.map(|b| -f64::from(b)) },
             activations,
             ..CompileOptions::default()
         };

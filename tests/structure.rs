@@ -241,6 +241,22 @@ fn libraries_name_no_options() {
     }
 }
 
+/// Whoever creates a file elsewhere leaves half of it where it is interrupted.
+#[test]
+fn files_are_created_in_one_place() {
+    let homes = [Path::new("ir/src/output.rs"), Path::new("runtime/src/journal.rs")];
+    for (path, text) in sources().iter().filter(|(p, _)| p.components().any(|c| c.as_os_str() == "src") && !p.starts_with("tests")) {
+        // Unit tests are at the end of a file, or files of their own.
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if homes.contains(&path.as_path()) || path.ends_with("tests.rs") {
+            continue;
+        }
+        for word in ["File::create", "fs::write", "OpenOptions", "File::options"] {
+            assert!(!text.contains(word), "{} has {word}: files are written through ir::output", path.display());
+        }
+    }
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = std::fs::read_to_string(root().join("README.md")).unwrap().lines().count();

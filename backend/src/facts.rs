@@ -1,6 +1,6 @@
 //! What passes may know of parameters.
 
-use chiffre_params::bootstrap::BootstrapSpec;
+use chiffre_params::bootstrap::{BootstrapSpec, BootstrapWish};
 use chiffre_params::primes::ntt_primes_below;
 use chiffre_params::security;
 
@@ -16,11 +16,10 @@ pub trait ParameterFacts: Sync {
     fn max_log_qp(&self, log_n: u32) -> Option<f64>;
     /// `count` primes ≡ 1 mod 2N below 2^bits, largest first, none of them in `skip`.
     fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>>;
-    /// The plan of a refresh for a run that refreshes so many ciphertexts, any of which may fail
-    /// with probability `2^log2_failure`, with the fewest limbs and special primes; `None` if there
-    /// is none for this ring.
-    fn bootstrap(&self, log_n: u32, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
-        let _ = (log_n, ciphertexts, log2_failure);
+    /// The plan of a refresh for a run that refreshes so many ciphertexts, with the fewest limbs
+    /// and special primes; `None` if there is none for this ring.
+    fn bootstrap(&self, log_n: u32, ciphertexts: usize, wish: &BootstrapWish) -> Option<BootstrapSpec> {
+        let _ = (log_n, ciphertexts, wish);
         None
     }
 }
@@ -36,8 +35,8 @@ impl ParameterFacts for CkksFacts {
     fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
         ntt_primes_below(bits, log_n, count, skip)
     }
-    fn bootstrap(&self, log_n: u32, ciphertexts: usize, log2_failure: f64) -> Option<BootstrapSpec> {
-        BootstrapSpec::for_failure(log_n, REFRESH_BASE, ciphertexts as f64, log2_failure).ok()
+    fn bootstrap(&self, log_n: u32, ciphertexts: usize, wish: &BootstrapWish) -> Option<BootstrapSpec> {
+        BootstrapSpec::for_wish(log_n, REFRESH_BASE, ciphertexts as f64, wish).ok()
     }
 }
 

@@ -14,6 +14,8 @@ pub struct MemoryPlan {
     pub keys: usize,
     /// Constants of the program.
     pub constants: usize,
+    /// Encoded diagonals of bootstraps.
+    pub diagonals: usize,
     /// The encrypted input, in seeded form.
     pub input: usize,
 }
@@ -21,7 +23,7 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// All together.
     pub fn peak(&self) -> usize {
-        self.working + self.keys + self.constants + self.input + PROCESS_BYTES
+        self.working + self.keys + self.constants + self.diagonals + self.input + PROCESS_BYTES
     }
 }
 
@@ -82,7 +84,19 @@ impl Outline {
         let inputs = self.values.iter().zip(&self.flow).filter(|(v, _)| v.work.is_none());
         let input = inputs.map(|(v, f)| v.unit_bytes / 2 * f.units).sum();
         let rows = |bytes: usize| self.ring.map_or(bytes, |log_n| with_gaps(bytes, log_n));
-        MemoryPlan { working: rows(working), keys: rows(self.keys), constants: self.constants, input }
+        MemoryPlan { working: rows(working), keys: rows(self.keys), constants: self.constants, diagonals: self.diagonals(), input }
+    }
+    /// Bytes of the diagonals of bootstraps, of which there is one with complex slots at most, and
+    /// one with real ones.
+    fn diagonals(&self) -> usize {
+        let of = |complex: bool| {
+            let shapes = self.values.iter().filter_map(|v| match &v.work {
+                Some(Work::Series(s)) if s.complex == complex => s.bootstrap.as_ref(),
+                _ => None,
+            });
+            shapes.map(|b| b.diagonal_bytes()).max().unwrap_or(0)
+        };
+        of(true) + of(false)
     }
 }
 

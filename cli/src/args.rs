@@ -5,7 +5,7 @@ use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
 use chiffre_frontend::ImportOptions;
 use chiffre_passes::observe::Dump;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
 ///
-/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 3 a run was
-/// stopped, 70 a bug of Chiffre.
+/// Exit codes: 0 fine, 1 the computation failed or disagreed, 2 bad input or usage, 130 or 143 a
+/// run was stopped by Ctrl-C or SIGTERM, 70 a bug of Chiffre.
 #[derive(Debug, Parser)]
 #[command(name = "chiffre", version)]
 pub struct Cli {
@@ -112,9 +112,14 @@ pub struct CompilerArgs {
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
-    /// The probability that any bootstrap of a run fails is at most 2^-BITS
-    #[arg(long, value_name = "BITS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=200))]
-    pub failure_bits: u32,
+    /// Non-zero coefficients of the ephemeral secret of bootstraps; more of them make a more
+    /// conservative assumption and dearer bootstraps
+    #[arg(long, value_name = "WEIGHT", default_value = "32", value_parser = ephemeral_weights())]
+    pub ephemeral_weight: usize,
+    /// Let a bootstrap of a run fail with a probability of at most 2^-BITS where that makes it
+    /// cheaper [default: none can fail]
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub failure_bits: Option<u32>,
     /// Print the IR to stderr before or after a pass, or after all
     #[arg(long, value_name = "after:P|before:P|all")]
     pub dump_ir: Vec<Dump>,
@@ -189,6 +194,15 @@ pub struct ThreadArgs {
     /// Threads to use [default: one per core]
     #[arg(long, value_name = "T")]
     pub threads: Option<NonZeroUsize>,
+}
+
+/// `--memory` of the commands on a program.
+#[derive(Debug, Clone, Args)]
+pub struct MemoryArgs {
+    /// Refuse to begin if more memory is predicted: 16GiB, 4096MiB or bytes [default: what the
+    /// machine, the limits of the process and those of its control groups allow]
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    pub memory: Option<u64>,
 }
 
 /// `--progress`.
@@ -278,6 +292,9 @@ pub struct KeygenArgs {
     #[arg(long)]
     pub allow_insecure: bool,
     #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
+    #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
     #[command(flatten)]
@@ -318,6 +335,9 @@ pub struct EncryptArgs {
     /// `--mean`, `--std`.
     pub normalisation: NormalisationArgs,
     #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
+    #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
     #[command(flatten)]
@@ -341,6 +361,9 @@ pub struct PrepareArgs {
     #[arg(long)]
     pub allow_insecure: bool,
     #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
+    #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
 }
@@ -363,12 +386,9 @@ pub struct RunArgs {
     /// The encrypted answers to write
     #[arg(short, long, value_name = "out.ct")]
     pub output: PathBuf,
-    /// Refuse a program that is predicted to need more: 16GiB, 4096MiB or bytes [default: no limit]
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
-    pub memory: Option<u64>,
-    /// Least time between two checkpoints, from which a run that is started again goes on; 0 makes
-    /// as many as there are good moments
-    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    /// Work that an interruption may lose, or a tenth of the work so far, if that is more: a run
+    /// that is started again goes on from its last checkpoint; 0 makes one at every good moment
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub checkpoint_every: u64,
     /// Write a trace of the run for Chrome's or Perfetto's viewer
     #[arg(long, value_name = "TRACE.json")]
@@ -382,6 +402,9 @@ pub struct RunArgs {
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
     #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
@@ -428,6 +451,9 @@ pub struct DecryptArgs {
     /// Accept a program with parameters below 128-bit security
     #[arg(long)]
     pub allow_insecure: bool,
+    #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
     #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
@@ -580,6 +606,11 @@ fn parse_memory(text: &str) -> Result<u64, String> {
         Some(bytes) => Ok(bytes),
         None => Err("is more than any machine has".into()),
     }
+}
+
+/// The weights that `--ephemeral-weight` takes.
+fn ephemeral_weights() -> impl TypedValueParser<Value = usize> {
+    PossibleValuesParser::new(["32", "64", "128"]).try_map(|weight| weight.parse::<usize>())
 }
 
 /// Percentage points in 0..=100.

@@ -1,6 +1,6 @@
 //! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the
 //! library `chiffre`, [`exit`] says how they ended, [`report`] writes results, [`progress`],
-//! [`profile`] and [`trace`] watch a run.
+//! [`profile`] and [`trace`] watch a run, [`signals`] ends it early.
 #![forbid(unsafe_code)]
 
 pub mod args;
@@ -9,4 +9,5 @@ pub mod exit;
 pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod signals;
 pub mod trace;

@@ -116,7 +116,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub fn of(path: &Path) -> Result<Source, FrontendError> {
-        let bytes = std::fs::read(path).map_err(|source| FrontendError::Read { file: path.display().to_string(), source })?;
+        let bytes = chiffre_ir::input::read(path).map_err(|source| FrontendError::Read { file: path.display().to_string(), source })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::new(&path.display().to_string(), &bytes, Some(folder))
     }

@@ -11,9 +11,12 @@
 //! we want in memory, without `unsafe` mapping; a test checks that the `safetensors` crate reads
 //! the same files.)
 
+use crate::input;
 use crate::output::Output;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -99,21 +102,81 @@ impl Dtype {
 
 /// A tensor's entry in the header.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TensorInfo {
     /// Element type.
     pub dtype: Dtype,
     /// Extents.
+    #[serde(deserialize_with = "few")]
     pub shape: Vec<u64>,
     /// Begin and end in the data part.
     pub data_offsets: [u64; 2],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Header {
     #[serde(rename = "__metadata__")]
     metadata: BTreeMap<String, String>,
     #[serde(flatten)]
     tensors: BTreeMap<String, TensorInfo>,
+}
+
+/// Entry of the metadata among those of the tensors.
+const METADATA: &str = "__metadata__";
+/// Most extents of a tensor.
+const MAX_EXTENTS: usize = 8;
+
+impl<'de> Deserialize<'de> for Header {
+    /// Entry by entry: what is read takes little more memory than the text. (A derived reader of
+    /// flattened maps keeps everything in another form first, twenty times as large.)
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a header of tensors and metadata")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut header = Header { metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+                let twice = |name: &str| A::Error::custom(format!("two entries `{name}`"));
+                let mut seen = false;
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == METADATA {
+                        if std::mem::replace(&mut seen, true) {
+                            return Err(twice(&name));
+                        }
+                        header.metadata = map.next_value()?;
+                    } else if header.tensors.insert(name.clone(), map.next_value()?).is_some() {
+                        return Err(twice(&name));
+                    }
+                }
+                if seen { Ok(header) } else { Err(A::Error::missing_field(METADATA)) }
+            }
+        }
+        d.deserialize_map(Entries)
+    }
+}
+
+/// The extents of a tensor, of which there are few.
+fn few<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<u64>;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "at most {MAX_EXTENTS} extents")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<u64>, A::Error> {
+            let mut out = vec![];
+            while let Some(extent) = list.next_element()? {
+                if out.len() == MAX_EXTENTS {
+                    return Err(A::Error::invalid_length(out.len() + 1, &self));
+                }
+                out.push(extent);
+            }
+            Ok(out)
+        }
+    }
+    d.deserialize_seq(Few)
 }
 
 fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
@@ -372,11 +435,18 @@ impl Reader {
     /// I/O errors, and content errors for anything that is not such a file.
     pub fn open(path: &Path, kind: &str) -> Result<Reader, ContainerError> {
         let io = |source| ContainerError::Io { path: path.into(), source };
-        let file = File::open(path).map_err(io)?;
-        if !file.metadata().map_err(io)?.is_file() {
-            return Err(ContainerError::Content { path: path.into(), message: "not a file".into() });
-        }
+        let file = input::open(path).map_err(io)?;
         Reader::check(BufReader::with_capacity(BUFFER, file), path, kind)
+    }
+    /// The metadata of a file of this kind, of which nothing else is read: who relies on them opens
+    /// the file later, which checks them.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for the digest.
+    pub fn peek(path: &Path, kind: &str) -> Result<BTreeMap<String, String>, ContainerError> {
+        let io = |source| ContainerError::Io { path: path.into(), source };
+        let file = input::open(path).map_err(io)?;
+        Ok(Reader::unchecked(BufReader::new(file), path, kind)?.header.metadata)
     }
 }
 
@@ -409,7 +479,16 @@ impl<R: Read + Seek> Reader<R> {
         Reader::check(source, Path::new(name), kind)
     }
 
-    fn check(mut file: R, path: &Path, kind: &str) -> Result<Reader<R>, ContainerError> {
+    fn check(file: R, path: &Path, kind: &str) -> Result<Reader<R>, ContainerError> {
+        let mut r = Reader::unchecked(file, path, kind)?;
+        let digest = r.compute_digest()?;
+        if digest != r.digest() {
+            return Err(r.error("damaged: the content does not match its digest"));
+        }
+        Ok(r)
+    }
+    /// All checks but the digest.
+    fn unchecked(mut file: R, path: &Path, kind: &str) -> Result<Reader<R>, ContainerError> {
         let io = |source| ContainerError::Io { path: path.into(), source };
         let bad = |message: String| ContainerError::Content { path: path.into(), message };
         let start = file.stream_position().map_err(io)?;
@@ -457,12 +536,7 @@ impl<R: Read + Seek> Reader<R> {
         if end != data {
             return Err(bad(format!("{} bytes of data, the header describes {end}: truncated or damaged", data)));
         }
-        let mut r = Reader { path: path.into(), source: file, data_start: start + 8 + n, header };
-        let digest = r.compute_digest()?;
-        if digest != r.digest() {
-            return Err(r.error("damaged: the content does not match its digest"));
-        }
-        Ok(r)
+        Ok(Reader { path: path.into(), source: file, data_start: start + 8 + n, header })
     }
     fn compute_digest(&mut self) -> Result<String, ContainerError> {
         let io = |source| ContainerError::Io { path: self.path.clone(), source };

@@ -16,6 +16,7 @@ pub mod graph;
 mod hash;
 pub mod he;
 mod ids;
+pub mod input;
 pub mod layout;
 pub mod level;
 pub mod ops;

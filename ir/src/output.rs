@@ -1,8 +1,10 @@
 //! Files that appear complete or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::NamedTempFile;
 
 /// Bytes of the buffer in front of a file.
@@ -10,12 +12,42 @@ const BUFFER: usize = 1 << 20;
 /// What unfinished files end with: `NAME.` six random characters and this.
 pub const UNFINISHED: &str = ".partial";
 
+/// Unfinished files of this process, for its end at a signal.
+static UNFINISHED_FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished_files() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all unfinished files of this process, right before its end: for signals, at which
+/// nothing is dropped. No file takes its name any more, and who writes one waits for ever.
+pub fn abandon() {
+    let files = unfinished_files();
+    for file in files.iter() {
+        // One that cannot be removed stays.
+        let _ = std::fs::remove_file(file);
+    }
+    // No other thread begins or completes a file from now on.
+    std::mem::forget(files);
+}
+
 /// A file that takes its name when it is complete. Until then it has a random name beside it, which
-/// nobody else has and which is gone when this value is.
+/// nobody else has and which is gone when this value is, or at [`abandon`].
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
     file: BufWriter<NamedTempFile>,
+    listed: Listed,
+}
+
+/// An entry in the list of unfinished files.
+#[derive(Debug)]
+struct Listed(PathBuf);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        unfinished_files().remove(&self.0);
+    }
 }
 
 impl Output {
@@ -41,8 +73,12 @@ impl Output {
         builder.prefix(&prefix).suffix(UNFINISHED);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        // In one piece, so that no file is beside the list.
+        let mut files = unfinished_files();
         let file = builder.tempfile_in(folder(path))?;
-        Ok(Output { path: path.into(), file: BufWriter::with_capacity(BUFFER, file) })
+        files.insert(file.path().into());
+        let listed = Listed(file.path().into());
+        Ok(Output { path: path.into(), file: BufWriter::with_capacity(BUFFER, file), listed })
     }
 
     /// Writes a whole file of which nothing is secret; to a device or a pipe, if it is one.
@@ -64,7 +100,8 @@ impl Output {
     /// I/O errors; the old file, if there is one, is then still there.
     pub fn finish(self) -> io::Result<()> {
         let path = self.path.clone();
-        self.complete()?.persist(&path).map_err(|e| e.error)?;
+        let (file, _listed) = self.complete()?;
+        file.persist(&path).map_err(|e| e.error)?;
         sync_folder(&path)
     }
 
@@ -74,14 +111,15 @@ impl Output {
     /// I/O errors; `AlreadyExists` if there is such a file, a link, or a folder.
     pub fn finish_new(self) -> io::Result<()> {
         let path = self.path.clone();
-        self.complete()?.persist_noclobber(&path).map_err(|e| e.error)?;
+        let (file, _listed) = self.complete()?;
+        file.persist_noclobber(&path).map_err(|e| e.error)?;
         sync_folder(&path)
     }
 
-    fn complete(self) -> io::Result<NamedTempFile> {
+    fn complete(self) -> io::Result<(NamedTempFile, Listed)> {
         let file = self.file.into_inner().map_err(|e| e.into_error())?;
         file.as_file().sync_all()?;
-        Ok(file)
+        Ok((file, self.listed))
     }
 }
 

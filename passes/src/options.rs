@@ -1,6 +1,7 @@
 //! What the caller asks of a compilation.
 
 pub use chiffre_backend::facts::{CkksFacts, ParameterFacts, REFRESH_BASE};
+pub use chiffre_params::bootstrap::BootstrapWish;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -203,8 +204,8 @@ pub struct CompileOptions {
     pub memory: Option<usize>,
     /// Allow rings outside the security table (tests only); such programs are marked.
     pub allow_insecure: bool,
-    /// log2 of the largest probability that a bootstrap of a run leaves its bound.
-    pub log2_failure: f64,
+    /// What bootstraps are to hold to.
+    pub bootstrap: BootstrapWish,
     /// log2 of the scale of a value after rescaling.
     pub log_scale: i32,
     /// Size of the chain's primes, bits.
@@ -224,7 +225,7 @@ impl Default for CompileOptions {
             packing: PackingWish::default(),
             memory: None,
             allow_insecure: false,
-            log2_failure: -40.0,
+            bootstrap: BootstrapWish::default(),
             log_scale: 27,
             prime_bits: 49,
             special_bits: 50,

@@ -110,6 +110,13 @@ impl EvalKeySet {
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
     }
+    /// As [`Self::save`], where nothing may have the name.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save_new(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s).save_new(path, |w| self.fill(w)).map(|_| ())
+    }
     /// As [`Self::save`], to any sink, which errors call `name`.
     ///
     /// # Errors

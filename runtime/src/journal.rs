@@ -24,7 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +32,8 @@ const MANIFEST_KIND: &str = "run-manifest";
 const VALUE_KIND: &str = "run-value";
 const MANIFEST: &str = "manifest.chf";
 const LOCK: &str = "lock";
+/// How often a folder may vanish while it is opened.
+const MOST_TRIES: usize = 100;
 /// Prefix of the binding's entries in the metadata of files.
 const BOUND: &str = "bound.";
 
@@ -49,30 +50,6 @@ pub struct Resume {
     pub step: usize,
     /// The values that are live before it.
     pub values: BTreeMap<Key, Vec<[RnsPoly; 2]>>,
-}
-
-/// When a commit is worth its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Least time between two commits.
-    pub min_interval: Duration,
-    /// Least time between two commits, in durations of the last commit.
-    pub cost_factor: u32,
-}
-
-impl Default for Policy {
-    /// Every 15 s, and no more than a 26th of the time.
-    fn default() -> Policy {
-        Policy { min_interval: Duration::from_secs(15), cost_factor: 25 }
-    }
-}
-
-impl Policy {
-    /// True if the next commit should be made now, `since` after the end of the last one (or the
-    /// start), which took `cost`.
-    pub fn due(&self, since: Duration, cost: Duration) -> bool {
-        since >= self.min_interval.max(cost.saturating_mul(self.cost_factor))
-    }
 }
 
 /// What [`Journal::open`] found.
@@ -94,9 +71,6 @@ pub struct Journal {
     lock: File,
     /// Digests of the value files that are complete on disk.
     files: BTreeMap<Key, String>,
-    policy: Policy,
-    last: Instant,
-    cost: Duration,
     gate: Gate,
 }
 
@@ -158,23 +132,34 @@ impl Journal {
         live: impl Fn(usize) -> Option<Shapes>,
         mut gate: Gate,
     ) -> Result<Opened, RuntimeError> {
-        match gate(dir).and_then(|()| std::fs::create_dir(dir)) {
-            Ok(()) => sync(dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")), &mut gate)?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(io_error(dir, e)),
-        }
-        // Before the lock is made: a folder that is not a journal's stays as it is.
-        if let Some(name) = names(dir)?.into_iter().find(|n| !ours(n) && !n.starts_with('.')) {
-            let dir = dir.display();
-            return Err(RuntimeError::Input(format!(
-                "{dir} holds `{name}`, which is not of an interrupted run: remove or rename the folder"
-            )));
-        }
-        let lock = lock(dir, &mut gate)?;
-        let start = Instant::now();
-        let files = BTreeMap::new();
-        let mut journal =
-            Journal { dir: dir.into(), binding, lock, files, policy: Policy::default(), last: start, cost: Duration::ZERO, gate };
+        let mut tries = 0;
+        let lock = loop {
+            tries += 1;
+            if tries > MOST_TRIES {
+                return Err(RuntimeError::Input(format!("{} comes and goes: another run may be writing the same output", dir.display())));
+            }
+            match gate(dir).and_then(|()| std::fs::create_dir(dir)) {
+                Ok(()) => sync(dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")), &mut gate)?,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(io_error(dir, e)),
+            }
+            // Before the lock is made: a folder that is not a journal's stays as it is.
+            let list = match std::fs::read_dir(dir) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                _ => names(dir)?,
+            };
+            if let Some(name) = list.into_iter().find(|n| !ours(n) && !n.starts_with('.')) {
+                let dir = dir.display();
+                return Err(RuntimeError::Input(format!(
+                    "{dir} holds `{name}`, which is not of an interrupted run: remove or rename the folder"
+                )));
+            }
+            // If the run that held it has just ended, the folder may be gone, or about to go.
+            if let Some(lock) = lock(dir, &mut gate)? {
+                break lock;
+            }
+        };
+        let mut journal = Journal { dir: dir.into(), binding, lock, files: BTreeMap::new(), gate };
         let (resume, warning) = match journal.load(ring, live) {
             Ok(resume) => (resume, None),
             Err(Unusable::Error(e)) => return Err(e),
@@ -185,20 +170,7 @@ impl Journal {
             }
         };
         journal.sweep(|name, files| name == MANIFEST || files.contains(name))?;
-        journal.last = Instant::now();
         Ok(Opened { journal, resume, warning })
-    }
-
-    /// Uses this policy from now on.
-    #[must_use]
-    pub fn with_policy(mut self, policy: Policy) -> Journal {
-        self.policy = policy;
-        self
-    }
-
-    /// True if [`Self::commit`] should be called now.
-    pub fn due(&self) -> bool {
-        self.policy.due(self.last.elapsed(), self.cost)
     }
 
     /// Stores the values that are live before `step`. A value that was committed before is not
@@ -208,11 +180,7 @@ impl Journal {
     /// I/O errors. The state on disk is then that of the last commit, or (if only the final flush
     /// failed) that of this one; the run may go on and try again later.
     pub fn commit<'a>(&mut self, step: usize, live: impl IntoIterator<Item = (Key, &'a [[RnsPoly; 2]])>) -> Result<(), RuntimeError> {
-        let start = Instant::now();
-        let result = self.store(step, live);
-        self.last = Instant::now();
-        self.cost = self.last - start;
-        result
+        self.store(step, live)
     }
 
     /// Removes the journal; to be called when the output has its final name.
@@ -224,8 +192,11 @@ impl Journal {
         self.sync()?;
         self.sweep(|_, _| false)?;
         let Journal { dir, lock, mut gate, .. } = self;
-        drop(lock);
+        // While it is held, so that nobody else holds a file that then loses its name; only Unix
+        // removes open files.
+        let held = cfg!(unix).then_some(lock);
         remove(&dir.join(LOCK), &mut gate)?;
+        drop(held);
         match gate(&dir).and_then(|()| std::fs::remove_dir(&dir)) {
             // Hidden files of the system or the user may stay.
             Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => Err(io_error(&dir, e)),
@@ -423,16 +394,33 @@ fn remove(path: &Path, gate: &mut Gate) -> Result<(), RuntimeError> {
     }
 }
 
-/// Takes the folder for this process. File systems without locks are used without.
-fn lock(dir: &Path, gate: &mut Gate) -> Result<File, RuntimeError> {
+/// Takes the folder for this process. File systems without locks are used without. `None` if the
+/// lock has lost its name, or the folder is gone, since another process has just ended.
+fn lock(dir: &Path, gate: &mut Gate) -> Result<Option<File>, RuntimeError> {
     let path = dir.join(LOCK);
     let open = |()| File::options().create(true).truncate(false).write(true).open(&path);
-    let file = gate(&path).and_then(open).map_err(|e| io_error(&path, e))?;
+    let file = match gate(&path).and_then(open) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|e| io_error(&path, e))?,
+    };
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            Err(RuntimeError::Input(format!("{} is in use by another run that writes the same output", dir.display())))
+            return Err(RuntimeError::Input(format!("{} is in use by another run that writes the same output", dir.display())));
         }
-        Err(TryLockError::Error(e)) if e.kind() != io::ErrorKind::Unsupported => Err(io_error(&path, e)),
-        _ => Ok(file),
+        Err(TryLockError::Error(e)) if e.kind() != io::ErrorKind::Unsupported => return Err(io_error(&path, e)),
+        _ => {}
     }
+    Ok(has_name(&file, &path).then_some(file))
+}
+
+/// True if `path` names this very file.
+#[cfg(unix)]
+fn has_name(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |m: std::fs::Metadata| (m.dev(), m.ino());
+    matches!((file.metadata().map(id), std::fs::metadata(path).map(id)), (Ok(a), Ok(b)) if a == b)
+}
+#[cfg(not(unix))]
+fn has_name(_: &File, path: &Path) -> bool {
+    path.exists()
 }

@@ -3,7 +3,7 @@
 
 use super::npy::read_exact;
 use super::{Batch, DataOptions, Problem, push_bytes, reserve};
-use std::fs::File;
+use chiffre_ir::input;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -34,7 +34,7 @@ impl Kind {
 /// Reads a `.bin` file. Which of the two kinds it is follows from its length, and from the labels
 /// where both lengths fit.
 pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let fits = |kind: &Kind| bytes > 0 && bytes.is_multiple_of(kind.record());

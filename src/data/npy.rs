@@ -5,7 +5,7 @@
 //! bytes that exist first, and reads only the images asked for.
 
 use super::{Batch, DataOptions, FloatArray, Problem, by, check_finite, push_bytes, reserve};
-use std::fs::File;
+use chiffre_ir::input;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
@@ -47,7 +47,7 @@ impl Header {
 
 /// Reads a `.npy` file of images.
 pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let header = read_header(&mut reader)?;
@@ -58,7 +58,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
 /// Reads a `.npy` file of float32 logits, rows × `classes`, as `decrypt` writes it; NaN stands for
 /// a row without an answer.
 pub(super) fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, Problem> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let header = read_header(&mut reader)?;

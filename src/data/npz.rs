@@ -2,7 +2,7 @@
 
 use super::npy::{Header, image_count, read_floats, read_header, read_images, read_labels};
 use super::{Batch, DataOptions, FloatArray, Problem};
-use std::fs::File;
+use chiffre_ir::input;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 use zip::ZipArchive;
@@ -15,7 +15,7 @@ const MAX_RATIO: u64 = 1032;
 
 /// Reads `images` (or `x`, or the only array) and, where present, `labels` (or `y`).
 pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let bytes = file.metadata()?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(invalid)?;
     let names: Vec<String> = archive.file_names().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
@@ -35,7 +35,7 @@ pub(super) fn load(path: &Path, options: &DataOptions) -> Result<Batch, Problem>
 
 /// Reads all arrays of float32.
 pub(super) fn float_arrays(path: &Path) -> Result<Vec<FloatArray>, Problem> {
-    let file = File::open(path)?;
+    let file = input::open(path)?;
     let bytes = file.metadata()?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(invalid)?;
     let mut all = vec![];

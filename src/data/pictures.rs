@@ -1,7 +1,9 @@
 //! PNG and JPEG pictures, alone or as a folder.
 
 use super::{Batch, DataError, DataOptions, Images, Problem, push_bytes, reserve};
+use chiffre_ir::input;
 use image::{ColorType, DynamicImage, ImageReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// Whether the file's name ends like a picture's.
@@ -47,7 +49,7 @@ pub(super) fn load_folder(folder: &Path, options: &DataOptions) -> Result<Images
 fn decode(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, Problem> {
     let [c, h, w] = shape;
     let invalid = |error: image::ImageError| Problem::Format { format: "picture", why: error.to_string() };
-    let open = || Ok::<_, Problem>(ImageReader::open(path)?.with_guessed_format()?);
+    let open = || Ok::<_, Problem>(ImageReader::new(BufReader::new(input::open(path)?)).with_guessed_format()?);
     let (width, height) = open()?.into_dimensions().map_err(invalid)?;
     if [height as usize, width as usize] != [h, w] {
         return Err(Problem::Shape { found: format!("{height}x{width} (height x width)"), model: shape });

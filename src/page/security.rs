@@ -17,9 +17,12 @@ pub(super) fn section(v: &Overview) -> String {
         format!("log2 QP = {:.1}, at most {m} for 128 bits at N = 2^{}", v.log_qp, v.log_n)
     });
     let mut items = vec![("Security", level), ("Modulus", bound)];
-    if let (Some(b), Some(one)) = (&v.bootstrap, v.log2_failure) {
+    if let Some(b) = &v.bootstrap {
         let count = (v.bootstraps.max(1) as f64).log2();
-        items.push(("Bootstraps", format!("one fails with probability 2^{:.0} at most, any of a batch with 2^{:.0}", one, one + count)));
+        let failure = v.log2_failure.map_or("none can fail".into(), |one| {
+            format!("one fails with probability 2^{:.0} at most, any of a batch with 2^{:.0}", one, one + count)
+        });
+        items.push(("Bootstraps", failure));
         items.push(("Ephemeral secret", format!("{} non-zero coefficients", b.weight)));
     }
     let nodes: Result<Vec<CertifiedNode>, _> = v.certificate.as_deref().map_or(Ok(vec![]), serde_json::from_str);

@@ -9,7 +9,7 @@ use chiffre_ckks::{Gadget, Galois, KeyTarget};
 use chiffre_ckks_client::{Csprng, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::consts::digest;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_passes::options::{CompileOptions, PackingWish};
+use chiffre_passes::options::{BootstrapWish, CompileOptions, PackingWish};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, ServerKeys, Session};
 use common::{Rng, residual_net, with_series};
 use std::path::Path;
@@ -48,7 +48,9 @@ impl Case {
     pub fn series_on(engine: Engine) -> Case {
         let g = with_series(residual_net(5), 5, 7, |s| s != "act0");
         let packing = PackingWish { phases: Some([0, 1]), ..PackingWish::default() };
-        let options = CompileOptions { batch: 16, log_n: Some(10), packing, allow_insecure: true, ..CompileOptions::default() };
+        // The pinned bits are those of the smaller range.
+        let bootstrap = BootstrapWish { log2_failure: Some(-40.0), ..BootstrapWish::default() };
+        let options = CompileOptions { batch: 16, log_n: Some(10), packing, bootstrap, allow_insecure: true, ..CompileOptions::default() };
         Case::new(engine, compile_graph(&g, "test", &Request { options, ..Request::default() }).unwrap(), 2, 16)
     }
 

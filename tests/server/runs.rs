@@ -3,9 +3,10 @@
 use super::case::{SQUARES, bits};
 use super::squares;
 use chiffre_runtime::journal::Journal;
-use chiffre_runtime::server::{Checkpoints, Finished, Run, Server};
+use chiffre_runtime::server::{Checkpoints, Finished, Policy, Run, Server};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, RuntimeError, ServerKeys, Session};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 #[test]
 fn what_runs_share_may_go_to_any_thread() {
@@ -55,7 +56,9 @@ fn a_run_that_is_stopped_goes_on_in_another_server() {
         let server = Server::new(case.session.clone(), case.keys(), 0).unwrap();
         let checkpoints = Checkpoints::open(&case.session, &case.batch, &dir).unwrap();
         assert_eq!((checkpoints.warning(), checkpoints.resumed().unwrap_or(0)), (None, done));
-        let mut run = server.start_with(case.batch.clone(), checkpoints).unwrap();
+        // However slow the machine is, nothing is stored but at a stop.
+        let rare = Policy { least: Duration::from_secs(1 << 30), ..Policy::default() };
+        let mut run = server.start_with(case.batch.clone(), checkpoints.with_policy(rare)).unwrap();
         assert_eq!(run.done(), done);
         let mut left = 1 + steps / 3;
         let ended = run.drive(|_| {
@@ -97,4 +100,36 @@ fn a_run_whose_step_fails_does_not_go_on() {
     let mut batch = Batch::clone(&case.batch);
     batch.id = [9; 16];
     assert!(matches!(server.start(batch), Err(RuntimeError::Mismatch(_))));
+}
+
+/// A run in which every step counts, watched from outside: what is in no checkpoint is at no time
+/// more than may be lost and the step that comes on top.
+#[test]
+fn checkpoints_keep_up_with_the_work() {
+    let case = squares();
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = Journal::directory(&tmp.path().join("out.ct"));
+    let server = Server::new(case.session.clone(), case.keys(), 0).unwrap();
+    let checkpoints = Checkpoints::open(&case.session, &case.batch, &dir).unwrap();
+    let policy = Policy { least: Duration::from_millis(2), share: 10, cost_factor: 0 };
+    let mut run = server.start_with(case.batch.clone(), checkpoints.with_policy(policy)).unwrap();
+    let manifest = || std::fs::read(dir.join("manifest.chf")).ok();
+    let (mut before, mut stored) = (manifest(), 0);
+    let [mut work, mut since, mut longest] = [Duration::ZERO; 3];
+    while let Some(event) = run.step().unwrap() {
+        assert_eq!(event.warning, None);
+        let time = event.time;
+        (work, longest) = (work + time, longest.max(time));
+        // The checkpoint behind this step, if there is one, has it.
+        since += time;
+        let now = manifest();
+        if now != before {
+            (since, before, stored) = (Duration::ZERO, now, stored + 1);
+        }
+        assert!(since <= policy.least.max(work / policy.share) + longest, "{since:?} of {work:?}");
+    }
+    assert!(stored >= 3, "{stored} checkpoints in {work:?}");
+    let Finished { result, journal } = run.finish().unwrap();
+    assert_eq!(bits(&result), SQUARES);
+    journal.expect("the run had checkpoints").finish().unwrap();
 }

@@ -1,8 +1,10 @@
 //! RNS-CKKS: programs of instructions on bundles of ciphertexts.
 
+mod peaks;
 mod schedule;
 mod work;
 
+pub use peaks::{Task, peak};
 pub use schedule::schedule;
 pub use work::{bootstraps, outline, work_of};
 

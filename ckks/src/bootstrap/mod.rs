@@ -32,7 +32,7 @@ mod transform;
 
 pub use chiffre_params::bootstrap::{
     BootstrapSpec, DENSE_TO_SPARSE, Direction, FactorPlan, FactorSpec, RAISE_SPECIALS, SpecError, StageCounts, choose_reduction, log2_any,
-    log2_tail, smallest_range,
+    log2_tail, smallest_range, sure_range,
 };
 pub use error::BootstrapError;
 pub use factor::{DiagonalMatrix, matrix};

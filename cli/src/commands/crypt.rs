@@ -3,8 +3,9 @@
 use crate::args::{DecryptArgs, EncryptArgs, Share};
 use crate::report;
 use chiffre::{Error, data, logits};
+use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted, Receipt, share};
-use chiffre_runtime::{Engine, ResultBatch, Session};
+use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +16,10 @@ const RECEIPT: &str = "receipt";
 /// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
-    let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
+    super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
+    let key = ClientKey::load(&session, &args.secret)?;
     let encrypt = if args.canary { ClientKey::encrypt_with_canaries } else { ClientKey::encrypt };
     let (batch, receipt) = encrypt(&key, &session, &images.pixels, images.n)?;
     let receipt = receipt.with_names(images.names)?;
@@ -45,6 +47,7 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, args.allow_insecure)?;
+    super::admit(&session, Task::Decrypt(super::images_in(&session, &args.input, RESULT_KIND)?), &args.memory)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
     let receipt = receipt(args, &session)?;

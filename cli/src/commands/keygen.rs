@@ -2,6 +2,7 @@
 
 use crate::args::KeygenArgs;
 use chiffre::Error;
+use chiffre_backend::ckks::Task;
 use chiffre_client::ClientKey;
 use chiffre_runtime::Engine;
 use std::sync::Arc;
@@ -14,13 +15,21 @@ pub(super) fn keygen(args: &KeygenArgs, engine: &Arc<Engine>) -> Result<(), Erro
         }
     }
     let session = super::session(engine, &args.program, args.allow_insecure)?;
+    super::admit(&session, Task::Keygen, &args.memory)?;
     let key = ClientKey::generate(&session)?;
     let keys = key.evaluation_keys(&session)?;
     // The evaluation keys first: a secret key without them would be of no use.
-    keys.save(&session, &args.eval)?;
-    match args.force {
-        true => key.replace(&session, &args.secret)?,
-        false => key.save(&session, &args.secret)?,
+    if args.force {
+        keys.save(&session, &args.eval)?;
+        key.replace(&session, &args.secret)?;
+    } else {
+        // Another process may be making the same files: who comes first makes both.
+        keys.save_new(&session, &args.eval)?;
+        if let Err(e) = key.save(&session, &args.secret) {
+            // Without their secret they are of no use.
+            let _ = std::fs::remove_file(&args.eval);
+            return Err(e.into());
+        }
     }
     super::print(format!("{} evaluation keys, {}", keys.keys.len(), chiffre::memory::human_bytes(keys.bytes() as u64)))
 }

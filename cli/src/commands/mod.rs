@@ -16,10 +16,12 @@ mod simulate;
 mod tail;
 
 use crate::args::{Cli, Command, ThreadArgs};
-use crate::exit;
-use chiffre::Error;
+use crate::{exit, signals};
+use chiffre::{Class, Error};
+use chiffre_backend::ckks::{Task, peak};
+use chiffre_ir::container::Reader;
 use chiffre_ir::output::Output;
-use chiffre_passes::options::{AccuracyTarget, ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_passes::options::{AccuracyTarget, ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
 use chiffre_runtime::{Engine, RuntimeError, UnknownIsa};
 use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
@@ -31,9 +33,10 @@ const FEW_IMAGES: usize = 200;
 
 /// Carries out a command line: results on stdout, everything else on stderr.
 pub fn main(cli: Cli) -> ExitCode {
-    start_log(cli.verbose);
     let command = cli.command;
     match exit::guarded(|| {
+        start_log(cli.verbose);
+        signals::watch()?;
         let engine = Arc::new(engine(threads(&command))?);
         engine.install(|| dispatch(&command, &engine))
     }) {
@@ -41,7 +44,8 @@ pub fn main(cli: Cli) -> ExitCode {
         Err(error) => {
             let option = error.setting().and_then(exit::option).map(|o| format!(" ({o})")).unwrap_or_default();
             eprintln!("error: {error}{option}");
-            ExitCode::from(exit::code(error.class()))
+            let by_signal = signals::asked().filter(|_| error.class() == Class::Cancelled);
+            ExitCode::from(by_signal.unwrap_or_else(|| exit::code(error.class())))
         }
     }
 }
@@ -128,6 +132,27 @@ fn session(engine: &Arc<Engine>, path: &std::path::Path, allow_insecure: bool) -
     chiffre_runtime::Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
 }
 
+/// Refuses what the program is predicted to need too much memory for, by the plan that follows from
+/// its instructions.
+fn admit(s: &chiffre_runtime::Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
+    let what = match task {
+        Task::Keygen => "key generation".to_string(),
+        Task::Encrypt(images) => format!("encryption of {images} images"),
+        Task::Prepare => "preparation".into(),
+        Task::Run(images) => format!("a run on {images} images"),
+        Task::Decrypt(images) => format!("decryption of {images} answers"),
+    };
+    chiffre::memory::admit(&what, peak(s.program(), task, s.engine().threads()) as u64, args.memory)
+}
+
+/// The number of images that an encrypted file says it holds, within what the program takes;
+/// whoever reads the file checks it.
+fn images_in(s: &chiffre_runtime::Session, path: &std::path::Path, kind: &str) -> Result<usize, Error> {
+    let batch = s.program().header.batch;
+    let said = Reader::peek(path, kind)?.get("images").and_then(|n| n.parse().ok());
+    Ok(said.map_or(batch, |n: usize| n.clamp(1, batch)))
+}
+
 /// How to read DATA for a program.
 fn program_data_options(
     s: &chiffre_runtime::Session,
@@ -148,7 +173,7 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
         log_n: args.log_n,
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
         allow_insecure: args.allow_insecure,
-        log2_failure: -f64::from(args.failure_bits),
+        bootstrap: BootstrapWish { weight: args.ephemeral_weight, log2_failure: args.failure_bits.map(|b| -f64::from(b)) },
         activations: activations(args, model)?,
         ..CompileOptions::default()
     };

@@ -3,14 +3,16 @@
 use crate::args::{PrepareArgs, RunArgs};
 use crate::profile::Profile;
 use crate::progress::RunProgress;
+use crate::signals;
 use crate::trace::Trace;
 use chiffre::Error;
 use chiffre::memory::human_bytes;
+use chiffre_backend::ckks::Task;
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::output::Output;
-use chiffre_runtime::journal::{Journal, Policy};
-use chiffre_runtime::server::{Checkpoints, Finished, Server};
-use chiffre_runtime::{Batch, Engine, ServerKeys};
+use chiffre_runtime::journal::Journal;
+use chiffre_runtime::server::{Checkpoints, Finished, Policy, Server};
+use chiffre_runtime::{Batch, Engine, INPUT_KIND, RuntimeError, ServerKeys};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 /// Writes the prepared state of a program and its evaluation keys.
 pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
+    super::admit(&session, Task::Prepare, &args.memory)?;
     let keys = ServerKeys::load(&session, &args.eval)?;
     Server::new(session, keys, 0)?.save(&args.output)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
@@ -28,15 +31,7 @@ pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Er
 pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let began = Instant::now();
     let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
-    let need = session.program().header.predicted_bytes as u64;
-    if let Some(budget) = args.memory
-        && need > budget
-    {
-        return Err(Error::budget(
-            format!("the program needs {}, the budget is {}", human_bytes(need), human_bytes(budget)),
-            "compile for this memory, or for a smaller batch",
-        ));
-    }
+    super::admit(&session, Task::Run(super::images_in(&session, &args.input, INPUT_KIND)?), &args.memory)?;
     let batch = Arc::new(Batch::load(&session, &args.input)?);
     let buffers = chiffre::pipeline::memory_plan(session.program(), batch.images).working;
     let server = match (&args.prepared, &args.eval) {
@@ -46,10 +41,11 @@ pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     };
     let read_at = server.read_at();
     let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
-    let mut policy = Policy { min_interval: Duration::from_secs(args.checkpoint_every), ..Policy::default() };
-    if args.checkpoint_every == 0 {
-        policy.cost_factor = 0;
-    }
+    let policy = match args.checkpoint_every {
+        0 => Policy::EVERY_MOMENT,
+        seconds => Policy { least: Duration::from_secs(seconds), ..Policy::default() },
+    };
+    signals::ask_first();
     let checkpoints = Checkpoints::open(&session, &batch, &Journal::directory(&args.output))?;
     if let Some(warning) = checkpoints.warning() {
         tracing::warn!("{warning}");
@@ -72,11 +68,15 @@ pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
         trace.iter_mut().for_each(|t| t.step(event));
         profile.iter_mut().for_each(|p| p.step(event));
         bar.step(event);
-        ControlFlow::Continue(())
+        if signals::asked().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
+    signals::end_at_once();
     let _ = ended?;
     bar.finish();
-    let Finished { result, journal } = run.finish()?;
+    let Finished { result, journal } = run.finish().map_err(|e| match e {
+        RuntimeError::Cancelled { .. } => Error::from(e).advise("what is done is stored, and the same command goes on from there"),
+        e => e.into(),
+    })?;
     result.save(&session, &args.output)?;
     journal.map_or(Ok(()), Journal::finish)?;
     if let (Some(path), Some(t)) = (&args.trace, &trace) {

@@ -76,6 +76,8 @@ fn usage_errors_exit_with_two() {
         "compile m.onnx -o p.chf --calibrate d --accuracy-loss 1 --accurate",
         "compile m.onnx -o p.chf --calibrate-count 5",
         "compile m.onnx -o p.chf --failure-bits 0",
+        "compile m.onnx -o p.chf --failure-bits 201",
+        "compile m.onnx -o p.chf --ephemeral-weight 31",
     ];
     for line in wrong {
         let output = chiffre(&line.split_whitespace().collect::<Vec<_>>());
@@ -97,7 +99,7 @@ fn options_of_the_contract_are_understood() {
     assert_eq!((compiler.memory, compiler.activation_degree, compiler.target.as_str()), (Some(16 << 30), Some(2), "clear"));
     assert_eq!(compiler.dump_ir.iter().map(ToString::to_string).collect::<Vec<_>>(), ["after:pack", "after:fold"]);
     assert_eq!(compiler.machine.as_deref(), Some(Path::new("machine.json")));
-    assert_eq!((compiler.accuracy_loss, compiler.accurate, compiler.failure_bits), (1.0, false, 40));
+    assert_eq!((compiler.accuracy_loss, compiler.accurate, compiler.failure_bits, compiler.ephemeral_weight), (1.0, false, None, 32));
     let Command::Compile(compile) = parse("chiffre compile m.onnx -o p.chf --calibrate d --calibrate-count 9 --accuracy-loss 0.5") else {
         panic!("not compile")
     };
@@ -107,8 +109,11 @@ fn options_of_the_contract_are_understood() {
     let Command::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {
         panic!("not run")
     };
-    assert_eq!((run.threads.threads.map(|t| t.get()), run.memory, run.progress.progress), (Some(2), Some(4 << 30), ProgressMode::Plain));
-    assert_eq!(run.checkpoint_every, 15);
+    assert_eq!(
+        (run.threads.threads.map(|t| t.get()), run.memory.memory, run.progress.progress),
+        (Some(2), Some(4 << 30), ProgressMode::Plain)
+    );
+    assert_eq!(run.checkpoint_every, 5);
     let Command::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --checkpoint-every 0") else { panic!("not run") };
     assert_eq!(run.checkpoint_every, 0);
     let Command::Encrypt(encrypt) = parse("chiffre encrypt p.chf --secret s --input d -o i --mean -0.5,0.25,1 --std 0.5") else {

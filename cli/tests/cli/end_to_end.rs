@@ -2,7 +2,7 @@
 //! folders, the server's with only the program, the evaluation keys and the ciphertexts. Tiny rings
 //! (insecure, marked) keep it to seconds.
 
-use crate::common::{ok, refused, shipped};
+use crate::common::{fails, ok, refused, shipped};
 use std::path::Path;
 
 pub fn npy(path: &Path) -> Vec<f32> {
@@ -203,4 +203,60 @@ fn budgets_and_wrong_models_are_refused_by_name() {
     refused(tmp.path(), &["compile", "missing.onnx", "-o", "p.chf"], "missing.onnx");
     refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--passes", "schedul"], "did you mean `schedule`");
     assert!(!tmp.path().join("p.chf").exists());
+}
+
+/// Every command refuses what needs too much memory, whatever the file says of itself, before it
+/// reads keys and images: they do not exist here.
+#[test]
+fn too_much_memory_is_refused_before_anything_is_read() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (dir, model) = (tmp.path(), shipped("tiny_cnn.onnx"));
+    ok(dir, &["compile", model.to_str().unwrap(), "-o", "p.chf", "--batch", "4", "--log-n", "10", "--allow-insecure"]);
+    let data = shipped("tiny1_test.npz");
+    let data = data.to_str().unwrap();
+    let commands: [(&str, &[&str]); 5] = [
+        ("key generation", &["keygen", "p.chf", "--secret", "s", "--eval", "e"]),
+        ("encryption of 4 images", &["encrypt", "p.chf", "--secret", "none", "--input", data, "--count", "4", "-o", "x"]),
+        ("preparation", &["prepare", "p.chf", "--eval", "none", "-o", "x"]),
+        ("a run on 3 images", &["run", "p.chf", "--eval", "none", "--input", "in.ct", "-o", "x"]),
+        ("decryption of 3 answers", &["decrypt", "p.chf", "--secret", "none", "--input", "out.ct", "-o", "x"]),
+    ];
+    ok(dir, &["keygen", "p.chf", "--secret", "secret", "--eval", "eval", "--allow-insecure"]);
+    let encrypt = ["encrypt", "p.chf", "--secret", "secret", "--input", data, "--count", "3", "-o", "in.ct", "--allow-insecure"];
+    ok(dir, &encrypt);
+    ok(dir, &["run", "p.chf", "--eval", "eval", "--input", "in.ct", "-o", "out.ct", "--allow-insecure"]);
+    for (what, arguments) in commands {
+        let tight = [arguments, &["--memory", "20MiB", "--allow-insecure"]].concat();
+        let error = fails(dir, 2, &tight);
+        assert!(error.contains(&format!("{what} is predicted to need ")) && error.contains("the budget is 20.0 MiB"), "{error}");
+        // A limit of the process counts as the machine's memory. (What the data owner does with
+        // this program needs less than any process takes.)
+        #[cfg(unix)]
+        if ["prepare", "run"].contains(&arguments[0]) {
+            let script = "ulimit -v 126976; exec \"$0\" \"$@\"";
+            let limited = [&["-c", script, env!("CARGO_BIN_EXE_chiffre")], arguments, &["--threads", "1", "--allow-insecure"]].concat();
+            let out = std::process::Command::new("sh").args(limited).current_dir(dir).output().unwrap();
+            let error = String::from_utf8_lossy(&out.stderr);
+            assert!(out.status.code() == Some(2) && error.contains("(ulimit -v) is 124.0 MiB"), "{error}");
+        }
+    }
+    assert!(!dir.join("s").exists() && !dir.join("x.partial-run").exists());
+}
+
+/// Nobody waits for what a pipe may bring.
+#[cfg(unix)]
+#[test]
+fn pipes_are_refused_as_inputs() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    assert!(std::process::Command::new("mkfifo").arg(dir.join("pipe")).status().unwrap().success());
+    std::fs::write(dir.join("empty.npy"), "").unwrap();
+    for arguments in [
+        &["inspect", "pipe"][..],
+        &["compile", "pipe", "-o", "p.chf"],
+        &["keygen", "pipe", "--secret", "s", "--eval", "e"],
+        &["interp", "pipe", "--input", "empty.npy"],
+    ] {
+        refused(dir, arguments, "it is a pipe or a device, not a file");
+    }
 }

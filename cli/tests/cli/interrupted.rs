@@ -135,3 +135,45 @@ fn another_run_s_journal_is_refused() {
     assert!(manifest(dir).is_some());
     ok(dir, &run_args("in.ct", "out.ct"));
 }
+
+/// Starts a run that makes no checkpoints by itself, and sends it signals as soon as it has begun.
+#[cfg(unix)]
+fn signalled(dir: &Path, signals: &[&str]) -> std::process::Output {
+    let arguments: Vec<&str> = run_args("in.ct", "out.ct").into_iter().map(|a| if a == "0" { "1000" } else { a }).collect();
+    let child = command(dir, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while !dir.join("out.ct.partial-run/lock").exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "a tiny run takes seconds");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for signal in signals {
+        assert!(std::process::Command::new("kill").args([signal, child.id().to_string().as_str()]).status().unwrap().success());
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_stops_a_run_behind_its_step_and_the_same_command_goes_on() {
+    use std::os::unix::process::ExitStatusExt;
+    let tmp = prepared();
+    let dir = tmp.path();
+    ok(dir, &run_args("in.ct", "whole.ct"));
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let out = signalled(dir, &[signal]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{said}");
+        assert!(said.contains("stopping behind this step") && said.contains(" steps left: "), "{said}");
+        assert!(said.contains("the same command goes on from there") && manifest(dir).is_some() && !dir.join("out.ct").exists(), "{said}");
+        let out = chiffre(dir, &run_args("in.ct", "out.ct"));
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && said.contains("going on with step "), "{said}");
+        assert!(std::fs::read(dir.join("out.ct")).unwrap() == std::fs::read(dir.join("whole.ct")).unwrap());
+        std::fs::remove_file(dir.join("out.ct")).unwrap();
+    }
+    // The second signal ends the process at once; both are there when it goes on.
+    let out = signalled(dir, &["-STOP", "-INT", "-TERM", "-CONT"]);
+    assert!(matches!(out.status.signal(), Some(2 | 15)), "{:?}: {}", out.status, String::from_utf8_lossy(&out.stderr));
+    ok(dir, &run_args("in.ct", "out.ct"));
+    assert!(std::fs::read(dir.join("out.ct")).unwrap() == std::fs::read(dir.join("whole.ct")).unwrap());
+}

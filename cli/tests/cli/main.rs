@@ -5,6 +5,7 @@ mod canary;
 mod check;
 mod clear_target;
 mod common;
+mod crash;
 mod damaged;
 mod end_to_end;
 mod exit_codes;

@@ -4,10 +4,11 @@
 
 use crate::common::{ok, refused, shipped, succeeds};
 use chiffre::data::{DataOptions, load};
+use chiffre::overview::Overview;
 use chiffre::pipeline::{Compiled, Request, compile};
 use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_passes::options::{ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
 use chiffre_runtime::{RuntimeError, Session};
 use ndarray::Array4;
 use ndarray_npy::WriteNpyExt;
@@ -123,39 +124,105 @@ fn long_levelled_series_on_complex_slots_are_exact() {
 }
 
 /// The network with bootstraps at N = 2^15, compiled only.
-fn secure(log2_failure: f64) -> Compiled {
+fn secure(bootstrap: BootstrapWish) -> Compiled {
     let calibration = images(128);
     let set = CalibrationSet { images: calibration.pixels, n: calibration.n, labels: calibration.labels };
     let activations = ActivationOptions { degree: Some(7), calibration: Some(Arc::new(set)), ..ActivationOptions::default() };
-    let options = CompileOptions { batch: 128, log_n: Some(15), log2_failure, activations, ..CompileOptions::default() };
+    let options = CompileOptions { batch: 128, log_n: Some(15), bootstrap, activations, ..CompileOptions::default() };
     compile(&chiffre_frontend::load(&model()).unwrap(), &Request { options, ..Request::default() }).unwrap()
 }
 
+/// The price of a larger weight is a level of the reduction, and work.
 #[test]
-fn the_failure_bound_of_a_run_is_kept_and_recorded() {
-    let mut bounds = vec![];
-    for wanted in [-40.0, -100.0] {
-        let p = secure(wanted).program;
-        let b = p.header.bootstrap.clone().expect("a network that is too deep for 2^15");
-        let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })).map(|n| n.ty.layout.ct_count()).sum::<usize>();
-        assert!(refreshed > 0 && b.log2_failure_of_run(refreshed as f64) <= wanted, "{b:?}");
+fn bootstraps_cannot_fail_and_the_range_follows_from_the_weight() {
+    let mut transforms = vec![];
+    for (weight, range) in [(32, 17), (64, 33), (128, 65)] {
+        let p = secure(BootstrapWish { weight, log2_failure: None }).program;
+        let b = p.header.bootstrap.as_ref().expect("a network that is too deep for 2^15");
+        assert_eq!((b.weight, b.range), (weight, range));
         assert!(!p.header.insecure && p.header.refresh_noise(1.06).unwrap() > 0.0);
-        bounds.push(b.range);
+        let overview = Overview::of_program(&p);
+        assert!(overview.log2_failure.is_none() && overview.summary().contains("none of which can fail"), "{}", overview.summary());
+        assert!(serde_json::to_value(&overview).unwrap()["log2_failure"].is_null());
+        println!(
+            "weight {weight}: range {range}, degree {}, {} doublings, {} primes, {:.2} s predicted, {} bytes of keys, {} bootstraps",
+            b.degree,
+            b.doublings,
+            p.header.q.len(),
+            p.header.predicted_us as f64 / 1e6,
+            p.key_bytes(),
+            overview.bootstraps
+        );
+        transforms.push(b.counts(None).total().ntt);
     }
-    assert!(bounds[0] < bounds[1]);
+    assert!(transforms.is_sorted_by(|a, b| a < b), "{transforms:?}");
 }
 
+/// A probability is taken where it makes bootstraps cheaper, and kept in any case.
+#[test]
+fn the_failure_bound_of_a_run_is_kept_and_shown() {
+    for wanted in [-40.0, -120.0, -200.0] {
+        let p = secure(BootstrapWish { log2_failure: Some(wanted), ..BootstrapWish::default() }).program;
+        let b = p.header.bootstrap.clone().expect("a network that is too deep for 2^15");
+        let refreshed = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Refresh { .. })).map(|n| n.ty.layout.ct_count()).sum::<usize>();
+        let failure = b.log2_failure_of_run(refreshed as f64);
+        assert!(refreshed > 0 && failure <= wanted, "{b:?}");
+        println!(
+            "2^{wanted}: range {}, degree {}, {} doublings, {:.2} s predicted",
+            b.range,
+            b.degree,
+            b.doublings,
+            p.header.predicted_us as f64 / 1e6
+        );
+        let overview = Overview::of_program(&p);
+        assert_eq!(overview.log2_failure.is_some(), failure.is_finite());
+        assert_eq!(overview.summary().contains("none of which can fail"), failure.is_infinite());
+    }
+}
+
+/// What a file says of its bootstrap is checked against what makes it secure.
 #[test]
 fn ephemeral_secrets_outside_the_table_are_refused() {
-    let compiled = secure(-40.0);
-    let open = |p: &chiffre_ir::program::Program| {
-        let file = ProgramFile::in_memory(p.clone(), compiled.stages.clone()).unwrap();
-        Session::new(file, false).map(|_| ())
+    let compiled = secure(BootstrapWish::default());
+    let open = |weight: usize| {
+        let mut p = compiled.program.clone();
+        p.header.bootstrap.as_mut().unwrap().weight = weight;
+        let file = ProgramFile::in_memory(p, compiled.stages.clone()).map_err(|e| e.to_string())?;
+        Session::new(file, false).map(|_| ()).map_err(|e| {
+            assert!(matches!(e, RuntimeError::Params(_)) && e.is_user_error());
+            e.to_string()
+        })
     };
-    open(&compiled.program).unwrap();
-    let mut p = compiled.program.clone();
-    p.header.bootstrap.as_mut().unwrap().weight = 16;
-    let error = open(&p).unwrap_err();
-    assert!(matches!(error, RuntimeError::Params(_)) && error.to_string().contains("ephemeral secret of weight 16"), "{error}");
-    assert!(error.is_user_error());
+    open(32).unwrap();
+    let error = open(16).unwrap_err();
+    assert!(error.contains("ephemeral secret of weight 16"), "{error}");
+    // More coefficients than there may be: an error, not a panic of the key generator.
+    for weight in [(1 << 14) + 1, 1 << 15, 1 << 40] {
+        let error = open(weight).unwrap_err();
+        assert!(error.contains(&format!("weight {weight}, where 1 to 16384 are possible")), "{error}");
+    }
+}
+
+/// Encrypted, in a tiny ring: under a secret of twice and four times the weight.
+#[test]
+fn heavier_ephemeral_secrets_give_the_same_answers() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let (m, d) = (model(), data());
+    let (m, d) = (m.to_str().unwrap(), d.to_str().unwrap());
+    for (weight, range) in [("64", 33), ("128", 65)] {
+        let compile =
+            ["compile", m, "-o", "p.chf", "--calibrate", d, "--batch", "32", "--log-n", "11", "--allow-insecure", "--passes", PASSES];
+        ok(dir, &[&compile[..], &["--activation-degree", "7", "--ephemeral-weight", weight]].concat());
+        let shown: serde_json::Value = serde_json::from_str(&ok(dir, &["inspect", "p.chf", "--json"])).unwrap();
+        assert_eq!((&shown["bootstrap"]["range"], &shown["bootstrap"]["weight"]), (&range.into(), &weight.parse::<u64>().unwrap().into()));
+        ok(dir, &["keygen", "p.chf", "--secret", "s", "--eval", "e", "--allow-insecure", "--force"]);
+        ok(dir, &["encrypt", "p.chf", "--secret", "s", "--input", d, "--count", "32", "-o", "in.ct", "--allow-insecure"]);
+        ok(dir, &["run", "p.chf", "--eval", "e", "--input", "in.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
+        ok(dir, &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"]);
+        let said = ok(dir, &["simulate", "p.chf", "--input", d, "--count", "32", "--answers", "y.npy"]);
+        println!("weight {weight}: {said}");
+        let same = said.split("argmax as simulated on ").nth(1).and_then(|t| t.split(' ').next()).and_then(|t| t.parse::<f64>().ok());
+        assert!(same.is_some_and(|s| s >= 96.0), "{said}");
+    }
 }

@@ -115,7 +115,7 @@ impl Files {
         let fault = match out.status.code() {
             None => Some("was killed"),
             Some(124) => Some("does not end"),
-            Some(0..=2) if error.contains("panicked") => Some("panicked"),
+            Some(0..=2) if error.contains("bug of Chiffre") => Some("panicked"),
             Some(0) => None,
             Some(1) if error.trim().is_empty() => Some("fails without a word"),
             Some(1) => None,

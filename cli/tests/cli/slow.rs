@@ -1,9 +1,12 @@
 //! Encrypted runs at full size, with `CHIFFRE_SLOW=1` only: each takes minutes in a debug build and
 //! about 6 GiB.
 
-use crate::common::{ok, root};
+use crate::common::{command, ok, root, shipped};
+use chiffre_backend::ckks::{Task, peak};
 use chiffre_testing::{shared, slow};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 /// What a run at full size takes.
 const COST: &str = "minutes and 6 GiB, at 128-bit security";
@@ -30,4 +33,47 @@ fn real_resnet20_agrees() {
     assert!(report["max_abs_logit_error"].as_f64().unwrap() <= 0.15, "{report}");
     assert!(report["security_bits"].as_u64().unwrap() >= 128 && report["bootstraps"] == 0, "{report}");
     assert!(report["peak_rss_bytes"].as_u64().unwrap() < 16 << 30, "{report}");
+}
+
+/// The largest memory of a command, as its status says while it runs.
+#[cfg(target_os = "linux")]
+fn measured(dir: &Path, arguments: &[&str]) -> usize {
+    let mut child = command(dir, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        most = most.max(peak.unwrap_or(0) << 10);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.wait().unwrap().success(), "{arguments:?}");
+    most
+}
+
+/// What all commands are predicted to need, in a ring of degree 2^15 with bootstraps.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_of_every_command_is_predicted_within_a_tenth() {
+    if !slow(COST) {
+        return;
+    }
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path();
+    let (model, data) = (shipped("tiny_resnet_relu.onnx"), shipped("tiny3_test.npz"));
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    let compile = ["compile", model, "-o", "p.chf", "--calibrate", data, "--batch", "128", "--log-n", "15", "--activation-degree", "7"];
+    ok(dir, &compile);
+    let program = chiffre_ir::program::file::load(&dir.join("p.chf")).unwrap().program;
+    let commands: [(Task, &[&str]); 5] = [
+        (Task::Keygen, &["keygen", "p.chf", "--secret", "s", "--eval", "e"]),
+        (Task::Encrypt(128), &["encrypt", "p.chf", "--secret", "s", "--input", data, "--count", "128", "-o", "in.ct"]),
+        (Task::Prepare, &["prepare", "p.chf", "--eval", "e", "-o", "server"]),
+        (Task::Run(128), &["run", "p.chf", "--eval", "e", "--input", "in.ct", "-o", "out.ct", "--progress", "none"]),
+        (Task::Decrypt(128), &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy"]),
+    ];
+    for (task, arguments) in commands {
+        let (got, want) = (measured(dir, &[arguments, &["--threads", "2"]].concat()), peak(&program, task, 2));
+        println!("{task:?}: {} MiB, predicted {} MiB", got >> 20, want >> 20);
+        assert!(got.abs_diff(want) < want / 10, "{task:?}: {got} bytes, predicted {want}");
+    }
 }

@@ -14,7 +14,7 @@ mod steps;
 mod verify;
 
 pub use interp::{interp, visit};
-pub use steps::{Flow, MAX_STEPS, Step, live, order, peak};
+pub use steps::{Flow, MAX_STEPS, Step, live, live_bytes, order, peak};
 pub use verify::verify;
 
 use crate::consts::{ConstId, TableId};

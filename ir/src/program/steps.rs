@@ -112,16 +112,28 @@ pub fn peak(steps: &[Step], unit_bytes: impl Fn(usize) -> usize, extra: impl Fn(
     most
 }
 
-/// The (value, unit) pairs that are live before each step, and after the last.
-pub fn live(steps: &[Step]) -> Vec<BTreeSet<(usize, usize)>> {
+/// The (value, unit) pairs that are live before step `at`, or behind the last one.
+///
+/// # Panics
+/// If `at` is more than the number of steps.
+pub fn live(steps: &[Step], at: usize) -> BTreeSet<(usize, usize)> {
     let mut now = BTreeSet::new();
-    let mut out = vec![now.clone()];
-    for s in steps {
+    for s in &steps[..at] {
         now.extend(s.units.clone().map(|u| (s.node, u)));
-        now.retain(|v| !s.free.contains(v));
-        out.push(now.clone());
+        s.free.iter().for_each(|v| _ = now.remove(v));
     }
-    out
+    now
+}
+
+/// Bytes that are live before each step, and behind the last one; `unit_bytes(v)` for each unit of
+/// value v.
+pub fn live_bytes(steps: &[Step], unit_bytes: impl Fn(usize) -> usize) -> Vec<usize> {
+    let behind = steps.iter().scan(0usize, |live, s| {
+        let freed: usize = s.free.iter().map(|(v, _)| unit_bytes(*v)).sum();
+        *live = (*live + unit_bytes(s.node) * s.units.len()).saturating_sub(freed);
+        Some(*live)
+    });
+    std::iter::once(0).chain(behind).collect()
 }
 
 /// Lets each buffer end with the last step that reads it.
@@ -183,7 +195,9 @@ mod tests {
         let net = [flow(&[], 2, 3, 1), flow(&[0], 2, 3, 1), flow(&[1, 0], 1, 2, 1)];
         let steps = order(&net, &[2]);
         assert_eq!(show(&steps), ["0.0", "1.0", "0.1", "1.1", "2.0 -0.0 -0.1 -1.0 -1.1", "0.2", "1.2", "2.1 -0.2 -1.2"]);
-        let states = live(&steps);
+        let states: Vec<_> = (0..=steps.len()).map(|at| live(&steps, at)).collect();
+        let counted: Vec<usize> = states.iter().map(|s| s.iter().map(|(v, _)| v + 1).sum()).collect();
+        assert_eq!(live_bytes(&steps, |v| v + 1), counted);
         assert_eq!(states.len(), steps.len() + 1);
         assert!(states[0].is_empty());
         assert_eq!(states[4], BTreeSet::from([(0, 0), (0, 1), (1, 0), (1, 1)]));
@@ -203,7 +217,7 @@ mod tests {
         assert_eq!(peak(&[], bytes, |_, _| 1), 0);
         for tile in [1, 2, 4] {
             let steps = order(&net.clone().map(|f| Flow { together: tile, ..f }), &[2]);
-            let states = live(&steps);
+            let states: Vec<_> = (0..=steps.len()).map(|at| live(&steps, at)).collect();
             let most = states
                 .iter()
                 .zip(&steps)

@@ -13,8 +13,9 @@ mod spec;
 
 pub use counts::StageCounts;
 pub use factor::{Direction, FactorPlan};
-pub use failure::{log2_any, log2_tail, smallest_range};
+pub use failure::{log2_any, log2_tail, smallest_range, sure_range};
 pub use scales::{Scales, factor_share};
 pub use spec::{
-    BootstrapSpec, CALIBRATED_RADIANS, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction, reduction_depth,
+    BootstrapSpec, BootstrapWish, CALIBRATED_RADIANS, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction,
+    reduction_depth,
 };

@@ -1,7 +1,7 @@
 //! The plan of a refresh.
 
 use super::factor::{Direction, FactorPlan};
-use super::failure::{log2_any, log2_tail, smallest_range};
+use super::failure::{log2_any, log2_tail, smallest_range, sure_range};
 use crate::gadget::Gadget;
 use crate::galois::Galois;
 use crate::keys::KeyTarget;
@@ -17,7 +17,7 @@ pub const DENSE_TO_SPARSE: Gadget = Gadget { limbs: 1, alpha: 1 };
 /// factor.
 pub const RAISE_SPECIALS: usize = 2;
 
-/// Hamming weight of the ephemeral secrets of [`BootstrapSpec::for_failure`].
+/// Hamming weight of ephemeral secrets unless another one is asked for.
 const EPHEMERAL_WEIGHT: usize = 32;
 /// Bits of the sine that its cosine's series must have there: fewer than the noise at primes of 36
 /// bits leaves.
@@ -77,6 +77,23 @@ pub struct BootstrapSpec {
     pub real_only: bool,
 }
 
+/// What is asked of a bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BootstrapWish {
+    /// Hamming weight of the ephemeral secret, at most half of the ring degree. The range of the
+    /// reduction follows from it.
+    pub weight: usize,
+    /// log2 of the probability with which any value of a run may be wrong, where a smaller range
+    /// makes the reduction cheaper. Without it, and where it does not, no value can be.
+    pub log2_failure: Option<f64>,
+}
+
+impl Default for BootstrapWish {
+    fn default() -> Self {
+        Self { weight: EPHEMERAL_WEIGHT, log2_failure: None }
+    }
+}
+
 /// What a spec contradicts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bootstrapping parameters: {0}")]
@@ -94,7 +111,7 @@ impl BootstrapSpec {
             low_alpha: 2,
             slots_to_coeffs: vec![factor(7, 32), factor(7, 32)],
             coeffs_to_slots: vec![factor(5, 32), factor(3, 8), factor(3, 8), factor(3, 8)],
-            range: 14,
+            range: 17,
             degree: 14,
             doublings: 4,
             weight: 32,
@@ -102,14 +119,14 @@ impl BootstrapSpec {
         }
     }
 
-    /// The plan for a ring with the smallest range that keeps all values of `ciphertexts` refreshes
-    /// right except with probability `2^log2_failure`, of complex slots, from `limbs_in` limbs on.
-    /// It has the fewest limbs and special primes that there are: see [`Self::with_keys`].
+    /// The plan for a ring and a run of `ciphertexts` refreshes of complex slots, from `limbs_in`
+    /// limbs on. It has the fewest limbs and special primes that there are: see
+    /// [`Self::with_keys`].
     ///
     /// # Errors
     /// [`SpecError`] if the ring is too small or too large, if `limbs_in` is below 2, or if there
     /// is no such reduction.
-    pub fn for_failure(log_n: u32, limbs_in: usize, ciphertexts: f64, log2_failure: f64) -> Result<Self, SpecError> {
+    pub fn for_wish(log_n: u32, limbs_in: usize, ciphertexts: f64, wish: &BootstrapWish) -> Result<Self, SpecError> {
         if !(9..=17).contains(&log_n) || !(2..=log_n as usize).contains(&limbs_in) {
             return Err(SpecError(format!("a refresh from {limbs_in} limbs at a ring degree of 2^{log_n}")));
         }
@@ -132,10 +149,10 @@ impl BootstrapSpec {
             range: 1,
             degree: 14,
             doublings: 4,
-            weight: EPHEMERAL_WEIGHT,
+            weight: wish.weight,
             real_only: false,
         };
-        let spec = spec.with_failure_bound(ciphertexts, log2_failure, SINE_BITS)?;
+        let spec = spec.with_reduction(ciphertexts, wish.log2_failure, SINE_BITS)?;
         Ok(Self { limbs: spec.least_limbs(), ..spec })
     }
 
@@ -145,22 +162,35 @@ impl BootstrapSpec {
         Self { limbs, alpha, low_alpha, ..self }
     }
 
-    /// The same with the smallest range that keeps all values of `ciphertexts` refreshes right
-    /// except with probability `2^log2_bound`, and a reduction whose own error is below `2^-bits`
-    /// for nearly all of them. A deeper reduction takes its levels from the results: see
+    /// The same with a range that no value can leave and the cheapest reduction for it, whose own
+    /// error is below `2^-bits` for nearly all values. With `log2_failure`, the smallest range that
+    /// keeps all values of `ciphertexts` refreshes right except with that probability, if its
+    /// reduction is cheaper. A deeper reduction takes its levels from the results: see
     /// [`Self::limbs_activation`].
     ///
     /// # Errors
     /// [`SpecError`] if there is no such reduction, or if it is too deep.
-    pub fn with_failure_bound(mut self, ciphertexts: f64, log2_bound: f64, bits: f64) -> Result<Self, SpecError> {
-        self.range = smallest_range(self.weight, self.log_n, ciphertexts, log2_bound);
+    pub fn with_reduction(mut self, ciphertexts: f64, log2_failure: Option<f64>, bits: f64) -> Result<Self, SpecError> {
+        self.check_weight()?;
         // Beyond four standard deviations integer parts are too rare to count.
         let typical = (4.0 * ((self.weight + 1) as f64 / 12.0).sqrt()).ceil() as usize;
-        let chosen = choose_reduction(self.range, typical, bits);
-        let none = || SpecError(format!("no reduction for a range of {} with {bits} bits", self.range));
-        (self.degree, self.doublings) = chosen.ok_or_else(none)?;
+        let found = |range| cheapest_reduction(range, typical, bits).map(|r| (r, range));
+        let sure = found(sure_range(self.weight));
+        let risky = log2_failure.and_then(|bound| found(smallest_range(self.weight, self.log_n, ciphertexts, bound)));
+        let cheaper = risky.filter(|(r, _)| sure.is_none_or(|(s, _)| (r.depth, r.relinearisations) < (s.depth, s.relinearisations)));
+        let none = || SpecError(format!("no reduction with {bits} bits for an ephemeral secret of weight {}", self.weight));
+        let (reduction, range) = cheaper.or(sure).ok_or_else(none)?;
+        (self.range, self.degree, self.doublings) = (range, reduction.degree, reduction.doublings);
         self.check()?;
         Ok(self)
+    }
+
+    fn check_weight(&self) -> Result<(), SpecError> {
+        let most = 1usize << self.log_n.saturating_sub(1).min(31);
+        if (1..=most).contains(&self.weight) {
+            return Ok(());
+        }
+        Err(SpecError(format!("an ephemeral secret of weight {}, where 1 to {most} are possible", self.weight)))
     }
 
     /// Checks the numbers against each other.
@@ -190,9 +220,7 @@ impl BootstrapSpec {
         {
             return fail(format!("range {}, degree {}, {} doublings", self.range, self.degree, self.doublings));
         }
-        if self.weight == 0 || self.weight > 1 << self.log_n {
-            return fail(format!("an ephemeral secret of weight {}", self.weight));
-        }
+        self.check_weight()?;
         if self.limbs < self.least_limbs() {
             return fail(format!("{} limbs are too few", self.limbs));
         }
@@ -331,13 +359,14 @@ impl BootstrapSpec {
         plans.map(|p| p.diagonal_bytes(p.limbs + p.gadget.alpha)).sum()
     }
 
-    /// `log2` of the probability that a coefficient leaves the range. The value of its slot is
-    /// wrong then, by no more than the range of the sine.
+    /// `log2` of the probability that a coefficient leaves the range, negative infinity where none
+    /// can. The value of its slot is wrong then, by no more than the range of the sine.
     pub fn log2_failure(&self) -> f64 {
         log2_tail(self.weight, self.range as f64 - 0.5)
     }
 
-    /// `log2` of the probability that any value of so many refreshed ciphertexts is wrong.
+    /// `log2` of the probability that any value of so many refreshed ciphertexts is wrong, negative
+    /// infinity where none can be.
     pub fn log2_failure_of_run(&self, ciphertexts: f64) -> f64 {
         log2_any(self.log2_failure(), ciphertexts * 2f64.powi(self.log_n as i32))
     }
@@ -358,13 +387,21 @@ fn reduction(range: usize, degree: usize, doublings: usize) -> Result<EvalMod, P
     }
 }
 
-/// Degree and doublings of the reduction for a range: of least depth, then with the fewest
-/// relinearisations, such that the interpolated sine is within `2^-bits` of the true one wherever
-/// integer parts are at most `typical` and messages within a sixth of an integer. Rare integer
-/// parts beyond `typical` have larger errors, as long as the sine stays bounded there. `None` if no
-/// degree up to 62 with 2 to 6 doublings will do.
-pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usize, usize)> {
-    let mut best: Option<(usize, usize, usize, usize)> = None;
+/// A modular reduction by the cosine of a degree, and what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reduction {
+    depth: usize,
+    relinearisations: usize,
+    degree: usize,
+    doublings: usize,
+}
+
+/// The reduction for a range: of least depth, then with the fewest relinearisations, such that the
+/// interpolated sine is within `2^-bits` of the true one wherever integer parts are at most
+/// `typical` and messages within a sixth of an integer. Rare integer parts beyond `typical` have
+/// larger errors, up to an eighth. `None` if no degree up to 62 with 2 to 6 doublings will do.
+fn cheapest_reduction(range: usize, typical: usize, bits: f64) -> Option<Reduction> {
+    let mut best: Option<Reduction> = None;
     for doublings in 2..=6 {
         // Compositions are noisier and have to be asked for.
         for degree in (6..=62).step_by(2).filter(|d| *d != 16) {
@@ -372,14 +409,22 @@ pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usiz
             let error = |u: f64| (reduction.evaluate_clear(u) - (TAU * u).sin()).abs();
             let near = |i: isize| (-4..=4).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
             let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
-            if (-top..=top).all(|i| near(i) < 2f64.powf(-bits)) && near(-all).max(near(all)) < 0.125 {
-                let found = (reduction.depth(), reduction.relinearisations(), degree, doublings);
+            // The ends are the worst as a rule.
+            let bounded = || (0..=all).rev().all(|i| near(-i).max(near(i)) < 0.125);
+            if (-top..=top).all(|i| near(i) < 2f64.powf(-bits)) && bounded() {
+                let found = Reduction { depth: reduction.depth(), relinearisations: reduction.relinearisations(), degree, doublings };
                 best = Some(best.map_or(found, |b| b.min(found)));
                 break;
             }
         }
     }
-    best.map(|(_, _, degree, doublings)| (degree, doublings))
+    best
+}
+
+/// Degree and doublings of the cheapest reduction for a range whose error is below `2^-bits` at
+/// integer parts up to `typical`, and below an eighth beyond. `None` if there is none.
+pub fn choose_reduction(range: usize, typical: usize, bits: f64) -> Option<(usize, usize)> {
+    cheapest_reduction(range, typical, bits).map(|r| (r.degree, r.doublings))
 }
 
 #[cfg(test)]
@@ -392,9 +437,9 @@ mod tests {
         assert!(spec.check().is_ok());
         assert_eq!((spec.limbs_in(), spec.limbs_reduction(), spec.limbs_activation()), (3, 14, 6));
         assert_eq!((spec.limbs_out(7), spec.limbs_out(15), spec.limbs_out(0), spec.limbs_out(63)), (Some(3), Some(2), Some(6), None));
+        assert_eq!(spec.log2_failure_of_run(3.3 * 512.0), f64::NEG_INFINITY);
         // 2^-69.4 for each of 2^15 coefficients
-        assert!((spec.log2_failure_of_run(1.0) + 54.4).abs() < 0.05);
-        assert!(spec.log2_failure_of_run(3.3 * 512.0) < -43.0);
+        assert!((BootstrapSpec { range: 14, ..spec }.log2_failure_of_run(1.0) + 54.4).abs() < 0.05);
     }
 
     #[test]
@@ -410,14 +455,14 @@ mod tests {
 
     #[test]
     fn reductions_for_bounds() {
-        // A run of 512 images of ResNet-20: 2^-40 and 2^-100.
-        for (log2_bound, range) in [(-40.0, 14), (-100.0, 17)] {
-            let spec = BootstrapSpec::relu_15().with_failure_bound(3.3 * 512.0, log2_bound, 13.0).expect("a reduction");
-            println!("{log2_bound}: range {}, degree {}, {} doublings", spec.range, spec.degree, spec.doublings);
-            assert_eq!((spec.range, spec.reduction_depth()), (range, 8));
-            assert!(spec.log2_failure_of_run(3.3 * 512.0) <= log2_bound);
+        // A run of 512 images of ResNet-20.
+        for log2_failure in [None, Some(-40.0), Some(-120.0), Some(-200.0)] {
+            let spec = BootstrapSpec::relu_15().with_reduction(3.3 * 512.0, log2_failure, 12.0).expect("a reduction");
+            println!("{log2_failure:?}: range {}, degree {}, {} doublings", spec.range, spec.degree, spec.doublings);
+            assert_eq!(spec.reduction_depth(), 8);
+            assert!(spec.log2_failure_of_run(3.3 * 512.0) <= log2_failure.unwrap_or(f64::NEG_INFINITY));
         }
-        assert!(BootstrapSpec { limbs: 11, ..BootstrapSpec::relu_15() }.with_failure_bound(1.0, -100.0, 13.0).is_err());
+        assert!(BootstrapSpec { limbs: 11, ..BootstrapSpec::relu_15() }.with_reduction(1.0, None, 13.0).is_err());
         assert!(choose_reduction(14, 7, 60.0).is_none());
     }
 
@@ -450,23 +495,36 @@ mod tests {
         assert!(change(|s| s.degree = 13));
         assert!(change(|s| s.log_n = 16));
         assert!(change(|s| s.log_n = 0));
-        assert!(change(|s| s.weight = 0));
+        assert!(change(|s| s.weight = 0) && change(|s| s.weight = (1 << 14) + 1));
         assert!(change(|s| s.range = 1 << 40), "nothing loops over a range that a file names");
         assert!(change(|s| s.coeffs_to_slots[1].babies = 1 << 40));
     }
 
     #[test]
-    fn plans_for_a_failure_probability() {
-        let spec = BootstrapSpec::for_failure(15, 3, 4096.0, -40.0).expect("a plan");
+    fn plans_for_a_wish() {
+        let plan = |weight, log2_failure| BootstrapSpec::for_wish(15, 3, 4096.0, &BootstrapWish { weight, log2_failure }).expect("a plan");
+        let spec = plan(32, None);
+        println!("{spec:?}");
         let relu = BootstrapSpec::relu_15();
-        let want = BootstrapSpec { degree: 20, doublings: 3, ..relu.clone() };
-        assert_eq!(spec, BootstrapSpec { limbs: 12, alpha: RAISE_SPECIALS, low_alpha: 1, ..want.clone() });
+        assert_eq!(spec, BootstrapSpec { limbs: 12, alpha: RAISE_SPECIALS, low_alpha: 1, ..relu.clone() });
         assert!(spec.check().is_ok() && BootstrapSpec { limbs: 11, ..spec.clone() }.check().is_err());
         assert_eq!((spec.levels(), spec.raised(3, 3)), (11, 17));
-        assert_eq!(spec.with_keys(17, 7, 2), want);
-        assert!(BootstrapSpec::for_failure(15, 3, 4096.0, -100.0).expect("a plan").range > relu.range);
-        for (log_n, limbs_in) in [(8, 3), (18, 3), (15, 1), (15, 16)] {
-            assert!(BootstrapSpec::for_failure(log_n, limbs_in, 1.0, -40.0).is_err());
+        assert_eq!(spec.with_keys(17, 7, 2), relu);
+        // The range follows from the weight; a probability counts only where it saves something.
+        for (weight, range, levels) in [(32, 17, 11), (64, 33, 12), (128, 65, 13)] {
+            let sure = plan(weight, None);
+            assert_eq!((sure.range, sure.levels(), sure.log2_failure()), (range, levels, f64::NEG_INFINITY));
+            let risky = plan(weight, Some(-40.0));
+            println!("{sure:?}\n{risky:?}");
+            let price = |s: &BootstrapSpec| (s.reduction_depth(), s.reduction().expect("a reduction").relinearisations());
+            assert!(risky.log2_failure_of_run(4096.0) <= -40.0);
+            assert!(if risky == sure { true } else { price(&risky) < price(&sure) && risky.range < sure.range });
+            for bits in [120.0, 200.0] {
+                assert!(plan(weight, Some(-bits)).log2_failure_of_run(4096.0) <= -bits);
+            }
+        }
+        for (log_n, limbs_in, weight) in [(8, 3, 32), (18, 3, 32), (15, 1, 32), (15, 16, 32), (15, 3, 0), (15, 3, 1 << 15)] {
+            assert!(BootstrapSpec::for_wish(log_n, limbs_in, 1.0, &BootstrapWish { weight, log2_failure: None }).is_err());
         }
     }
 }

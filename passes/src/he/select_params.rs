@@ -85,10 +85,10 @@ fn find_bootstrap(g: &HeGraph, log_n: u32, opts: &CompileOptions, facts: &dyn Pa
         PassError::capacity(
             PASS,
             "",
-            format!("there is no bootstrap for a ring of degree 2^{log_n} with a failure probability of 2^{}", opts.log2_failure),
+            format!("there is no bootstrap for a ring of degree 2^{log_n} with an ephemeral secret of weight {}", opts.bootstrap.weight),
         )
     };
-    facts.bootstrap(log_n, ciphertexts, opts.log2_failure).ok_or_else(none).map(Some)
+    facts.bootstrap(log_n, ciphertexts, &opts.bootstrap).ok_or_else(none).map(Some)
 }
 
 /// Limbs of the highest raised modulus.

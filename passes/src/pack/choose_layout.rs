@@ -48,7 +48,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
         let mut bootstrap = None;
         if refreshes {
-            let Some(b) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else {
+            let Some(b) = facts.bootstrap(log_n, PRICED_REFRESHES, &opts.bootstrap) else {
                 refusals.push(format!("2^{log_n} has no bootstrap"));
                 continue;
             };

@@ -54,7 +54,7 @@ pub fn rings(log_n: u32, opts: &CompileOptions, facts: &dyn ParameterFacts) -> V
 /// The rings of [`rings`] whatever memory they take.
 fn secure_rings(log_n: u32, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Vec<RingChoice> {
     let sizes = PrimeSizes::of(opts, true, true);
-    let Some(bootstrap) = facts.bootstrap(log_n, PRICED_REFRESHES, opts.log2_failure) else { return vec![] };
+    let Some(bootstrap) = facts.bootstrap(log_n, PRICED_REFRESHES, &opts.bootstrap) else { return vec![] };
     let room = if opts.allow_insecure { f64::INFINITY } else { facts.max_log_qp(log_n).unwrap_or(0.0) };
     let fits = |chain: usize| {
         let most = ((room - sizes.chain(chain)) / f64::from(sizes.special)).min(chain as f64);

@@ -4,7 +4,7 @@
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
-use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
+use chiffre_params::bootstrap::{BootstrapSpec, BootstrapWish, FactorSpec};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
@@ -31,7 +31,7 @@ impl ParameterFacts for Facts {
         let all = (1..).map(|i: u64| (1 << bits) - (i << (log_n + 1)) + 1);
         Some(all.filter(|p| !skip.contains(p)).take(count).collect())
     }
-    fn bootstrap(&self, log_n: u32, _: usize, _: f64) -> Option<BootstrapSpec> {
+    fn bootstrap(&self, log_n: u32, _: usize, _: &BootstrapWish) -> Option<BootstrapSpec> {
         let slots = log_n - 1;
         let factor = |log_radix, babies| FactorSpec { log_radix, babies };
         let quarter = factor(slots / 4, 8);

@@ -131,6 +131,80 @@ fn a_kill_between_any_two_operations_leaves_the_old_or_the_new_state() {
     assert!(total > 50, "{total} operations");
 }
 
+/// Files of a folder, by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(dir: &Path) -> Files {
+    let read = |name: String| Some((name.clone(), std::fs::read(dir.join(&name)).ok()?));
+    names(dir).unwrap_or_default().into_iter().filter_map(read).collect()
+}
+
+/// A power cut may lose any of the operations on a folder since it was last synced: before every
+/// operation the folder is made anew with, for each name, what it has now or what it had at the
+/// last sync. (What a file holds is on the disk before it has its name, see `ir::output`.)
+#[test]
+fn a_power_cut_at_any_time_leaves_the_old_or_the_new_state() {
+    #[derive(Default)]
+    struct Disk {
+        synced: Files,
+        /// Number of the last commit that has ended.
+        done: usize,
+        cuts: Vec<(usize, Files)>,
+        random: u64,
+    }
+    let tmp = tempfile::tempdir().expect("folder");
+    let dir = tmp.path().join("run");
+    let disk = Arc::new(std::sync::Mutex::new(Disk::default()));
+    let (d, watched) = (disk.clone(), dir.clone());
+    let gate = move |path: &Path| {
+        let mut d = d.lock().expect("one thread");
+        let now = files(&watched);
+        let all: BTreeSet<String> = now.keys().chain(d.synced.keys()).cloned().collect();
+        let changed: Vec<String> = all.into_iter().filter(|n| now.get(n) != d.synced.get(n)).collect();
+        // All of them lost, none of them, and some.
+        let mut masks = vec![0, u64::MAX];
+        for _ in 0..if changed.len() > 1 { 4 } else { 0 } {
+            d.random = d.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            masks.push(d.random >> 20);
+        }
+        for mask in masks {
+            let mut state = now.clone();
+            for (_, name) in changed.iter().enumerate().filter(|(i, _)| mask >> (i % 64) & 1 == 1) {
+                match d.synced.get(name) {
+                    Some(bytes) => _ = state.insert(name.clone(), bytes.clone()),
+                    None => _ = state.remove(name),
+                }
+            }
+            let done = d.done;
+            d.cuts.push((done, state));
+        }
+        // The folder is asked for right before it is synced, and nothing else happens on the way.
+        if path == watched {
+            d.synced = now;
+        }
+        Ok(())
+    };
+    let mut j = Journal::open_with(&dir, &ring(), binding(), live, Box::new(gate)).expect("opens").journal;
+    for step in 1..=STEPS {
+        commit(&mut j, step).expect("commits");
+        disk.lock().expect("one thread").done = step;
+    }
+    drop(j);
+    let cuts = std::mem::take(&mut disk.lock().expect("one thread").cuts);
+    assert!(cuts.len() > 100, "{} power cuts", cuts.len());
+    for (i, (done, state)) in cuts.into_iter().enumerate() {
+        let dir = tmp.path().join(format!("cut{i}"));
+        std::fs::create_dir(&dir).expect("made");
+        state.iter().for_each(|(name, bytes)| std::fs::write(dir.join(name), bytes).expect("written"));
+        let o = open(&dir).expect("opens");
+        assert_eq!(o.warning, None, "cut {i}, behind commit {done}");
+        let step = o.resume.as_ref().map_or(0, |r| r.step);
+        assert!(step == done || step == done + 1, "cut {i}: step {step} behind commit {done}");
+        assert!(o.resume.is_none_or(|r| r.values == values(step)));
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for name in names(from).expect("listed") {
@@ -271,29 +345,24 @@ fn folders_in_use_or_of_somebody_else_are_left_alone() {
     assert!(open(&file).is_err());
 }
 
+/// Processes that end while others begin: at no time do two hold the folder.
+#[cfg(unix)]
 #[test]
-fn commits_take_a_small_share_of_the_time() {
-    let policy = Policy::default();
-    let s = Duration::from_secs;
-    assert!(!policy.due(s(14), Duration::ZERO) && policy.due(s(15), Duration::ZERO));
-    assert!(!policy.due(s(49), s(2)) && policy.due(s(50), s(2)));
-    assert!(!policy.due(s(1 << 40), Duration::MAX));
-    // Steps of 1 s, commits of 3 s, for an hour: the first costs as much as any, the others a 26th
-    // at most.
-    let (mut now, mut last, mut cost, mut spent) = (s(0), s(0), s(0), s(0));
-    while now < s(3600) {
-        now += s(1);
-        if policy.due(now - last, cost) {
-            cost = s(3);
-            now += cost;
-            spent += cost;
-            last = now;
-        }
-    }
-    assert!(spent > s(100) && spent < s(3600 / 26 + 3), "{spent:?}");
-    let every_step = Policy { min_interval: Duration::ZERO, cost_factor: 0 };
-    assert!(every_step.due(Duration::ZERO, s(9)));
+fn the_folder_has_one_holder_at_a_time() {
     let tmp = tempfile::tempdir().expect("folder");
-    let j = open(&tmp.path().join("run")).expect("opens").journal;
-    assert!(!j.due() && j.with_policy(every_step).due());
+    let dir = tmp.path().join("run");
+    let (holders, times) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let hold = || {
+        for _ in 0..300 {
+            // A folder that is in use, or that goes while it is looked at, is an error and no more.
+            let Ok(o) = open(&dir) else { continue };
+            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold the folder");
+            times.fetch_add(1, Ordering::SeqCst);
+            std::thread::yield_now();
+            holders.fetch_sub(1, Ordering::SeqCst);
+            let _ = o.journal.finish();
+        }
+    };
+    std::thread::scope(|s| (0..4).for_each(|_| _ = s.spawn(hold)));
+    assert!(times.into_inner() > 100);
 }

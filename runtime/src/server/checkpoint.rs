@@ -1,15 +1,17 @@
 //! Checkpoints of a run: when the live values go to its journal, and how an interrupted run goes
 //! on.
 
+use super::pace::{Need, Pace, Policy};
 use super::values::Values;
 use crate::eval_keys::binding;
-use crate::journal::{Journal, Opened, Policy, Resume, Shapes};
+use crate::journal::{Journal, Opened, Resume, Shapes};
 use crate::{Batch, RuntimeError, Session};
-use chiffre_ir::program::live;
+use chiffre_ir::program::{Step, live, live_bytes};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// A checkpoint waits while a moment with fewer live bytes is less than so many steps away, but not
-/// for more steps than that.
+/// A checkpoint that is wanted waits while a moment with fewer live bytes is less than so many
+/// steps away, but not for more steps than that.
 const PATIENCE: usize = 6;
 
 /// True if one of the next moments has fewer live bytes than the one before step `next`.
@@ -18,7 +20,7 @@ fn better_is_near(bytes: &[usize], next: usize) -> bool {
     bytes[next + 1..].iter().take(PATIENCE - 1).any(|b| *b < now)
 }
 
-/// True if a checkpoint that is due should be made before step `next`; counts how long it has
+/// True if a checkpoint that is wanted should be made before step `next`; counts how long it has
 /// `waited`. Along a network limbs are dropped, so a better moment is always near: waiting ends
 /// after a few steps.
 fn worth_it(bytes: &[usize], next: usize, waited: &mut usize) -> bool {
@@ -35,8 +37,9 @@ pub struct Checkpoints {
     warning: Option<String>,
     /// Bytes that are live before each step.
     bytes: Vec<usize>,
-    /// Steps for which a checkpoint has been due.
+    /// Steps for which a checkpoint has been wanted.
     waited: usize,
+    pace: Pace,
 }
 
 impl Checkpoints {
@@ -48,7 +51,6 @@ impl Checkpoints {
     pub fn open(s: &Session, batch: &Batch, dir: &Path) -> Result<Checkpoints, RuntimeError> {
         let p = s.program();
         let steps = p.steps(batch.images);
-        let states = live(&steps);
         let mut bound = binding(s, &batch.id);
         bound.insert("input".into(), batch.digest.clone());
         // The meaning of a step's number is part of what must agree.
@@ -56,18 +58,18 @@ impl Checkpoints {
         bound.insert("order".into(), chiffre_ir::consts::digest(order.as_bytes()));
         let shapes = |step: usize| -> Option<Shapes> {
             let shape = |v: usize| [p.nodes[v].ty.layout.unit_cts(), p.nodes[v].ty.limbs];
-            Some(states.get(step)?.iter().map(|&(v, u)| ((v, u), shape(v))).collect())
+            (step <= steps.len()).then(|| live(&steps, step).into_iter().map(|(v, u)| ((v, u), shape(v))).collect())
         };
         let Opened { journal, resume, warning } = s.engine().install(|| Journal::open(dir, s.context.ring(), bound, shapes))?;
         let unit = |v: usize| (p.nodes[v].ty.layout.unit_cts() * p.nodes[v].ty.limbs) << (p.header.log_n + 4);
-        let bytes = states.iter().map(|s| s.iter().map(|&(v, _)| unit(v)).sum()).collect();
-        Ok(Checkpoints { journal, resume, warning, bytes, waited: 0 })
+        let bytes = live_bytes(&steps, unit);
+        Ok(Checkpoints { journal, resume, warning, bytes, waited: 0, pace: Pace::default() })
     }
 
     /// The same, with another policy.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Checkpoints {
-        Checkpoints { journal: self.journal.with_policy(policy), ..self }
+        Checkpoints { pace: Pace::new(policy), ..self }
     }
 
     /// Why what an earlier run left is not used, for the user.
@@ -85,18 +87,30 @@ impl Checkpoints {
         self.resume.take().map(|r| (r.step, r.values))
     }
 
-    /// Before step `next`: commits the live values if it is time and no better moment is near
-    /// enough. Says what went wrong, if something did.
-    pub(super) fn after(&mut self, next: usize, values: &Values) -> Option<String> {
-        if !self.journal.due() || !worth_it(&self.bytes, next, &mut self.waited) {
+    /// Behind a step that took `time`, and before step `next`: commits the live values if that
+    /// cannot wait, or if it is time and no better moment is near enough. Says what went wrong, if
+    /// something did.
+    pub(super) fn after(&mut self, steps: &[Step], next: usize, time: Duration, values: &Values) -> Option<String> {
+        self.pace.worked(&steps[next - 1], time);
+        let make = match steps.get(next).map(|step| self.pace.need(step)) {
+            // Behind the last step there is a result to be written.
+            None | Some(Need::None) => false,
+            Some(Need::Wanted) => worth_it(&self.bytes, next, &mut self.waited),
+            Some(Need::Due) => true,
+        };
+        if !make {
             return None;
         }
+        self.waited = 0;
         self.store(next, values).err().map(|e| format!("no checkpoint: {e}"))
     }
 
     /// Commits the values that are live before step `next`.
     pub(super) fn store(&mut self, next: usize, values: &Values) -> Result<(), RuntimeError> {
-        self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice())))
+        let start = Instant::now();
+        let stored = self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice())));
+        self.pace.committed(start.elapsed());
+        stored
     }
 
     /// The journal.

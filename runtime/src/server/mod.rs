@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod execute;
+mod pace;
 mod prepare;
 mod prepared;
 mod run;
@@ -13,6 +14,7 @@ mod stored;
 mod values;
 
 pub use checkpoint::Checkpoints;
+pub use pace::Policy;
 pub use run::{Event, Finished, Run};
 
 use crate::{Batch, ResultBatch, RuntimeError, ServerKeys, Session};

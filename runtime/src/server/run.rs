@@ -117,7 +117,7 @@ impl Run {
         }
         let time = start.elapsed();
         self.next += 1;
-        let warning = self.checkpoints.as_mut().and_then(|c| c.after(self.next, &self.values));
+        let warning = self.checkpoints.as_mut().and_then(|c| c.after(&self.steps, self.next, time, &self.values));
         let n = &prepared.session.program().nodes[step.node];
         Ok(Some(Event {
             step: index,
