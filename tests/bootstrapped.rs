@@ -124,9 +124,9 @@ fn max_pooling_behind_bootstraps_gives_the_maxima() {
     let session = Arc::new(Session::new(ProgramFile::in_memory(compiled.program, compiled.stages).unwrap(), true).unwrap());
     let client = ClientKey::generate(&session).unwrap();
     let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
-    let batch = client.encrypt(&session, &x[..n * 128], n).unwrap();
+    let (batch, receipt) = client.encrypt(&session, &x[..n * 128], n).unwrap();
     let result = Server::new(session.clone(), keys, 0).unwrap().run(batch).unwrap();
-    let answers = client.decrypt(&session, &result).unwrap();
+    let answers = client.decrypt(&session, &result, &receipt).unwrap();
     let size = exact.iter().fold(0f32, |m, v| m.max(v.abs()));
     let (by_noise, by_fit) = (worst(&approximated, &answers.logits) / size, worst(&exact, &answers.logits) / size);
     println!("largest error beside the approximated network {by_noise}, beside the exact one {by_fit}");

@@ -85,13 +85,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 }
 
 /// Writes the outputs of the model file, and prints the best classes if they are wanted.
-fn write_answers(
-    args: &DecryptArgs,
-    session: &Session,
-    names: &[String],
-    logits: &[f32],
-    affected: &BTreeSet<usize>,
-) -> Result<(), Error> {
+fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits: &[f32], affected: &BTreeSet<usize>) -> Result<(), Error> {
     let classes = logits.len() / names.len().max(1);
     let (outputs, per) = super::tail::applied(session, &args.program, logits, classes)?;
     match args.output.extension() {

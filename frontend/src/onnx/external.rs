@@ -3,7 +3,6 @@
 use super::pb;
 use pb::tensor_proto::DataType;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
@@ -50,7 +49,7 @@ fn data(t: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("tensor \"{}\": {length} bytes of {location} are named, its shape takes {want}", t.name));
     }
     let unreadable = |e: std::io::Error| format!("{}, which holds weights of the model, cannot be read: {e}", path.display());
-    let mut file = File::open(&path).map_err(unreadable)?;
+    let mut file = chiffre_ir::input::open(&path).map_err(unreadable)?;
     let available = file.metadata().map_err(unreadable)?.len();
     if offset.checked_add(want).is_none_or(|end| end > available) {
         return Err(format!("{} is too short: it has {available} bytes, and weights of the model lie behind", path.display()));

@@ -267,7 +267,9 @@ mod tests {
     /// Elements of all absolute values, and of the other activations.
     fn elements(g: &TensorGraph) -> [usize; 2] {
         let of = |abs: bool| {
-            let is = |n: &&Node<Tensor>| if abs { matches!(n.op, TensorOp::Function { .. }) } else { matches!(n.op, TensorOp::Activation { .. }) };
+            let is = |n: &&Node<Tensor>| {
+                if abs { matches!(n.op, TensorOp::Function { .. }) } else { matches!(n.op, TensorOp::Activation { .. }) }
+            };
             g.nodes.iter().filter(is).map(|n| n.ty.len()).sum()
         };
         [of(true), of(false)]
