@@ -124,7 +124,9 @@ fn pages_are_whole_and_accessible() {
     assert!(!page.contains("class=\"mark\"") && !page.contains("class=\"merge\""));
     let page = bootstrapped();
     check_structure(&page, 6);
-    for part in ["class=\"mark\"", "class=\"merge\"", "Range certificate", "2^-", "below 0.01 %", "bootstraps with the activation behind"] {
+    for part in
+        ["class=\"mark\"", "class=\"merge\"", "Range certificate", "none can fail", "below 0.01 %", "bootstraps with the activation behind"]
+    {
         assert!(page.contains(part), "{part}");
     }
     assert!(page.contains("&lt;conv1&gt; &amp; &quot;more&quot;") && !page.contains("<conv1>"), "names are text");
