@@ -398,8 +398,9 @@ struct Reduction {
 
 /// The reduction for a range: of least depth, then with the fewest relinearisations, such that the
 /// interpolated sine is within `2^-bits` of the true one wherever integer parts are at most
-/// `typical` and messages within a sixth of an integer. Rare integer parts beyond `typical` have
-/// larger errors, up to an eighth. `None` if no degree up to 62 with 2 to 6 doublings will do.
+/// `typical` and messages within a sixth of an integer, and within eight times that at messages of
+/// up to half an integer, where few of the searched angles are. Rare integer parts beyond `typical`
+/// have larger errors, up to an eighth. `None` if no degree up to 62 with 2 to 6 doublings will do.
 fn cheapest_reduction(range: usize, typical: usize, bits: f64) -> Option<Reduction> {
     let mut best: Option<Reduction> = None;
     for doublings in 2..=6 {
@@ -407,11 +408,12 @@ fn cheapest_reduction(range: usize, typical: usize, bits: f64) -> Option<Reducti
         for degree in (6..=62).step_by(2).filter(|d| *d != 16) {
             let Ok(reduction) = reduction(range, degree, doublings) else { continue };
             let error = |u: f64| (reduction.evaluate_clear(u) - (TAU * u).sin()).abs();
-            let near = |i: isize| (-4..=4).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
+            let worst = |i: isize, most: i32| (-most..=most).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
             let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
             // The ends are the worst as a rule.
-            let bounded = || (0..=all).rev().all(|i| near(-i).max(near(i)) < 0.125);
-            if (-top..=top).all(|i| near(i) < 2f64.powf(-bits)) && bounded() {
+            let bounded = || (0..=all).rev().all(|i| worst(-i, 12).max(worst(i, 12)) < 0.125);
+            let exact = |i: isize| worst(i, 4) < 2f64.powf(-bits) && worst(i, 12) < 2f64.powf(3.0 - bits);
+            if (-top..=top).all(exact) && bounded() {
                 let found = Reduction { depth: reduction.depth(), relinearisations: reduction.relinearisations(), degree, doublings };
                 best = Some(best.map_or(found, |b| b.min(found)));
                 break;
