@@ -137,7 +137,7 @@ fn functions(bytes: &[u8]) -> Functions {
 /// The contents of all fields of a number in a message that are themselves messages; what is no
 /// message ends them.
 fn fields(mut bytes: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
-    let mut next = move || -> Option<(u64, &[u8])> {
+    let next = move || -> Option<(u64, &[u8])> {
         let tag = varint(&mut bytes)?;
         let skip = match tag & 7 {
             0 => {
@@ -153,7 +153,7 @@ fn fields(mut bytes: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
         bytes = rest;
         Some((if tag & 7 == 2 { tag >> 3 } else { 0 }, field))
     };
-    std::iter::from_fn(move || next()).filter(move |(n, _)| *n == number).map(|(_, field)| field)
+    std::iter::from_fn(next).filter(move |(n, _)| *n == number).map(|(_, field)| field)
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
