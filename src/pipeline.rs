@@ -152,6 +152,9 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
     }
+    if let Some(accuracy) = &state.accuracy {
+        stages.insert("accuracy".into(), serde_json::to_string(accuracy).map_err(Error::failed)?);
+    }
     Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
 }
 

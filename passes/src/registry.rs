@@ -146,9 +146,10 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };
             let o = &cx.options.activations;
-            let h = tensor::approximate_activations::approximate_activations(g, s.statistics(), &s.plans, o)?;
+            let (h, accuracy) = tensor::approximate_activations::approximate_activations(g, s.statistics(), &s.plans, o)?;
             if h != *g {
                 s.set_tensor(tensor::compose_linear::compose_linear(&h)?);
+                s.accuracy = accuracy;
             }
             Ok(())
         }),

@@ -1,6 +1,7 @@
 //! A network on its way through the pipeline: its graph on every level reached, and what passes
 //! have found out about it.
 
+use crate::activation::degree::Accuracy;
 use crate::activation::statistics::Statistics;
 use crate::error::PassError;
 use crate::pack::layouts::Layouts;
@@ -28,6 +29,9 @@ pub struct State {
     /// Plans of single activations, by ONNX node, for each degree that `approximate-activations`
     /// may choose.
     pub plans: BTreeMap<usize, Plans>,
+    /// What the answers to the calibration images lose with the activations as
+    /// `approximate-activations` made them.
+    pub accuracy: Option<Accuracy>,
     tensor: Option<TensorGraph>,
     calibration: Option<Calibration>,
     layouts: Option<Layouts>,

@@ -11,6 +11,7 @@ use chiffre_ir::program::Prog;
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::{CertifiedNode, Tensor};
 use chiffre_ir::text;
+use chiffre_passes::activation::degree::Accuracy;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
             Format::Json => {
                 let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
                 overview["activations"] = json!(certificate(&file, &args.program)?);
+                overview["accuracy"] = json!(accuracy(&file, &args.program)?);
                 super::print(overview)
             }
             Format::Dot => super::print(dot(&file.program)),
@@ -54,6 +56,13 @@ pub(super) fn certificate(file: &ProgramFile, path: &Path) -> Result<Vec<Certifi
     file.stages.get("certificate").map_or(Ok(vec![]), read)
 }
 
+/// What the answers to the calibration images lose by the approximated activations of a program
+/// read from `path`, if that was measured.
+fn accuracy(file: &ProgramFile, path: &Path) -> Result<Option<Accuracy>, Error> {
+    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input_in(path, format!("accuracy: {e}")));
+    file.stages.get("accuracy").map(read).transpose()
+}
+
 /// The certificate as a table, one line per activation, with a heading; empty without approximated
 /// activations.
 fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
@@ -61,7 +70,9 @@ fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
     if nodes.is_empty() {
         return Ok(String::new());
     }
-    let mut s = String::from(
+    let lost = accuracy(file, path)?.map(|a| format!("\naccuracy     {a}: simulated on the calibration images"));
+    let mut s = lost.unwrap_or_default();
+    s.push_str(
         "\n\nactivations  errors as shares of half a channel's range, the worst channel's; noise of the operand (radians behind a bootstrap)",
     );
     s += "\n  function         degree  bootstrap  channels  calibrated range      margin  rms error  largest  outside    noise    node";

@@ -87,6 +87,8 @@ fn a_target_out_of_reach_gives_the_best_degree_and_a_warning() {
     let degree = |target: &[&str]| {
         let out = succeeds(tmp.path(), &[&["compile", m.to_str().unwrap(), "-o", "p.chf"], &args[..], target].concat());
         let list: serde_json::Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
+        let error = list["accuracy"]["logit_error"].as_f64().unwrap();
+        assert!(error > 0.0 && error < 0.2 && ok(tmp.path(), &["inspect", "p.chf"]).contains("\naccuracy     logit error "), "{error}");
         (list["activations"][0]["degree"].as_u64().unwrap(), String::from_utf8(out.stderr).unwrap())
     };
     let (degree_taken, said) = degree(&["--accuracy-loss", "0"]);

@@ -114,7 +114,7 @@ pub fn read(source: impl Read + Seek, name: &str) -> Result<ProgramFile, Contain
 fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, ContainerError> {
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
-    let stages = ["tensor", "packed", "he", "certificate", "tail"]
+    let stages = ["tensor", "packed", "he", "certificate", "accuracy", "tail"]
         .iter()
         .filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string())))
         .collect();

@@ -4,6 +4,7 @@ use super::statistics::Statistics;
 use crate::options::{AccuracyTarget, CalibrationSet};
 use chiffre_ir::error::InterpError;
 use chiffre_ir::tensor::{RefreshNoise, Simulation, TensorGraph, simulate};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
 /// Degrees that are tried, in this order: the largest ones of 3, 4 and 5 levels. Each has a fourth
@@ -20,7 +21,7 @@ pub const NOISE: RefreshNoise = RefreshNoise { radians: 1.27 / 512.0, seed: 1 };
 pub const ERROR_OF_LOSS: f64 = 10.0;
 
 /// Answers of approximated activations beside those of the exact ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// See [`logit_error`].
     pub logit_error: f64,

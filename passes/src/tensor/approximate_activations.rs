@@ -26,7 +26,8 @@ pub type Plans = BTreeMap<String, ActivationPlan>;
 /// Rewrites all activations, with the degree that the options give or that meets their target on
 /// the calibration images (with the least error of the logits, and a warning, if none does).
 /// `placed` are the plans of an earlier pass for each degree; the options' own plans win. A degree
-/// that an earlier pass found no room for is not tried.
+/// that an earlier pass found no room for is not tried. The second result is what the answers to
+/// the calibration images lose, with [`NOISE`], if activations were measured.
 ///
 /// # Errors
 /// A plan for a node that is no activation; activations without statistics.
@@ -35,7 +36,7 @@ pub fn approximate_activations(
     statistics: Option<&Statistics>,
     placed: &BTreeMap<usize, Plans>,
     o: &ActivationOptions,
-) -> Result<TensorGraph, PassError> {
+) -> Result<(TensorGraph, Option<Accuracy>), PassError> {
     for (name, plan) in placed.values().flatten().chain(&o.plans) {
         let bad = |m: String| Err(PassError::at(PASS, name, m));
         let f = g.nodes.iter().filter(|n| n.source == *name).map(|n| Function::of(&n.op, &g.consts));
@@ -53,34 +54,34 @@ pub fn approximate_activations(
     };
     let open =
         g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. }) && !o.plans.contains_key(&n.source));
-    match (o.degree, statistics, &o.calibration) {
-        (Some(degree), ..) => with(degree),
-        (None, Some(s), Some(set)) if open => {
-            let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
-            for degree in DEGREES.into_iter().filter(|d| placed.is_empty() || placed.contains_key(d)) {
-                let h = with(degree)?;
-                let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
-                tracing::info!(
-                    degree,
-                    logit_error = found.logit_error,
-                    agreement = found.agreement,
-                    loss = found.loss(),
-                    outside = found.outside,
-                    "activations"
-                );
-                if found.meets(o.target) {
-                    return Ok(h);
-                }
-                seen.push((degree, found, h));
-            }
-            // Positive numbers that are none come last.
-            let best = seen.into_iter().min_by(|a, b| a.1.logit_error.abs().total_cmp(&b.1.logit_error.abs()));
-            let Some((degree, found, h)) = best else { return with(DEGREES[0]) };
-            tracing::warn!("no degree keeps to {} on the calibration images: degree {degree} is taken, with {found}", wanted(o.target));
-            Ok(h)
+    let degrees: Vec<usize> = match o.degree {
+        Some(degree) => vec![degree],
+        None => DEGREES.into_iter().filter(|d| placed.is_empty() || placed.contains_key(d)).collect(),
+    };
+    let first = degrees.first().copied().unwrap_or(DEGREES[0]);
+    let (Some(s), Some(set)) = (statistics, &o.calibration) else { return Ok((with(first)?, None)) };
+    let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
+    for &degree in &degrees {
+        let h = with(degree)?;
+        let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
+        tracing::info!(
+            degree,
+            logit_error = found.logit_error,
+            agreement = found.agreement,
+            loss = found.loss(),
+            outside = found.outside,
+            "activations"
+        );
+        if !open || o.degree.is_some() || found.meets(o.target) {
+            return Ok((h, Some(found)));
         }
-        _ => with(DEGREES[0]),
+        seen.push((degree, found, h));
     }
+    // Positive numbers that are none come last.
+    let best = seen.into_iter().min_by(|a, b| a.1.logit_error.abs().total_cmp(&b.1.logit_error.abs()));
+    let Some((degree, found, h)) = best else { return Ok((with(first)?, None)) };
+    tracing::warn!("no degree keeps to {} on the calibration images: degree {degree} is taken, with {found}", wanted(o.target));
+    Ok((h, Some(found)))
 }
 
 /// A target in words.
