@@ -179,7 +179,7 @@ impl State {
                 )
             }),
             Property::Calibrated => missing(self.calibration.is_some()),
-            Property::Approximated => self.tensor_without(|op| matches!(op, TensorOp::Activation { .. } | TensorOp::Function { .. })),
+            Property::Approximated => self.tensor_without(TensorOp::is_activation),
             Property::Squared => self.tensor_without(|op| matches!(op, TensorOp::Poly { .. })),
             Property::Layouts => missing(self.layouts.is_some()),
             Property::Packed => missing(self.packed.is_some()),

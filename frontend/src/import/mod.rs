@@ -199,7 +199,7 @@ fn nodes(file: &File, batch: Option<usize>, graph: &mut TensorGraph, env: &mut H
 /// What became of a node that made the graph's values from `before` on.
 fn fate(graph: &TensorGraph, before: usize, results: &[Bound]) -> Fate {
     let made = &graph.nodes[before..];
-    let approximated = |op: &TensorOp| matches!(op, TensorOp::Activation { .. } | TensorOp::Function { .. } | TensorOp::MaxPool { .. });
+    let approximated = |op: &TensorOp| op.is_activation() || matches!(op, TensorOp::MaxPool { .. });
     match () {
         () if results.iter().any(|r| matches!(r, Bound::Tail(_))) => Fate::Tail,
         () if made.iter().any(|n| approximated(&n.op)) => Fate::Approximated,

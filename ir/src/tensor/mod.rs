@@ -84,6 +84,14 @@ define_ops! {
     }
 }
 
+impl TensorOp {
+    /// True for functions of one value that are no polynomials: something has to stand in for them
+    /// where only sums and products can be computed.
+    pub fn is_activation(&self) -> bool {
+        matches!(self, TensorOp::Activation { .. } | TensorOp::Function { .. })
+    }
+}
+
 /// Activations that import by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActivationKind {

@@ -502,6 +502,24 @@ mod tests {
         assert!(change(|s| s.coeffs_to_slots[1].babies = 1 << 40));
     }
 
+    /// Searched angles reach half a turn. Integer parts go to four standard deviations.
+    #[test]
+    fn sines_are_right_over_half_a_turn() {
+        for weight in [32, 64, 128] {
+            for log2_failure in [None, Some(-40.0)] {
+                let spec = BootstrapSpec::for_wish(15, 3, 4096.0, &BootstrapWish { weight, log2_failure }).expect("a plan");
+                let reduction = spec.reduction().expect("a reduction");
+                let typical = (4.0 * ((weight + 1) as f64 / 12.0).sqrt()) as i32;
+                let worst = |most: f64| {
+                    let at = |i: i32| (-20..=20).map(move |j| f64::from(i) + most * f64::from(j) / 20.0);
+                    (-typical..=typical).flat_map(at).map(|u| (reduction.evaluate_clear(u) - (TAU * u).sin()).abs()).fold(0.0, f64::max)
+                };
+                println!("{weight} {log2_failure:?}: 2^{:.1}, 2^{:.1}", worst(1.0 / 6.0).log2(), worst(0.5).log2());
+                assert!(worst(1.0 / 6.0) < 2f64.powf(-SINE_BITS) && worst(0.5) < 2f64.powf(3.0 - SINE_BITS));
+            }
+        }
+    }
+
     #[test]
     fn plans_for_a_wish() {
         let plan = |weight, log2_failure| BootstrapSpec::for_wish(15, 3, 4096.0, &BootstrapWish { weight, log2_failure }).expect("a plan");

@@ -47,7 +47,7 @@ impl Statistics {
 
 /// True for nodes whose operand is measured.
 pub fn is_measured(op: &TensorOp) -> bool {
-    matches!(op, TensorOp::Activation { .. } | TensorOp::Function { .. } | TensorOp::Poly { .. })
+    op.is_activation() || matches!(op, TensorOp::Poly { .. })
 }
 
 /// Runs the calibration images, with so many probes of gradients for each (without any, all values

@@ -26,7 +26,7 @@ use crate::options::{ActivationPlan, CompileOptions, PRICED_REFRESHES, Parameter
 use crate::pack::choose_layout::{DEFAULT_MEMORY, longest_chain};
 use crate::tensor::levels;
 use chiffre_backend::cost::CostModel;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use chiffre_ir::tensor::TensorGraph;
 use chiffre_params::bootstrap::BootstrapSpec;
 use chiffre_params::work::MAX_DIGITS;
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ pub fn plans(
     cost: &CostModel,
 ) -> Result<BTreeMap<String, ActivationPlan>, PassError> {
     let levelled = 2 * degree + 1;
-    let activations = || g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. }));
+    let activations = || g.nodes.iter().filter(|n| n.op.is_activation());
     if fits_without(g, levelled + 1, opts, facts) {
         return Ok(activations().map(|n| (n.source.clone(), ActivationPlan { refresh: false, degree: levelled })).collect());
     }

@@ -27,7 +27,7 @@ pub type Plans = BTreeMap<String, ActivationPlan>;
 /// the calibration images (with the least error of the logits, and a warning, if none does).
 /// `placed` are the plans of an earlier pass for each degree; the options' own plans win. A degree
 /// that an earlier pass found no room for is not tried. The second result is what the answers to
-/// the calibration images lose, with [`NOISE`], if activations were measured.
+/// the calibration images lose, with [`NOISE`], if activations were measured and replaced.
 ///
 /// # Errors
 /// A plan for a node that is no activation; activations without statistics.
@@ -52,8 +52,7 @@ pub fn approximate_activations(
         let named = |source: &String| o.plans.get(source).or_else(|| placed.get(&degree)?.get(source)).copied();
         substitute(g, statistics, &o.fit, |n, f| plan(f, named(&n.source), default))
     };
-    let open =
-        g.nodes.iter().any(|n| matches!(n.op, TensorOp::Activation { .. } | TensorOp::Function { .. }) && !o.plans.contains_key(&n.source));
+    let open = g.nodes.iter().any(|n| n.op.is_activation() && !o.plans.contains_key(&n.source));
     let degrees: Vec<usize> = match o.degree {
         Some(degree) => vec![degree],
         None => DEGREES.into_iter().filter(|d| placed.is_empty() || placed.contains_key(d)).collect(),
@@ -63,6 +62,9 @@ pub fn approximate_activations(
     let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
     for &degree in &degrees {
         let h = with(degree)?;
+        if h == *g {
+            return Ok((h, None));
+        }
         let found = accuracy(&h, s, set, Some(NOISE)).map_err(|e| PassError::clear(PASS, "", e))?;
         tracing::info!(
             degree,
