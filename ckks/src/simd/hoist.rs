@@ -128,13 +128,12 @@ pub fn hoisted_windows(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut
         let mut first = 0;
         while first < limb.inputs.len() {
             let left = if wide { (limb.inputs.len() - first).min(TOGETHER) } else { 1 };
-            let x = scratch.as_mut_ptr();
-            let start = start + window;
+            let fill = Fill { limb, first, start: start + window, x: scratch.as_mut_ptr() };
             match left {
-                1 => isa.run(FillColumns::<1> { limb, first, start, x }),
-                2 => isa.run(FillColumns::<2> { limb, first, start, x }),
-                3 => isa.run(FillColumns::<3> { limb, first, start, x }),
-                _ => isa.run(FillColumns::<4> { limb, first, start, x }),
+                1 => isa.run(FillColumns::<1>(fill)),
+                2 => isa.run(FillColumns::<2>(fill)),
+                3 => isa.run(FillColumns::<3>(fill)),
+                _ => isa.run(FillColumns::<4>(fill)),
             }
             first += left;
         }
@@ -171,36 +170,71 @@ impl<const C: usize> RowStarts<C> {
         }
         rows
     }
+
+    /// Prefetches the words that a tap reads for the block at word `s`.
+    #[inline(always)]
+    fn prefetch<L: Lanes>(&self, lanes: L, tap: &HoistedTap<'_>, s: usize) {
+        for (d, [k0, k1]) in tap.keys.iter().enumerate() {
+            lanes.prefetch::<true>(k0.as_ptr().wrapping_add(s));
+            lanes.prefetch::<true>(k1.as_ptr().wrapping_add(s));
+            for i in 0..C {
+                lanes.prefetch::<true>(self.digits[d][i].wrapping_add(s));
+            }
+        }
+        for i in 0..C {
+            lanes.prefetch::<true>(self.own[i][0].wrapping_add(s));
+        }
+    }
+}
+
+/// What one tap reads: pointers of its own, which no store between two blocks can change, and for
+/// up to three digits a number of them that the compiler knows.
+struct TapStarts<'a, const C: usize, const D: usize> {
+    /// Digits: `D`, or 0 for taps without a key, or at most `D` where `D` is [`MAX_DIGITS`].
+    count: usize,
+    keys: [[*const u64; 2]; D],
+    digits: [[*const u64; C]; D],
+    own: [[*const u64; 2]; C],
+    table: Option<(&'a [u32], &'a [[u64; 8]; 8])>,
+}
+
+impl<'a, const C: usize, const D: usize> TapStarts<'a, C, D> {
+    #[inline(always)]
+    fn new(rows: &RowStarts<C>, tap: &HoistedTap<'a>) -> Self {
+        let count = if D == MAX_DIGITS { tap.keys.len() } else { D };
+        let mut keys = [[std::ptr::null(); 2]; D];
+        keys.iter_mut().zip(&tap.keys).for_each(|(to, [k0, k1])| *to = [k0.as_ptr(), k1.as_ptr()]);
+        let digits = std::array::from_fn(|d| rows.digits[d]);
+        Self { count, keys, digits, own: rows.own, table: tap.table.map(|t| (t.blocks(), t.patterns())) }
+    }
 }
 
 /// The inner products of a tap at one block of eight words, for `C` inputs, both components, below
 /// `2 q`, permuted.
 ///
 /// # Safety
-/// The inputs must have as many digits as there are keys; all rows, keys and the table must be
-/// longer than block `b`.
+/// The inputs must have as many digits as there are keys, and that many must be `D` unless `D` is
+/// [`MAX_DIGITS`]; all rows, keys and the table must be longer than block `b`.
 #[inline(always)]
-unsafe fn rotated<L: Lanes, const C: usize>(
+unsafe fn rotated<L: Lanes, const C: usize, const D: usize>(
     lanes: L,
     m: ModulusLanes<L>,
     own_factor: L::V,
-    rows: &RowStarts<C>,
-    tap: &HoistedTap<'_>,
+    tap: &TapStarts<'_, C, D>,
     b: usize,
 ) -> [[L::V; 2]; C] {
     // SAFETY: the caller's promise; a table's source blocks lie inside its degree.
     unsafe {
         let map = match tap.table {
-            Some(table) => *table.blocks().get_unchecked(b),
+            Some((blocks, _)) => *blocks.get_unchecked(b),
             None => 8 * b as u32,
         };
         let s = (map & !7) as usize;
         let mut acc = [[lanes.acc(); 2]; C];
-        let keys = tap.keys.as_ptr();
-        for d in 0..tap.keys.len() {
-            let [k0, k1] = *keys.add(d);
-            let (k0, k1) = (lanes.load(k0.as_ptr().add(s)), lanes.load(k1.as_ptr().add(s)));
-            let digits = rows.digits.get_unchecked(d);
+        for d in 0..tap.count {
+            let [k0, k1] = *tap.keys.get_unchecked(d);
+            let (k0, k1) = (lanes.load(k0.add(s)), lanes.load(k1.add(s)));
+            let digits = tap.digits.get_unchecked(d);
             for i in 0..C {
                 let x = lanes.load(digits[i].add(s));
                 acc[i][0] = lanes.mac(acc[i][0], x, k0);
@@ -209,17 +243,17 @@ unsafe fn rotated<L: Lanes, const C: usize>(
         }
         let mut out = [[own_factor; 2]; C];
         for i in 0..C {
-            let [c0, c1] = rows.own[i];
+            let [c0, c1] = tap.own[i];
             if !c0.is_null() {
                 acc[i][0] = lanes.mac(acc[i][0], lanes.load(c0.add(s)), own_factor);
-                if tap.keys.is_empty() {
+                if tap.count == 0 {
                     acc[i][1] = lanes.mac(acc[i][1], lanes.load(c1.add(s)), own_factor);
                 }
             }
             for c in 0..2 {
                 let v = lanes.redc1(acc[i][c], m.q, m.qinv);
                 out[i][c] = match tap.table {
-                    Some(table) => lanes.permute(table.patterns().get_unchecked((map & 7) as usize), v),
+                    Some((_, patterns)) => lanes.permute(patterns.get_unchecked((map & 7) as usize), v),
                     None => v,
                 };
             }
@@ -228,13 +262,17 @@ unsafe fn rotated<L: Lanes, const C: usize>(
     }
 }
 
-/// Fills the columns of the inputs `first..first + C` for the window at word `start`.
-struct FillColumns<'a, const C: usize> {
+/// The columns of some inputs for the window at word `start`.
+struct Fill<'a> {
     limb: &'a HoistedLimb<'a>,
+    /// The first of the inputs.
     first: usize,
     start: usize,
     x: *mut u64,
 }
+
+/// Fills the columns of the inputs `first..first + C`.
+struct FillColumns<'a, const C: usize>(Fill<'a>);
 
 impl<const C: usize> Kernel for FillColumns<'_, C> {
     type Output = ();
@@ -243,33 +281,58 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         if C > 1 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
-        let Self { limb, first, start, x } = self;
-        let m = ModulusLanes::new(lanes, limb.modulus);
-        let own_factor = lanes.splat(limb.own_factor);
-        let stride = column_stride(limb.taps.len());
+        let Fill { limb, first, start, .. } = self.0;
         let rows = RowStarts::<C>::new(&limb.inputs[first..first + C]);
-        // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that
-        // digits match keys; `x` has room for all slots of all columns.
-        unsafe {
-            for (slot, tap) in limb.taps.iter().enumerate() {
-                // Keys come from memory: those of the next window are fetched while this one is in
-                // work.
-                if first == 0 && start + HOIST_WINDOW < limb.n {
-                    let s = source(tap.table, start + HOIST_WINDOW);
-                    for [k0, k1] in &tap.keys {
-                        for b in 0..VECTORS {
-                            lanes.prefetch::<false>(k0.as_ptr().wrapping_add(s + 8 * b));
-                            lanes.prefetch::<false>(k1.as_ptr().wrapping_add(s + 8 * b));
-                        }
+        for (slot, tap) in limb.taps.iter().enumerate() {
+            // Keys come from memory: those of the next window are fetched while this one is in work.
+            if first == 0 && start + HOIST_WINDOW < limb.n {
+                let s = source(tap.table, start + HOIST_WINDOW);
+                for [k0, k1] in &tap.keys {
+                    for b in 0..VECTORS {
+                        lanes.prefetch::<false>(k0.as_ptr().wrapping_add(s + 8 * b));
+                        lanes.prefetch::<false>(k1.as_ptr().wrapping_add(s + 8 * b));
                     }
                 }
-                for b in 0..VECTORS {
-                    let v = rotated::<L, C>(lanes, m, own_factor, &rows, tap, start / 8 + b);
-                    let to = x.add(2 * (b * limb.inputs.len() + first) * stride + 8 * slot);
-                    for i in 0..C {
-                        lanes.store(to.add(2 * i * stride), v[i][0]);
-                        lanes.store(to.add((2 * i + 1) * stride), v[i][1]);
-                    }
+            }
+            // Operands of the next tap.
+            if let Some(next) = limb.taps.get(slot + 1) {
+                let s = source(next.table, start);
+                (0..VECTORS).for_each(|b| rows.prefetch(lanes, next, s + 8 * b));
+            }
+            // SAFETY: `HoistedLimb::check` has seen that all rows and tables have length n and that
+            // digits match keys; `x` has room for all slots of all columns.
+            unsafe {
+                match tap.keys.len() {
+                    1 => self.0.tap::<L, C, 1>(lanes, &rows, slot),
+                    2 => self.0.tap::<L, C, 2>(lanes, &rows, slot),
+                    3 => self.0.tap::<L, C, 3>(lanes, &rows, slot),
+                    _ => self.0.tap::<L, C, MAX_DIGITS>(lanes, &rows, slot),
+                }
+            }
+        }
+    }
+}
+
+impl Fill<'_> {
+    /// The slot of one tap in the columns of `C` inputs.
+    ///
+    /// # Safety
+    /// As [`rotated`] for the whole window; `x` must have room for all slots of all columns.
+    #[inline(always)]
+    unsafe fn tap<L: Lanes, const C: usize, const D: usize>(&self, lanes: L, rows: &RowStarts<C>, slot: usize) {
+        let limb = self.limb;
+        let m = ModulusLanes::new(lanes, limb.modulus);
+        let own_factor = lanes.splat(limb.own_factor);
+        let (stride, inputs) = (column_stride(limb.taps.len()), limb.inputs.len());
+        let tap = TapStarts::<C, D>::new(rows, &limb.taps[slot]);
+        for b in 0..VECTORS {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let v = rotated(lanes, m, own_factor, &tap, self.start / 8 + b);
+                let to = self.x.add(2 * (b * inputs + self.first) * stride + 8 * slot);
+                for i in 0..C {
+                    lanes.store(to.add(2 * i * stride), v[i][0]);
+                    lanes.store(to.add((2 * i + 1) * stride), v[i][1]);
                 }
             }
         }
@@ -441,29 +504,39 @@ impl<const C: usize> Kernel for RotatedAdd<'_, '_, '_, C> {
         if C > 1 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
+        assert!(self.inputs.len() == C && self.out.len() == 2 * C);
+        // SAFETY: the caller has checked all lengths.
+        unsafe {
+            match self.tap.keys.len() {
+                1 => self.add::<L, 1>(lanes),
+                2 => self.add::<L, 2>(lanes),
+                3 => self.add::<L, 3>(lanes),
+                _ => self.add::<L, MAX_DIGITS>(lanes),
+            }
+        }
+    }
+}
+
+impl<const C: usize> RotatedAdd<'_, '_, '_, C> {
+    /// Adds with as many digits as [`TapStarts`] allows for `D`.
+    ///
+    /// # Safety
+    /// As [`rotated`] for all words.
+    #[inline(always)]
+    unsafe fn add<L: Lanes, const D: usize>(self, lanes: L) {
         let m = ModulusLanes::new(lanes, self.m);
         let own_factor = lanes.splat(self.own_factor);
-        let len = self.out[0].len();
-        assert!(self.inputs.len() == C && self.out.len() == 2 * C);
         let rows = RowStarts::<C>::new(self.inputs);
-        for at in (0..len).step_by(8) {
-            // SAFETY: the caller has checked all lengths.
+        let tap = TapStarts::<C, D>::new(&rows, self.tap);
+        for at in (0..self.out[0].len()).step_by(8) {
+            let b = (self.start + at) / 8;
+            if b + BLOCKS_AHEAD < self.blocks {
+                let s = self.tap.table.map_or(8 * (b + BLOCKS_AHEAD), |t| t.source_start(b + BLOCKS_AHEAD));
+                rows.prefetch(lanes, self.tap, s);
+            }
+            // SAFETY: the caller's promise.
             unsafe {
-                let b = (self.start + at) / 8;
-                if b + BLOCKS_AHEAD < self.blocks {
-                    let s = self.tap.table.map_or(8 * (b + BLOCKS_AHEAD), |t| t.source_start(b + BLOCKS_AHEAD));
-                    for (d, [k0, k1]) in self.tap.keys.iter().enumerate() {
-                        lanes.prefetch::<true>(k0.as_ptr().wrapping_add(s));
-                        lanes.prefetch::<true>(k1.as_ptr().wrapping_add(s));
-                        for i in 0..C {
-                            lanes.prefetch::<true>(rows.digits.get_unchecked(d)[i].wrapping_add(s));
-                        }
-                    }
-                    for i in 0..C {
-                        lanes.prefetch::<true>(rows.own[i][0].wrapping_add(s));
-                    }
-                }
-                let v = rotated::<L, C>(lanes, m, own_factor, &rows, self.tap, b);
+                let v = rotated(lanes, m, own_factor, &tap, b);
                 for i in 0..C {
                     for c in 0..2 {
                         let to = self.out.get_unchecked_mut(2 * i + c).as_mut_ptr().add(at);
