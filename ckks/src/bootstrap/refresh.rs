@@ -13,10 +13,22 @@ use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
 use chiffre_params::bootstrap::{BootstrapSpec, Scales};
+use rayon::prelude::*;
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 /// Ciphertexts in work at a time, unless [`Bootstrapper::with_group`] says otherwise.
 pub const DEFAULT_GROUP: usize = 4;
+/// Fewest ciphertexts that a thread of its own refreshes: those that are alone read all keys for
+/// themselves.
+const LEAST_PART: usize = 2;
+
+/// Cuts a group into parts of about equal size, one for each thread if they are large enough. A
+/// thread that works on ciphertexts of its own need not wait for others at each limb.
+fn parts(group: usize, threads: usize) -> Vec<Range<usize>> {
+    let count = (group / LEAST_PART).clamp(1, threads.max(1));
+    (0..count).map(|i| i * group / count..(i + 1) * group / count).collect()
+}
 
 /// A polynomial that follows the sine.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +104,9 @@ impl Bootstrapper {
         Ok(Self { transforms, scales, group: DEFAULT_GROUP })
     }
 
-    /// The same with another number of ciphertexts in work at a time. Keys and diagonals are read
-    /// once for so many, and temporaries, up to about 60 limbs for each, exist for so many.
+    /// The same with another number of ciphertexts in work at a time. Temporaries, up to about 60
+    /// limbs for each, exist for so many. They are shared out among the threads; keys and diagonals
+    /// are read once for the share of a thread.
     ///
     /// # Panics
     /// If `group` is 0.
@@ -159,19 +172,36 @@ impl Bootstrapper {
         {
             return Err(BootstrapError::Rows { rows: coefficients.len(), ciphertexts: inputs.len() });
         }
+        // Encoded before threads ask for it together.
+        self.prepare(ring, isa, op.input_scale, op.radians, None);
         let mut out = Vec::with_capacity(inputs.len());
         let mut inputs = inputs.into_iter();
-        loop {
-            let group: Vec<Input<'_>> = inputs.by_ref().take(self.group).collect();
-            if group.is_empty() {
-                return Ok(out);
-            }
-            let rows = out.len()..out.len() + group.len();
-            let low = self.transforms.slots_to_coeffs(ring, isa, group, op.input_scale.to_f64() / op.radians, keys)?;
-            let raised = self.transforms.raise(ring, isa, low, keys)?;
-            let [re, im] = self.sines(ring, isa, raised, keys)?;
-            out.extend(self.finish(ring, isa, [re, im], op, rows, keys)?);
+        while inputs.len() > 0 {
+            let parts: Vec<_> = parts(inputs.len().min(self.group), rayon::current_num_threads())
+                .into_iter()
+                .map(|part| (out.len() + part.start..out.len() + part.end, inputs.by_ref().take(part.len()).collect()))
+                .collect();
+            let done: Result<Vec<_>, BootstrapError> =
+                parts.into_par_iter().with_max_len(1).map(|(rows, part)| self.refresh_part(ring, isa, part, op, rows, keys)).collect();
+            out.extend(done?.into_iter().flatten());
         }
+        Ok(out)
+    }
+
+    /// Refreshes ciphertexts together; `rows` are their rows of coefficients.
+    fn refresh_part(
+        &self,
+        ring: &Ring,
+        isa: Isa,
+        inputs: Vec<Input<'_>>,
+        op: &RefreshOp<'_>,
+        rows: Range<usize>,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
+        let low = self.transforms.slots_to_coeffs(ring, isa, inputs, op.input_scale.to_f64() / op.radians, keys)?;
+        let raised = self.transforms.raise(ring, isa, low, keys)?;
+        let [re, im] = self.sines(ring, isa, raised, keys)?;
+        self.finish(ring, isa, [re, im], op, rows, keys)
     }
 
     /// The sines of the real and of the imaginary parts (or of the former alone) of raised values,
@@ -221,7 +251,7 @@ impl Bootstrapper {
         isa: Isa,
         [re, im]: [Vec<Input<'_>>; 2],
         op: &RefreshOp<'_>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         keys: &dyn KeyProvider,
     ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
         let spec = self.spec();
@@ -316,5 +346,18 @@ impl Arcsine {
             last = std::mem::replace(&mut this, next);
         }
         out.iter().enumerate().map(|(k, c)| if k % 2 == 1 { c / top.powi(k as i32) } else { 0.0 }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_group_and_are_not_too_small() {
+        for (group, threads, want) in [(8, 1, vec![0..8]), (8, 2, vec![0..4, 4..8]), (7, 2, vec![0..3, 3..7]), (3, 2, vec![0..3]), (1, 4, vec![0..1])] {
+            assert_eq!(parts(group, threads), want);
+        }
+        assert_eq!(parts(8, 16).len(), 4);
     }
 }

@@ -157,16 +157,21 @@ impl Transforms {
         let _ = self.first(ring, isa, input_scale);
     }
 
-    /// The first factor for an input scale.
+    /// The first factor for an input scale. It is encoded without the lock, for threads that work on
+    /// it may turn to tasks that ask for it.
     fn first(&self, ring: &Ring, isa: Isa, input_scale: f64) -> Arc<Diagonals> {
-        let mut kept = self.first.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, diagonals)) = kept.iter().find(|(scale, _)| *scale == input_scale) {
+        let kept = || self.first.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((_, diagonals)) = kept().iter().find(|(scale, _)| *scale == input_scale) {
             return diagonals.clone();
         }
         let plan = self.low[0].plan();
         let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
         let others: f64 = (1..self.low.len()).map(|i| self.low_weight(ring, i)).product();
         let diagonals = Arc::new(self.low[0].residues(ring, isa, total / others, plan.limbs + plan.gadget.alpha));
+        let mut kept = kept();
+        if let Some((_, found)) = kept.iter().find(|(scale, _)| *scale == input_scale) {
+            return found.clone();
+        }
         if kept.len() == KEPT_SCALES {
             kept.remove(0);
         }
