@@ -93,9 +93,9 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("first use");
     println!("bundle {bundle}, groups of {group}, {threads} threads, {}", Isa::detect().name());
     if arguments.iter().any(|a| a == "classic16") {
-        classic(bundle, group, repetitions, (at(4, 14), at(5, 4)));
+        classic(bundle, group, repetitions, (at(4, 16), at(5, 4)));
     } else {
-        relu(bundle, group, repetitions, (at(4, 14), at(5, 4)));
+        relu(bundle, group, repetitions, (at(4, 16), at(5, 4)));
     }
 }
 

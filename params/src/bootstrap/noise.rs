@@ -10,13 +10,12 @@ impl BootstrapSpec {
     /// Standard deviation of the error of the sines (of one real value) for messages within
     /// `radians`, by the rounding of divisions: those of the last factors of CoeffsToSlots and of
     /// the conjugation reach the argument and through it the sine; those of the Chebyshev
-    /// polynomials and of the doublings are amplified by the doublings after them. To that comes
+    /// polynomials, or of the composition, and of the doublings are amplified by the doublings after them. To that comes
     /// the error of the interpolated cosine.
     ///
-    /// This is for cosines by a plan; a composition (degree 16) has about two bits less.
-    ///
     /// Rounding the matrices of the slot transforms is not in it: it is smaller by bits for the
-    /// scales that are taken.
+    /// scales that are taken. Nor is the leading coefficient of a composition, which follows from
+    /// scales that are right to about one in a thousand: 2^-18 behind four doublings.
     ///
     /// # Errors
     /// [`SpecError`] if the spec contradicts itself or does not fit the ring.
@@ -47,13 +46,9 @@ impl Scales {
         let product = rounding / 2f64.sqrt() / scales.sine.to_f64();
         let deviation = ((spec.weight + 1) as f64 / 12.0).sqrt();
         let range = reduction.params().range;
-        let angle = TAU * range / 2f64.powi(spec.doublings as i32);
+        let cosine_noise = reduction.cosine_noise();
         let at = |u: f64| {
-            let x = (u - 0.25) / range;
-            // The polynomial's slope in T_2 = 2 x^2 - 1; errors of later products matter a quarter
-            // as much, and so on.
-            let slope = if x == 0.0 { angle * angle / 4.0 } else { angle * (angle * x).sin() / (4.0 * x) };
-            let cosine = product * (1.0 + slope * slope * 16.0 / 15.0).sqrt();
+            let cosine = product * cosine_noise((u - 0.25) / range);
             let factors = reduction.amplification(u);
             let added: f64 = factors[1..].iter().map(|f| (f * product).powi(2)).sum();
             (factors[0] * cosine).powi(2) + added + (reduction.evaluate_clear(u) - (TAU * u).sin()).powi(2)

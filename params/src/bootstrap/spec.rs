@@ -22,6 +22,9 @@ const EPHEMERAL_WEIGHT: usize = 32;
 /// Bits of the sine that its cosine's series must have there: fewer than the noise at primes of 36
 /// bits leaves.
 const SINE_BITS: f64 = 12.0;
+/// Most doublings behind a composition. Each of them amplifies its noise, which is four times that
+/// of a series and, at primes of 36 bits, 2^-11 of a radian behind four.
+const COMPOSITE_DOUBLINGS: usize = 4;
 /// More limbs than any chain has room for at the degrees for which there are bounds of ephemeral
 /// secrets.
 const MOST_LIMBS: usize = 64;
@@ -66,7 +69,7 @@ pub struct BootstrapSpec {
     /// `K`: the reduction is right for raised coefficients up to `K - 1/2` times the bottom prime.
     pub range: usize,
     /// Degree of the cosine, even. Degree 16 is evaluated as a composition
-    /// ([`EvalMod::composite`]), which is a quarter faster than degree 14 and loses about two bits
+    /// ([`EvalMod::composite`]), which takes a product less than degree 14 and loses about two bits
     /// of precision.
     pub degree: usize,
     /// Doublings of the angle.
@@ -112,7 +115,7 @@ impl BootstrapSpec {
             slots_to_coeffs: vec![factor(7, 32), factor(7, 32)],
             coeffs_to_slots: vec![factor(5, 32), factor(3, 8), factor(3, 8), factor(3, 8)],
             range: 17,
-            degree: 14,
+            degree: COMPOSITE_DEGREE,
             doublings: 4,
             weight: 32,
             real_only: false,
@@ -147,7 +150,7 @@ impl BootstrapSpec {
             slots_to_coeffs,
             coeffs_to_slots,
             range: 1,
-            degree: 14,
+            degree: COMPOSITE_DEGREE,
             doublings: 4,
             weight: wish.weight,
             real_only: false,
@@ -402,25 +405,23 @@ struct Reduction {
 /// up to half an integer, where few of the searched angles are. Rare integer parts beyond `typical`
 /// have larger errors, up to an eighth. `None` if no degree up to 62 with 2 to 6 doublings will do.
 fn cheapest_reduction(range: usize, typical: usize, bits: f64) -> Option<Reduction> {
-    let mut best: Option<Reduction> = None;
-    for doublings in 2..=6 {
-        // Compositions are noisier and have to be asked for.
-        for degree in (6..=62).step_by(2).filter(|d| *d != 16) {
-            let Ok(reduction) = reduction(range, degree, doublings) else { continue };
-            let error = |u: f64| (reduction.evaluate_clear(u) - (TAU * u).sin()).abs();
-            let worst = |i: isize, most: i32| (-most..=most).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
-            let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
-            // The ends are the worst as a rule.
-            let bounded = || (0..=all).rev().all(|i| worst(-i, 12).max(worst(i, 12)) < 0.125);
-            let exact = |i: isize| worst(i, 4) < 2f64.powf(-bits) && worst(i, 12) < 2f64.powf(3.0 - bits);
-            if (-top..=top).all(exact) && bounded() {
-                let found = Reduction { depth: reduction.depth(), relinearisations: reduction.relinearisations(), degree, doublings };
-                best = Some(best.map_or(found, |b| b.min(found)));
-                break;
-            }
-        }
-    }
-    best
+    let good = |r: &EvalMod| {
+        let error = |u: f64| (r.evaluate_clear(u) - (TAU * u).sin()).abs();
+        let worst = |i: isize, most: i32| (-most..=most).map(|j| error(i as f64 + f64::from(j) / 24.0)).fold(0.0, f64::max);
+        let (top, all) = (typical.min(range - 1) as isize, range as isize - 1);
+        // The ends are the worst as a rule.
+        let bounded = || (0..=all).rev().all(|i| worst(-i, 12).max(worst(i, 12)) < 0.125);
+        let exact = |i: isize| worst(i, 4) < 2f64.powf(-bits) && worst(i, 12) < 2f64.powf(3.0 - bits);
+        (-top..=top).all(exact) && bounded()
+    };
+    let with = |degree: usize, doublings: usize| {
+        let r = reduction(range, degree, doublings).ok().filter(|r| good(r))?;
+        Some(Reduction { depth: r.depth(), relinearisations: r.relinearisations(), degree, doublings })
+    };
+    // The least degree, and the composition, which may have a larger one and fewer products.
+    let least = |doublings| (6..=62).step_by(2).filter(|d| *d != COMPOSITE_DEGREE).find_map(|degree| with(degree, doublings));
+    let composite = |doublings| with(COMPOSITE_DEGREE, doublings).filter(|_| doublings <= COMPOSITE_DOUBLINGS);
+    (2..=6).flat_map(|doublings| [least(doublings), composite(doublings)]).flatten().min()
 }
 
 /// Degree and doublings of the cheapest reduction for a range whose error is below `2^-bits` at

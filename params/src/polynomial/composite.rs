@@ -104,6 +104,28 @@ impl Factored {
     }
 }
 
+/// The error of a cosine with these Chebyshev coefficients (of `y`) at each `y`, as a multiple of the
+/// rounding error of one product at its scale; 0 without factors.
+///
+/// Errors of `z`, `z^2`, `z^4`, `A` and `B - A` reach the result by its derivatives. Their scales
+/// are smaller than the cosine's, because that of a product is the square of its operand's over a
+/// prime and the last one makes up for the leading coefficient: `z^4` is at its root, and so on.
+pub(super) fn noise_gain(coefficients: &[f64]) -> impl Fn(f64) -> f64 + use<> {
+    let factored = Factored::new(coefficients);
+    let lead = coefficients[HALF] * f64::from(1 << (HALF - 1));
+    move |y| {
+        let Some(Factored { offset, u, v, middle, w }) = &factored else { return 0.0 };
+        let z = y + offset;
+        let (z2, a, b) = (z * z, quartic(*u, z), quartic(*v, z));
+        let by_a = a + b + middle;
+        let by_z2 = by_a * (2.0 * z2 + u[2]) + a * (v[2] - u[2]) + w[2] - middle * u[2];
+        let by_z = 2.0 * z * by_z2 + by_a * u[1] + a * (v[1] - u[1]) + w[1] - middle * u[1];
+        let fourth = lead.abs().sqrt();
+        let errors = [by_z / fourth.powf(0.25), by_z2 / fourth.sqrt(), by_a / fourth, a / fourth];
+        errors.iter().map(|e| (lead * e).powi(2)).sum::<f64>().sqrt().hypot(1.0)
+    }
+}
+
 /// The scale at which inputs should be for a cosine with these Chebyshev coefficients (of `y`) at
 /// scale `cosine`: products of powers of 2, 3 and 5 that are right to about one in a thousand.
 pub(super) fn input_scale(q: &[u64], limbs: usize, coefficients: &[f64], cosine: &Scale) -> Scale {

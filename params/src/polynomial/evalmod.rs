@@ -182,6 +182,22 @@ impl EvalMod {
         out
     }
 
+    /// The error of the cosine polynomial at `t` in [-1, 1], as a multiple of the rounding error of one
+    /// product.
+    pub fn cosine_noise(&self) -> impl Fn(f64) -> f64 + use<> {
+        let angle = self.params.angle();
+        let composite = self.plan().is_none().then(|| composite::noise_gain(&self.half_coefficients()));
+        move |t| match &composite {
+            Some(gain) => gain(2.0 * t * t - 1.0),
+            None => {
+                // The polynomial's slope in T_2 = 2 t^2 - 1; errors of later products matter a
+                // quarter as much, and so on.
+                let slope = if t == 0.0 { angle * angle / 4.0 } else { angle * (angle * t).sin() / (4.0 * t) };
+                (1.0 + slope * slope * 16.0 / 15.0).sqrt()
+            }
+        }
+    }
+
     /// Root mean square of the result's error over messages within `radius` of 0 and integers with
     /// the given probabilities (of 0, of each of 1 and -1, and so on), when the cosine has the
     /// error `cosine` and each doubling adds `doubling`, both as root mean squares in slot units.
