@@ -355,7 +355,9 @@ mod tests {
 
     #[test]
     fn parts_cover_a_group_and_are_not_too_small() {
-        for (group, threads, want) in [(8, 1, vec![0..8]), (8, 2, vec![0..4, 4..8]), (7, 2, vec![0..3, 3..7]), (3, 2, vec![0..3]), (1, 4, vec![0..1])] {
+        for (group, threads, want) in
+            [(8, 1, vec![0..8]), (8, 2, vec![0..4, 4..8]), (7, 2, vec![0..3, 3..7]), (3, 2, vec![0..3]), (1, 4, vec![0..1])]
+        {
             assert_eq!(parts(group, threads), want);
         }
         assert_eq!(parts(8, 16).len(), 4);

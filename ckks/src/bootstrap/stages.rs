@@ -157,8 +157,8 @@ impl Transforms {
         let _ = self.first(ring, isa, input_scale);
     }
 
-    /// The first factor for an input scale. It is encoded without the lock, for threads that work on
-    /// it may turn to tasks that ask for it.
+    /// The first factor for an input scale. It is encoded without the lock, for threads that work
+    /// on it may turn to tasks that ask for it.
     fn first(&self, ring: &Ring, isa: Isa, input_scale: f64) -> Arc<Diagonals> {
         let kept = || self.first.lock().unwrap_or_else(|e| e.into_inner());
         if let Some((_, diagonals)) = kept().iter().find(|(scale, _)| *scale == input_scale) {

@@ -284,7 +284,8 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
         let Fill { limb, first, start, .. } = self.0;
         let rows = RowStarts::<C>::new(&limb.inputs[first..first + C]);
         for (slot, tap) in limb.taps.iter().enumerate() {
-            // Keys come from memory: those of the next window are fetched while this one is in work.
+            // Keys come from memory: those of the next window are fetched while this one is in
+            // work.
             if first == 0 && start + HOIST_WINDOW < limb.n {
                 let s = source(tap.table, start + HOIST_WINDOW);
                 for [k0, k1] in &tap.keys {

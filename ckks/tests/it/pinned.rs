@@ -221,6 +221,7 @@ fn refreshes() {
             slots_to_coeffs: vec![factor(4, 8), factor(5, 4)],
             coeffs_to_slots: vec![factor(3, 1), factor(3, 16), factor(3, 4)],
             range: 14,
+            degree: 14,
             ..BootstrapSpec::relu_15()
         };
         let mut q_bits = vec![36; spec.limbs];

@@ -10,8 +10,8 @@ impl BootstrapSpec {
     /// Standard deviation of the error of the sines (of one real value) for messages within
     /// `radians`, by the rounding of divisions: those of the last factors of CoeffsToSlots and of
     /// the conjugation reach the argument and through it the sine; those of the Chebyshev
-    /// polynomials, or of the composition, and of the doublings are amplified by the doublings after them. To that comes
-    /// the error of the interpolated cosine.
+    /// polynomials, or of the composition, and of the doublings are amplified by the doublings
+    /// after them. To that comes the error of the interpolated cosine.
     ///
     /// Rounding the matrices of the slot transforms is not in it: it is smaller by bits for the
     /// scales that are taken. Nor is the leading coefficient of a composition, which follows from

@@ -104,8 +104,8 @@ impl Factored {
     }
 }
 
-/// The error of a cosine with these Chebyshev coefficients (of `y`) at each `y`, as a multiple of the
-/// rounding error of one product at its scale; 0 without factors.
+/// The error of a cosine with these Chebyshev coefficients (of `y`) at each `y`, as a multiple of
+/// the rounding error of one product at its scale; 0 without factors.
 ///
 /// Errors of `z`, `z^2`, `z^4`, `A` and `B - A` reach the result by its derivatives. Their scales
 /// are smaller than the cosine's, because that of a product is the square of its operand's over a

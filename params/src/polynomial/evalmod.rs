@@ -182,8 +182,8 @@ impl EvalMod {
         out
     }
 
-    /// The error of the cosine polynomial at `t` in [-1, 1], as a multiple of the rounding error of one
-    /// product.
+    /// The error of the cosine polynomial at `t` in [-1, 1], as a multiple of the rounding error of
+    /// one product.
     pub fn cosine_noise(&self) -> impl Fn(f64) -> f64 + use<> {
         let angle = self.params.angle();
         let composite = self.plan().is_none().then(|| composite::noise_gain(&self.half_coefficients()));
