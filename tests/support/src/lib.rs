@@ -17,5 +17,6 @@ mod skip;
 
 pub use data::{repository, shared, slow};
 pub use rng::Rng;
-pub use sealed::{Sealed, Tensor};
+pub use mutate::mutate_text;
+pub use sealed::{Part, Sealed, Tensor};
 pub use skip::skip;
