@@ -15,12 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What no reader comes near: an allocation beyond it ends the process.
 const CEILING: usize = 3 << 30;
+
+/// No file of this size takes so long, however busy the machine is.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Panics, those among them that somebody has caught.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -54,7 +58,11 @@ struct Heard {
 fn case(kind: Kind, file: &[u8], heard: &mut Heard) -> Result<(), String> {
     std::fs::write(kept(kind), file).map_err(|e| e.to_string())?;
     let (before, panics) = (MEMORY.allocated(), PANICS.load(Ordering::SeqCst));
+    let began = Instant::now();
     let read = catch_unwind(AssertUnwindSafe(|| read(kind, file)));
+    if began.elapsed() > LONGEST {
+        return Err(format!("takes {:?}", began.elapsed()));
+    }
     // The largest that ever was: no case may exceed what it may take by itself.
     let peak = MEMORY.max_allocated().saturating_sub(before);
     if peak > allowance(kind, file.len()) {
@@ -74,7 +82,8 @@ fn case(kind: Kind, file: &[u8], heard: &mut Heard) -> Result<(), String> {
                 return Ok(());
             }
             *heard.classes.entry(e.class()).or_default() += 1;
-            heard.messages.insert(text.split(|c: char| !c.is_alphabetic()).filter(|w| w.len() > 3).take(8).collect::<Vec<_>>().join(" "));
+            let words = text.split_whitespace().filter(|w| !w.contains('/') && w.chars().all(|c| c.is_alphabetic()));
+            heard.messages.insert(words.take(16).collect::<Vec<_>>().join(" "));
         }
     }
     let _ = std::fs::remove_file(kept(kind));
@@ -84,8 +93,8 @@ fn case(kind: Kind, file: &[u8], heard: &mut Heard) -> Result<(), String> {
 /// The fewest different messages of a kind that show that its checks are reached.
 fn fewest(kind: Kind) -> usize {
     match kind {
-        Kind::Model | Kind::Text | Kind::Program => 25,
-        Kind::SecretKey | Kind::Cifar => 3,
+        Kind::Model | Kind::Text | Kind::Program => 15,
+        Kind::SecretKey | Kind::Cifar => 2,
         _ => 6,
     }
 }
@@ -96,8 +105,10 @@ fn every_kind() {
         let (good, mut rng, mut heard) = (seeds(kind), Rng::new(kind as u64), Heard::default());
         for (i, file) in good.iter().enumerate() {
             // Texts of the passes' tests are wrong on purpose, and an array is images or logits.
-            let good = read(kind, file);
-            assert!(kind == Kind::Text || good.is_ok(), "seed {i} of {}: {good:?}", kind.name());
+            match read(kind, file) {
+                Err(e) if kind != Kind::Text => faults.push(format!("seed {i} of {}: {e}", kind.name())),
+                _ => {}
+            }
         }
         for n in 0..cases(kind) {
             let file = forge(kind, &good[rng.below(good.len())], &mut rng);
@@ -108,8 +119,9 @@ fn every_kind() {
             }
         }
         println!("{}: {} taken, {:?}, {} messages", kind.name(), heard.taken, heard.classes, heard.messages.len());
-        assert!(heard.taken > 0, "{}: no changed file is taken", kind.name());
-        assert!(heard.messages.len() >= fewest(kind), "{}: {:?}", kind.name(), heard.messages);
+        if heard.taken == 0 || heard.messages.len() < fewest(kind) {
+            faults.push(format!("{} is not tested: {heard:?}", kind.name()));
+        }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -154,15 +166,40 @@ fn derived(s: &Session) -> BTreeMap<String, u64> {
     out
 }
 
+/// The program's text with a number changed that says something of keys: of a bootstrap, a shape, a
+/// rotation.
+fn aimed(text: &str, rng: &mut Rng) -> String {
+    let starts = ["bootstrap={", "gadget=[", "taps=[", "giants=["].iter().flat_map(|key| text.match_indices(key));
+    let numbers: Vec<(usize, &str)> = starts
+        .flat_map(|(at, key)| {
+            let (from, close) = (at + key.len(), if key.ends_with('{') { '}' } else { ']' });
+            let inside = &text[from..from + text[from..].find(close).unwrap_or(0)];
+            let digits = |c: char| !c.is_ascii_digit();
+            inside.split(digits).filter(|n| !n.is_empty()).map(|n| (n.as_ptr() as usize - text.as_ptr() as usize, n)).collect::<Vec<_>>()
+        })
+        .collect();
+    let (at, old) = *rng.one_of(&numbers);
+    let n: u64 = old.parse().unwrap_or(1);
+    let new = [n + 1, n.saturating_sub(1), 2 * n, n / 2, 17, 7][rng.below(6)];
+    format!("{}{new}{}", &text[..at], &text[at + old.len()..])
+}
+
 /// Whatever a program file says, keys are those that its plan derives, and under the ephemeral
 /// secret there is one, at the bottom modulus.
 fn keys_of_forged_programs() {
     let good = seeds(Kind::Program);
     let (mut rng, mut made, mut seen) = (Rng::new(77), 0, BTreeSet::new());
-    for n in 0..cases(Kind::Program) {
+    for n in 0..3 * cases(Kind::Program) {
         // The bootstrapped one, mostly.
         let mut sealed = Sealed::parse(&good[usize::from(rng.below(4) > 0)]).expect("a container");
-        let what = sealed.mutate(&mut rng);
+        let what = match rng.below(4) {
+            0 => sealed.mutate(&mut rng),
+            _ => {
+                let text = aimed(&sealed.metadata["program"], &mut rng);
+                sealed.metadata.insert("program".into(), text.clone());
+                text
+            }
+        };
         let Some(session) = sealed.to_bytes().ok().and_then(|file| session_of(&file)) else { continue };
         // Keys are made once for each list of them.
         if !seen.insert(format!("{:?}", session.key_targets())) {
@@ -189,7 +226,14 @@ fn keys_of_forged_programs() {
         assert_eq!(sparse("to-sparse"), sparse("from-sparse"), "case {n}, {what}");
     }
     println!("keys of {made} programs with different lists of keys are those that their plans derive");
-    assert!(made > 5, "{made}");
+    assert!(made > 8, "{made}");
+    // Keys cannot be asked for: a list of them is no part of a header.
+    let mut sealed = Sealed::parse(&good[1]).expect("a container");
+    let text = sealed.metadata["program"].replacen("bootstrap={", "bootstrap={keys=[[3, 0, 17, 7]], ", 1);
+    assert_ne!(text, sealed.metadata["program"]);
+    sealed.metadata.insert("program".into(), text);
+    let refused = read(Kind::Program, &sealed.to_bytes().expect("bytes"));
+    assert!(refused.is_err_and(|e| e.to_string().contains("keys")), "a bootstrap has no keys of its own");
 }
 
 /// One test, so that nothing else of the process counts.

@@ -15,7 +15,7 @@ const RECEIPT: &str = "receipt";
 
 /// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = super::session(engine, &args.program, args.allow_insecure)?;
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, |_| Ok(Task::Encrypt(1)))?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
     super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
@@ -46,8 +46,8 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = super::session(engine, &args.program, args.allow_insecure)?;
-    super::admit(&session, Task::Decrypt(super::images_in(&session, &args.input, RESULT_KIND)?), &args.memory)?;
+    let task = |p: &_| Ok(Task::Decrypt(super::images_in(p, &args.input, RESULT_KIND)?));
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
     let receipt = receipt(args, &session)?;

@@ -22,14 +22,18 @@ use std::time::Duration;
 
 /// Name of the key and nonce of the batch.
 const NAME: [u8; 16] = [7; 16];
-/// Images of the batch, of the 16 that the program takes.
-const IMAGES: usize = 12;
+/// Images of the batch, of the 32 that the program takes in two units.
+pub(crate) const IMAGES: usize = 20;
+/// log2 of the smallest ring degree in which programs run.
+pub(crate) const SMALL: u32 = 6;
+/// log2 of the smallest ring degree with a bootstrap.
+pub(crate) const BOOTSTRAPPED: u32 = 9;
 /// Steps that the interrupted run has done.
 const STEPS_DONE: usize = 2;
 
 /// A program with all that came of it.
 pub struct Life {
-    /// The program, in a ring of degree 2^5.
+    /// The program, in a ring of degree 2^6.
     pub session: Arc<Session>,
     /// The data owner's key.
     pub client: ClientKey,
@@ -59,7 +63,8 @@ pub(crate) fn relu() -> String {
 
 fn network(activation: &str, constant: &str) -> String {
     let mut rng = Rng::new(5);
-    let mut weights = |count: usize| (0..count).map(|_| format!("{:.2}", rng.below(200) as f64 / 100.0 - 1.0)).collect::<Vec<_>>().join(", ");
+    let mut weights =
+        |count: usize| (0..count).map(|_| format!("{:.2}", rng.below(200) as f64 / 100.0 - 1.0)).collect::<Vec<_>>().join(", ");
     let square = "stride=[1, 1], dilation=[1, 1]";
     format!(
         "tensor @tiny {{\n  const @w : f32[2x1x3x3] = [{}]\n  const @v : f32[3x2x2x2] = [{}]\n  {constant}\n  %0 = input : f32[1x2x2] ; \"in\"\n  \
@@ -76,10 +81,10 @@ fn images(count: usize) -> Vec<f32> {
     (0..4 * count).map(|_| rng.below(200) as f32 / 100.0 - 1.0).collect()
 }
 
-/// The compiled network of a text, for 16 images in a ring of degree `2^log_n`.
+/// The compiled network of a text, for 32 images in a ring of degree `2^log_n`.
 pub(crate) fn compiled(network: &str, log_n: u32) -> ProgramFile {
     let graph = tensor::verify(text::parse::<TensorLevel>(network).expect("a network")).expect("a valid network");
-    let mut options = CompileOptions { batch: 16, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
+    let mut options = CompileOptions { batch: 32, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
     options.activations.degree = Some(7);
     options.activations.calibration = Some(Arc::new(CalibrationSet { images: images(50), n: 50, labels: None }));
     let compiled = compile_graph(&graph, &"0".repeat(64), &Request { options, ..Request::default() }).expect("a program");
@@ -97,7 +102,7 @@ impl Life {
     }
 
     fn new() -> Life {
-        let session = Arc::new(Session::on(engine(), compiled(&squares(), 5), true).expect("a session"));
+        let session = Arc::new(Session::on(engine(), compiled(&squares(), SMALL), true).expect("a session"));
         let s = &session;
         let secret = SecretKey::generate(&s.context, &mut rng(0));
         let bytes = secret_file(s, &secret).to_bytes().expect("bytes");

@@ -28,8 +28,7 @@ const MOST_BYTES: usize = 256 << 20;
 /// Time that such a run may be predicted to take, seconds.
 const MOST_SECONDS: f64 = 0.2;
 
-static ENGINE: LazyLock<Arc<Engine>> =
-    LazyLock::new(|| Arc::new(Engine::builder().threads(NonZeroUsize::MIN).build().expect("a thread")));
+static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Arc::new(Engine::builder().threads(NonZeroUsize::MIN).build().expect("a thread")));
 
 /// An engine with one thread, which all sessions share.
 pub(crate) fn engine() -> Arc<Engine> {

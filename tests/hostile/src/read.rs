@@ -109,7 +109,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn images(name: &str, bytes: &[u8], shape: [usize; 3]) -> Result<(), Error> {
-    let normalisation: Option<Normalisation> = "mean=0.5;std=0.25".parse().ok();
+    let normalisation: Option<Normalisation> = "(px/255-0.5)/0.25".parse().ok();
     let options = DataOptions { shape, normalisation, count: None };
     in_file(name, bytes, |path| Ok(data::load(path, &options).map(|_| ())?))
 }

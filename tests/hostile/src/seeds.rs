@@ -17,7 +17,10 @@ pub fn seeds(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Npz => archives(),
         Kind::Picture => vec![picture(ImageFormat::Png), picture(ImageFormat::Jpeg)],
         Kind::Cifar => vec![[&[3][..], &[77; 3072]].concat(), [&[3, 70][..], &[77; 3072]].concat()],
-        Kind::Program => vec![program::bytes(&life::compiled(&life::squares(), 5)), program::bytes(&life::compiled(&life::relu(), 9))],
+        Kind::Program => vec![
+            program::bytes(&life::compiled(&life::squares(), life::SMALL)),
+            program::bytes(&life::compiled(&life::relu(), life::BOOTSTRAPPED)),
+        ],
         Kind::SecretKey => vec![of_life(|l, out| l.client.write(&l.session, out, "memory"))],
         Kind::EvaluationKeys => vec![of_life(|l, out| l.keys.write(&l.session, out, "memory"))],
         Kind::Batch => vec![of_life(|l, out| l.batch.write(&l.session, out, "memory"))],
@@ -41,9 +44,10 @@ fn model(name: &str) -> Vec<u8> {
 /// The network and the program of the life on all levels, and the files of the passes' tests.
 fn texts() -> Vec<Vec<u8>> {
     let mut out = vec![life::squares().into_bytes(), life::relu().into_bytes()];
-    for network in [life::squares(), life::relu()] {
-        let file = life::compiled(&network, if network.contains("relu") { 9 } else { 5 });
-        out.extend(file.stages.iter().filter(|(name, _)| ["tensor", "packed", "he"].contains(&name.as_str())).map(|(_, t)| t.clone().into_bytes()));
+    for (network, log_n) in [(life::squares(), life::SMALL), (life::relu(), life::BOOTSTRAPPED)] {
+        let file = life::compiled(&network, log_n);
+        let levels = file.stages.iter().filter(|(name, _)| ["tensor", "packed", "he"].contains(&name.as_str()));
+        out.extend(levels.map(|(_, text)| text.clone().into_bytes()));
         out.push(chiffre_ir::text::print(&*file.program).into_bytes());
     }
     let folders = std::fs::read_dir(repository().join("passes/tests/filetests")).expect("a folder").flatten();
@@ -65,7 +69,7 @@ fn arrays() -> Vec<Vec<u8>> {
     vec![
         array("<f4", "False", "3, 1, 2, 2", &floats),
         array("<f4", "True", "3, 2, 2, 1", &floats),
-        array(">f8", "False", "2, 4", &doubles),
+        array(">f8", "False", "2, 2, 2", &doubles),
         array("|u1", "False", "2, 2", &[0, 100, 200, 255]),
         array("<f4", "False", "4, 3", &floats),
     ]
@@ -99,8 +103,11 @@ fn receipts() -> Vec<Vec<u8>> {
     let s = &l.session;
     let image = |i: usize| (0..4).map(move |p| (i + p) as f32 / 16.0);
     let images = |n: usize| (0..n).flat_map(image).collect::<Vec<f32>>();
-    let plain = l.client.encrypt(s, &images(12), 12).expect("a batch").1;
-    let canaries = l.client.encrypt_with_canaries(s, &images(10), 10).expect("a batch with canaries").1;
+    let plain = l.client.encrypt(s, &images(life::IMAGES), life::IMAGES).expect("a batch").1;
+    // As many in all as the result of the life has answers.
+    let with_canaries = |n: usize| l.client.encrypt_with_canaries(s, &images(n), n).expect("a batch with canaries").1;
+    let canaries = (1..life::IMAGES).rev().map(with_canaries).find(|r| r.names().len() + r.canaries() == life::IMAGES);
+    let canaries = canaries.expect("as many");
     let fixed = |receipt: chiffre::Receipt| {
         let mut out = vec![];
         receipt.write(s, &mut out, "memory").expect("bytes");

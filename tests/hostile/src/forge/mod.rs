@@ -36,10 +36,21 @@ fn one(kind: Kind, file: &[u8], rng: &mut Rng) -> Vec<u8> {
         Kind::Npy => npy::change(file, rng),
         Kind::Npz => npz::change(file, rng),
         Kind::Picture => picture::change(file, rng),
-        Kind::Cifar => None,
+        Kind::Cifar => cifar(file, rng),
         _ => container::change(file, rng),
     };
     changed.unwrap_or_else(|| raw::change(file, rng))
+}
+
+/// Another label of the first record, or all records twice.
+fn cifar(file: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
+    let mut out = file.to_vec();
+    match rng.below(3) {
+        0 => *out.get_mut(rng.below(2))? = rng.word() as u8,
+        1 if out.len() < 1 << 16 => out.extend_from_slice(file),
+        _ => return None,
+    }
+    Some(out)
 }
 
 /// The file with the digest that fits its content, if it is a container at all.

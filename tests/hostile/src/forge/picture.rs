@@ -68,9 +68,7 @@ fn chunks(file: &[u8]) -> Option<Vec<([u8; 4], Vec<u8>)>> {
 
 /// The checksum of PNG's chunks (ISO 3309).
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, &b| {
-        (0..8).fold(crc ^ u32::from(b), |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 })
-    })
+    !bytes.iter().fold(u32::MAX, |crc, &b| (0..8).fold(crc ^ u32::from(b), |c, _| if c & 1 == 1 { c >> 1 ^ 0xEDB8_8320 } else { c >> 1 }))
 }
 
 /// A stream of zlib that holds the bytes as they are (RFC 1950, RFC 1951).

@@ -9,8 +9,30 @@ const DEPTH: usize = 8;
 const NUMBERS: [u64; 10] = [0, 1, 2, 7, 64, 255, 65_536, 1 << 31, 1 << 62, u64::MAX];
 /// Operators and attributes, so that one becomes another.
 const WORDS: [&str; 24] = [
-    "Conv", "Gemm", "Add", "Mul", "Relu", "Reshape", "Flatten", "Transpose", "Concat", "Pad", "Slice", "Gather", "Shape", "ConstantOfShape",
-    "Expand", "ReduceMean", "AveragePool", "MaxPool", "BatchNormalization", "Softmax", "axis", "pads", "strides", "group",
+    "Conv",
+    "Gemm",
+    "Add",
+    "Mul",
+    "Relu",
+    "Reshape",
+    "Flatten",
+    "Transpose",
+    "Concat",
+    "Pad",
+    "Slice",
+    "Gather",
+    "Shape",
+    "ConstantOfShape",
+    "Expand",
+    "ReduceMean",
+    "AveragePool",
+    "MaxPool",
+    "BatchNormalization",
+    "Softmax",
+    "axis",
+    "pads",
+    "strides",
+    "group",
 ];
 
 /// A field: its number and what it holds.

@@ -3,7 +3,8 @@
 use chiffre_testing::Rng;
 
 /// Numbers at which readers trip, as bytes.
-const NUMBERS: [[u8; 8]; 5] = [[0; 8], [0xFF; 8], [0, 0, 0, 0x80, 0, 0, 0, 0x80], [0xFF, 0xFF, 0xFF, 0x7F, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]];
+const NUMBERS: [[u8; 8]; 5] =
+    [[0; 8], [0xFF; 8], [0, 0, 0, 0x80, 0, 0, 0, 0x80], [0xFF, 0xFF, 0xFF, 0x7F, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]];
 
 /// One change: a bit, a byte or a number in place, a cut, a gap, or a piece twice.
 pub fn change(file: &[u8], rng: &mut Rng) -> Vec<u8> {
