@@ -25,9 +25,9 @@ const NAME: [u8; 16] = [7; 16];
 /// Images of the batch, of the 32 that the program takes in two units.
 pub(crate) const IMAGES: usize = 20;
 /// log2 of the smallest ring degree in which programs run.
-pub(crate) const SMALL: u32 = 6;
+const SMALL: u32 = 6;
 /// log2 of the smallest ring degree with a bootstrap.
-pub(crate) const BOOTSTRAPPED: u32 = 9;
+const BOOTSTRAPPED: u32 = 9;
 /// Steps that the interrupted run has done.
 const STEPS_DONE: usize = 2;
 
@@ -52,12 +52,12 @@ pub struct Life {
 static LIFE: LazyLock<Life> = LazyLock::new(Life::new);
 
 /// A network of 2×2 images, with squares.
-pub(crate) fn squares() -> String {
+fn squares() -> String {
     network("%2 = poly %1 {coeffs=@p} : f32[2x2x2] ; \"act\"", "const @p : f32[2x3] = [0.1, 0.5, 0.3, 0, 1, 0.2]")
 }
 
 /// The same with an activation that is approximated.
-pub(crate) fn relu() -> String {
+fn relu() -> String {
     network("%2 = activation %1 {kind=relu} : f32[2x2x2] ; \"act\"", "")
 }
 
@@ -81,13 +81,36 @@ fn images(count: usize) -> Vec<f32> {
     (0..4 * count).map(|_| rng.below(200) as f32 / 100.0 - 1.0).collect()
 }
 
-/// The compiled network of a text, for 32 images in a ring of degree `2^log_n`.
-pub(crate) fn compiled(network: &str, log_n: u32) -> ProgramFile {
-    let graph = tensor::verify(text::parse::<TensorLevel>(network).expect("a network")).expect("a valid network");
-    let mut options = CompileOptions { batch: 32, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
+/// A network and how it is compiled.
+pub(crate) struct Network {
+    /// Tensor IR.
+    pub text: String,
+    /// log2 of the ring degree.
+    log_n: u32,
+    /// The pipeline, unless it is the default one.
+    passes: Option<&'static str>,
+}
+
+/// Squares; series; series behind bootstraps.
+pub(crate) fn networks() -> [Network; 3] {
+    let refreshed = "tensor(recognise-activation,fold-affine,compose-linear,remove-dead-channels,calibrate-activations,\
+                     approximate-activations{refresh=yes},fold-scales),choose-layout,lower-linear,\
+                     he(assign-levels,place-relin,select-params),schedule";
+    [
+        Network { text: squares(), log_n: SMALL, passes: None },
+        Network { text: relu(), log_n: SMALL, passes: None },
+        Network { text: relu(), log_n: BOOTSTRAPPED, passes: Some(refreshed) },
+    ]
+}
+
+/// The network as a program for 32 images.
+pub(crate) fn compiled(network: &Network) -> ProgramFile {
+    let graph = tensor::verify(text::parse::<TensorLevel>(&network.text).expect("a network")).expect("a valid network");
+    let mut options = CompileOptions { batch: 32, log_n: Some(network.log_n), allow_insecure: true, ..CompileOptions::default() };
     options.activations.degree = Some(7);
     options.activations.calibration = Some(Arc::new(CalibrationSet { images: images(50), n: 50, labels: None }));
-    let compiled = compile_graph(&graph, &"0".repeat(64), &Request { options, ..Request::default() }).expect("a program");
+    let request = Request { options, passes: network.passes.map(str::to_string), ..Request::default() };
+    let compiled = compile_graph(&graph, &"0".repeat(64), &request).expect("a program");
     ProgramFile::in_memory(compiled.program, compiled.stages).expect("a valid program")
 }
 
@@ -102,7 +125,7 @@ impl Life {
     }
 
     fn new() -> Life {
-        let session = Arc::new(Session::on(engine(), compiled(&squares(), SMALL), true).expect("a session"));
+        let session = Arc::new(Session::on(engine(), compiled(&networks()[0]), true).expect("a session"));
         let s = &session;
         let secret = SecretKey::generate(&s.context, &mut rng(0));
         let bytes = secret_file(s, &secret).to_bytes().expect("bytes");

@@ -17,10 +17,7 @@ pub fn seeds(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Npz => archives(),
         Kind::Picture => vec![picture(ImageFormat::Png), picture(ImageFormat::Jpeg)],
         Kind::Cifar => vec![[&[3][..], &[77; 3072]].concat(), [&[3, 70][..], &[77; 3072]].concat()],
-        Kind::Program => vec![
-            program::bytes(&life::compiled(&life::squares(), life::SMALL)),
-            program::bytes(&life::compiled(&life::relu(), life::BOOTSTRAPPED)),
-        ],
+        Kind::Program => life::networks().iter().map(|network| program::bytes(&life::compiled(network))).collect(),
         Kind::SecretKey => vec![of_life(|l, out| l.client.write(&l.session, out, "memory"))],
         Kind::EvaluationKeys => vec![of_life(|l, out| l.keys.write(&l.session, out, "memory"))],
         Kind::Batch => vec![of_life(|l, out| l.batch.write(&l.session, out, "memory"))],
@@ -43,11 +40,12 @@ fn model(name: &str) -> Vec<u8> {
 
 /// The network and the program of the life on all levels, and the files of the passes' tests.
 fn texts() -> Vec<Vec<u8>> {
-    let mut out = vec![life::squares().into_bytes(), life::relu().into_bytes()];
-    for (network, log_n) in [(life::squares(), life::SMALL), (life::relu(), life::BOOTSTRAPPED)] {
-        let file = life::compiled(&network, log_n);
+    let mut out = vec![];
+    for network in life::networks() {
+        let file = life::compiled(&network);
         let levels = file.stages.iter().filter(|(name, _)| ["tensor", "packed", "he"].contains(&name.as_str()));
         out.extend(levels.map(|(_, text)| text.clone().into_bytes()));
+        out.push(network.text.into_bytes());
         out.push(chiffre_ir::text::print(&*file.program).into_bytes());
     }
     let folders = std::fs::read_dir(repository().join("passes/tests/filetests")).expect("a folder").flatten();
