@@ -93,7 +93,7 @@ def estimate(name, log_n, bits, weight, attack):
     cost = ATTACKS[attack](parameters)
     signal.alarm(0)
     # Beyond the range of floats of 64 bits, within that of Sage's.
-    bits = None if cost["rop"] == oo else round(float(RR(cost["rop"]).log2()), 1)
+    bits = None if cost["rop"] == oo else round(float(RR(cost["rop"]).log2()), 2)
     return bits, round(time.time() - start)
 
 

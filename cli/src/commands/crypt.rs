@@ -5,6 +5,7 @@ use crate::report;
 use chiffre::{Error, data, logits};
 use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted, Receipt, share};
+use chiffre_ir::program::Program;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,9 @@ const RECEIPT: &str = "receipt";
 
 /// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, |_| Ok(Task::Encrypt(1)))?;
+    // The number of images is checked again when they are there.
+    let task = |p: &Program| Ok(Task::Encrypt(args.count.map_or(1, |n| n.get().min(p.header.batch))));
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
     super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
