@@ -29,14 +29,12 @@ fn wanted(weight: Option<u64>) -> &'static [(&'static str, &'static str)] {
 
 /// What has not been estimated at the bounds of ephemeral secrets, where no program of the compiler
 /// is: ring, weight, attack. The bounds rest on IACR ePrint 2022/024 there.
-const NOT_ESTIMATED: [(u32, u64, &str); 9] = [
+const NOT_ESTIMATED: [(u32, u64, &str); 7] = [
     (15, 128, "dual_guess_hybrid"),
     (16, 64, "dual_guess_hybrid"),
     (16, 128, "dual_guess_hybrid"),
-    (15, 32, "dual_mitm_hybrid"),
     (15, 64, "dual_mitm_hybrid"),
     (15, 128, "dual_mitm_hybrid"),
-    (16, 32, "dual_mitm_hybrid"),
     (16, 64, "dual_mitm_hybrid"),
     (16, 128, "dual_mitm_hybrid"),
 ];
@@ -73,8 +71,8 @@ impl Estimates {
         out
     }
 
-    /// Whether an attack on a secret at a modulus of `log_q` bits, or at the next larger one that was
-    /// estimated in the same ring, takes 2^128 operations; `None` if there is none.
+    /// Whether an attack on a secret at a modulus of `log_q` bits, or at the next larger one that
+    /// was estimated in the same ring, takes 2^128 operations; `None` if there is none.
     fn holds(&self, (log_n, weight, log_q): (u32, Option<u64>, f64), attack: &str) -> Option<bool> {
         let same =
             |(((n, w, q), a), _): &(&(Set, String), &Option<f64>)| *n == log_n && *w == weight && f64::from(*q) >= log_q && a == attack;

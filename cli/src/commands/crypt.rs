@@ -17,11 +17,12 @@ const RECEIPT: &str = "receipt";
 /// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     // The number of images is checked again when they are there.
-    let task = |p: &Program| Ok(Task::Encrypt(args.count.map_or(1, |n| n.get().min(p.header.batch))));
+    let task_of = if args.canary { Task::Canary } else { Task::Encrypt };
+    let task = |p: &Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
     let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
-    super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
+    super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let encrypt = if args.canary { ClientKey::encrypt_with_canaries } else { ClientKey::encrypt };
     let (batch, receipt) = encrypt(&key, &session, &images.pixels, images.n)?;

@@ -165,7 +165,7 @@ fn admit_all(p: &Program, threads: usize, images: usize, budget: Option<u64>) ->
 fn admit_program(p: &Program, threads: usize, task: Task, budget: Option<u64>) -> Result<(), Error> {
     let what = match task {
         Task::Keygen => "key generation".to_string(),
-        Task::Encrypt(images) => format!("encryption of {images} images"),
+        Task::Encrypt(images) | Task::Canary(images) => format!("encryption of {images} images"),
         Task::Prepare => "preparation".into(),
         Task::Run(images) => format!("a run on {images} images"),
         Task::Decrypt(images) => format!("decryption of {images} answers"),

@@ -55,7 +55,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(), Error> {
     let _ = serde_json::from_str::<Vec<Vec<TailOp>>>(stage("tail"));
     let p = &file.program;
     let batch = p.header.batch;
-    let tasks = [Task::Keygen, Task::Encrypt(batch), Task::Prepare, Task::Run(1), Task::Run(batch), Task::Decrypt(batch)];
+    let tasks =
+        [Task::Keygen, Task::Encrypt(batch), Task::Canary(batch), Task::Prepare, Task::Run(1), Task::Run(batch), Task::Decrypt(batch)];
     let peaks = tasks.map(|task| peak(p, task, 2));
     bootstraps(p, batch);
     let seconds = predicted_seconds(p, &CostModel::default(), batch);
