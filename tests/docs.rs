@@ -6,6 +6,8 @@
 
 #[path = "docs/data_path.rs"]
 mod data_path;
+#[path = "docs/estimates.rs"]
+mod estimates;
 #[path = "docs/figures.rs"]
 mod figures;
 
@@ -28,6 +30,19 @@ fn fresh(page: &str, text: &str) {
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(there == text, "docs/{page} is not what the source says: UPDATE_DOCS=1 cargo test --test docs writes it");
+}
+
+/// Every set of parameters that the compiler may choose has been estimated, and the page says so.
+#[test]
+fn estimates_of_attacks_cover_all_parameters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let known = estimates::Estimates::read(root);
+    assert_eq!(estimates::chosen().len(), 8 + 6);
+    let faults = known.all_faults();
+    assert!(faults.is_empty(), "docs/security-estimates does not show 128 bits of security:\n{}", faults.join("\n"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    fresh("security.md", &estimates::page(&page, &known));
+    estimates::can_fail();
 }
 
 #[test]

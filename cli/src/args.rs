@@ -535,6 +535,9 @@ pub struct MeasureMachineArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     #[command(flatten)]
+    /// `--memory`.
+    pub memory: MemoryArgs,
+    #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
     #[command(flatten)]

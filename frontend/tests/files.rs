@@ -62,6 +62,15 @@ fn weights_beside_the_model_are_checked() {
     }
     assert!(fails(&[("location", "none.bin")]).contains("none.bin, which holds weights of the model, is missing"));
     assert!(fails(&[("location", "short.bin")]).contains("short.bin is too short: it has 71 bytes"));
+    // A small file may name a large one many times.
+    std::fs::write(folder.join("shared.bin"), raw(&noise(18, 1))).unwrap();
+    let shared = |count: usize| {
+        let tensors = (0..count).map(|i| external(&format!("w{i}"), &[2, 3, 3, 1], &[("location", "shared.bin")]));
+        let model = tensors.fold(Onnx::new(17, &IMAGE), Onnx::init);
+        load(&write(&folder, &model.node("Conv", "x w0", "y", &[]))).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(shared(4), Ok(()));
+    assert!(shared(5).unwrap_err().contains("shared.bin more than 4 times"));
     assert!(fails(&[("location", "short.bin"), ("offset", "18446744073709551615")]).contains("too short"));
     assert!(fails(&[("location", "short.bin"), ("length", "71")]).contains("71 bytes of short.bin are named, its shape takes 72"));
     assert!(fails(&[("location", "short.bin"), ("offset", "-1")]).contains("is no number of bytes"));

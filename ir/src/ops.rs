@@ -318,10 +318,16 @@ pub fn unknown_op(mnemonic: &str, table: &[OpInfo]) -> String {
     format!("unknown op `{mnemonic}`{}", suggestion(mnemonic, table.iter().map(|o| o.mnemonic), "it is one of"))
 }
 
+/// Longest word that is compared with others, and most others.
+const COMPARED: usize = 1 << 10;
+
 /// `; did you mean …?` if a candidate is near enough to be a slip of the pen, else all of them
-/// after `else_list` (nothing if there are none).
+/// after `else_list` (nothing if there are none, or if there is too much to compare).
 pub fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, else_list: &str) -> String {
-    let all: Vec<&str> = candidates.collect();
+    let all: Vec<&str> = candidates.filter(|c| c.len() <= COMPARED).take(COMPARED).collect();
+    if word.len() > COMPARED {
+        return String::new();
+    }
     let near = all.iter().map(|c| (strsim::levenshtein(c, word), c)).min_by_key(|(d, _)| *d);
     match near {
         Some((d, c)) if d <= c.chars().count().max(word.chars().count()).div_ceil(3) => format!("; did you mean `{c}`?"),

@@ -201,7 +201,9 @@ fn he_ir() {
             *table = TableId(ConstId(99));
         }
     });
-    let cases: [Case; 19] = [
+    let cases: [Case; 20] = [
+        // A rescale reads it, which counts primes in fewer bits.
+        ("limbs=3 scale=2^30*q2", "limbs=9223372036854775808 scale=2^30*q2", "%1", "9223372036854775808 limbs and 2 parts"),
         ("limbs=3 scale=2^40 parts=2", "limbs=0 scale=2^40 parts=2", "%0 (node \"x\")", "0 limbs and 2 parts"),
         ("limbs=3 scale=2^40 parts=2", "limbs=3 scale=2^40 parts=4", "%0 (node \"x\")", "3 limbs and 4 parts"),
         ("mul %2, %4", "mul %2, %3", "%6 (node \"gate\")", "an operand is not relinearised"),

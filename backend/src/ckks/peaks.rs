@@ -4,9 +4,10 @@
 //! execution of the client and of the server.
 
 use super::work::outline;
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryPlan, constant_bytes};
 use chiffre_ir::graph::Node;
 use chiffre_ir::program::{Prog, Program, ProgramOp, with_gaps};
+use std::collections::BTreeSet;
 
 /// What is done with a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Task {
     Keygen,
     /// So many images are encrypted.
     Encrypt(usize),
+    /// So many images are encrypted with canaries, which run in the clear before.
+    Canary(usize),
     /// Keys are expanded, and stored with what else a server prepares.
     Prepare,
     /// The program runs on so many encrypted images.
@@ -29,6 +32,7 @@ pub fn peak(p: &Program, task: Task, threads: usize) -> usize {
     match task {
         Task::Keygen => held(p) + keygen(p, threads),
         Task::Encrypt(images) => held(p) + encrypt(p, images),
+        Task::Canary(images) => held(p) + clear(p, images).max(encrypt(p, (images + canaries(p, images)).min(p.header.batch))),
         Task::Decrypt(images) => held(p) + decrypt(p, images),
         Task::Prepare => MemoryPlan { working: 0, input: 0, ..plan(1) }.peak(),
         Task::Run(images) => plan(images).peak(),
@@ -67,6 +71,37 @@ fn encrypt(p: &Program, images: usize) -> usize {
         rows(p, l.unit_cts() * l.units_for(images) * n.ty.limbs + 3 * n.ty.limbs) + image * images + slots
     };
     inputs.map(one).sum()
+}
+
+/// Canaries beside so many images: one in each unit of the fewest images that share ciphertexts.
+fn canaries(p: &Program, images: usize) -> usize {
+    let unit = p.nodes.iter().map(|n| n.ty.layout.unit_batch()).filter(|&images| images > 1).min();
+    images.div_ceil(unit.map_or(1, |u| u - 1))
+}
+
+/// Complex slots of all values that are live while canaries, and what fits beside them, go through
+/// the program in the clear; a copy of the largest value in work, and of the table that is rounded.
+fn clear(p: &Program, images: usize) -> usize {
+    let count = canaries(p, images);
+    let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
+    let most = inputs.map(|n| n.ty.layout.units_for(count.min(p.header.batch)) * n.ty.layout.unit_batch()).max();
+    let run = most.unwrap_or(1).max(count + 3).min(p.header.batch);
+    let bytes = |v: usize| {
+        let l = &p.nodes[v].ty.layout;
+        (l.unit_cts() * l.units_for(run)) << (p.header.log_n + 3)
+    };
+    let mut last = vec![0; p.nodes.len()];
+    p.nodes.iter().enumerate().for_each(|(v, n)| n.args.iter().for_each(|a| last[a.index()] = v));
+    p.outputs.iter().for_each(|o| last[o.index()] = usize::MAX);
+    let (mut live, mut most) = (0, 0);
+    for (v, n) in p.nodes.iter().enumerate() {
+        let copied = n.args.iter().map(|a| bytes(a.index())).max().unwrap_or(0).max(bytes(v));
+        most = most.max(live + bytes(v) + copied);
+        let freed: BTreeSet<usize> = n.args.iter().map(|a| a.index()).filter(|&a| last[a] == v).collect();
+        live = live + bytes(v) - freed.into_iter().map(bytes).sum::<usize>();
+    }
+    let table = p.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).max().unwrap_or(0);
+    most + table
 }
 
 /// All ciphertexts, and of one unit the bytes of the file or the slots.

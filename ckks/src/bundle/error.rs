@@ -2,6 +2,10 @@
 
 use crate::keys::KeyTarget;
 use crate::ring::Gadget;
+use crate::simd::WINDOW;
+
+/// The smallest ring degree that the kernels take: a window and its mirror image.
+pub(super) const LEAST_DEGREE: usize = 2 * WINDOW;
 
 /// Why a bundle operation is refused. Everything is checked before any work starts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +54,7 @@ pub enum BundleError {
         chain: usize,
     },
     /// The ring is too small for the kernels.
-    #[error("bundle operations need a ring degree of at least 32, not {0}")]
+    #[error("bundle operations need a ring degree of at least {LEAST_DEGREE}, not {0}")]
     Degree(usize),
     /// A linear table or bias contradicts itself.
     #[error("linear table: {0}")]

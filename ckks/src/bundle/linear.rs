@@ -1,5 +1,6 @@
 //! The fused linear map on a bundle of ciphertexts.
 
+use super::error::LEAST_DEGREE;
 use super::expand::Expander;
 use super::giants::Giants;
 use super::op::LinearOp;
@@ -9,7 +10,7 @@ use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TapRows, WINDOW, add_assign, largest, linear_windows};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TapRows, add_assign, largest, linear_windows};
 use rayon::prelude::*;
 
 /// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`,
@@ -99,7 +100,7 @@ pub fn apply_linear(
 }
 
 fn check(ring: &Ring, inputs: &[Input<'_>], op: &LinearOp<'_>) -> Result<(), BundleError> {
-    if ring.n < 2 * WINDOW {
+    if ring.n < LEAST_DEGREE {
         return Err(BundleError::Degree(ring.n));
     }
     let (limbs, drop, chain) = (op.limbs_in, op.drop_limbs, ring.q_count);

@@ -93,14 +93,15 @@ pub(super) fn encrypted_run(
     mode: crate::progress::ProgressMode,
 ) -> Result<Outcome, Error> {
     let threads = engine.threads();
-    let clear = reference.run(&images.pixels, images.n)?;
-    let classes = clear.len() / images.n.max(1);
     let at = Instant::now();
     let compiled = pipeline::compile(model, request)?;
     let compile_s = at.elapsed().as_secs_f64();
+    let budget = request.options.memory.map(|bytes| bytes as u64);
+    super::admit_all(&compiled.program, threads, images.n.min(compiled.program.header.batch), budget)?;
+    let clear = reference.run(&images.pixels, images.n)?;
+    let classes = clear.len() / images.n.max(1);
     let simulation = simulated(compiled.tensor.as_ref(), images)?;
-    let program = compiled.program;
-    let file = ProgramFile::in_memory(program, compiled.stages).map_err(Error::failed)?;
+    let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::failed)?;
     let session = Arc::new(Session::on(engine.clone(), file, request.options.allow_insecure)?);
     let p = session.program();
 

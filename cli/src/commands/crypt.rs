@@ -5,6 +5,7 @@ use crate::report;
 use chiffre::{Error, data, logits};
 use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted, Receipt, share};
+use chiffre_ir::program::Program;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,13 @@ const RECEIPT: &str = "receipt";
 
 /// Encrypts images, and writes the receipt beside them.
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = super::session(engine, &args.program, args.allow_insecure)?;
+    // The number of images is checked again when they are there.
+    let task_of = if args.canary { Task::Canary } else { Task::Encrypt };
+    let task = |p: &Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
-    super::admit(&session, Task::Encrypt(images.n.min(session.program().header.batch)), &args.memory)?;
+    super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let encrypt = if args.canary { ClientKey::encrypt_with_canaries } else { ClientKey::encrypt };
     let (batch, receipt) = encrypt(&key, &session, &images.pixels, images.n)?;
@@ -46,8 +50,8 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = super::session(engine, &args.program, args.allow_insecure)?;
-    super::admit(&session, Task::Decrypt(super::images_in(&session, &args.input, RESULT_KIND)?), &args.memory)?;
+    let task = |p: &_| Ok(Task::Decrypt(super::images_in(p, &args.input, RESULT_KIND)?));
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
     let receipt = receipt(args, &session)?;

@@ -41,7 +41,9 @@ pub(super) fn demo(args: &DemoArgs, engine: &Arc<Engine>) -> Result<(), Error> {
         count: Some(IMAGES),
     };
     let images = data::load(&models.join("shapes_test.npz"), &options)?;
-    let request = Request { options: CompileOptions { batch: IMAGES, ..CompileOptions::default() }, normalisation, ..Request::default() };
+    let memory = args.memory.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX));
+    let options = CompileOptions { batch: IMAGES, memory, ..CompileOptions::default() };
+    let request = Request { options, normalisation, ..Request::default() };
     super::print(format!("ResNet-20 with degree-2 activations on {IMAGES} encrypted 32×32 images; the server half has no secret key"))?;
     let out = encrypted_run("resnet20_shapes", &model, &reference, &request, &images, engine, args.progress.progress)?;
     super::print("image  label      encrypted  clear      largest logit difference")?;

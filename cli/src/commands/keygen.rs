@@ -14,8 +14,7 @@ pub(super) fn keygen(args: &KeygenArgs, engine: &Arc<Engine>) -> Result<(), Erro
             return Err(Error::input(format!("{} is there already: give another name, or --force to replace it", path.display())));
         }
     }
-    let session = super::session(engine, &args.program, args.allow_insecure)?;
-    super::admit(&session, Task::Keygen, &args.memory)?;
+    let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, |_| Ok(Task::Keygen))?;
     let key = ClientKey::generate(&session)?;
     let keys = key.evaluation_keys(&session)?;
     // The evaluation keys first: a secret key without them would be of no use.

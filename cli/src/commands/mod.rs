@@ -21,10 +21,12 @@ use chiffre::{Class, Error};
 use chiffre_backend::ckks::{Task, peak};
 use chiffre_ir::container::Reader;
 use chiffre_ir::output::Output;
+use chiffre_ir::program::Program;
 use chiffre_passes::options::{AccuracyTarget, ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
-use chiffre_runtime::{Engine, RuntimeError, UnknownIsa};
+use chiffre_runtime::{Engine, RuntimeError, Session, UnknownIsa};
 use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -126,37 +128,63 @@ fn measure_machine(args: &crate::args::MeasureMachineArgs, engine: &Arc<Engine>)
     Output::publish(path, text + "\n").map_err(|e| Error::write(path, e))
 }
 
-/// Loads a program file and builds its context.
-fn session(engine: &Arc<Engine>, path: &std::path::Path, allow_insecure: bool) -> Result<chiffre_runtime::Session, Error> {
+/// Loads a program file, refuses what it is predicted to need too much memory for, and builds its
+/// context: the tables of a large ring take memory themselves.
+fn admitted(
+    engine: &Arc<Engine>,
+    path: &Path,
+    allow_insecure: bool,
+    args: &crate::args::MemoryArgs,
+    task: impl FnOnce(&Program) -> Result<Task, Error>,
+) -> Result<Session, Error> {
     let file = chiffre_ir::program::file::load(path)?;
-    chiffre_runtime::Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
+    admit_program(&file.program, engine.threads(), task(&file.program)?, args.memory)?;
+    Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
+}
+
+/// Loads a program file and builds its context.
+fn session(engine: &Arc<Engine>, path: &Path, allow_insecure: bool) -> Result<Session, Error> {
+    let file = chiffre_ir::program::file::load(path)?;
+    Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
 }
 
 /// Refuses what the program is predicted to need too much memory for, by the plan that follows from
 /// its instructions.
-fn admit(s: &chiffre_runtime::Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
+fn admit(s: &Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
+    admit_program(s.program(), s.engine().threads(), task, args.memory)
+}
+
+/// Refuses to do everything with a program in one process, on so many images at a time, if any of
+/// it is predicted to need too much memory.
+fn admit_all(p: &Program, threads: usize, images: usize, budget: Option<u64>) -> Result<(), Error> {
+    let tasks = [Task::Keygen, Task::Encrypt(images), Task::Prepare, Task::Run(images), Task::Decrypt(images)];
+    let largest = tasks.into_iter().max_by_key(|&task| peak(p, task, threads));
+    largest.map_or(Ok(()), |task| admit_program(p, threads, task, budget))
+}
+
+fn admit_program(p: &Program, threads: usize, task: Task, budget: Option<u64>) -> Result<(), Error> {
     let what = match task {
         Task::Keygen => "key generation".to_string(),
-        Task::Encrypt(images) => format!("encryption of {images} images"),
+        Task::Encrypt(images) | Task::Canary(images) => format!("encryption of {images} images"),
         Task::Prepare => "preparation".into(),
         Task::Run(images) => format!("a run on {images} images"),
         Task::Decrypt(images) => format!("decryption of {images} answers"),
     };
-    chiffre::memory::admit(&what, peak(s.program(), task, s.engine().threads()) as u64, args.memory)
+    chiffre::memory::admit(&what, peak(p, task, threads) as u64, budget)
 }
 
 /// The number of images that an encrypted file says it holds, within what the program takes;
 /// whoever reads the file checks it.
-fn images_in(s: &chiffre_runtime::Session, path: &std::path::Path, kind: &str) -> Result<usize, Error> {
-    let batch = s.program().header.batch;
+fn images_in(p: &Program, path: &Path, kind: &str) -> Result<usize, Error> {
+    let batch = p.header.batch;
     let said = Reader::peek(path, kind)?.get("images").and_then(|n| n.parse().ok());
     Ok(said.map_or(batch, |n: usize| n.clamp(1, batch)))
 }
 
 /// How to read DATA for a program.
 fn program_data_options(
-    s: &chiffre_runtime::Session,
-    path: &std::path::Path,
+    s: &Session,
+    path: &Path,
     args: &crate::args::NormalisationArgs,
     count: Option<std::num::NonZeroUsize>,
 ) -> Result<chiffre::data::DataOptions, Error> {

@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 
 /// Writes the prepared state of a program and its evaluation keys.
 pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
-    super::admit(&session, Task::Prepare, &args.memory)?;
+    let session = Arc::new(super::admitted(engine, &args.program, args.allow_insecure, &args.memory, |_| Ok(Task::Prepare))?);
     let keys = ServerKeys::load(&session, &args.eval)?;
     Server::new(session, keys, 0)?.save(&args.output)?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
@@ -30,8 +29,8 @@ pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// Runs a program on encrypted images.
 pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let began = Instant::now();
-    let session = Arc::new(super::session(engine, &args.program, args.allow_insecure)?);
-    super::admit(&session, Task::Run(super::images_in(&session, &args.input, INPUT_KIND)?), &args.memory)?;
+    let task = |p: &_| Ok(Task::Run(super::images_in(p, &args.input, INPUT_KIND)?));
+    let session = Arc::new(super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?);
     let batch = Arc::new(Batch::load(&session, &args.input)?);
     let buffers = chiffre::pipeline::memory_plan(session.program(), batch.images).working;
     let server = match (&args.prepared, &args.eval) {

@@ -243,6 +243,31 @@ fn too_much_memory_is_refused_before_anything_is_read() {
     assert!(!dir.join("s").exists() && !dir.join("x.partial-run").exists());
 }
 
+/// What does everything in one process is admitted like the commands that it joins, before it makes
+/// keys.
+#[cfg(unix)]
+#[test]
+fn bench_and_demo_are_admitted() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (dir, model, data) = (tmp.path(), shipped("tiny_cnn.onnx"), shipped("tiny1_test.npz"));
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    // Large enough for compiling, and too small for the run.
+    let options = ["--batch", "4", "--log-n", "17", "--threads", "1"];
+    ok(dir, &[&["compile", model, "-o", "p.chf"][..], &options].concat());
+    let overview: serde_json::Value = serde_json::from_str(&ok(dir, &["inspect", "p.chf", "--json"])).unwrap();
+    let kilobytes = overview["predicted_peak_bytes"].as_u64().unwrap() / 1024 * 3 / 4;
+    assert!(kilobytes > 400_000, "{kilobytes} kB are too few for a test");
+    let limited = |arguments: &[&str]| {
+        let script = format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"");
+        let all = [&["-c", &script, env!("CARGO_BIN_EXE_chiffre")], arguments].concat();
+        let out = std::process::Command::new("sh").args(all).current_dir(dir).output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, error) = limited(&[&["bench", model, "--data", data, "--count", "4"][..], &options].concat());
+    assert!(code == Some(2) && error.contains("a run on 4 images is predicted to need") && error.contains("(ulimit -v) is"), "{error}");
+    refused(dir, &["demo", "--memory", "1GiB"], "the budget is 1.0 GiB");
+}
+
 /// Nobody waits for what a pipe may bring.
 #[cfg(unix)]
 #[test]

@@ -2,24 +2,36 @@
 
 use super::pb;
 use pb::tensor_proto::DataType;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+
+/// How many times as large as their files the weights may be that are read from them: tensors may
+/// share their bytes, and a few of these may not become many.
+const MOST_SHARED: u64 = 4;
+
+/// The files that weights were read from, with their lengths, and the bytes that were read.
+#[derive(Default)]
+struct Taken {
+    files: BTreeMap<PathBuf, u64>,
+    bytes: u64,
+}
 
 /// Takes the data of all tensors that lie in other files of `folder` into the model, and into the
 /// hash.
 ///
 /// # Errors
-/// Names every file that is missing, too short, not a plain file or outside of the folder.
+/// Names every file that is missing, too short, not a plain file, outside of the folder, or read
+/// many times over.
 pub(super) fn read(model: &mut pb::ModelProto, folder: &Path, hasher: &mut blake3::Hasher) -> Result<(), String> {
     let Some(graph) = &mut model.graph else { return Ok(()) };
     let of_nodes = graph.node.iter_mut().flat_map(|n| &mut n.attribute).filter_map(|a| a.t.as_mut());
-    let mut problems = BTreeSet::new();
+    let (mut problems, mut taken) = (BTreeSet::new(), Taken::default());
     for t in graph.initializer.iter_mut().chain(of_nodes) {
         if t.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
             continue;
         }
-        match data(t, folder) {
+        match data(t, folder, &mut taken) {
             Ok(bytes) => {
                 hasher.update(&bytes);
                 t.raw_data = bytes;
@@ -35,7 +47,7 @@ pub(super) fn read(model: &mut pb::ModelProto, folder: &Path, hasher: &mut blake
 }
 
 /// The bytes of one tensor.
-fn data(t: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
+fn data(t: &pb::TensorProto, folder: &Path, taken: &mut Taken) -> Result<Vec<u8>, String> {
     let entry = |key: &str| t.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let number = |key: &str| {
         entry(key).map(|v| v.trim().parse::<u64>().map_err(|_| format!("tensor \"{}\": {key} \"{v}\" is no number of bytes", t.name)))
@@ -53,6 +65,13 @@ fn data(t: &pb::TensorProto, folder: &Path) -> Result<Vec<u8>, String> {
     let available = file.metadata().map_err(unreadable)?.len();
     if offset.checked_add(want).is_none_or(|end| end > available) {
         return Err(format!("{} is too short: it has {available} bytes, and weights of the model lie behind", path.display()));
+    }
+    taken.bytes = taken.bytes.saturating_add(want);
+    // One file may have many names.
+    taken.files.insert(path.canonicalize().map_err(unreadable)?, available);
+    let there: u64 = taken.files.values().sum();
+    if taken.bytes > there.saturating_mul(MOST_SHARED) {
+        return Err(format!("tensors of the model name the bytes of {} more than {MOST_SHARED} times", path.display()));
     }
     file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
     let mut bytes = vec![];

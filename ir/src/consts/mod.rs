@@ -63,6 +63,8 @@ impl PartialEq for Const {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Consts {
     items: Vec<Const>,
+    /// Where each name is.
+    names: HashMap<String, u32>,
 }
 
 impl Consts {
@@ -85,13 +87,15 @@ impl Consts {
         let clean = if clean.is_empty() { "c".to_string() } else { clean };
         let mut name = clean.clone();
         let mut k = 1;
-        while self.items.iter().any(|i| i.name == name) {
+        while self.names.contains_key(&name) {
             k += 1;
             name = format!("{clean}.{k}");
         }
-        c.name = name;
+        c.name = name.clone();
+        let id = self.items.len() as u32;
         self.items.push(c);
-        ConstId(self.items.len() as u32 - 1)
+        self.names.insert(name, id);
+        ConstId(id)
     }
     /// The constant of an id.
     pub fn get(&self, id: ConstId) -> &Const {
@@ -120,7 +124,7 @@ impl Consts {
     }
     /// Finds a constant by name.
     pub fn find(&self, name: &str) -> Option<ConstId> {
-        self.items.iter().position(|c| c.name == name).map(|i| ConstId(i as u32))
+        self.names.get(name).map(|&i| ConstId(i))
     }
     /// All constants with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (ConstId, &Const)> {

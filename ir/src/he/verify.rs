@@ -1,6 +1,6 @@
 //! Verifier of the HE IR. Invariants, beside those of the packed IR for layouts and tables:
-//! 1. `limbs` ≥ 1; `parts` is 2 or 3; operands of `linear`, `mul`, `square`, `rescale` and outputs
-//!    have 2 parts;
+//! 1. `limbs` is 1 to [`MAX_PRIMES`]; `parts` is 2 or 3; operands of `linear`, `mul`, `square`,
+//!    `rescale` and outputs have 2 parts;
 //! 2. `linear`: one weight scale per operand; operand scale × weight scale is the same for all
 //!    operands and equals the result's scale; the result has as many limbs as the operand with the
 //!    fewest;
@@ -16,6 +16,7 @@ use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 use crate::layout::Layout;
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
+use chiffre_params::parameters::MAX_PRIMES;
 use chiffre_params::polynomial::coefficients_depth;
 
 /// Checks all invariants; the graph is given back wrapped, or all findings.
@@ -67,8 +68,12 @@ fn findings(g: &HeGraph, relinearised: bool) -> Vec<Finding> {
 
 fn check_arithmetic(op: &HeOp, args: &[&HeType], ty: &HeType, relinearised: bool) -> Vec<String> {
     let mut e = vec![];
-    if ty.limbs == 0 || !(2..=3).contains(&ty.parts) {
+    if !(1..=MAX_PRIMES).contains(&ty.limbs) || !(2..=3).contains(&ty.parts) {
         e.push(format!("{} limbs and {} parts", ty.limbs, ty.parts));
+        return e;
+    }
+    if args.iter().any(|a| a.limbs > MAX_PRIMES) {
+        // Said of the operand.
         return e;
     }
     if relinearised && !matches!(op, HeOp::Relin {} | HeOp::ModDrop {}) && args.iter().any(|a| a.parts != 2) {

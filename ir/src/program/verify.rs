@@ -1,6 +1,6 @@
 //! Verifier of programs. Invariants, beside those of layouts and tables:
-//! 1. the header's chain has at least as many primes as the largest value has limbs; primes are
-//!    distinct, odd, below 2^51; slots number N/2;
+//! 1. the header's chain has at least as many primes as the largest value has limbs and at most
+//!    [`MAX_PRIMES`]; primes are distinct, odd, below 2^51; slots number N/2;
 //! 2. `linear`: operand scale × weight scale is the same for all operands; the result has that
 //!    scale divided by the dropped primes, and min(operand limbs) − drop limbs; a gadget is there
 //!    if a tap is not zero; giant steps are distinct rotations, with a gadget of their own for the
@@ -20,6 +20,7 @@ use crate::graph::Verified;
 use crate::he::{HeType, PrimeIndex, Scale, product_scale};
 use crate::packed::verify::{check_chebyshev, check_layouts, check_linear, check_product};
 use chiffre_params::Gadget;
+use chiffre_params::parameters::MAX_PRIMES;
 use chiffre_params::polynomial::coefficients_depth;
 
 /// Most partial sums of an instruction.
@@ -64,7 +65,9 @@ fn header(g: &Program) -> Vec<String> {
         e.push(format!("ring degree 2^{}", h.log_n));
     }
     let all: Vec<u64> = h.q.iter().chain(&h.p).copied().collect();
-    if all.iter().any(|p| p % 2 == 0 || *p >= 1 << 51) || (1..all.len()).any(|i| all[..i].contains(&all[i])) {
+    if all.len() > MAX_PRIMES {
+        e.push(format!("a modulus chain of {} primes; at most {MAX_PRIMES} are supported", all.len()));
+    } else if all.iter().any(|p| p % 2 == 0 || *p >= 1 << 51) || (1..all.len()).any(|i| all[..i].contains(&all[i])) {
         e.push("the primes are not distinct odd numbers below 2^51".into());
     }
     if let Some(b) = &h.bootstrap {

@@ -1,10 +1,21 @@
 //! A cursor over the text with line and column, and the tokens of the grammar.
 
+use super::source_map::Position;
 use crate::error::ParseError;
 
 pub(super) struct Cursor<'a> {
     text: &'a str,
     pos: usize,
+}
+
+/// A place in the text, in bytes, and where it stands.
+#[derive(Debug)]
+pub(super) struct Counted(usize, pub(super) Position);
+
+impl Default for Counted {
+    fn default() -> Self {
+        Counted(0, Position { line: 1, column: 1 })
+    }
 }
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -24,6 +35,17 @@ impl<'a> Cursor<'a> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         ParseError { line, column, message: message.into() }
+    }
+    /// Counts on to `pos`, which is not before what was counted last.
+    pub fn advance(&self, counted: &mut Counted, pos: usize) {
+        let Counted(from, at) = counted;
+        for c in self.text[*from..pos].chars() {
+            match c {
+                '\n' => *at = Position { line: at.line + 1, column: 1 },
+                _ => at.column += 1,
+            }
+        }
+        *from = pos;
     }
     pub fn error(&self, message: impl Into<String>) -> ParseError {
         self.error_at(self.pos, message)

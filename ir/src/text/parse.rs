@@ -1,6 +1,6 @@
 //! Parser of the text form.
 
-use super::lexer::Cursor;
+use super::lexer::{Counted, Cursor};
 use super::source_map::{Position, SourceMap};
 use crate::consts::{Const, ConstId, ConstKind, ConstType, Consts, Data, Element, Hash};
 use crate::error::ParseError;
@@ -13,6 +13,8 @@ type Result<T> = std::result::Result<T, ParseError>;
 
 /// Deepest nesting of lists and records; no op needs more than two.
 const MAX_DEPTH: usize = 8;
+/// Most attributes of an op or a header, and entries of a record; no op has as many as twelve.
+const MAX_ENTRIES: usize = 64;
 /// Numbers that no constant has.
 const LARGEST: usize = 1 << 40;
 
@@ -28,7 +30,8 @@ pub fn parse<D: Dialect>(text: &str) -> Result<Graph<D>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_mapped<D: Dialect>(text: &str) -> Result<(Graph<D>, SourceMap)> {
-    let mut p = Parser { c: Cursor::new(text), consts: Consts::default(), values: HashMap::new(), attr_at: vec![] };
+    let mut p =
+        Parser { c: Cursor::new(text), consts: Consts::default(), values: HashMap::new(), attr_at: vec![], counted: Counted::default() };
     let mut map = SourceMap::default();
     p.c.skip();
     let at = p.c.pos();
@@ -57,7 +60,8 @@ pub fn parse_mapped<D: Dialect>(text: &str) -> Result<(Graph<D>, SourceMap)> {
         if p.c.eat("const") {
             p.constant()?;
         } else if p.c.peek("%") {
-            map.nodes.push(p.position(p.c.pos()));
+            let at = p.c.pos();
+            map.nodes.push(p.position(at));
             let n = p.node::<D>(g.nodes.len())?;
             g.nodes.push(n);
         } else {
@@ -65,7 +69,8 @@ pub fn parse_mapped<D: Dialect>(text: &str) -> Result<(Graph<D>, SourceMap)> {
         }
     }
     p.c.skip();
-    map.outputs = p.position(p.c.pos());
+    let at = p.c.pos();
+    map.outputs = p.position(at);
     p.c.expect("return")?;
     if p.c.peek("%") {
         g.outputs.push(p.value()?);
@@ -96,12 +101,16 @@ struct Parser<'a> {
     values: HashMap<String, ValueId>,
     /// Where each attribute of the list read last stands.
     attr_at: Vec<(String, usize)>,
+    /// Up to where lines and columns have been counted.
+    counted: Counted,
 }
 
 impl Parser<'_> {
-    fn position(&self, at: usize) -> Position {
-        let e = self.c.error_at(at, "");
-        Position { line: e.line, column: e.column }
+    /// Where a place behind all that were asked for before stands: what lies before them is not
+    /// counted again.
+    fn position(&mut self, at: usize) -> Position {
+        self.c.advance(&mut self.counted, at);
+        self.counted.1
     }
 
     /// Where an attribute stands; `or` if it is not there.
@@ -245,6 +254,9 @@ impl Parser<'_> {
             self.c.skip();
             let at = self.c.pos();
             let name = self.c.ident("an attribute")?.to_string();
+            if out.len() == MAX_ENTRIES {
+                return Err(self.c.error_at(at, format!("more than {MAX_ENTRIES} attributes")));
+            }
             if out.iter().any(|(n, _)| *n == name) {
                 return Err(self.c.error_at(at, format!("attribute `{name}` is given twice")));
             }
@@ -270,6 +282,9 @@ impl Parser<'_> {
             self.c.skip();
             let at = self.c.pos();
             let name = self.c.ident("the name of an entry")?.to_string();
+            if entries.len() == MAX_ENTRIES {
+                return Err(self.c.error_at(at, format!("more than {MAX_ENTRIES} entries")));
+            }
             if entries.iter().any(|(n, _)| *n == name) {
                 return Err(self.c.error_at(at, format!("entry `{name}` is given twice")));
             }

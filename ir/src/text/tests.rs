@@ -1,7 +1,8 @@
+use super::parse::parse_mapped;
 use super::{parse, print};
 use crate::consts::Array;
 use crate::graph::ValueId;
-use crate::tensor::{TensorGraph, TensorOp, TensorType};
+use crate::tensor::{Tensor, TensorGraph, TensorOp, TensorType};
 
 const TEXT: &str = r#"
 tensor @net {   # comment
@@ -85,4 +86,21 @@ fn small_constants_print_their_values() {
     assert!(text.contains("const @w : f32[2x1x1x1] = [1, -2.5]\n"), "{text}");
     assert!(!super::print_with_values(&g, 1).contains("= [1, -2.5]"));
     assert_eq!(parse::<crate::tensor::Tensor>(&text).unwrap(), g);
+}
+
+/// Texts as long as a header may be are read in a time that grows with their length.
+#[test]
+fn long_texts_are_read_at_once() {
+    let count = 100_000;
+    let began = std::time::Instant::now();
+    let nodes: String = (0..count).map(|i| format!("%{i} = input : f32[1] ; \"é\" ")).collect();
+    let consts: String = (0..count).map(|i| format!("const @c{i} : f32[1] = [0] ")).collect();
+    let (g, map) = parse_mapped::<Tensor>(&format!("tensor @long {{ {consts}\n {nodes} return %0 }}")).expect("a graph");
+    assert_eq!((g.nodes.len(), g.consts.len()), (count, count));
+    assert_eq!((map.nodes[0].line, map.nodes[0].column, map.nodes[1].column), (2, 2, 28));
+    let unknown = format!("tensor @long {{ {nodes} return %{} }}", "x".repeat(count));
+    assert!(parse::<Tensor>(&unknown).is_err_and(|e| e.message.contains("is not defined above")));
+    let many: String = (0..count).map(|i| format!("a{i}=1, ")).collect();
+    assert!(parse::<Tensor>(&format!("tensor @long({many})")).is_err_and(|e| e.message == "more than 64 attributes"));
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }

@@ -16,6 +16,7 @@ mod sealed;
 mod skip;
 
 pub use data::{repository, shared, slow};
+pub use mutate::mutate_text;
 pub use rng::Rng;
-pub use sealed::{Sealed, Tensor};
+pub use sealed::{Part, Sealed, Tensor};
 pub use skip::skip;

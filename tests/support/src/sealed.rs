@@ -7,7 +7,7 @@
 use crate::mutate::{mutate_bytes, mutate_shape, mutate_text};
 use crate::rng::Rng;
 use chiffre_ir::consts::Array;
-use chiffre_ir::container::{ContainerError, Dtype, TensorInfo, Writer};
+use chiffre_ir::container::{ContainerError, Contents, Dtype, TensorInfo};
 use chiffre_ir::table::{from_tensors, hash};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +32,15 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// Little-endian elements.
     pub bytes: Vec<u8>,
+}
+
+/// A part of a container that a fuzzer may change by its own means.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// An entry of the metadata.
+    Text(&'a mut String),
+    /// The elements of a tensor.
+    Bytes(&'a mut Vec<u8>),
 }
 
 impl Sealed {
@@ -83,12 +92,30 @@ impl Sealed {
     /// # Errors
     /// I/O errors, and tensors whose shape is not that of their content.
     pub fn try_write(&self, path: &Path) -> Result<String, ContainerError> {
+        self.contents().save(path, |w| self.tensors.iter().try_for_each(|(name, t)| w.tensor(name, &t.bytes)))
+    }
+
+    /// The bytes of the container, with a right digest.
+    ///
+    /// # Errors
+    /// Tensors whose shape is not that of their content.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ContainerError> {
+        let mut out = vec![];
+        self.contents().write(&mut out, "memory", |w| self.tensors.iter().try_for_each(|(name, t)| w.tensor(name, &t.bytes)))?;
+        Ok(out)
+    }
+
+    /// The digest of the container.
+    ///
+    /// # Errors
+    /// As [`Self::to_bytes`].
+    pub fn digest(&self) -> Result<String, ContainerError> {
+        self.contents().digest(|w| self.tensors.iter().try_for_each(|(name, t)| w.tensor(name, &t.bytes)))
+    }
+
+    fn contents(&self) -> Contents {
         let list: Vec<_> = self.tensors.iter().map(|(n, t)| (n.clone(), t.dtype, t.shape.clone())).collect();
-        let mut writer = Writer::create(path, &self.kind, self.metadata.clone(), &list)?;
-        for (name, tensor) in &self.tensors {
-            writer.tensor(name, &tensor.bytes)?;
-        }
-        writer.finish()
+        Contents::new(&self.kind, self.metadata.clone(), &list)
     }
 
     /// Changes one thing, and says what: a text of the metadata, or a tensor's name, shape, type or
@@ -99,6 +126,20 @@ impl Sealed {
     pub fn mutate(&mut self, rng: &mut Rng) -> String {
         let texts = !self.metadata.is_empty() && (self.tensors.is_empty() || rng.below(3) > 0);
         if texts { self.mutate_metadata(rng) } else { self.mutate_tensors(rng) }
+    }
+
+    /// A mutable part of the content, chosen at random: the text of a metadata entry or the bytes
+    /// of a tensor. What is put in its place has to have the same length if it is a tensor's.
+    pub fn part(&mut self, rng: &mut Rng) -> Option<Part<'_>> {
+        let (texts, tensors) = (self.metadata.len(), self.tensors.len());
+        if texts + tensors == 0 {
+            return None;
+        }
+        let at = rng.below(texts + tensors);
+        match at < texts {
+            true => self.metadata.values_mut().nth(at).map(Part::Text),
+            false => self.tensors.values_mut().nth(at - texts).map(|t| Part::Bytes(&mut t.bytes)),
+        }
     }
 
     fn mutate_metadata(&mut self, rng: &mut Rng) -> String {
@@ -197,6 +238,8 @@ mod tests {
         let path = folder.path().join("x.chf");
         let sealed = sample(&path);
         assert_eq!(format!("{:?}", Sealed::read(&path)), format!("{sealed:?}"));
+        assert_eq!(sealed.to_bytes().expect("bytes"), std::fs::read(&path).expect("a file"));
+        assert_eq!(sealed.digest().expect("a digest"), sealed.write(&path));
     }
 
     /// The changes get past the digest, or are refused for what is wrong with them.

@@ -1,0 +1,4 @@
+//! Encrypted batches, which run.
+#![no_main]
+
+chiffre_fuzz::target!(Batch);

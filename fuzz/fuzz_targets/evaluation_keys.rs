@@ -1,0 +1,4 @@
+//! Evaluation keys, with which a batch runs.
+#![no_main]
+
+chiffre_fuzz::target!(EvaluationKeys);

@@ -1,0 +1,4 @@
+//! Files of an interrupted run, which goes on.
+#![no_main]
+
+chiffre_fuzz::target!(Journal);

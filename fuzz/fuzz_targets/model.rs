@@ -1,0 +1,4 @@
+//! ONNX models, imported.
+#![no_main]
+
+chiffre_fuzz::target!(Model);

@@ -1,0 +1,4 @@
+//! Archives of NumPy's arrays.
+#![no_main]
+
+chiffre_fuzz::target!(Npz);

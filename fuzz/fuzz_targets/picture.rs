@@ -1,0 +1,4 @@
+//! PNG and JPEG pictures.
+#![no_main]
+
+chiffre_fuzz::target!(Picture);

@@ -1,0 +1,4 @@
+//! Receipts, by which answers are decrypted.
+#![no_main]
+
+chiffre_fuzz::target!(Receipt);

@@ -1,0 +1,4 @@
+//! Encrypted answers, decrypted.
+#![no_main]
+
+chiffre_fuzz::target!(Result);

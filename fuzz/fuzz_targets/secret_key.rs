@@ -1,0 +1,4 @@
+//! Secret keys, which encrypt and decrypt.
+#![no_main]
+
+chiffre_fuzz::target!(SecretKey);
