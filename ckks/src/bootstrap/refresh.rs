@@ -6,7 +6,7 @@ use super::transform::StoredDiagonals;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
+    Basis, Coefficients, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
     evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
@@ -23,8 +23,8 @@ pub const DEFAULT_GROUP: usize = 4;
 pub struct Activation<'a> {
     /// How it is evaluated.
     pub plan: &'a Plan,
-    /// A row of coefficients for each ciphertext, for both of its halves.
-    pub coefficients: &'a [&'a [f64]],
+    /// For each ciphertext, for both of its halves.
+    pub coefficients: &'a [Coefficients<'a>],
 }
 
 /// What a refresh computes: for slots `z = a + ib` and `v = radians z` the slots
@@ -266,7 +266,7 @@ impl Bootstrapper {
         keys: &dyn KeyProvider,
     ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
         let coefficients = op.correction.coefficients(op.ratio);
-        let rows = vec![&coefficients[..]; inputs.len()];
+        let rows = vec![Coefficients::Row(&coefficients); inputs.len()];
         let refresh = RefreshOp {
             input_scale: op.input_scale,
             radians: TAU / op.ratio,

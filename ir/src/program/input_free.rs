@@ -5,6 +5,7 @@ use crate::giants;
 use crate::he::{PrimeIndex, Scale};
 use crate::packed::interp::series_rows;
 use crate::table::DiagTable;
+use std::collections::BTreeSet;
 
 impl Program {
     /// For each ciphertext of a unit of the result, true if no image has a part in it: classes
@@ -38,7 +39,10 @@ impl Program {
                     let level = |row: Vec<f64>| row.iter().skip(1).all(|c| *c == 0.0);
                     let level: Vec<bool> = self.consts.array(*coeffs).map_or(vec![], |c| series_rows(c).map(level).collect());
                     let row = |c: usize| level.get(c.min(level.len().saturating_sub(1))).is_some_and(|x| *x);
-                    args[0].iter().zip(n.ty.layout.channel_of_cts()).map(|(free, channel)| *free || row(channel)).collect()
+                    // All channels of a ciphertext.
+                    let slots: BTreeSet<usize> = n.ty.layout.channel_of_slots().into_iter().collect();
+                    let all = |channel: usize| slots.iter().all(|s| row(channel + s));
+                    args[0].iter().zip(n.ty.layout.channel_of_cts()).map(|(free, channel)| *free || all(channel)).collect()
                 }
             });
         }
