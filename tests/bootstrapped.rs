@@ -7,8 +7,8 @@ mod common;
 use chiffre::pipeline::{Request, bootstraps, compile_graph};
 use chiffre_client::{ClientKey, Decrypted};
 use chiffre_ir::consts::Array;
-use chiffre_ir::program::{Program, ProgramOp};
 use chiffre_ir::program::file::ProgramFile;
+use chiffre_ir::program::{Program, ProgramOp};
 use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
 use chiffre_passes::options::{CalibrationSet, CompileOptions, PackingWish};
 use chiffre_passes::pipeline::DEFAULT;
@@ -23,14 +23,7 @@ fn encrypted(g: &TensorGraph, batch: usize, log_n: u32, images: &[f32], n: usize
 }
 
 /// The same under a packing.
-fn encrypted_in(
-    g: &TensorGraph,
-    packing: PackingWish,
-    batch: usize,
-    log_n: u32,
-    images: &[f32],
-    n: usize,
-) -> (Arc<Session>, Decrypted) {
+fn encrypted_in(g: &TensorGraph, packing: PackingWish, batch: usize, log_n: u32, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
     let options = CompileOptions { batch, log_n: Some(log_n), packing, allow_insecure: true, ..CompileOptions::default() };
     let program = compile_graph(g, "test", &Request { options, ..Request::default() }).unwrap();
     let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());
@@ -127,7 +120,9 @@ fn channels_that_share_slots_have_their_own_series() {
         assert!(got.report.affected().is_empty(), "{:?}", got.report);
         let simulated = chiffre_ir::program::interp(p, &x, n).unwrap().swap_remove(0);
         let (error, clear) = (worst(&want, &got.logits), worst(&want, &simulated));
-        println!("seed {seed}, batch {batch}: {shared} shared, {summed} summed, largest error {error}, of the program in the clear {clear}");
+        println!(
+            "seed {seed}, batch {batch}: {shared} shared, {summed} summed, largest error {error}, of the program in the clear {clear}"
+        );
         assert!(error < 0.02 && clear < 1e-3, "seed {seed}: {error}, {clear}");
     }
 }

@@ -10,7 +10,8 @@ mod common;
 use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{
-    Basis, Coefficients, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves, evaluate_packed,
+    Basis, Coefficients, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves,
+    evaluate_packed,
 };
 use chiffre_ckks::ring::{Gadget, Ring, RnsPoly, primes::ntt_primes_below};
 use chiffre_ckks::scale::Scale;

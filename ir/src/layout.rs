@@ -158,7 +158,7 @@ impl Layout {
     pub fn channel_of_slots(&self) -> Vec<usize> {
         let bits = || self.slots.iter().enumerate().filter_map(|(i, b)| b.filter(|b| b.dim == Dim::C).map(|b| (i, b.index)));
         let channel = |slot: usize| bits().filter(|(i, _)| slot >> i & 1 == 1).map(|(_, index)| 1 << index).sum();
-        (0..bits().last().map_or(1, |(i, _)| 2 << i)).map(channel).collect()
+        (0..bits().next_back().map_or(1, |(i, _)| 2 << i)).map(channel).collect()
     }
     /// Channels of which some share a ciphertext, when there are so many rows of something that may
     /// be one for each channel.

@@ -6,8 +6,8 @@ use super::transform::StoredDiagonals;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, Coefficients, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
-    evaluate_halves, split,
+    Basis, Coefficients, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod,
+    evaluate, evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;

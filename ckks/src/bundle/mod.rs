@@ -41,9 +41,9 @@ pub use panels::{LinearPlan, prepare_weights};
 pub use patterns::{BiasPoly, EncodedTable, Patterns, masked_cells};
 pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
 pub(crate) use span::{span_of, span_order};
+pub(crate) use sum::{Factor, Multiple, Product, Sum};
 #[cfg(test)]
 pub(crate) use sums::RELINEARISED;
-pub(crate) use sum::{Factor, Multiple, Product, Sum};
 pub(crate) use sums::{combine_halves, relinearised_sums, rescaled_sums, split_halves};
 pub(crate) use switch::{check_gadget, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};

@@ -327,9 +327,7 @@ pub(crate) fn combine_halves(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], l
     let sums: Vec<Sum<'_>> = halves
         .iter()
         .map(|[re, im]| Sum {
-            multiples: [(*re, false), (*im, true)]
-                .map(|(ct, imaginary)| Multiple { ct, factor: Factor::Number(1.0), imaginary })
-                .to_vec(),
+            multiples: [(*re, false), (*im, true)].map(|(ct, imaginary)| Multiple { ct, factor: Factor::Number(1.0), imaginary }).to_vec(),
             ..Sum::default()
         })
         .collect();

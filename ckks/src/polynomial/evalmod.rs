@@ -3,9 +3,9 @@
 //! Doublings are products like others here: one relinearisation merged with the rescale, the factor
 //! 2 within the product.
 
-use super::{Coefficients, PolynomialError};
 use super::composite::Composite;
 use super::run::{GROUP, PolynomialOp, Prepared};
+use super::{Coefficients, PolynomialError};
 use crate::bundle::{self, Factor, Input, KeyProvider, Product, Sum};
 use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};

@@ -311,11 +311,7 @@ impl<'a> Prepared<'a> {
             factor: factor.view(),
             imaginary: false,
         });
-        Sum {
-            products: products.collect(),
-            multiples: multiples.collect(),
-            constant: [factors.constant.view(), Factor::default()],
-        }
+        Sum { products: products.collect(), multiples: multiples.collect(), constant: [factors.constant.view(), Factor::default()] }
     }
 }
 

@@ -183,8 +183,14 @@ fn equal_rows_in_slots_are_one_row() {
     let row = coefficients(5, Parity::Full, 1);
     let (rows, ct) = (vec![row.clone(); 3], lab.encrypt(&complex(&lab.reals(1)), &scale, 5, 1));
     let run = |coefficients: Coefficients<'_>| {
-        let op =
-            PolynomialOp { plan: &plan, coefficients: &[coefficients], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+        let op = PolynomialOp {
+            plan: &plan,
+            coefficients: &[coefficients],
+            limbs: 5,
+            input_scale: &scale,
+            output_scale: &scale,
+            gadget: lab.gadget,
+        };
         evaluate(ring, crate::isa(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys)
     };
     let slots = |offsets: &[usize]| run(Coefficients::Slots(SlotRows { rows: &rows, first: 0, offsets, encoder }));
@@ -357,11 +363,25 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(error, Err(PolynomialError::Plan(PlanError::TooLarge { row: 0, .. }))), "{error:?}");
     }
     let tiny = Scale::pow2(-4);
-    let op = PolynomialOp { plan: &plan, coefficients: &[Coefficients::Row(&row)], limbs: 5, input_scale: &scale, output_scale: &tiny, gadget: lab.gadget };
+    let op = PolynomialOp {
+        plan: &plan,
+        coefficients: &[Coefficients::Row(&row)],
+        limbs: 5,
+        input_scale: &scale,
+        output_scale: &tiny,
+        gadget: lab.gadget,
+    };
     let error = evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, &lab.keys);
     assert!(matches!(error, Err(PolynomialError::Plan(PlanError::Scale(_)))), "{error:?}");
     let short = BundleError::Operands(1, 0).into();
-    let op = PolynomialOp { plan: &plan, coefficients: &[Coefficients::Row(&row)], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+    let op = PolynomialOp {
+        plan: &plan,
+        coefficients: &[Coefficients::Row(&row)],
+        limbs: 5,
+        input_scale: &scale,
+        output_scale: &scale,
+        gadget: lab.gadget,
+    };
     assert_eq!(evaluate_halves(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], vec![], &op, &lab.keys), Err(short));
 }
 

@@ -103,4 +103,21 @@ mod tests {
         // Partial sums of step k are 4k and what follows.
         assert_eq!(linear(&[(0, 0, 1.0), (1, 5, 1.0)], Some(vec![0, 1])), [false, false, true]);
     }
+    #[test]
+    fn a_constant_series_needs_all_channels_of_its_ciphertext() {
+        // Channels 0 and 2 have constants for series; two channels share a ciphertext, or none do.
+        for (slots, cts, free) in [("c0 x0", "c1", [false, false]), ("c1 x0", "c0", [true, false])] {
+            let layout = format!("slots[{slots}] cts[{cts}] shape=4x1x2 batch=1");
+            let text = format!(
+                "program @p (log_n=3, q=[97, 193], p=[257], batch=1, tile=1, model=\"m\", predicted_bytes=0, predicted_us=0) {{
+                const @c : f32[4x2] = [1, 0, 0, 1, 2, 0, 0, 3]
+                %0 = input : ct<limbs=2 scale=2^10 parts=2> {layout} ; \"in\"
+                %1 = chebyshev %0 {{coeffs=@c, gadget=[2, 1]}} : ct<limbs=1 scale=2^10 parts=2> {layout} ; \"act\"
+                return %1
+                }}"
+            );
+            let p: Program = crate::text::parse::<Prog>(&text).unwrap_or_else(|e| panic!("{}", e.with_caret(&text)));
+            assert_eq!(p.input_free(), free, "{layout}");
+        }
+    }
 }

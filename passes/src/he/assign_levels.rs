@@ -63,9 +63,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
             let reader = readers[v.index()];
             let alone = |a: &ValueId| users[a.index()] == [v] && !g.outputs.contains(a);
             // Operands are results of linear maps, which can have any scale that all readers want.
-            let plain = |a: &ValueId| {
-                matches!(g.node(*a).op, PackedOp::Linear { .. }) && series_of(*a).is_none() && (reader.is_none() || alone(a))
-            };
+            let plain =
+                |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && series_of(*a).is_none() && (reader.is_none() || alone(a));
             unit[v.index()] = is_unit(t) && n.args.iter().all(plain);
             if unit[v.index()] && reader.is_some() {
                 n.args.iter().for_each(|a| readers[a.index()] = reader);
