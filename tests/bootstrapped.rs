@@ -7,10 +7,10 @@ mod common;
 use chiffre::pipeline::{Request, bootstraps, compile_graph};
 use chiffre_client::{ClientKey, Decrypted};
 use chiffre_ir::consts::Array;
-use chiffre_ir::program::ProgramOp;
 use chiffre_ir::program::file::ProgramFile;
+use chiffre_ir::program::{Program, ProgramOp};
 use chiffre_ir::tensor::{TensorGraph, TensorOp, interp};
-use chiffre_passes::options::{CalibrationSet, CompileOptions};
+use chiffre_passes::options::{CalibrationSet, CompileOptions, PackingWish};
 use chiffre_passes::pipeline::DEFAULT;
 use chiffre_runtime::Session;
 use chiffre_runtime::server::Server;
@@ -19,7 +19,12 @@ use std::sync::Arc;
 
 /// Answers of an encrypted run on the images, and the session.
 fn encrypted(g: &TensorGraph, batch: usize, log_n: u32, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
-    let options = CompileOptions { batch, log_n: Some(log_n), allow_insecure: true, ..CompileOptions::default() };
+    encrypted_in(g, PackingWish::default(), batch, log_n, images, n)
+}
+
+/// The same under a packing.
+fn encrypted_in(g: &TensorGraph, packing: PackingWish, batch: usize, log_n: u32, images: &[f32], n: usize) -> (Arc<Session>, Decrypted) {
+    let options = CompileOptions { batch, log_n: Some(log_n), packing, allow_insecure: true, ..CompileOptions::default() };
     let program = compile_graph(g, "test", &Request { options, ..Request::default() }).unwrap();
     let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());
     let client = ClientKey::generate(&session).unwrap();
@@ -43,11 +48,12 @@ fn images(n: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn a_network_with_bootstraps_gives_the_answers_of_the_clear_one() {
     // Complex-packed in units that a stride merges, and real.
+    let apart = PackingWish { channels: Some(0), fill: Some(0), ..PackingWish::default() };
     for (seed, batch, n, complex) in [(1, 40, 40, true), (2, 8, 5, false)] {
         let g = with_series(residual_net(seed), seed, 7, |_| true);
         let x = images(n, seed);
         let want = interp(&g, &x, n).unwrap().swap_remove(0);
-        let (session, got) = encrypted(&g, batch, 11, &x, n);
+        let (session, got) = encrypted_in(&g, apart, batch, 11, &x, n);
         let p = session.program();
         assert_eq!(p.nodes[0].ty.layout.complex.is_some(), complex);
         assert!(bootstraps(p, batch) >= 5 * 5 && got.report.affected().is_empty(), "{:?}", got.report);
@@ -76,19 +82,67 @@ fn tamed(mut g: TensorGraph) -> TensorGraph {
     g
 }
 
+/// Series of which several channels share a ciphertext, and how many of these read what giant steps
+/// have summed.
+fn slotwise(p: &Program) -> [usize; 2] {
+    let series = p.nodes.iter().filter_map(|n| match &n.op {
+        ProgramOp::Refresh { coeffs } | ProgramOp::Chebyshev { coeffs, .. } => Some((n, p.consts.get(*coeffs).shape()[0])),
+        _ => None,
+    });
+    let shared: Vec<_> = series.filter(|(n, rows)| n.ty.layout.has_slotwise(*rows)).collect();
+    let summed = shared.iter().filter(|(n, _)| matches!(p.node(n.args[0]).op, ProgramOp::Linear { giants: Some(_), .. }));
+    [shared.len(), summed.count()]
+}
+
+/// Single images, two in the parts of complex slots, odd batches, units that are merged; channels
+/// above the images with copies, in gaps, and in both. What is encrypted answers as in the clear.
+#[test]
+fn channels_that_share_slots_have_their_own_series() {
+    let wish = |channels: usize, fill: usize| PackingWish { phases: Some([0, 0]), channels: Some(channels), fill: Some(fill), tile: None };
+    for (seed, batch, n, packing) in [
+        (1, 1, 1, PackingWish::default()),
+        (2, 1, 1, wish(3, 1)),
+        (3, 2, 2, wish(3, 0)),
+        (4, 3, 3, wish(2, 1)),
+        (5, 7, 5, wish(1, 2)),
+        (6, 40, 33, wish(0, 2)),
+    ] {
+        let g = with_series(residual_net(seed), seed, 7, |_| true);
+        let x = images(n, seed);
+        let want = interp(&g, &x, n).unwrap().swap_remove(0);
+        let (session, got) = encrypted_in(&g, packing, batch, 11, &x, n);
+        let p = session.program();
+        let [shared, summed] = slotwise(p);
+        // Without channels above the images they share ciphertexts behind the stride alone.
+        let single = packing.channels != Some(0);
+        assert!(shared == if single { 5 } else { 2 }, "seed {seed}: {shared} series");
+        assert!(summed > 0 || !single, "seed {seed}: no map before a bootstrap is cut");
+        assert!(got.report.affected().is_empty(), "{:?}", got.report);
+        let simulated = chiffre_ir::program::interp(p, &x, n).unwrap().swap_remove(0);
+        let (error, clear) = (worst(&want, &got.logits), worst(&want, &simulated));
+        println!(
+            "seed {seed}, batch {batch}: {shared} shared, {summed} summed, largest error {error}, of the program in the clear {clear}"
+        );
+        assert!(error < 0.02 && clear < 1e-3, "seed {seed}: {error}, {clear}");
+    }
+}
+
 #[test]
 fn levelled_series_and_bootstraps_mix() {
     let x = images(6, 9);
-    for refreshed in [false, true] {
+    for (refreshed, batch, n) in [(false, 40, 6), (true, 40, 6), (false, 3, 3), (true, 1, 1)] {
         let g = with_series(tamed(residual_net(5)), 5, 3, |s| refreshed && s != "act0");
-        let want = interp(&g, &x, 6).unwrap().swap_remove(0);
-        let (session, got) = encrypted(&g, 40, 11, &x, 6);
+        let x = &x[..n * 128];
+        let want = interp(&g, x, n).unwrap().swap_remove(0);
+        let packing = PackingWish { channels: (batch < 40).then_some(2), ..PackingWish::default() };
+        let (session, got) = encrypted_in(&g, packing, batch, 11, x, n);
         let count = |f: fn(&ProgramOp) -> bool| session.program().nodes.iter().filter(|n| f(&n.op)).count();
         let series = count(|o| matches!(o, ProgramOp::Chebyshev { .. }));
         assert_eq!(series, if refreshed { 1 } else { 5 });
         let error = worst(&want, &got.logits);
-        let clear = chiffre_ir::program::interp(session.program(), &x, 6).unwrap().swap_remove(0);
-        println!("bootstraps {refreshed}: largest error {error}, of the program in the clear {}", worst(&want, &clear));
+        let clear = chiffre_ir::program::interp(session.program(), x, n).unwrap().swap_remove(0);
+        assert!(batch == 40 || slotwise(session.program())[0] == 5);
+        println!("bootstraps {refreshed}, batch {batch}: largest error {error}, of the program in the clear {}", worst(&want, &clear));
         assert!(error < 2e-3, "{error}");
     }
 }

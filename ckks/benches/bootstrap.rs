@@ -12,7 +12,7 @@ use chiffre_ckks::bundle::{Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::polynomial::{Basis, Parity, Plan, evaluate_clear};
+use chiffre_ckks::polynomial::{Basis, Coefficients, Parity, Plan, evaluate_clear};
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks::seed::UniformSampler;
@@ -112,7 +112,7 @@ fn relu(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (u
     // ReLU of the angle, by its first Chebyshev coefficients.
     let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
     let row = [0.3, 0.5, 0.2, 0.05, -0.03, 0.02, 0.01, -0.01];
-    let rows = vec![&row[..]; bundle];
+    let rows = vec![Coefficients::Row(&row); bundle];
     let messages = lab.messages(bundle, 1.06);
     let activation = Some(Activation { plan: &plan, coefficients: &rows });
     let op = RefreshOp { input_scale: &input_scale, radians: 1.0, activation, output_scale: &output_scale };

@@ -10,7 +10,8 @@ mod common;
 use chiffre_ckks::Isa;
 use chiffre_ckks::bundle::Input;
 use chiffre_ckks::polynomial::{
-    Basis, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves, evaluate_packed,
+    Basis, Coefficients, EvalMod, EvalModOp, EvalModParams, Parity, Plan, PolynomialOp, eval_mod, evaluate, evaluate_halves,
+    evaluate_packed,
 };
 use chiffre_ckks::ring::{Gadget, Ring, RnsPoly, primes::ntt_primes_below};
 use chiffre_ckks::scale::Scale;
@@ -50,7 +51,7 @@ fn all(threads: usize, rounds: usize, limbs: usize) {
     for (degree, limbs) in [(7, 6), (15, 7)] {
         let plan = Plan::new(degree, Parity::Full, Basis::Chebyshev).expect("a plan");
         let row: Vec<f64> = (0..=degree).map(|k| 1.0 / (1.0 + k as f64)).collect();
-        let rows = vec![&row[..]; COUNT];
+        let rows = vec![Coefficients::Row(&row); COUNT];
         let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &scale, output_scale: &scale, gadget: GADGET };
         let counts = plan.counts(limbs, GADGET);
         report(&ring, &format!("degree {degree} at {limbs} limbs"), COUNT, rounds, counts, limbs, |inputs| {

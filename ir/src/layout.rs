@@ -152,6 +152,19 @@ impl Layout {
         let channel = |ct: usize| bits().filter(|(i, _)| ct >> i & 1 == 1).map(|(_, b)| 1 << b.index).sum();
         (0..self.unit_cts()).map(channel).collect()
     }
+    /// What each slot adds to the channel of its ciphertext, for the slots below the smallest power
+    /// of two after which that repeats. Numbers beyond the channels are of slots without an
+    /// element.
+    pub fn channel_of_slots(&self) -> Vec<usize> {
+        let bits = || self.slots.iter().enumerate().filter_map(|(i, b)| b.filter(|b| b.dim == Dim::C).map(|b| (i, b.index)));
+        let channel = |slot: usize| bits().filter(|(i, _)| slot >> i & 1 == 1).map(|(_, index)| 1 << index).sum();
+        (0..bits().next_back().map_or(1, |(i, _)| 2 << i)).map(channel).collect()
+    }
+    /// Channels of which some share a ciphertext, when there are so many rows of something that may
+    /// be one for each channel.
+    pub fn has_slotwise(&self, rows: usize) -> bool {
+        rows > 1 && self.slots.iter().flatten().any(|b| b.dim == Dim::C)
+    }
     /// The same places, where slots without an element may be non-zero if there are any.
     pub fn filled(&self) -> Layout {
         Layout { dirty: self.dirty || !self.occupied().iter().all(|o| *o), ..self.clone() }
@@ -493,6 +506,25 @@ mod tests {
         assert_eq!(l.unpack(&l.pack(&v, 40), 40), v);
         assert_eq!(l.low_batch_slots(l.period()), [0, 4]);
         assert!(l.occupied().iter().all(|&o| o));
+    }
+
+    #[test]
+    fn every_slot_has_a_channel() {
+        for (text, slots) in [
+            ("slots[b1..b0 c1 y1..y0 c0 x1..x0] cts[c2] shape=5x4x4 batch=3", 64),
+            ("slots[* * c1..c0 x1..x0] cts[] shape=3x1x4 batch=1", 16),
+            ("slots[b1..b0 x1..x0] cts[c2..c0] shape=5x1x4 batch=3", 1),
+        ] {
+            let l = Layout::parse(text).unwrap();
+            let (of_ct, of_slot) = (l.channel_of_cts(), l.channel_of_slots());
+            assert_eq!((of_slot.len(), l.has_slotwise(5), l.has_slotwise(1)), (slots, slots > 1, false), "{text}");
+            for c in 0..l.shape[0] {
+                for (b, y, x) in [(0, 0, 0), (l.batch - 1, l.shape[1] - 1, l.shape[2] - 1), (0, l.shape[1] - 1, 1)] {
+                    let p = l.place([b, c, y, x]);
+                    assert_eq!(of_ct[p.ct] + of_slot[p.slot % of_slot.len()], c, "{text}");
+                }
+            }
+        }
     }
 
     #[test]

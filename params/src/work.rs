@@ -63,6 +63,11 @@ impl Counts {
         Self::mod_up(limbs, gadget) + Self::inner_product(limbs, gadget) + down + Self::passes(2 * limbs)
     }
 
+    /// Encoding of a vector of all slots with so many limbs.
+    pub fn encode(limbs: usize) -> Self {
+        Self { ntt: limbs as f64 + ENCODING, ..Self::default() }
+    }
+
     /// So many limbs through element-wise kernels.
     pub fn passes(limbs: usize) -> Self {
         Self { passes: limbs as f64, ..Self::default() }
@@ -113,6 +118,11 @@ impl Sum for Counts {
         iter.fold(Self::default(), Add::add)
     }
 }
+
+/// Transforming a vector of slots into coefficients takes as long as so many number-theoretic
+/// transforms, estimated: half as many butterflies, of complex numbers in double precision, without
+/// vector instructions.
+const ENCODING: f64 = 8.0;
 
 /// Most digits of a key switch: beyond, keys take more memory and time than is practical, and the
 /// kernels have no room for them in registers.

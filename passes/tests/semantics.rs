@@ -14,7 +14,7 @@ use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
-use common::{Facts, Rng, chain, options, residual_net};
+use common::{Facts, Rng, chain, options, residual_net, with_series};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
@@ -148,5 +148,30 @@ proptest! {
         let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
+    }
+    /// The same with a series for every channel, behind bootstraps or not, down to HE IR: maps before
+    /// series are cut as well.
+    #[test]
+    fn channels_in_the_slots_have_series_of_their_own(
+        seed in any::<u64>(),
+        batch in 1usize..6,
+        channels in 1usize..4,
+        fill in 0usize..4,
+        sine: bool,
+    ) {
+        let g = with_series(residual_net(seed), seed, 3, |s| sine && s != "act0");
+        let mut rng = Rng(seed ^ 13);
+        let images: Vec<f32> = (0..batch * 128).map(|_| rng.next()).collect();
+        let want = tensor::interp(&g, &images, batch).unwrap();
+        let g = tensor::verify(compose_linear(&g).unwrap()).unwrap().into_inner();
+        let packing = PackingWish { phases: Some([0, 0]), channels: Some(channels), fill: Some(fill), tile: None };
+        let opts = CompileOptions { packing, ..options(batch, 12) };
+        let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
+        let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
+        close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
+        let h = he::verify(place_relin(&assign_levels(&p, &opts).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        close(&want[0], &he::interp(&h, &images, batch, None).unwrap()[0], 2e-3);
+        let read = |v: usize| g.nodes.iter().any(|n| matches!(n.op, tensor::TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v));
+        prop_assert!(channels < 2 || (0..g.nodes.len()).any(|v| layouts.moduli[v].is_some() && read(v)), "no map before a series is cut");
     }
 }

@@ -13,6 +13,7 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
     let cts = n.ty.layout.unit_cts();
     let complex = n.ty.layout.complex.is_some();
     let coefficients = |c| p.consts.get(c).shape().get(1).copied().unwrap_or(1);
+    let slotwise = |c| n.ty.layout.has_slotwise(p.consts.get(c).shape().first().copied().unwrap_or(1));
     match &n.op {
         ProgramOp::Input {} => None,
         ProgramOp::Linear { table, drop, gadget, giants, giant_gadget, .. } => {
@@ -25,13 +26,29 @@ pub fn work_of(p: &Program, n: &Node<Prog>) -> Option<Work> {
         }
         ProgramOp::Chebyshev { coeffs, gadget } => {
             let coefficients = coefficients(*coeffs);
-            Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha: gadget.alpha, complex, bootstrap: None }))
+            Some(Work::Series(SeriesShape {
+                cts,
+                limbs,
+                coefficients,
+                alpha: gadget.alpha,
+                complex,
+                slotwise: slotwise(*coeffs),
+                bootstrap: None,
+            }))
         }
         ProgramOp::Refresh { coeffs } => {
             let b = p.header.bootstrap.clone()?;
             let coefficients = coefficients(*coeffs);
             let (limbs, alpha) = (n.ty.limbs + coefficients_depth(coefficients), b.alpha);
-            Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap: Some(Box::new(b)) }))
+            Some(Work::Series(SeriesShape {
+                cts,
+                limbs,
+                coefficients,
+                alpha,
+                complex,
+                slotwise: slotwise(*coeffs),
+                bootstrap: Some(Box::new(b)),
+            }))
         }
         ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } => {
             Some(Work::Product(ProductShape { cts, limbs, alpha: gadget.alpha, complex }))

@@ -19,6 +19,8 @@ pub struct SeriesShape {
     pub alpha: usize,
     /// Complex-packed: two series, and a conjugation that parts them.
     pub complex: bool,
+    /// Coefficients differ from slot to slot.
+    pub slotwise: bool,
     /// The bootstrap.
     pub bootstrap: Option<Box<BootstrapSpec>>,
 }
@@ -48,7 +50,9 @@ impl SeriesShape {
                 BootstrapSpec { limbs, real_only: !self.complex, ..(**b).clone() }.counts(Some(&plan)).total()
             }
         };
-        one * self.cts as f64
+        let halves = if self.complex { 2 } else { 1 };
+        let vectors = if self.slotwise { plan.vector_counts(self.limbs, halves) } else { Counts::default() };
+        (one + vectors) * self.cts as f64
     }
     /// Bytes beyond its operands that `units` units need, when `freed` bytes of operands end with
     /// the op.
@@ -59,7 +63,8 @@ impl SeriesShape {
         // both halves.
         let (l, a) = (top, self.alpha.max(1));
         let digits = l.div_ceil(a) * (l + a);
-        let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs;
+        let vectors = if self.slotwise { self.plan().vector_limbs(self.limbs) } else { 0 };
+        let powers = if self.complex { 16 } else { 8 } * 2 * self.limbs + vectors;
         let factors = self.bootstrap.iter().flat_map(|b| b.coeffs_to_slots.iter().skip(1));
         let baby = factors.map(|f| f.babies.clamp(1, 2 << f.log_radix)).max().unwrap_or(0) * 2 * (l + a);
         let results = 16 * n * result_limbs * self.cts * units;

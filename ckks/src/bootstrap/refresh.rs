@@ -6,8 +6,8 @@ use super::transform::StoredDiagonals;
 use crate::bundle::{CtRef, Input, KeyProvider, check_inputs};
 use crate::encode::Encoder;
 use crate::polynomial::{
-    Basis, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod, evaluate,
-    evaluate_halves, split,
+    Basis, Coefficients, EvalMod, EvalModOp, Parity, Plan, PolynomialError, PolynomialOp, chebyshev_interpolation, combine, eval_mod,
+    evaluate, evaluate_halves, split,
 };
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
@@ -35,8 +35,8 @@ fn parts(group: usize, threads: usize) -> Vec<Range<usize>> {
 pub struct Activation<'a> {
     /// How it is evaluated.
     pub plan: &'a Plan,
-    /// A row of coefficients for each ciphertext, for both of its halves.
-    pub coefficients: &'a [&'a [f64]],
+    /// For each ciphertext, for both of its halves.
+    pub coefficients: &'a [Coefficients<'a>],
 }
 
 /// What a refresh computes: for slots `z = a + ib` and `v = radians z` the slots
@@ -296,7 +296,7 @@ impl Bootstrapper {
         keys: &dyn KeyProvider,
     ) -> Result<Vec<[RnsPoly; 2]>, BootstrapError> {
         let coefficients = op.correction.coefficients(op.ratio);
-        let rows = vec![&coefficients[..]; inputs.len()];
+        let rows = vec![Coefficients::Row(&coefficients); inputs.len()];
         let refresh = RefreshOp {
             input_scale: op.input_scale,
             radians: TAU / op.ratio,

@@ -10,7 +10,7 @@ use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, TapRows, add_assign, largest, linear_windows};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, PanelRow, TapRows, WINDOW, add_assign, largest, linear_windows};
 use rayon::prelude::*;
 
 /// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`,
@@ -220,18 +220,16 @@ impl Limb<'_> {
             })
             .collect();
         let digits = bundle.up.as_ref().map_or(0, ModUp::digits);
-        let taps = panel
-            .taps
-            .iter()
-            .map(|(g, rows)| TapRows { table: self.tables[*g], keys: self.keys[*g].rows(digits, row, limbs), rows: rows.clone() })
-            .collect();
+        let tap = |(g, rows): &(usize, Vec<PanelRow>)| {
+            TapRows::new(&panel.shape, self.tables[*g], self.keys[*g].rows(digits, row, limbs), rows.clone())
+        };
         LimbPanel {
             modulus,
             n: self.ring.n,
             shape: &panel.shape,
             own_factor: specials.iter().fold(modulus.r3, |p, s| modulus.mul(p, modulus.reduce(s.q))),
             inputs,
-            taps,
+            taps: panel.taps.iter().map(tap).collect(),
             identity: panel.identity.clone(),
             padding: panel.padding.clone(),
             weights,

@@ -27,6 +27,7 @@ mod part;
 mod patterns;
 mod product;
 mod span;
+mod sum;
 mod sums;
 mod switch;
 
@@ -40,9 +41,10 @@ pub use panels::{LinearPlan, prepare_weights};
 pub use patterns::{BiasPoly, EncodedTable, Patterns, masked_cells};
 pub use product::{PAIR_FACTOR, mul_relin, pair_mul, pair_square, square_relin};
 pub(crate) use span::{span_of, span_order};
+pub(crate) use sum::{Factor, Multiple, Product, Sum};
 #[cfg(test)]
 pub(crate) use sums::RELINEARISED;
-pub(crate) use sums::{Multiple, Product, Sum, combine_halves, relinearised_sums, rescaled_sums, split_halves};
+pub(crate) use sums::{combine_halves, relinearised_sums, rescaled_sums, split_halves};
 pub(crate) use switch::{check_gadget, switch_bundle};
 pub use switch::{conjugate, key_switch, rotate};
 

@@ -12,9 +12,10 @@
 //! the others, which are divided at once.
 
 use super::part::Part;
+use super::sum::{Factor, Factors, Multiple, Sum};
 use super::{BundleError, CtRef, KeyProvider, PreparedKey, check_inputs};
-use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Modulus, Ring, RnsPoly};
-use crate::simd::{self, Isa, LimbMultiple, LimbProduct, LimbProducts, LimbSum, LimbWords, key_sum, product_sum};
+use crate::ring::{BaseConversion, Carried, Gadget, Galois, ModDown, Ring, RnsPoly};
+use crate::simd::{self, Isa, LimbSum, LimbWords, key_sum, product_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -28,91 +29,6 @@ const KEPT_ROWS: usize = 5;
 /// cache.
 fn batch() -> usize {
     rayon::current_num_threads().clamp(4, 8)
-}
-
-/// `factor · i^imaginary · left · right`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Product<'a> {
-    pub left: CtRef<'a>,
-    pub right: CtRef<'a>,
-    /// An integer below 2^53 in magnitude.
-    pub factor: f64,
-    pub imaginary: bool,
-}
-
-/// `factor · i^imaginary · ct`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Multiple<'a> {
-    pub ct: CtRef<'a>,
-    /// An integer below 2^100 in magnitude.
-    pub factor: f64,
-    pub imaginary: bool,
-}
-
-/// A sum of products and multiples, plus a constant for all slots (real and imaginary part,
-/// integers below 2^100).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sum<'a> {
-    pub products: Vec<Product<'a>>,
-    pub multiples: Vec<Multiple<'a>>,
-    pub constant: [f64; 2],
-}
-
-/// The numbers of a sum at one limb: for the first and for the second half of the NTT order, where
-/// `i = X^(N/2)` is a constant and its negative.
-struct Factors {
-    products: Vec<[(u64, u64); 2]>,
-    multiples: Vec<[u64; 2]>,
-    constant: [u64; 2],
-}
-
-impl Factors {
-    /// Products times `common R` (and, for their last components, `R^2`), all others times
-    /// `common`.
-    fn new(m: &Modulus, imaginary: u64, common: u64, sum: &Sum<'_>) -> Self {
-        let halves = |value: f64, is_imaginary: bool, common: u64| {
-            let value = m.mul(m.from_f64(value), common);
-            if is_imaginary {
-                let value = m.mul(value, imaginary);
-                [value, m.neg(value)]
-            } else {
-                [value; 2]
-            }
-        };
-        let product = |p: &Product<'_>| {
-            let [first, last] = [m.mul(common, m.r), m.r2].map(|common| halves(p.factor, p.imaginary, common));
-            [(first[0], last[0]), (first[1], last[1])]
-        };
-        let [re, im] = [halves(sum.constant[0], false, common), halves(sum.constant[1], true, common)];
-        Self {
-            products: sum.products.iter().map(product).collect(),
-            multiples: sum.multiples.iter().map(|t| halves(t.factor, t.imaginary, common)).collect(),
-            constant: [m.add(re[0], im[0]), m.add(re[1], im[1])],
-        }
-    }
-
-    fn products<'a>(&self, sum: &Sum<'a>, row: usize, words: Range<usize>) -> Vec<LimbProduct<'a>> {
-        let part = |ct: CtRef<'a>| [&ct.c0.row(row)[words.clone()], &ct.c1.row(row)[words.clone()]];
-        sum.products.iter().map(|p| LimbProduct { left: part(p.left), right: part(p.right) }).collect()
-    }
-
-    /// Neighbouring products of equal factors together.
-    fn runs<'a>(&self, products: &'a [LimbProduct<'a>], half: usize) -> Vec<LimbProducts<'a>> {
-        let factors = |i: &usize| self.products[*i][half];
-        let starts: Vec<usize> = (0..products.len()).filter(|i| *i == 0 || factors(i) != factors(&(i - 1))).collect();
-        let ends = starts.iter().skip(1).copied().chain([products.len()]);
-        let run = |(&start, end): (&usize, usize)| {
-            let (factor, last_factor) = factors(&start);
-            LimbProducts { products: &products[start..end], factor, last_factor }
-        };
-        starts.iter().zip(ends).map(run).collect()
-    }
-
-    fn multiples<'a>(&self, sum: &Sum<'a>, row: usize, half: usize, words: Range<usize>) -> Vec<LimbMultiple<'a>> {
-        let part = |ct: CtRef<'a>| [&ct.c0.row(row)[words.clone()], &ct.c1.row(row)[words.clone()]];
-        let limb = |(t, f): (&Multiple<'a>, &[u64; 2])| LimbMultiple { rows: part(t.ct), factor: f[half] };
-        sum.multiples.iter().zip(&self.multiples).map(limb).collect()
-    }
 }
 
 /// `rows` in equal parts of at most `most`.
@@ -255,8 +171,15 @@ impl<'a> Relinearisation<'a> {
                     let products = factors.products(&sums[i], row, words.clone());
                     let products = factors.runs(&products, half);
                     let multiples = factors.multiples(&sums[i], row, half, words.clone());
-                    let constant = factors.constant[half];
-                    let sum = LimbSum { products: &products, multiples: &multiples, constant, last_key: own.map(key) };
+                    let terms = factors.terms(&sums[i], row, words.clone());
+                    let sum = LimbSum {
+                        products: &products,
+                        multiples: &multiples,
+                        terms: &factors.groups(&terms, half),
+                        constant: factors.constant(half),
+                        vectors: &factors.vectors(&sums[i], row, half, words.clone()),
+                        last_key: own.map(key),
+                    };
                     key_sum(self.isa, m, &digits, &others, sum, out);
                 }
             });
@@ -336,8 +259,16 @@ fn linear_row(ring: &Ring, isa: Isa, sum: &Sum<'_>, row: usize) -> [LimbWords; 2
     let half = ring.n / 2;
     let [c0, c1] = &mut out;
     for (h, (c0, c1)) in c0.chunks_exact_mut(half).zip(c1.chunks_exact_mut(half)).enumerate() {
-        let multiples = factors.multiples(sum, row, h, h * half..(h + 1) * half);
-        let limb = LimbSum { multiples: &multiples, constant: factors.constant[h], ..LimbSum::default() };
+        let words = h * half..(h + 1) * half;
+        let multiples = factors.multiples(sum, row, h, words.clone());
+        let terms = factors.terms(sum, row, words.clone());
+        let limb = LimbSum {
+            multiples: &multiples,
+            terms: &factors.groups(&terms, h),
+            constant: factors.constant(h),
+            vectors: &factors.vectors(sum, row, h, words),
+            ..LimbSum::default()
+        };
         key_sum(isa, m, &[], &[], limb, [c0, c1]);
     }
     out
@@ -396,7 +327,7 @@ pub(crate) fn combine_halves(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], l
     let sums: Vec<Sum<'_>> = halves
         .iter()
         .map(|[re, im]| Sum {
-            multiples: vec![Multiple { ct: *re, factor: 1.0, imaginary: false }, Multiple { ct: *im, factor: 1.0, imaginary: true }],
+            multiples: [(*re, false), (*im, true)].map(|(ct, imaginary)| Multiple { ct, factor: Factor::Number(1.0), imaginary }).to_vec(),
             ..Sum::default()
         })
         .collect();

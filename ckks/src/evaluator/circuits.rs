@@ -6,7 +6,7 @@ use crate::bootstrap::{Activation, Arcsine, BootstrapOp, Bootstrapper, RefreshOp
 use crate::bundle::{BiasPoly, BundleError, EncodedTable, GiantSteps, Input, KeyProvider, LinearOp, LinearPlan, apply_linear};
 use crate::ciphertext::Ciphertext;
 use crate::keys::KeyTarget;
-use crate::polynomial::{Plan, PolynomialError, PolynomialOp, evaluate, evaluate_packed};
+use crate::polynomial::{Coefficients, Plan, PolynomialError, PolynomialOp, evaluate, evaluate_packed};
 use crate::ring::{Gadget, Galois, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
@@ -152,7 +152,8 @@ impl Evaluator<'_> {
             Some(target) => self.key(target, limbs)?.gadget(),
             None => Gadget { limbs, alpha: 1 },
         };
-        let op = PolynomialOp { plan, coefficients: rows, limbs, input_scale: &input_scale, output_scale, gadget };
+        let rows: Vec<Coefficients<'_>> = rows.iter().map(|row| Coefficients::Row(row)).collect();
+        let op = PolynomialOp { plan, coefficients: &rows, limbs, input_scale: &input_scale, output_scale, gadget };
         Ok(with_scale(evaluate(self.ring(), self.isa, views, &op, self.keys)?, output_scale))
     }
 

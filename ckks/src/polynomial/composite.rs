@@ -1,6 +1,6 @@
 //! The cosine as a composition, on ciphertexts: see [`CompositeIntegers`].
 
-use crate::bundle::{self, CtRef, Input, Multiple, PreparedKey, Product, Sum};
+use crate::bundle::{self, CtRef, Factor, Input, Multiple, PreparedKey, Product, Sum};
 use crate::ring::{Ring, RnsPoly};
 use crate::simd::Isa;
 use chiffre_params::polynomial::CompositeIntegers;
@@ -19,7 +19,7 @@ impl Composite<'_> {
     fn first<'c>(&self, t: &'c Input<'_>) -> Sum<'c> {
         let [constant, factor] = self.integers.first;
         let multiples = if factor == 0.0 { Vec::new() } else { vec![multiple(t.view(), factor)] };
-        Sum { products: vec![product(t.view(), t.view(), 2.0)], multiples, constant: [constant, 0.0] }
+        Sum { products: vec![product(t.view(), t.view(), 2.0)], multiples, constant: [Factor::Number(constant), Factor::default()] }
     }
 
     /// The cosines of a group.
@@ -32,7 +32,7 @@ impl Composite<'_> {
         let z2 = bundle::relinearised_sums(ring, isa, &(0..z.len()).map(square).collect::<Vec<_>>(), limbs - 1, key);
         let quadratic = |i: usize, [constant, first, second]: [f64; 3]| {
             let multiples = vec![multiple((&z[i]).into(), first), multiple((&z2[i]).into(), second)];
-            Sum { products: Vec::new(), multiples, constant: [constant, 0.0] }
+            Sum { products: Vec::new(), multiples, constant: [Factor::Number(constant), Factor::default()] }
         };
         let left = |i: usize| Sum { products: vec![product((&z2[i]).into(), (&z2[i]).into(), 1.0)], ..quadratic(i, self.integers.left) };
         let a = bundle::relinearised_sums(ring, isa, &(0..z.len()).map(left).collect::<Vec<_>>(), limbs - 2, key);
@@ -55,5 +55,5 @@ fn product<'a>(left: CtRef<'a>, right: CtRef<'a>, factor: f64) -> Product<'a> {
 }
 
 fn multiple(ct: CtRef<'_>, factor: f64) -> Multiple<'_> {
-    Multiple { ct, factor, imaginary: false }
+    Multiple { ct, factor: Factor::Number(factor), imaginary: false }
 }

@@ -22,6 +22,16 @@ pub enum PolynomialError {
         /// Ciphertexts, or pairs of them.
         ciphertexts: usize,
     },
+    /// Slots that cannot have their rows.
+    #[error("{rows} rows of coefficients for {given} of {slots} slots: there must be a row, and a power of two of slots, at most all")]
+    Slots {
+        /// Rows.
+        rows: usize,
+        /// Slots that are given a row.
+        given: usize,
+        /// Slots of the ring.
+        slots: usize,
+    },
     /// The plan, its coefficients or its scales.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -3,10 +3,10 @@
 //! Doublings are products like others here: one relinearisation merged with the rescale, the factor
 //! 2 within the product.
 
-use super::PolynomialError;
 use super::composite::Composite;
 use super::run::{GROUP, PolynomialOp, Prepared};
-use crate::bundle::{self, Input, KeyProvider, Product, Sum};
+use super::{Coefficients, PolynomialError};
+use crate::bundle::{self, Factor, Input, KeyProvider, Product, Sum};
 use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
@@ -64,7 +64,7 @@ pub fn eval_mod(
     };
     match eval_mod.plan() {
         Some(plan) => {
-            let coefficients = vec![eval_mod.coefficients(); inputs.len()];
+            let coefficients = vec![Coefficients::Row(eval_mod.coefficients()); inputs.len()];
             let (input_scale, output_scale) = (op.input_scale, cosine_scale);
             let cosine = PolynomialOp { plan, coefficients: &coefficients, limbs, input_scale, output_scale, gadget };
             let mut prepared = Prepared::new(ring, &cosine, keys, [&inputs, &[]])?;
@@ -95,5 +95,5 @@ pub fn eval_mod(
 /// `2 x^2 - 1`, where `minus_one` is minus the squared scale.
 fn doubled(ct: &[RnsPoly; 2], minus_one: f64) -> Sum<'_> {
     let product = Product { left: ct.into(), right: ct.into(), factor: 2.0, imaginary: false };
-    Sum { products: vec![product], multiples: Vec::new(), constant: [minus_one, 0.0] }
+    Sum { products: vec![product], multiples: Vec::new(), constant: [Factor::Number(minus_one), Factor::default()] }
 }

@@ -1,13 +1,15 @@
 //! Execution of plans on bundles.
 
-use super::{PlanError, PolynomialError};
-use crate::bundle::{self, BundleError, CtRef, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
+use super::coefficients::{Integers, NodeFactors};
+use super::{Coefficients, PlanError, PolynomialError};
+use crate::bundle::{self, BundleError, CtRef, Factor, Input, KeyProvider, Multiple, PreparedKey, Product, Sum};
 use crate::keys::KeyTarget;
 use crate::ring::{Gadget, Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
-use chiffre_params::polynomial::{Basis, MAX_CONSTANT, MAX_MULTIPLE, NodeIntegers, Parity, Part, Plan, Scales, fit, integers};
-use std::collections::BTreeMap;
+use chiffre_params::polynomial::{Basis, MAX_CONSTANT, MAX_MULTIPLE, Parity, Part, Plan, Scales, fit, integers};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most ciphertexts in work at a time.
 pub(super) use chiffre_params::work::SERIES_GROUP as GROUP;
@@ -17,9 +19,8 @@ pub(super) use chiffre_params::work::SERIES_GROUP as GROUP;
 pub struct PolynomialOp<'a> {
     /// How it is evaluated.
     pub plan: &'a Plan,
-    /// One row of coefficients, in the plan's basis and from index 0 on, for each ciphertext (or
-    /// pair of halves). Rows may be shorter than the degree allows, and may be the same.
-    pub coefficients: &'a [&'a [f64]],
+    /// For each ciphertext (or pair of halves). What has the same memory is prepared once.
+    pub coefficients: &'a [Coefficients<'a>],
     /// Q limbs to use; inputs may have more. Results have `limbs - plan.depth()`.
     pub limbs: usize,
     /// Scale of the inputs.
@@ -36,7 +37,8 @@ pub struct PolynomialOp<'a> {
 /// are given away are freed as soon as they have been read.
 ///
 /// Besides the noise of its operations a result has the error of rounding each coefficient to a
-/// multiple of the ratio of two scales, about `2^-36` for primes of 36 bits.
+/// multiple of the ratio of two scales, about `2^-36` for primes of 36 bits; where coefficients
+/// differ from slot to slot, `sqrt(N / 12)` times that.
 ///
 /// # Errors
 /// Any [`PolynomialError`]: a missing relinearisation key, too few limbs, rows that do not fit the
@@ -75,9 +77,9 @@ pub fn evaluate_halves(
     let prepared = Prepared::new(ring, op, keys, [&re, &im])?;
     let mut out = Vec::with_capacity(re.len());
     let (mut re, mut im) = (re.into_iter(), im.into_iter());
-    for rows in prepared.rows.chunks(GROUP / 2) {
+    for rows in prepared.of_input.chunks(GROUP / 2) {
         let group: Vec<Input<'_>> = re.by_ref().take(GROUP / 2).chain(im.by_ref().take(GROUP / 2)).collect();
-        let rows: Vec<&PlanIntegers> = rows.iter().chain(rows).collect();
+        let rows = rows.repeat(2);
         out.extend(prepared.run(ring, isa, group, &rows, true));
     }
     Ok(out)
@@ -102,13 +104,13 @@ pub fn evaluate_packed(
     let prepared = Prepared::new(ring, &op, keys, [&inputs, &[]])?;
     let mut out = Vec::with_capacity(inputs.len());
     let mut inputs = inputs.into_iter();
-    for rows in prepared.rows.chunks(GROUP / 2) {
+    for rows in prepared.of_input.chunks(GROUP / 2) {
         let group: Vec<Input<'_>> = inputs.by_ref().take(GROUP / 2).collect();
         let views: Vec<CtRef<'_>> = group.iter().map(Input::view).collect();
         let [re, im] = bundle::split_halves(ring, isa, &views, op.limbs, keys, op.gadget)?;
         drop(group);
         let halves: Vec<Input<'_>> = re.into_iter().chain(im).map(Input::Owned).collect();
-        let rows: Vec<&PlanIntegers> = rows.iter().chain(rows).collect();
+        let rows = rows.repeat(2);
         out.extend(prepared.run(ring, isa, halves, &rows, true));
     }
     Ok(out)
@@ -136,15 +138,14 @@ pub fn combine(ring: &Ring, isa: Isa, halves: &[[CtRef<'_>; 2]], limbs: usize) -
     bundle::combine_halves(ring, isa, halves, limbs)
 }
 
-/// The integers of one row of coefficients, node by node.
-type PlanIntegers = Vec<NodeIntegers>;
-
 /// A checked operation.
 pub(super) struct Prepared<'a> {
     plan: &'a Plan,
     limbs: usize,
     key: Option<&'a PreparedKey>,
-    rows: Vec<PlanIntegers>,
+    /// Different coefficients, and which of them each input has.
+    integers: Vec<Integers<'a>>,
+    of_input: Vec<usize>,
     /// For each power the factor of `T_(a-b)`, or the constant when the factors are equal.
     corrections: Vec<f64>,
     /// The factor of `T_1` in `T_2` and what is added to its constant, for a shifted input.
@@ -188,14 +189,25 @@ impl<'a> Prepared<'a> {
         };
         let scales = Scales::new(plan, &ring.chain.q, limbs, op.input_scale, op.output_scale);
         let left: f64 = ring.moduli[..limbs - depth].iter().map(|m| (m.q as f64).log2()).sum::<f64>() - 1.0;
-        let rows = op.coefficients.iter().enumerate().map(|(row, coefficients)| {
-            let integers = integers(plan, &scales, row, coefficients)?;
-            let bits = coefficients.iter().map(|c| c.abs()).sum::<f64>().log2() + op.output_scale.log2();
-            if bits < left { Ok(integers) } else { Err(PlanError::TooLarge { row, index: 0, bits, limit: left }) }
-        });
-        let rows = rows.collect::<Result<_, PlanError>>()?;
+        let mut distinct: Vec<Integers<'_>> = Vec::new();
+        let mut first: Vec<usize> = Vec::new();
+        let mut of_input = Vec::with_capacity(op.coefficients.len());
+        for (row, coefficients) in op.coefficients.iter().enumerate() {
+            if let Some(known) = first.iter().position(|&i| op.coefficients[i].is(coefficients)) {
+                of_input.push(known);
+                continue;
+            }
+            let round = |coefficients: &[f64]| {
+                let integers = integers(plan, &scales, row, coefficients)?;
+                let bits = coefficients.iter().map(|c| c.abs()).sum::<f64>().log2() + op.output_scale.log2();
+                if bits < left { Ok(integers) } else { Err(PlanError::TooLarge { row, index: 0, bits, limit: left }) }
+            };
+            distinct.push(Integers::new(ring, coefficients, round)?);
+            first.push(row);
+            of_input.push(distinct.len() - 1);
+        }
         let corrections = scales.corrections(plan)?;
-        Ok(Self { plan, limbs, key, rows, corrections, shift: [0.0; 2], steps: steps(plan) })
+        Ok(Self { plan, limbs, key, integers: distinct, of_input, corrections, shift: [0.0; 2], steps: steps(plan) })
     }
 
     /// Makes the plan's argument `input + shift`: `T_2 = 2 x^2 + 4 shift x + 2 shift^2 - 1`.
@@ -212,31 +224,39 @@ impl<'a> Prepared<'a> {
     /// Runs the plan on all inputs, group by group.
     pub fn run_all<'b>(&self, ring: &Ring, isa: Isa, inputs: Vec<Input<'b>>, mut take: impl FnMut(Vec<[RnsPoly; 2]>)) {
         let mut inputs = inputs.into_iter();
-        for rows in self.rows.chunks(GROUP) {
+        for rows in self.of_input.chunks(GROUP) {
             let group: Vec<Input<'b>> = inputs.by_ref().take(GROUP).collect();
-            take(self.run(ring, isa, group, &rows.iter().collect::<Vec<_>>(), false));
+            take(self.run(ring, isa, group, rows, false));
         }
     }
 
-    /// Runs the plan on a group. With `pairs` the second half of the group is multiplied by `i` and
-    /// added to the first.
-    fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[&PlanIntegers], pairs: bool) -> Vec<[RnsPoly; 2]> {
+    /// Runs the plan on a group, of which `rows` are the numbers of the integers. With `pairs` the
+    /// second half of the group is multiplied by `i` and added to the first.
+    fn run<'b>(&self, ring: &Ring, isa: Isa, mut group: Vec<Input<'b>>, rows: &[usize], pairs: bool) -> Vec<[RnsPoly; 2]> {
         for input in &mut group {
             input.truncate(self.limbs);
         }
         let mut values: BTreeMap<Value, Vec<Input<'b>>> = BTreeMap::from([(Value::Power(1), group)]);
         for (at, step) in self.steps.iter().enumerate() {
             let last = at + 1 == self.steps.len();
+            let limbs = self.limbs - step.depth + 1;
+            // Vectors exist while the node that they belong to is computed.
+            let factors: BTreeMap<usize, NodeFactors> = match step.value {
+                Value::Power(_) => BTreeMap::new(),
+                Value::Node(node) => {
+                    let used: BTreeSet<usize> = rows.iter().copied().collect();
+                    used.into_par_iter().map(|i| (i, self.integers[i].at(ring, node, limbs))).collect()
+                }
+            };
             let sums: Vec<Sum<'_>> = match step.value {
                 Value::Power(index) => (0..rows.len()).map(|i| self.power(index, &values, i)).collect(),
                 Value::Node(node) if last && pairs => {
                     let half = rows.len() / 2;
-                    let sum = |i: usize| self.node(node, &values, i, rows[i]);
+                    let sum = |i: usize| self.node(node, &values, i, &factors[&rows[i]]);
                     (0..half).map(|i| with_imaginary(sum(i), sum(i + half))).collect()
                 }
-                Value::Node(node) => (0..rows.len()).map(|i| self.node(node, &values, i, rows[i])).collect(),
+                Value::Node(node) => (0..rows.len()).map(|i| self.node(node, &values, i, &factors[&rows[i]])).collect(),
             };
-            let limbs = self.limbs - step.depth + 1;
             let out = match self.key {
                 Some(key) if sums.iter().any(|s| !s.products.is_empty()) => bundle::relinearised_sums(ring, isa, &sums, limbs, key),
                 _ => bundle::rescaled_sums(ring, isa, &sums, limbs),
@@ -264,20 +284,19 @@ impl<'a> Prepared<'a> {
             Basis::Monomial => Sum { products: vec![product(1.0)], ..Sum::default() },
             Basis::Chebyshev if a == b => {
                 let [factor, constant] = if index == 2 { self.shift } else { [0.0; 2] };
-                let shifted = (factor != 0.0).then(|| Multiple { ct: view(1), factor, imaginary: false });
+                let shifted = (factor != 0.0).then(|| Multiple { ct: view(1), factor: Factor::Number(factor), imaginary: false });
                 let multiples = shifted.into_iter().collect();
-                Sum { products: vec![product(2.0)], multiples, constant: [correction + constant, 0.0] }
+                Sum { products: vec![product(2.0)], multiples, constant: [Factor::Number(correction + constant), Factor::default()] }
             }
             Basis::Chebyshev => {
-                let multiple = Multiple { ct: view(a - b), factor: correction, imaginary: false };
+                let multiple = Multiple { ct: view(a - b), factor: Factor::Number(correction), imaginary: false };
                 Sum { products: vec![product(2.0)], multiples: vec![multiple], ..Sum::default() }
             }
         }
     }
 
     /// Node `node` of ciphertext `i`.
-    fn node<'c>(&self, node: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize, row: &PlanIntegers) -> Sum<'c> {
-        let integers = &row[node];
+    fn node<'c>(&self, node: usize, values: &'c BTreeMap<Value, Vec<Input<'_>>>, i: usize, factors: &'c NodeFactors) -> Sum<'c> {
         let products = self.plan.nodes()[node].parts.iter().filter_map(|part| match part {
             Part::Product { node, basis } => Some(Product {
                 left: values[&Value::Node(*node)][i].view(),
@@ -287,8 +306,12 @@ impl<'a> Prepared<'a> {
             }),
             Part::Term(_) => None,
         });
-        let multiple = |&(k, factor): &(usize, f64)| Multiple { ct: values[&Value::Power(k)][i].view(), factor, imaginary: false };
-        Sum { products: products.collect(), multiples: integers.terms.iter().map(multiple).collect(), constant: [integers.constant, 0.0] }
+        let multiples = factors.terms.iter().map(|(k, factor)| Multiple {
+            ct: values[&Value::Power(*k)][i].view(),
+            factor: factor.view(),
+            imaginary: false,
+        });
+        Sum { products: products.collect(), multiples: multiples.collect(), constant: [factors.constant.view(), Factor::default()] }
     }
 }
 
@@ -363,7 +386,7 @@ mod tests {
             {
                 let Ok(plan) = Plan::new(degree, parity, basis) else { continue };
                 let row: Vec<f64> = (0..=degree).map(|k| if parity.has(k) { 0.5 } else { 0.0 }).collect();
-                let (rows, limbs) = ([&row[..], &row[..]], plan.depth() + 2);
+                let (rows, limbs) = ([Coefficients::Row(&row); 2], plan.depth() + 2);
                 let op =
                     PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &scale, output_scale: &scale, gadget: GADGET };
                 let got = counted(&ring, limbs, |cts| _ = evaluate(&ring, Isa::detect(), cts, &op, &keys).expect("evaluated"));

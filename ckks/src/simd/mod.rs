@@ -49,7 +49,9 @@ pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_windows};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
 pub use rows::LimbWords;
 pub use shape::{OutputClass, PanelShape, WINDOW, expand_pattern, largest};
-pub use sums::{LimbMultiple, LimbProduct, LimbProducts, LimbSum, key_sum, product_sum, split_halves};
+pub use sums::{
+    LimbMultiple, LimbProduct, LimbProducts, LimbSum, LimbTerm, LimbTerms, LimbVector, MAX_TERMS, key_sum, product_sum, split_halves,
+};
 pub use switch::key_inner_product;
 pub use symmetric::fold_symmetric;
 pub use tensor::{pair_product_tensor, product_tensor};

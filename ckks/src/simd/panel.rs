@@ -89,6 +89,20 @@ pub struct TapRows<'a> {
     pub keys: Vec<[&'a [u64]; 2]>,
     /// Rows of this rotation.
     pub rows: Vec<PanelRow>,
+    /// The patterns of the permutation followed by the order of words in a column, for blocks of
+    /// the first half of a limb and of the second.
+    patterns: [[[u64; 8]; 8]; 2],
+}
+
+impl<'a> TapRows<'a> {
+    /// For panels of a shape.
+    pub fn new(shape: &PanelShape, table: &'a GaloisTable, keys: Vec<[&'a [u64]; 2]>, rows: Vec<PanelRow>) -> Self {
+        let patterns = [false, true].map(|mirrored| {
+            let order = column_order(shape.lanes, mirrored);
+            table.patterns().map(|p| order.map(|i| p[i as usize]))
+        });
+        Self { table, keys, rows, patterns }
+    }
 }
 
 /// The limbs of one input at one modulus.
@@ -187,7 +201,6 @@ pub fn linear_windows(
     let mut constants_of = usize::MAX;
     let mut xi = [0; 8 * COLUMNS];
     let orders = [false, true].map(|mirrored| column_order(shape.lanes, mirrored));
-    let patterns = orders.map(|order| panel.taps.iter().map(|tap| tap.table.patterns().map(|p| order.map(|i| p[i as usize]))).collect());
     let places = orders.map(|order| {
         let mut place = [0; 8];
         order.iter().zip(0..).for_each(|(&word, position)| place[word as usize] = position);
@@ -201,8 +214,7 @@ pub fn linear_windows(
         for (half, out) in out.iter_mut().enumerate() {
             // Where the words are in the limb and in the output.
             let (start, at) = if half == 0 { (start + at, at) } else { (panel.n - start - at - words, len - at - words) };
-            let (order, patterns): (_, &Vec<[[u64; 8]; 8]>) = (&orders[half], &patterns[half]);
-            let columns = Columns { panel, start, words, fresh: half == 0, order, patterns, x: scratch.as_mut_ptr() };
+            let columns = Columns { panel, start, words, half, order: &orders[half], x: scratch.as_mut_ptr() };
             match digits {
                 1 => isa.run(FillColumns::<1>(columns)),
                 2 => isa.run(FillColumns::<2>(columns)),
@@ -277,12 +289,11 @@ struct Columns<'a> {
     panel: &'a LimbPanel<'a>,
     start: usize,
     words: usize,
-    /// Nobody has read the weights of these words before.
-    fresh: bool,
+    /// The half of the limb that they are in; the first is the one whose weights nobody has read
+    /// before.
+    half: usize,
     /// The word at each position of a column.
     order: &'a [u64; 8],
-    /// By tap, the patterns of its permutation followed by that order.
-    patterns: &'a [[[u64; 8]; 8]],
     x: *mut u64,
 }
 
@@ -299,17 +310,17 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         if D > 0 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
-        let Columns { panel, start, words, fresh, order, patterns, x } = self.0;
+        let Columns { panel, start, words, half, order, x } = self.0;
         let m = ModulusLanes::new(lanes, panel.modulus);
         let own_factor = lanes.splat(panel.own_factor);
         let stride = panel.shape.column_stride();
         // The weights are fetched while inner products run.
         let (run, stripe_stride) = (panel.shape.run, panel.shape.stripe_stride());
         let ordered = panel.shape.lanes > 1;
-        assert_eq!(patterns.len(), panel.taps.len());
+        assert!(half < 2);
         let stripe = panel.weights.as_ptr().wrapping_add(panel.stripe_of(start) * stripe_stride);
         let rows: usize = panel.taps.iter().map(|t| t.rows.len()).sum();
-        let fresh = fresh && start.is_multiple_of(run) && run < panel.n;
+        let fresh = half == 0 && start.is_multiple_of(run) && run < panel.n;
         let lines = if fresh { (words / run).max(1) * stripe_stride / 8 } else { 0 };
         let per_row = lines.div_ceil(rows.max(1));
         let mut line = 0;
@@ -320,7 +331,7 @@ impl<const D: usize> Kernel for FillColumns<'_, D> {
         unsafe {
             for (t, tap) in panel.taps.iter().enumerate() {
                 let map = tap.table.blocks().get_unchecked(start / 8..start / 8 + blocks);
-                let patterns = patterns.get_unchecked(t);
+                let patterns = tap.patterns.get_unchecked(half);
                 let keys = tap.keys.as_ptr();
                 let count = if D == 0 { tap.keys.len() } else { D };
                 let ahead = panel.taps.get(t + 1).map(|next| (next, piece(next, start, words)));

@@ -13,6 +13,8 @@ const MAX_STEPS: usize = 5;
 const AHEAD: usize = 128;
 /// Most products with one factor: their sums of two components stay below `4 q R`.
 const MAX_PRODUCTS: usize = 8;
+/// Most terms with one factor: their sums stay below `2 q R`.
+pub const MAX_TERMS: usize = 8;
 
 /// `left · right` for one limb of two ciphertexts, each by its two components.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,33 @@ pub struct LimbMultiple<'a> {
     /// The components.
     pub rows: [&'a [u64]; 2],
     /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
+    pub factor: u64,
+}
+
+/// `vector · rows` for one limb of a plaintext and of a ciphertext, by its two components.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbTerm<'a> {
+    /// The plaintext.
+    pub vector: &'a [u64],
+    /// The components.
+    pub rows: [&'a [u64]; 2],
+}
+
+/// A sum of up to [`MAX_TERMS`] terms, times a number.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbTerms<'a> {
+    /// The terms.
+    pub terms: &'a [LimbTerm<'a>],
+    /// Residue in `[0, q)`; see [`key_sum`] for the power of `R` in it.
+    pub factor: u64,
+}
+
+/// `factor · vector` for one limb of a plaintext.
+#[derive(Clone, Copy, Debug)]
+pub struct LimbVector<'a> {
+    /// The plaintext.
+    pub vector: &'a [u64],
+    /// Residue in `[0, q)`, as the factor of a multiple.
     pub factor: u64,
 }
 
@@ -117,8 +146,12 @@ pub struct LimbSum<'a> {
     pub products: &'a [LimbProducts<'a>],
     /// Multiples.
     pub multiples: &'a [LimbMultiple<'a>],
+    /// Products with plaintexts.
+    pub terms: &'a [LimbTerms<'a>],
     /// Added to the component at 1, with the same power of `R` as factors of multiples.
     pub constant: u64,
+    /// Added to the component at 1.
+    pub vectors: &'a [LimbVector<'a>],
     /// The key that [`product_sum`] of the products is multiplied by: that of the digit to which
     /// the limb belongs.
     pub last_key: Option<[&'a [u64]; 2]>,
@@ -128,7 +161,8 @@ pub struct LimbSum<'a> {
 ///
 /// ```text
 /// out[c] = (sum_d digits[d] keys[d][c] + sum_s (sum_p left_p right_p)[c] factor_s / R + sum_t rows_t[c] factor_t
-///           + [c = 0] constant + product_sum last_key[c]) / R
+///           + sum_s (sum_t vector_t rows_t[c]) factor_s / R
+///           + [c = 0] (constant + sum_v vector_v factor_v) + product_sum last_key[c]) / R
 /// ```
 pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], sum: LimbSum<'_>, out: [&mut [u64]; 2]) {
     let n = out[0].len();
@@ -137,8 +171,11 @@ pub fn key_sum(isa: Isa, m: &Modulus, digits: &[&[u64]], keys: &[[&[u64]; 2]], s
     assert!(sum.products.iter().flat_map(|s| s.products).flat_map(|p| [p.left, p.right]).flatten().all(|r| r.len() == n));
     assert!(sum.products.len() <= 4 && sum.products.iter().all(|s| s.products.len() <= MAX_PRODUCTS));
     assert!(sum.multiples.iter().flat_map(|t| t.rows).chain(sum.last_key.into_iter().flatten()).all(|r| r.len() == n));
+    assert!(sum.terms.iter().flat_map(|s| s.terms).flat_map(|t| [t.vector, t.rows[0], t.rows[1]]).all(|r| r.len() == n));
+    assert!(sum.terms.iter().all(|s| s.terms.len() <= MAX_TERMS) && sum.vectors.iter().all(|v| v.vector.len() == n));
     // Sums of products before their factor, and the last component, are below 4 q.
-    let steps = steps(digits.len() + 4 * sum.products.len() + sum.multiples.len() + 1 + 4);
+    let groups = sum.products.len() + sum.terms.len() + 1;
+    let steps = steps(digits.len() + 4 * groups + sum.multiples.len() + sum.vectors.len() + 1);
     isa.run(KeySum { m, digits, keys, sum, steps, out })
 }
 
@@ -207,6 +244,24 @@ impl Kernel for KeySum<'_, '_> {
                     lanes.prefetch::<true>(t.rows[1].as_ptr().wrapping_add(at + AHEAD));
                     acc0 = lanes.mac(acc0, lanes.load(t.rows[0].as_ptr().add(at)), f);
                     acc1 = lanes.mac(acc1, lanes.load(t.rows[1].as_ptr().add(at)), f);
+                }
+                for s in self.sum.terms {
+                    let (mut d0, mut d1) = (lanes.acc(), lanes.acc());
+                    for t in s.terms {
+                        for row in [t.vector, t.rows[0], t.rows[1]] {
+                            lanes.prefetch::<true>(row.as_ptr().wrapping_add(at + AHEAD));
+                        }
+                        let v = lanes.load(t.vector.as_ptr().add(at));
+                        d0 = lanes.mac(d0, lanes.load(t.rows[0].as_ptr().add(at)), v);
+                        d1 = lanes.mac(d1, lanes.load(t.rows[1].as_ptr().add(at)), v);
+                    }
+                    let f = lanes.splat(s.factor);
+                    acc0 = lanes.mac(acc0, lanes.redc1(d0, m.q, m.qinv), f);
+                    acc1 = lanes.mac(acc1, lanes.redc1(d1, m.q, m.qinv), f);
+                }
+                for v in self.sum.vectors {
+                    lanes.prefetch::<true>(v.vector.as_ptr().wrapping_add(at + AHEAD));
+                    acc0 = lanes.mac(acc0, lanes.load(v.vector.as_ptr().add(at)), lanes.splat(v.factor));
                 }
                 lanes.prefetch::<true>(out[0].wrapping_add(at + AHEAD));
                 lanes.prefetch::<true>(out[1].wrapping_add(at + AHEAD));

@@ -209,9 +209,15 @@ fn sums_of_products_and_multiples() {
         let multiples: Vec<LimbMultiple<'_>> = (0..5).map(|i| LimbMultiple { rows: pair(3 * i), factor: r.limb(q, 1)[0] }).collect();
         let digits: Vec<&[u64]> = x[..4].iter().map(|v| &v[..]).collect();
         let keys: Vec<[&[u64]; 2]> = (8..12).map(|d| pair(2 * d - 4)).collect();
-        for (lengths, terms, count, own) in
-            [(&[1][..], 0, 1, false), (&[8, 1], 5, 4, true), (&[1, 1, 2, 1], 1, 2, true), (&[], 2, 0, false), (&[2], 0, 0, true)]
-        {
+        let plain: Vec<LimbTerm<'_>> = (0..11).map(|i| LimbTerm { vector: &x[23 - i], rows: pair(2 * i) }).collect();
+        for (lengths, terms, slotwise, count, own) in [
+            (&[1][..], 0, &[][..], 1, false),
+            (&[8, 1], 5, &[8, 3], 4, true),
+            (&[1, 1, 2, 1], 1, &[1], 2, true),
+            (&[], 2, &[], 0, false),
+            (&[], 0, &[2, 0, 1], 0, false),
+            (&[2], 0, &[], 0, true),
+        ] {
             let mut at = 0;
             let sums: Vec<LimbProducts<'_>> = lengths
                 .iter()
@@ -235,7 +241,16 @@ fn sums_of_products_and_multiples() {
             assert!((0..N).all(|i| last[i] == mul(sum(2, i), rinv2, q)), "{isa:?} {q}");
             let constant = r.word() % q;
             let last_key = own.then(|| pair(21));
-            let limb = LimbSum { products: &sums, multiples: &multiples[..terms], constant, last_key };
+            let mut at = 0;
+            let groups: Vec<LimbTerms<'_>> = slotwise
+                .iter()
+                .map(|&len| {
+                    at += len;
+                    LimbTerms { terms: &plain[at - len..at], factor: r.limb(q, 1)[0] }
+                })
+                .collect();
+            let vectors: Vec<LimbVector<'_>> = (0..slotwise.len()).map(|i| LimbVector { vector: &x[i], factor: r.limb(q, 1)[0] }).collect();
+            let limb = LimbSum { products: &sums, multiples: &multiples[..terms], terms: &groups, constant, vectors: &vectors, last_key };
             let mut out = [vec![1; N], vec![1; N]];
             let [o0, o1] = &mut out;
             key_sum(isa, m, &digits[..count], &keys[..count], limb, [o0, o1]);
@@ -244,7 +259,12 @@ fn sums_of_products_and_multiples() {
                     let inner = (0..count).fold(0, |s, d| (s + mul(digits[d][i], keys[d][c][i], q)) % q);
                     let linear = multiples[..terms].iter().fold(0, |s, t| (s + mul(t.rows[c][i], t.factor, q)) % q);
                     let own = last_key.map_or(0, |key| mul(last[i], key[c][i], q));
-                    let all = inner + linear + own + mul(sum(c, i), rinv, q) + if c == 0 { constant } else { 0 };
+                    let by_slot = groups.iter().fold(0, |all, g| {
+                        let one = g.terms.iter().fold(0, |s, t| (s + mul(t.vector[i], t.rows[c][i], q)) % q);
+                        (all + mul(mul(one, g.factor, q), rinv, q)) % q
+                    });
+                    let constants = vectors.iter().fold(constant, |s, v| (s + mul(v.vector[i], v.factor, q)) % q);
+                    let all = inner + linear + by_slot + own + mul(sum(c, i), rinv, q) + if c == 0 { constants } else { 0 };
                     assert_eq!(out[c][i], mul(all % q, rinv, q), "{isa:?} {q} component {c}");
                 }
             }
@@ -362,8 +382,8 @@ fn linear_class_case(isa: Isa, m: &Modulus, r: &mut Random, shape: &PanelShape, 
                 })
                 .collect(),
             taps: vec![
-                TapRows { table: &tables[0], keys: keys(0), rows: vec![row(0, 0), row(1, 1)] },
-                TapRows { table: &tables[1], keys: keys(1), rows: vec![row(2, 2), row(4, 0)] },
+                TapRows::new(shape, &tables[0], keys(0), vec![row(0, 0), row(1, 1)]),
+                TapRows::new(shape, &tables[1], keys(1), vec![row(2, 2), row(4, 0)]),
             ],
             identity: if at_special { vec![] } else { vec![row(5, 1)] },
             padding: if at_special { vec![3, 5] } else { vec![3] },

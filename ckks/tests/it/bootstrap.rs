@@ -10,7 +10,7 @@ use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
 use chiffre_ckks::keys::KeyTarget;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::polynomial::{Basis, Parity, Plan};
+use chiffre_ckks::polynomial::{Basis, Coefficients, Parity, Plan};
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
@@ -218,7 +218,7 @@ fn refreshes_apply_the_activation_to_the_sine_of_each_half() {
     let messages: Vec<Vec<Complex64>> = (0..5).map(|i| slots(&lab.context, 20 + i, 1.25)).collect();
     let inputs: Vec<[RnsPoly; 2]> = messages.iter().map(|m| lab.encrypt(m, &input_scale, 3)).collect();
     let coefficients: Vec<Vec<f64>> = (0..5).map(activation).collect();
-    let rows: Vec<&[f64]> = coefficients.iter().map(|c| &c[..]).collect();
+    let rows: Vec<Coefficients<'_>> = coefficients.iter().map(|c| Coefficients::Row(c)).collect();
     let given = || inputs.iter().map(|ct| Input::Borrowed(ct.into())).collect::<Vec<_>>();
     let op = RefreshOp {
         input_scale: &input_scale,

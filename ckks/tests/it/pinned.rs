@@ -12,7 +12,7 @@ use chiffre_ckks::context::Context;
 use chiffre_ckks::engine::Engine;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
-use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
+use chiffre_ckks::polynomial::{Basis, Coefficients, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
 use chiffre_ckks::ring::{Gadget, Galois, RnsPoly};
 use chiffre_ckks::scale::Scale;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, PublicKeyEncryptor, SecretKey, SecretKeyEncryptor};
@@ -196,7 +196,7 @@ fn series() {
         let ring = lab.context.ring();
         let plan = Plan::new(11, Parity::Full, Basis::Chebyshev).expect("plan");
         let rows: Vec<Vec<f64>> = (0..4).map(|i| slots(12, 90 + i).iter().map(|z| z.re / 4.0).collect()).collect();
-        let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+        let rows: Vec<Coefficients<'_>> = rows.iter().map(|r| Coefficients::Row(r)).collect();
         let (input_scale, output_scale) = (Scale::pow2(35), Scale::pow2(33));
         let cts = lab.encrypt(4, &input_scale, 7);
         let op =
@@ -232,7 +232,7 @@ fn refreshes() {
         let cts = lab.encrypt(2, &input_scale, 3);
         let plan = Plan::new(7, Parity::Full, Basis::Chebyshev).expect("plan");
         let row: Vec<f64> = slots(8, 5).iter().map(|z| z.re / 2.0).collect();
-        let activation = Some(Activation { plan: &plan, coefficients: &[&row, &row] });
+        let activation = Some(Activation { plan: &plan, coefficients: &[Coefficients::Row(&row); 2] });
         let bootstrapper = Bootstrapper::new(ring, isa, context.encoder(), &spec).expect("spec");
         let op = RefreshOp { input_scale: &input_scale, radians: 1.0, activation, output_scale: &output_scale };
         let inputs = cts.iter().map(|c| Input::Borrowed(c.into())).collect();

@@ -94,9 +94,9 @@ fn check(plan: &Plan, limbs: usize, output: &Scale, seed: u8) {
     let (ring, input) = (lab.context.ring(), Scale::pow2(36));
     let inputs: Vec<Vec<f64>> = (0..2).map(|i| lab.reals(seed ^ i)).collect();
     let rows: Vec<Vec<f64>> = (0..2).map(|i| coefficients(plan.degree(), plan.parity(), seed ^ (0x80 + i))).collect();
-    let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+    let given: Vec<Coefficients<'_>> = rows.iter().map(|r| Coefficients::Row(r)).collect();
     let cts: Vec<[RnsPoly; 2]> = inputs.iter().map(|x| lab.encrypt(&complex(x), &input, limbs, seed)).collect();
-    let op = PolynomialOp { plan, coefficients: &rows, limbs, input_scale: &input, output_scale: output, gadget: lab.gadget };
+    let op = PolynomialOp { plan, coefficients: &given, limbs, input_scale: &input, output_scale: output, gadget: lab.gadget };
     let mut first: Option<Vec<[RnsPoly; 2]>> = None;
     for isa in Isa::available() {
         let borrowed = cts.iter().map(|ct| Input::Borrowed(ct.into())).collect();
@@ -123,6 +123,88 @@ fn every_degree_parity_and_basis() {
     }
 }
 
+/// Slot by slot: channels in runs, channels that alternate, and a period below the slots.
+#[test]
+fn slots_have_rows_of_their_own() {
+    let lab = &*LAB;
+    let (ring, encoder, slots) = (lab.context.ring(), lab.context.encoder(), lab.context.slots());
+    let (input, output) = (Scale::pow2(35), Scale::pow2(33));
+    let z: Vec<Vec<Complex64>> =
+        (0..5u8).map(|i| lab.reals(i).iter().zip(lab.reals(i + 50)).map(|(&a, b)| Complex64::new(a, b)).collect()).collect();
+    let maps: [Vec<usize>; 3] =
+        [(0..slots).map(|s| s * 5 / slots).collect(), (0..slots).map(|s| s % 4 + s / (slots / 2)).collect(), vec![2, 0, 0, 4]];
+    for (degree, basis) in [(1, Basis::Chebyshev), (7, Basis::Chebyshev), (15, Basis::Chebyshev), (6, Basis::Monomial)] {
+        let plan = Plan::new(degree, Parity::Full, basis).expect("a plan");
+        let limbs = plan.depth() + 3;
+        let rows: Vec<Vec<f64>> = (0..5).map(|i| coefficients(degree, Parity::Full, i)).collect();
+        // Two ciphertexts with the same rows, and one with a row for all slots.
+        let by_slot = |map: usize| Coefficients::Slots(SlotRows { rows: &rows, first: map, offsets: &maps[map], encoder });
+        let given = [by_slot(0), by_slot(1), by_slot(2), by_slot(1), Coefficients::Row(&rows[3])];
+        let row = |ct: usize, slot: usize| match [0, 1, 2, 1].get(ct) {
+            Some(&map) => &rows[(map + maps[map][slot % maps[map].len()]).min(4)],
+            None => &rows[3],
+        };
+        let cts: Vec<[RnsPoly; 2]> = z.iter().map(|z| lab.encrypt(z, &input, limbs, 1)).collect();
+        let op = PolynomialOp { plan: &plan, coefficients: &given, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
+        let mut first: Option<Vec<[RnsPoly; 2]>> = None;
+        for isa in Isa::available() {
+            let inputs = cts.iter().map(|ct| Input::Borrowed(ct.into())).collect();
+            let got = evaluate_packed(ring, isa, inputs, &op, &lab.keys).expect("evaluated");
+            if let Some(first) = &first {
+                assert!(*first == got, "{isa:?} differs");
+                continue;
+            }
+            for (ct, (got, z)) in got.iter().zip(&z).enumerate() {
+                let part = |slot: usize, x: f64| evaluate_clear(basis, row(ct, slot), x);
+                let want: Vec<Complex64> = z.iter().enumerate().map(|(s, z)| Complex64::new(part(s, z.re), part(s, z.im))).collect();
+                close(&lab.decrypt(got, &output), &want, 2f64.powi(-15));
+            }
+            first = Some(got);
+        }
+        // The same on real slots, given away.
+        let doubled = input.mul(&Scale::pow2(1));
+        let op = PolynomialOp { input_scale: &doubled, ..op };
+        let real: Vec<Vec<f64>> = (0..5).map(|i| lab.reals(i)).collect();
+        let cts: Vec<[RnsPoly; 2]> = real.iter().map(|x| lab.encrypt(&complex(x), &doubled, limbs, 2)).collect();
+        let got = evaluate(ring, crate::isa(), cts.into_iter().map(Input::Owned).collect(), &op, &lab.keys).expect("evaluated");
+        for (ct, (got, x)) in got.iter().zip(&real).enumerate() {
+            let want: Vec<f64> = x.iter().enumerate().map(|(s, &x)| evaluate_clear(basis, row(ct, s), x)).collect();
+            close(&lab.decrypt(got, &output), &complex(&want), 2f64.powi(-15));
+        }
+    }
+}
+
+/// Rows that are equal are one row: the same bits, and no vector.
+#[test]
+fn equal_rows_in_slots_are_one_row() {
+    let lab = &*LAB;
+    let (ring, encoder, scale) = (lab.context.ring(), lab.context.encoder(), Scale::pow2(36));
+    let plan = Plan::new(5, Parity::Full, Basis::Chebyshev).expect("a plan");
+    let row = coefficients(5, Parity::Full, 1);
+    let (rows, ct) = (vec![row.clone(); 3], lab.encrypt(&complex(&lab.reals(1)), &scale, 5, 1));
+    let run = |coefficients: Coefficients<'_>| {
+        let op = PolynomialOp {
+            plan: &plan,
+            coefficients: &[coefficients],
+            limbs: 5,
+            input_scale: &scale,
+            output_scale: &scale,
+            gadget: lab.gadget,
+        };
+        evaluate(ring, crate::isa(), vec![Input::Borrowed((&ct).into())], &op, &lab.keys)
+    };
+    let slots = |offsets: &[usize]| run(Coefficients::Slots(SlotRows { rows: &rows, first: 0, offsets, encoder }));
+    assert!(slots(&[0, 2, 1, 9]).expect("evaluated") == run(Coefficients::Row(&row)).expect("evaluated"));
+    for bad in [&[0, 1, 2][..], &[], &vec![0; 2 * lab.context.slots()]] {
+        assert!(matches!(slots(bad), Err(PolynomialError::Slots { .. })), "{} slots", bad.len());
+    }
+    let other = chiffre_ckks::encode::Encoder::new(lab.context.slots().ilog2());
+    for (rows, encoder) in [(&rows[..], &other), (&[], encoder)] {
+        let error = run(Coefficients::Slots(SlotRows { rows, first: 0, offsets: &[0, 1], encoder }));
+        assert!(matches!(error, Err(PolynomialError::Slots { .. })), "no row, or an encoder of another ring");
+    }
+}
+
 #[test]
 fn output_scales_are_what_was_asked_for() {
     let q = LAB.context.params().q().to_vec();
@@ -144,9 +226,9 @@ fn halves_of_packed_slots() {
         let plan = Plan::new(degree, Parity::Full, basis).expect("a plan");
         let limbs = plan.depth() + 3;
         let rows: Vec<Vec<f64>> = (0..5).map(|i| coefficients(degree, Parity::Full, i)).collect();
-        let rows: Vec<&[f64]> = rows.iter().map(|r| &r[..]).collect();
+        let given: Vec<Coefficients<'_>> = rows.iter().map(|r| Coefficients::Row(r)).collect();
         let cts: Vec<[RnsPoly; 2]> = z.iter().map(|z| lab.encrypt(z, &input, limbs + 1, 1)).collect();
-        let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
+        let op = PolynomialOp { plan: &plan, coefficients: &given, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
         let want: Vec<Vec<Complex64>> = z
             .iter()
             .zip(&rows)
@@ -191,7 +273,7 @@ fn scales_out_of_proportion_are_refused_and_others_are_exact() {
     // The parts come at twice these scales.
     for (log_scale, fine) in [(35, true), (36, false)] {
         let input = Scale::pow2(log_scale);
-        let rows = [&row[..]];
+        let rows = [Coefficients::Row(&row)];
         let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs, input_scale: &input, output_scale: &output, gadget: lab.gadget };
         let got = evaluate_packed(ring, isa, vec![Input::Owned(lab.encrypt(&z, &input, limbs, 1))], &op, &lab.keys);
         match got {
@@ -257,7 +339,8 @@ fn what_does_not_fit_is_refused() {
     let ct = lab.encrypt(&complex(&lab.reals(1)), &scale, 5, 1);
     let row = coefficients(7, Parity::Full, 1);
     let run = |plan: &Plan, rows: &[&[f64]], limbs: usize, scale: &Scale, keys: &PreparedKeys| {
-        let op = PolynomialOp { plan, coefficients: rows, limbs, input_scale: scale, output_scale: scale, gadget: lab.gadget };
+        let rows: Vec<Coefficients<'_>> = rows.iter().map(|r| Coefficients::Row(r)).collect();
+        let op = PolynomialOp { plan, coefficients: &rows, limbs, input_scale: scale, output_scale: scale, gadget: lab.gadget };
         evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, keys)
     };
     assert!(run(&plan, &[&row], 5, &scale, &lab.keys).is_ok());
@@ -280,11 +363,25 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(error, Err(PolynomialError::Plan(PlanError::TooLarge { row: 0, .. }))), "{error:?}");
     }
     let tiny = Scale::pow2(-4);
-    let op = PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &tiny, gadget: lab.gadget };
+    let op = PolynomialOp {
+        plan: &plan,
+        coefficients: &[Coefficients::Row(&row)],
+        limbs: 5,
+        input_scale: &scale,
+        output_scale: &tiny,
+        gadget: lab.gadget,
+    };
     let error = evaluate(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], &op, &lab.keys);
     assert!(matches!(error, Err(PolynomialError::Plan(PlanError::Scale(_)))), "{error:?}");
     let short = BundleError::Operands(1, 0).into();
-    let op = PolynomialOp { plan: &plan, coefficients: &[&row], limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
+    let op = PolynomialOp {
+        plan: &plan,
+        coefficients: &[Coefficients::Row(&row)],
+        limbs: 5,
+        input_scale: &scale,
+        output_scale: &scale,
+        gadget: lab.gadget,
+    };
     assert_eq!(evaluate_halves(ring, Isa::Scalar, vec![Input::Borrowed((&ct).into())], vec![], &op, &lab.keys), Err(short));
 }
 
@@ -296,7 +393,7 @@ fn one_thread_or_many_and_more_than_a_group() {
     let cts: Vec<[RnsPoly; 2]> = (0..10).map(|i| lab.encrypt(&complex(&lab.reals(i)), &scale, 5, i)).collect();
     let rows: Vec<Vec<f64>> = (0..10).map(|i| coefficients(5, Parity::Full, i)).collect();
     let run = |range: std::ops::Range<usize>| {
-        let rows: Vec<&[f64]> = rows[range.clone()].iter().map(|r| &r[..]).collect();
+        let rows: Vec<Coefficients<'_>> = rows[range.clone()].iter().map(|r| Coefficients::Row(r)).collect();
         let op = PolynomialOp { plan: &plan, coefficients: &rows, limbs: 5, input_scale: &scale, output_scale: &scale, gadget: lab.gadget };
         let inputs = cts[range].iter().map(|ct| Input::Borrowed(ct.into())).collect();
         evaluate(ring, crate::isa(), inputs, &op, &lab.keys).expect("evaluated")

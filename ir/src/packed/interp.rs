@@ -86,15 +86,16 @@ pub fn multiply(a: &[Vec<Complex64>], b: &[Vec<Complex64>]) -> Bundle {
 }
 
 /// Chebyshev series of real parts and of imaginary parts, channel by channel; slots without an
-/// element take channel 0's.
+/// element take the series of the channel that their place stands for, or the last.
 pub fn chebyshev(consts: &Consts, coeffs: ConstId, sine: bool, ty: &Layout, x: &[Vec<Complex64>]) -> Result<Bundle, InterpError> {
     let c = consts.array(coeffs)?;
     let rows: Vec<Vec<f64>> = series_rows(c).collect();
-    let channels = ty.channel_of_cts();
+    let (of_ct, of_slot) = (ty.channel_of_cts(), ty.channel_of_slots());
     let value = |row: &[f64], x: f64| crate::tensor::chebyshev(row, if sine { x.sin() } else { x });
     let of = |(ct, slots): (usize, &Vec<Complex64>)| {
-        let row = &rows[channels[ct % channels.len()].min(rows.len() - 1)];
-        slots.iter().map(|z| Complex64::new(value(row, z.re), if ty.complex.is_some() { value(row, z.im) } else { 0.0 })).collect()
+        let row = |slot: usize| &rows[(of_ct[ct % of_ct.len()] + of_slot[slot % of_slot.len()]).min(rows.len() - 1)];
+        let both = |row: &[f64], z: &Complex64| Complex64::new(value(row, z.re), if ty.complex.is_some() { value(row, z.im) } else { 0.0 });
+        slots.iter().enumerate().map(|(slot, z)| both(row(slot), z)).collect()
     };
     Ok(x.par_iter().enumerate().map(of).collect())
 }

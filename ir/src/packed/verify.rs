@@ -6,13 +6,13 @@
 //!    ciphertexts, its period is at most the slot vector's; the bias is `[outputs, 2^k]`;
 //! 4. `mul` and `square`: operand layouts equal the result's; `chebyshev`: the same, except that
 //!    the result is dirty where there are slots without an element; its coefficients are finite,
-//!    one row for all channels or one for each, and no channel bit lies in the slots then.
+//!    one row for all channels or one for each.
 
 use super::{Packed, PackedGraph, PackedOp};
 use crate::consts::{ConstId, ConstType, Consts, TableId};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
-use crate::layout::{Dim, Layout};
+use crate::layout::Layout;
 
 /// Checks all invariants; the graph is given back wrapped, or all findings.
 pub fn verify(g: PackedGraph) -> Result<Verified<Packed>, VerifyError> {
@@ -62,8 +62,6 @@ pub fn check_chebyshev(consts: &Consts, args: &[&Layout], ty: &Layout, coeffs: C
     let shape = c.shape();
     if shape.len() != 2 || shape[1] == 0 || shape[1] > MAX_SERIES || (shape[0] != 1 && shape[0] != ty.shape[0]) {
         e.push(format!("coefficients of shape {shape:?} for {} channels", ty.shape[0]));
-    } else if shape[0] != 1 && ty.slots.iter().flatten().any(|b| b.dim == Dim::C) {
-        e.push("a series per channel needs channels that do not share a ciphertext".into());
     }
     if c.data.as_ref().is_some_and(|d| d.not_finite().is_some()) {
         e.push("a coefficient is not finite".into());

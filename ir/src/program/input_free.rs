@@ -5,6 +5,7 @@ use crate::giants;
 use crate::he::{PrimeIndex, Scale};
 use crate::packed::interp::series_rows;
 use crate::table::DiagTable;
+use std::collections::BTreeSet;
 
 impl Program {
     /// For each ciphertext of a unit of the result, true if no image has a part in it: classes
@@ -38,7 +39,10 @@ impl Program {
                     let level = |row: Vec<f64>| row.iter().skip(1).all(|c| *c == 0.0);
                     let level: Vec<bool> = self.consts.array(*coeffs).map_or(vec![], |c| series_rows(c).map(level).collect());
                     let row = |c: usize| level.get(c.min(level.len().saturating_sub(1))).is_some_and(|x| *x);
-                    args[0].iter().zip(n.ty.layout.channel_of_cts()).map(|(free, channel)| *free || row(channel)).collect()
+                    // All channels of a ciphertext.
+                    let slots: BTreeSet<usize> = n.ty.layout.channel_of_slots().into_iter().collect();
+                    let all = |channel: usize| slots.iter().all(|s| row(channel + s));
+                    args[0].iter().zip(n.ty.layout.channel_of_cts()).map(|(free, channel)| *free || all(channel)).collect()
                 }
             });
         }
@@ -98,5 +102,22 @@ mod tests {
         assert_eq!(linear(&[(0, 0, 1.0), (1, 1, 2f64.powi(-12)), (1, 2, 2f64.powi(-11))], None), [false, true, false]);
         // Partial sums of step k are 4k and what follows.
         assert_eq!(linear(&[(0, 0, 1.0), (1, 5, 1.0)], Some(vec![0, 1])), [false, false, true]);
+    }
+    #[test]
+    fn a_constant_series_needs_all_channels_of_its_ciphertext() {
+        // Channels 0 and 2 have constants for series; two channels share a ciphertext, or none do.
+        for (slots, cts, free) in [("c0 x0", "c1", [false, false]), ("c1 x0", "c0", [true, false])] {
+            let layout = format!("slots[{slots}] cts[{cts}] shape=4x1x2 batch=1");
+            let text = format!(
+                "program @p (log_n=3, q=[97, 193], p=[257], batch=1, tile=1, model=\"m\", predicted_bytes=0, predicted_us=0) {{
+                const @c : f32[4x2] = [1, 0, 0, 1, 2, 0, 0, 3]
+                %0 = input : ct<limbs=2 scale=2^10 parts=2> {layout} ; \"in\"
+                %1 = chebyshev %0 {{coeffs=@c, gadget=[2, 1]}} : ct<limbs=1 scale=2^10 parts=2> {layout} ; \"act\"
+                return %1
+                }}"
+            );
+            let p: Program = crate::text::parse::<Prog>(&text).unwrap_or_else(|e| panic!("{}", e.with_caret(&text)));
+            assert_eq!(p.input_free(), free, "{layout}");
+        }
     }
 }

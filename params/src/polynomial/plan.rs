@@ -106,4 +106,23 @@ impl Plan {
         };
         self.powers.iter().map(power).chain(self.nodes.iter().map(node)).sum()
     }
+
+    /// Counted work of coefficients that differ from slot to slot, for one ciphertext when `limbs`
+    /// limbs are used: a vector for each term and each constant of a node. `halves` polynomials
+    /// share the vectors.
+    pub fn vector_counts(&self, limbs: usize, halves: usize) -> Counts {
+        let node = |node: &Node| {
+            let at = limbs - node.depth + 1;
+            let vectors = node.parts.len() - node.products() + 1;
+            Counts::encode(at) * vectors as f64 + Counts::passes(vectors * at * halves)
+        };
+        self.nodes.iter().map(node).sum()
+    }
+
+    /// Most vectors of a node that has coefficients which differ from slot to slot, each with so
+    /// many limbs: limbs that exist while it is computed, when `limbs` limbs are used.
+    pub fn vector_limbs(&self, limbs: usize) -> usize {
+        let node = |node: &Node| (node.parts.len() - node.products() + 1) * (limbs - node.depth + 1);
+        self.nodes.iter().map(node).max().unwrap_or(0)
+    }
 }

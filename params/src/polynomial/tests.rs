@@ -53,6 +53,19 @@ fn relinearisations_are_as_few_as_known() {
 }
 
 #[test]
+fn every_coefficient_is_one_vector() {
+    for plan in plans(31).filter(|p| p.parity() == Parity::Full) {
+        let (limbs, degree) = (plan.depth() + 1, plan.degree());
+        let [few, more] = [limbs, limbs + 1].map(|limbs| plan.vector_counts(limbs, 2));
+        // Each vector has one limb more.
+        assert_eq!((more.ntt - few.ntt, more.passes - few.passes), ((degree + 1) as f64, 2.0 * (degree + 1) as f64), "degree {degree}");
+        assert!(plan.vector_limbs(limbs) <= (degree + 1) * limbs && plan.vector_limbs(limbs) > 0);
+    }
+    let line = Plan::new(1, Parity::Full, Basis::Chebyshev).expect("a plan");
+    assert_eq!(line.vector_limbs(3), 6);
+}
+
+#[test]
 fn impossible_plans_are_refused() {
     assert_eq!(Plan::new(0, Parity::Full, Basis::Monomial), Err(PlanError::Degree(0)));
     assert_eq!(Plan::new(MAX_DEGREE + 1, Parity::Full, Basis::Monomial), Err(PlanError::Degree(MAX_DEGREE + 1)));

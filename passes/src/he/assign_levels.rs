@@ -21,6 +21,21 @@ const PASS: &str = "assign-levels";
 /// computes.
 pub const MIN_WEIGHT_BITS: f64 = 8.0;
 
+/// What reads a linear map, or reads nothing but a sum of it, and wants a scale of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// A bootstrap, which rescales.
+    Refresh,
+    /// A series without one.
+    Series,
+}
+
+impl Reader {
+    fn of(sine: bool) -> Reader {
+        if sine { Reader::Refresh } else { Reader::Series }
+    }
+}
+
 /// True if the map's weights are small integers, exact at scale 1.
 fn is_unit(t: &DiagTable) -> bool {
     t.entries.iter().all(|e| e.mask.is_none() && e.weight.fract() == 0.0 && e.weight.abs() <= 16.0)
@@ -37,20 +52,30 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
         users[v.index()].iter().any(|u| matches!(g.node(*u).op, PackedOp::Chebyshev { sine: s, .. } if s == sine))
             && !g.outputs.contains(&v)
     };
+    let series_of = |v: ValueId| [true, false].into_iter().find(|sine| read_by(v, *sine)).map(Reader::of);
+    // Series want a scale of their own; a map of unit weights takes no level, so that what it adds
+    // up must come at that scale already.
+    let mut readers: Vec<Option<Reader>> = g.iter().map(|(v, _)| series_of(v)).collect();
     let mut unit = vec![false; g.nodes.len()];
-    for (v, n) in g.iter() {
+    for (v, n) in g.iter().collect::<Vec<_>>().into_iter().rev() {
         if let PackedOp::Linear { table, .. } = &n.op {
             let t = g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
-            // Operands must all have scale Δ already: results of linear maps.
-            let plain = |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && !read_by(*a, true) && !read_by(*a, false);
-            unit[v.index()] = is_unit(t) && n.args.iter().all(plain) && !read_by(v, true) && !read_by(v, false);
+            let reader = readers[v.index()];
+            let alone = |a: &ValueId| users[a.index()] == [v] && !g.outputs.contains(a);
+            // Operands are results of linear maps, which can have any scale that all readers want.
+            let plain =
+                |a: &ValueId| matches!(g.node(*a).op, PackedOp::Linear { .. }) && series_of(*a).is_none() && (reader.is_none() || alone(a));
+            unit[v.index()] = is_unit(t) && n.args.iter().all(plain);
+            if unit[v.index()] && reader.is_some() {
+                n.args.iter().for_each(|a| readers[a.index()] = reader);
+            }
         }
     }
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => LimbEffect::Input,
         PackedOp::Mul {} | PackedOp::Square {} => LimbEffect::Product,
-        PackedOp::Linear { .. } if unit[v.index()] || read_by(v, true) => LimbEffect::Unscaled,
+        PackedOp::Linear { .. } if unit[v.index()] || readers[v.index()] == Some(Reader::Refresh) => LimbEffect::Unscaled,
         PackedOp::Linear { .. } => LimbEffect::Linear,
         PackedOp::Chebyshev { coeffs, sine: true } => LimbEffect::Refresh(depth(*coeffs)),
         PackedOp::Chebyshev { coeffs, .. } => LimbEffect::Series(depth(*coeffs)),
@@ -97,17 +122,16 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 // Powers square their scale, so that of a series' argument must be that of the
                 // primes; the parts of complex slots come at twice their scale.
                 let argument = Scale::pow2(sizes.prime as i32 - i32::from(n.ty.complex.is_some()));
-                let kept = if read_by(v, false) { argument } else { delta.clone() };
-                let (target, rescale) = if read_by(v, true) {
-                    (Scale::pow2(sizes.refresh_log_scale), false)
-                } else if unit[v.index()] {
-                    (delta.clone(), false)
-                } else {
-                    (kept.mul_prime(PrimeIndex(limbs as u32 - 1)), true)
+                let kept = match readers[v.index()] {
+                    Some(Reader::Refresh) => Scale::pow2(sizes.refresh_log_scale),
+                    Some(Reader::Series) => argument,
+                    None => delta.clone(),
                 };
+                let rescale = effects[v.index()] == LimbEffect::Linear;
+                let target = if rescale { kept.mul_prime(PrimeIndex(limbs as u32 - 1)) } else { kept.clone() };
                 let scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
                 let bits = |s: &Scale| s.log2_with(|PrimeIndex(i)| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
-                if let Some(s) = scales.iter().find(|s| (rescale || read_by(v, true)) && bits(s) < MIN_WEIGHT_BITS) {
+                if let Some(s) = scales.iter().find(|s| !unit[v.index()] && bits(s) < MIN_WEIGHT_BITS) {
                     let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
                     return Err(PassError::capacity(PASS, &n.source, m));
                 }

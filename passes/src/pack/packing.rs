@@ -66,8 +66,6 @@ impl Packing {
     pub fn candidates(g: &TensorGraph, log_n: u32, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
         let [yb, xb] = image_bits(g)?;
         let slots = log_n.saturating_sub(1) as usize;
-        // Channels with a series of their own do not share a ciphertext.
-        let apart = g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { coeffs, .. } if g.consts.get(coeffs).shape()[0] > 1));
         let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
         let mut out = vec![];
         for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {
@@ -89,13 +87,10 @@ impl Packing {
                     }
                     // Phases save rotations of rows and columns, of which channels in the slots
                     // need few.
-                    if channels > 0 && (apart || wish.phases.is_none() && phases[0] + phases[1] > 2) {
+                    if channels > 0 && wish.phases.is_none() && phases[0] + phases[1] > 2 {
                         continue;
                     }
                     for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
-                        if apart && fill > 0 {
-                            continue;
-                        }
                         out.push(Packing { log_n, phases, channels, complex, fill });
                     }
                 }

@@ -154,13 +154,10 @@ impl<'a> Pricer<'a> {
         };
         let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
         let mut out = vec![chain(None, flat)];
-        let series = |n: &Node<Tensor>| matches!(n.op, TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v);
-        if !self.g.nodes.iter().any(series) {
-            out.extend(table.splits.iter().map(|(m, s)| {
-                let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
-                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
-            }));
-        }
+        out.extend(table.splits.iter().map(|(m, s)| {
+            let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
+            chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
+        }));
         out
     }
 
@@ -314,13 +311,15 @@ impl<'a> Pricer<'a> {
                     continue;
                 }
                 TensorOp::Chebyshev { coeffs, sine, .. } => {
-                    let coefficients = self.g.consts.get(*coeffs).shape().get(1).copied().unwrap_or(1);
+                    let shape = self.g.consts.get(*coeffs).shape();
+                    let coefficients = shape.get(1).copied().unwrap_or(1);
+                    let slotwise = layout.has_slotwise(shape.first().copied().unwrap_or(1));
                     let bootstrap = ring.bootstrap.clone().filter(|_| *sine).map(Box::new);
                     let (limbs, alpha) = match &bootstrap {
                         Some(b) => (ring.limbs[v] + coefficients_depth(coefficients), b.alpha),
                         None => (limbs[v], keys.gadget(limbs[v]).alpha),
                     };
-                    Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, bootstrap }))
+                    Some(Work::Series(SeriesShape { cts, limbs, coefficients, alpha, complex, slotwise, bootstrap }))
                 }
                 TensorOp::Mul {} | TensorOp::Square {} => {
                     Some(Work::Product(ProductShape { cts, limbs: limbs[v], alpha: keys.gadget(limbs[v]).alpha, complex }))

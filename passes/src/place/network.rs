@@ -57,12 +57,13 @@ const LEVELLED_ERROR: [f64; 2] = [3.0, 10.0];
 /// error for a third more time.
 const ERROR_IN_TIME: f64 = 0.25;
 
-/// Ciphertexts of one unit and number of units of a value of a shape: one channel per ciphertext,
-/// two images per slot.
-fn units([_, h, w]: [usize; 3], log_n: u32, batch: usize) -> f64 {
+/// Number of units of a value of a shape, each with one ciphertext for every channel and two images
+/// in a slot. A batch that fills less than one leaves room for several channels in a ciphertext: a
+/// part of a unit, and at least one ciphertext.
+fn units([c, h, w]: [usize; 3], log_n: u32, batch: usize) -> f64 {
     let pixels = h.next_power_of_two() * w.next_power_of_two();
     let per_unit = ((2usize << (log_n - 1)) / pixels).max(1);
-    batch.div_ceil(per_unit) as f64
+    if batch < per_unit { (batch as f64 / per_unit as f64).max(1.0 / c as f64) } else { batch.div_ceil(per_unit) as f64 }
 }
 
 impl Network {

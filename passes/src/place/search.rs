@@ -117,14 +117,23 @@ impl Space<'_> {
                     return None;
                 }
                 let bootstrap = Some(Box::new(self.ring.bootstrap.clone()));
-                let s = SeriesShape { cts: 1, limbs: behind, coefficients: *refreshed, alpha: self.ring.special, complex: true, bootstrap };
+                let s = SeriesShape {
+                    cts: 1,
+                    limbs: behind,
+                    coefficients: *refreshed,
+                    alpha: self.ring.special,
+                    complex: true,
+                    slotwise: false,
+                    bootstrap,
+                };
                 (limbs, REFRESH_BASE, true, s.counts() * site.cts)
             }
             (SiteOp::Activation { levelled, .. }, _) => {
                 let levelled = &(*levelled)?;
                 let wants = own.limbs + coefficients_depth(*levelled);
                 let alpha = special_primes(wants, self.ring.special);
-                let s = SeriesShape { cts: 1, limbs: wants, coefficients: *levelled, alpha, complex: true, bootstrap: None };
+                let s =
+                    SeriesShape { cts: 1, limbs: wants, coefficients: *levelled, alpha, complex: true, slotwise: false, bootstrap: None };
                 (own.limbs, wants, false, s.counts() * site.cts)
             }
         };

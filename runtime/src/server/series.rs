@@ -5,7 +5,7 @@ use crate::{RuntimeError, Session};
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, BootstrapError, BootstrapSpec, Bootstrapper, RefreshOp, StoredDiagonals};
 use chiffre_ckks::bundle::{Input, PreparedKeys};
-use chiffre_ckks::polynomial::{Basis, Parity, Plan, PolynomialOp, evaluate, evaluate_packed};
+use chiffre_ckks::polynomial::{Basis, Coefficients, Parity, Plan, PolynomialOp, SlotRows, evaluate, evaluate_packed};
 use chiffre_ckks::ring::Gadget;
 use chiffre_ir::consts::ConstId;
 use chiffre_ir::graph::Node;
@@ -25,11 +25,14 @@ pub(super) struct Means<'a> {
     pub keys: &'a PreparedKeys,
 }
 
-/// A series ready to run: its rows, one or one for each channel, the row of each ciphertext of a
-/// unit, and how its polynomial is evaluated.
+/// A series ready to run: its rows, one or one for each channel, which of them the slots of each
+/// ciphertext of a unit have, and how its polynomial is evaluated.
 pub(super) struct Series {
     rows: Vec<Vec<f64>>,
-    of_ct: Vec<usize>,
+    /// Channel of each ciphertext.
+    of_unit: Vec<usize>,
+    /// What each slot adds to it.
+    of_slots: Vec<usize>,
     plan: Plan,
 }
 
@@ -38,14 +41,19 @@ impl Series {
     pub fn new(s: &Session, coeffs: ConstId, layout: &Layout) -> Result<Series, String> {
         let array = s.program().consts.array(coeffs).map_err(|e| e.to_string())?;
         let rows: Vec<Vec<f64>> = series_rows(array).collect();
-        let last = rows.len().checked_sub(1).ok_or("a series without coefficients")?;
+        if rows.is_empty() {
+            return Err("a series without coefficients".into());
+        }
         let plan = Plan::new(rows[0].len().saturating_sub(1), Parity::Full, Basis::Chebyshev).map_err(|e| e.to_string())?;
-        Ok(Series { of_ct: layout.channel_of_cts().into_iter().map(|c| c.min(last)).collect(), rows, plan })
+        Ok(Series { of_unit: layout.channel_of_cts(), of_slots: layout.channel_of_slots(), rows, plan })
     }
-    /// The rows of so many units' ciphertexts, one after the other.
-    fn of_units(&self, units: usize) -> Vec<&[f64]> {
-        let one = self.of_ct.iter().map(|&c| self.rows[c].as_slice());
-        std::iter::repeat_n(one, units).flatten().collect()
+    /// The coefficients of so many units' ciphertexts, one after the other.
+    fn of_units<'a>(&'a self, s: &'a Session, units: usize) -> Vec<Coefficients<'a>> {
+        let of = |first: &usize| match self.of_slots[..] {
+            [_] => Coefficients::Row(&self.rows[*first.min(&(self.rows.len() - 1))]),
+            ref offsets => Coefficients::Slots(SlotRows { rows: &self.rows, first: *first, offsets, encoder: s.context.encoder() }),
+        };
+        std::iter::repeat_n(self.of_unit.iter().map(of), units).flatten().collect()
     }
 
     /// Series without a bootstrap, of the ciphertexts of some units.
@@ -58,7 +66,7 @@ impl Series {
         units: Vec<Vec<Input<'_>>>,
     ) -> Result<Vec<Bundle>, RuntimeError> {
         let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
-        let coefficients = self.of_units(units.len());
+        let coefficients = self.of_units(m.session, units.len());
         let op = PolynomialOp {
             plan: &self.plan,
             coefficients: &coefficients,
@@ -70,7 +78,7 @@ impl Series {
         let evaluate = if n.ty.layout.complex.is_some() { evaluate_packed } else { evaluate };
         let inputs = units.into_iter().flatten().collect();
         let out = evaluate(m.session.context.ring(), m.isa, inputs, &op, m.keys).map_err(|e| fail(e.to_string()))?;
-        Ok(by_units(out, self.of_ct.len()))
+        Ok(by_units(out, self.of_unit.len()))
     }
 }
 
@@ -143,7 +151,7 @@ impl Bootstrappers {
         let fail = |message: String| RuntimeError::Execution { node: n.source.clone(), message };
         let bootstrapper = if n.ty.layout.complex.is_some() { &self.complex } else { &self.real };
         let bootstrapper = bootstrapper.as_ref().ok_or_else(|| fail("the program has no bootstrap for it".into()))?;
-        let coefficients = series.of_units(units.len());
+        let coefficients = series.of_units(m.session, units.len());
         let op = RefreshOp {
             input_scale: &m.session.scale(&from.scale),
             radians: RADIANS,
@@ -155,7 +163,7 @@ impl Bootstrappers {
         for part in out.iter_mut().flatten().filter(|p| p.rows() > n.ty.limbs) {
             *part = part.truncated(n.ty.limbs);
         }
-        Ok(by_units(out, series.of_ct.len()))
+        Ok(by_units(out, series.of_unit.len()))
     }
 
     /// Shows all diagonals with the names under which they are stored, in the order of the names.
