@@ -10,7 +10,7 @@ use super::span::{span_of, span_order};
 use super::switch::{check_gadget, mod_up_all};
 use super::{BiasPoly, BundleError, Input, KeyProvider, PreparedKey, check_inputs};
 use crate::ring::{Carried, Gadget, GaloisTable, ModDown, ModUp, NttTable, Ring, RnsPoly};
-use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, PanelRow, TapRows, WINDOW, add_assign, largest, linear_windows};
+use crate::simd::{Buffer, InputLimbs, Isa, LimbPanel, PanelRow, TapRows, add_assign, largest, linear_windows};
 use rayon::prelude::*;
 
 /// Applies a linear map to several bundles: `out_o = rescale(sum W[k][o] rot_t(in_i)) + bias_o`,
