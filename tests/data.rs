@@ -1,6 +1,7 @@
 //! Reading DATA: every format from generated files, and every way in which files are wrong.
 
 use chiffre::data::{DataError, DataOptions, Images, Normalisation, Problem, load};
+use chiffre_hostile::{png, zlib};
 use image::ColorType;
 use ndarray::{Array1, Array2, Array3, Array4, ShapeBuilder};
 use ndarray_npy::{NpzWriter, WriteNpyExt, write_npy};
@@ -279,6 +280,18 @@ fn pictures_become_planes() {
         load(&file(&dir, "cut.png", &bytes[..len]), &options([3, 1, 2])).unwrap_err();
     }
     assert!(matches!(problem(&file(&dir, "wrong.png", b"no picture"), &options([3, 1, 2])), Problem::Format { .. }));
+    // A palette of a third of a colour, which is more than the decoder expects.
+    let palette = |bytes: usize| {
+        let header = [&[0, 0, 0, 2, 0, 0, 0, 1][..], &[8, 3, 0, 0, 0]].concat();
+        let chunks = [(*b"IHDR", header), (*b"PLTE", vec![9; bytes]), (*b"IDAT", zlib(&[0, 0, 0])), (*b"IEND", vec![])];
+        file(&dir, "palette.png", &png(&chunks))
+    };
+    assert_eq!(load(&palette(3), &options([3, 1, 2])).unwrap().pixels, [9.0; 6]);
+    for bytes in [0, 1, 2, 4] {
+        let Problem::Format { why, .. } = problem(&palette(bytes), &options([3, 1, 2])) else { panic!("{bytes} bytes of colours") };
+        // Some are refused with the header.
+        assert!(!why.contains("panicked"), "{bytes} bytes of colours: {why}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{Batch, DataError, DataOptions, Images, Problem, push_bytes, reserve}
 use chiffre_ir::input;
 use image::{ColorType, DynamicImage, ImageReader};
 use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Whether the file's name ends like a picture's.
@@ -50,16 +51,38 @@ fn decode(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, Problem> {
     let [c, h, w] = shape;
     let invalid = |error: image::ImageError| Problem::Format { format: "picture", why: error.to_string() };
     let open = || Ok::<_, Problem>(ImageReader::new(BufReader::new(input::open(path)?)).with_guessed_format()?);
+    let broken = |why: &str| Problem::Format { format: "picture", why: why.into() };
     let (width, height) = open()?.into_dimensions().map_err(invalid)?;
     if [height as usize, width as usize] != [h, w] {
         return Err(Problem::Shape { found: format!("{height}x{width} (height x width)"), model: shape });
     }
-    let picture = open()?.decode().map_err(invalid)?;
+    if broken_palette(&input::read(path)?) {
+        return Err(broken("its palette does not hold whole colours"));
+    }
+    let reader = open()?;
+    // The decoder is not ours: what it does not expect must not end the process.
+    let decoded = catch_unwind(AssertUnwindSafe(|| reader.decode()));
+    let picture = decoded.map_err(|_| broken("the decoder panicked on it; see the message above"))?.map_err(invalid)?;
     match picture.color() {
         ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {}
         other => return Err(Problem::Picture(format!("has pixels of type {other:?}; 8 bits per channel are needed"))),
     }
     interleaved_to_planes(&picture, c, h * w)
+}
+
+/// True for a PNG picture with a palette whose length is no multiple of a colour's. The decoder
+/// relies on it.
+fn broken_palette(file: &[u8]) -> bool {
+    let Some(mut rest) = file.strip_prefix(b"\x89PNG\r\n\x1a\n") else { return false };
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if behind.starts_with(b"PLTE") && (length == 0 || !length.is_multiple_of(3)) {
+            return true;
+        }
+        // The name before the content, and the checksum behind it.
+        rest = behind.get(length.saturating_add(8)..).unwrap_or_default();
+    }
+    false
 }
 
 fn interleaved_to_planes(picture: &DynamicImage, channels: usize, plane: usize) -> Result<Vec<u8>, Problem> {

@@ -80,7 +80,7 @@ fn canaries(p: &Program, images: usize) -> usize {
 }
 
 /// Complex slots of all values that are live while canaries, and what fits beside them, go through
-/// the program in the clear; a copy of the largest value in work, and of the table that is rounded.
+/// the program in the clear; a copy of what is in work, and of the table that is rounded.
 fn clear(p: &Program, images: usize) -> usize {
     let count = canaries(p, images);
     let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
@@ -95,10 +95,15 @@ fn clear(p: &Program, images: usize) -> usize {
     p.outputs.iter().for_each(|o| last[o.index()] = usize::MAX);
     let (mut live, mut most) = (0, 0);
     for (v, n) in p.nodes.iter().enumerate() {
-        let copied = n.args.iter().map(|a| bytes(a.index())).max().unwrap_or(0).max(bytes(v));
-        most = most.max(live + bytes(v) + copied);
-        let freed: BTreeSet<usize> = n.args.iter().map(|a| a.index()).filter(|&a| last[a] == v).collect();
-        live = live + bytes(v) - freed.into_iter().map(bytes).sum::<usize>();
+        let ending: BTreeSet<usize> = n.args.iter().map(|a| a.index()).filter(|&a| last[a] == v).collect();
+        let freed: usize = ending.into_iter().map(bytes).sum();
+        // A series copies its operand; others end theirs before the result is copied to be
+        // rescaled.
+        most = most.max(match &n.op {
+            ProgramOp::Chebyshev { .. } | ProgramOp::Refresh { .. } => live + 2 * bytes(v),
+            _ => (live + bytes(v)).max(live - freed + 2 * bytes(v)),
+        });
+        live = live + bytes(v) - freed;
     }
     let table = p.consts.iter().map(|(_, c)| constant_bytes(&c.ty)).max().unwrap_or(0);
     most + table

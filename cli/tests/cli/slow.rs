@@ -64,12 +64,13 @@ fn memory_of_every_command_is_predicted_within_a_tenth() {
     let compile = ["compile", model, "-o", "p.chf", "--calibrate", data, "--batch", "128", "--log-n", "15", "--activation-degree", "7"];
     ok(dir, &compile);
     let program = chiffre_ir::program::file::load(&dir.join("p.chf")).unwrap().program;
-    let commands: [(Task, &[&str]); 5] = [
+    let commands: [(Task, &[&str]); 6] = [
         (Task::Keygen, &["keygen", "p.chf", "--secret", "s", "--eval", "e"]),
+        (Task::Canary(100), &["encrypt", "p.chf", "--secret", "s", "--input", data, "--count", "100", "-o", "hidden.ct", "--canary"]),
         (Task::Encrypt(128), &["encrypt", "p.chf", "--secret", "s", "--input", data, "--count", "128", "-o", "in.ct"]),
         (Task::Prepare, &["prepare", "p.chf", "--eval", "e", "-o", "server"]),
         (Task::Run(128), &["run", "p.chf", "--eval", "e", "--input", "in.ct", "-o", "out.ct", "--progress", "none"]),
-        (Task::Decrypt(128), &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy"]),
+        (Task::Decrypt(128), &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy", "--receipt", "in.ct.receipt"]),
     ];
     for (task, arguments) in commands {
         let (got, want) = (measured(dir, &[arguments, &["--threads", "2"]].concat()), peak(&program, task, 2));

@@ -14,7 +14,7 @@ mod program;
 mod read;
 mod seeds;
 
-pub use forge::{forge, reseal};
+pub use forge::{forge, png, reseal, zlib};
 pub use kind::Kind;
 pub use life::Life;
 pub use program::{published, session_of};

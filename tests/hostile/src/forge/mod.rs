@@ -9,6 +9,8 @@ mod picture;
 mod protobuf;
 mod raw;
 
+pub use picture::{png, zlib};
+
 use crate::Kind;
 use chiffre_testing::{Rng, Sealed, mutate_text};
 

@@ -44,14 +44,19 @@ pub fn change(file: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
             chunk.1 = super::raw::change(&chunk.1, rng);
         }
     }
+    Some(png(&chunks))
+}
+
+/// A PNG picture of these chunks.
+pub fn png(chunks: &[([u8; 4], Vec<u8>)]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     for (name, content) in chunks {
         out.extend((content.len() as u32).to_be_bytes());
-        let checked = [&name[..], &content].concat();
+        let checked = [&name[..], content].concat();
         out.extend(&checked);
         out.extend(crc32(&checked).to_be_bytes());
     }
-    Some(out)
+    out
 }
 
 fn chunks(file: &[u8]) -> Option<Vec<([u8; 4], Vec<u8>)>> {
@@ -72,7 +77,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// A stream of zlib that holds the bytes as they are (RFC 1950, RFC 1951).
-fn zlib(bytes: &[u8]) -> Vec<u8> {
+pub fn zlib(bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len() as u16;
     let (a, b) = bytes.iter().fold((1u32, 0u32), |(a, b), &x| {
         let a = (a + u32::from(x)) % 65_521;
