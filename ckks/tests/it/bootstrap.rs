@@ -296,6 +296,33 @@ fn bootstraps_return_the_slots() {
     assert!(Arcsine::new(4).is_err());
 }
 
+/// Angles of many turns in half of the slots, which are nothing to a sine, and zeros elsewhere.
+#[test]
+fn large_angles_reach_other_slots_as_predicted() {
+    for (log_n, bits, prime) in [(10, 54, 36), (11, 54, 36), (11, 58, 40)] {
+        let lab = Lab::new(toy_spec(log_n), prime);
+        let (ring, isa) = (lab.context.ring(), crate::isa());
+        let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
+        let (scale, share) = (Scale::pow2(bits), lab.spec.spill(&ring.chain(), 2f64.powi(bits)).expect("fits"));
+        let n = lab.context.slots();
+        for size in [0.02 / share, 0.2 / share] {
+            let turns = |x: f64| std::f64::consts::TAU * (size * x / std::f64::consts::TAU).round();
+            let mut message = slots(&lab.context, 5, 1.0);
+            message.iter_mut().enumerate().for_each(|(j, z)| {
+                *z = if j < n / 2 { Complex64::ZERO } else { Complex64::new(turns(z.re), turns(z.im)) };
+            });
+            let op = RefreshOp { input_scale: &scale, radians: 1.0, activation: None, output_scale: &scale };
+            let inputs = vec![Input::Owned(lab.encrypt(&message, &scale, 5))];
+            let got = bootstrapper.refresh(ring, isa, inputs, &op, &lab.keys).expect("refresh");
+            let got = lab.decrypt(&got[0], bootstrapper.sine_scale());
+            let rms = |z: &[Complex64]| (z.iter().map(Complex64::norm_sqr).sum::<f64>() / (2 * z.len()) as f64).sqrt();
+            let (measured, predicted) = (rms(&got[..n / 2]), share * rms(&message));
+            println!("N = 2^{log_n}, angles up to {size:.0}: {measured:.2e}, predicted {predicted:.2e}");
+            assert!((0.6..1.6).contains(&(measured / predicted)), "{measured} {predicted}");
+        }
+    }
+}
+
 #[test]
 fn noise_is_as_predicted() {
     for (log_n, bits) in [(10, 36), (12, 36), (10, 40)] {

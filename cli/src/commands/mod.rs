@@ -135,6 +135,11 @@ fn session(engine: &Arc<Engine>, path: &std::path::Path, allow_insecure: bool) -
 /// Refuses what the program is predicted to need too much memory for, by the plan that follows from
 /// its instructions.
 fn admit(s: &chiffre_runtime::Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
+    admit_more(s, task, 0, args)
+}
+
+/// As [`admit`], where so many bytes come on top.
+fn admit_more(s: &chiffre_runtime::Session, task: Task, more: usize, args: &crate::args::MemoryArgs) -> Result<(), Error> {
     let what = match task {
         Task::Keygen => "key generation".to_string(),
         Task::Encrypt(images) => format!("encryption of {images} images"),
@@ -142,7 +147,7 @@ fn admit(s: &chiffre_runtime::Session, task: Task, args: &crate::args::MemoryArg
         Task::Run(images) => format!("a run on {images} images"),
         Task::Decrypt(images) => format!("decryption of {images} answers"),
     };
-    chiffre::memory::admit(&what, peak(s.program(), task, s.engine().threads()) as u64, args.memory)
+    chiffre::memory::admit(&what, (peak(s.program(), task, s.engine().threads()) + more) as u64, args.memory)
 }
 
 /// The number of images that an encrypted file says it holds, within what the program takes;
@@ -183,6 +188,7 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
+        input_range: args.input_range,
     })
 }
 
