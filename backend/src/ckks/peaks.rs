@@ -13,6 +13,13 @@ use chiffre_ir::program::{Prog, Program, ProgramOp, with_gaps};
 pub enum Task {
     /// Keys are made.
     Keygen,
+    /// So many images run in the clear, part of the program long, before they are encrypted.
+    Screen {
+        /// Images.
+        images: usize,
+        /// Bytes of slots that are live at the worst moment.
+        slots: usize,
+    },
     /// So many images are encrypted.
     Encrypt(usize),
     /// Keys are expanded, and stored with what else a server prepares.
@@ -28,6 +35,7 @@ pub fn peak(p: &Program, task: Task, threads: usize) -> usize {
     let plan = |images: usize| outline(p, images).memory();
     match task {
         Task::Keygen => held(p) + keygen(p, threads),
+        Task::Screen { images, slots } => held(p) + pictures(p, images) + slots,
         Task::Encrypt(images) => held(p) + encrypt(p, images),
         Task::Decrypt(images) => held(p) + decrypt(p, images),
         Task::Prepare => MemoryPlan { working: 0, input: 0, ..plan(1) }.peak(),
@@ -57,16 +65,21 @@ fn keygen(p: &Program, threads: usize) -> usize {
     with_gaps(p.key_bytes() / 2, p.header.log_n) + rows(p, largest * threads.min(keys.len()))
 }
 
+/// Images as they are read.
+fn pictures(p: &Program, images: usize) -> usize {
+    let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
+    inputs.map(|n| n.ty.layout.shape.iter().product::<usize>() * size_of::<f32>() * images).sum()
+}
+
 /// All ciphertexts in seeded form, the images, the slots of one unit, and a plaintext in work.
 fn encrypt(p: &Program, images: usize) -> usize {
     let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
     let one = |n: &Node<Prog>| {
         let l = &n.ty.layout;
-        let image = l.shape.iter().product::<usize>() * size_of::<f32>();
         let slots = l.unit_cts() << (p.header.log_n + 3);
-        rows(p, l.unit_cts() * l.units_for(images) * n.ty.limbs + 3 * n.ty.limbs) + image * images + slots
+        rows(p, l.unit_cts() * l.units_for(images) * n.ty.limbs + 3 * n.ty.limbs) + slots
     };
-    inputs.map(one).sum()
+    pictures(p, images) + inputs.map(one).sum::<usize>()
 }
 
 /// All ciphertexts, and of one unit the bytes of the file or the slots.

@@ -60,7 +60,7 @@ fn left_out(args: &EncryptArgs, session: &Session, images: &data::Images) -> Res
         return Ok(vec![]);
     }
     let screening = Screening::new(session)?;
-    super::admit_more(session, Task::Encrypt(images.n), screening.bytes(images.n), &args.memory)?;
+    super::admit(session, Task::Screen { images: images.n, slots: screening.bytes(images.n) }, &args.memory)?;
     let absurd = screening.absurd(&images.pixels, images.n)?;
     if !absurd.is_empty() && (!args.skip_absurd || absurd.len() == images.n) {
         return Err(screening::refusal(&absurd, &images.names));

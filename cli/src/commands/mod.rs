@@ -135,19 +135,15 @@ fn session(engine: &Arc<Engine>, path: &std::path::Path, allow_insecure: bool) -
 /// Refuses what the program is predicted to need too much memory for, by the plan that follows from
 /// its instructions.
 fn admit(s: &chiffre_runtime::Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
-    admit_more(s, task, 0, args)
-}
-
-/// As [`admit`], where so many bytes come on top.
-fn admit_more(s: &chiffre_runtime::Session, task: Task, more: usize, args: &crate::args::MemoryArgs) -> Result<(), Error> {
     let what = match task {
         Task::Keygen => "key generation".to_string(),
+        Task::Screen { images, .. } => format!("screening of {images} images"),
         Task::Encrypt(images) => format!("encryption of {images} images"),
         Task::Prepare => "preparation".into(),
         Task::Run(images) => format!("a run on {images} images"),
         Task::Decrypt(images) => format!("decryption of {images} answers"),
     };
-    chiffre::memory::admit(&what, (peak(s.program(), task, s.engine().threads()) + more) as u64, args.memory)
+    chiffre::memory::admit(&what, peak(s.program(), task, s.engine().threads()) as u64, args.memory)
 }
 
 /// The number of images that an encrypted file says it holds, within what the program takes;

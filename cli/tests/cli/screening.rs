@@ -39,23 +39,23 @@ fn absurd_images_are_named_and_may_be_left_out() {
     let tmp = prepared("tiny_resnet.onnx", "--batch 32 --log-n 11");
     let dir = tmp.path();
     let x = images("tiny_resnet.onnx", "tiny3_test.npz", 30);
-    write(dir, "x.npy", &x, |i, v| if i == 7 { 1e4 * v } else { v });
+    write(dir, "images.npy", &x, |i, v| if i == 7 { 1e4 * v } else { v });
     write(dir, "good.npy", &x, |_, v| v);
-    let error = fails(dir, 2, &words(&format!("{ENCRYPT} --input x.npy -o in.ct")));
-    assert!(error.contains("1 of 30 images cannot be encrypted with the others. x.npy[7]: it has the value "), "{error}");
+    let error = fails(dir, 2, &words(&format!("{ENCRYPT} --input images.npy -o in.ct")));
+    assert!(error.contains("1 of 30 images cannot be encrypted with the others. images.npy[7]: it has the value "), "{error}");
     assert!(
         error.contains("leave them out (--skip-absurd)") && !dir.join("in.ct").exists() && !dir.join("in.ct.receipt").exists(),
         "{error}"
     );
 
-    let said = warned(dir, &format!("{ENCRYPT} --input x.npy -o in.ct --skip-absurd --canary"));
-    assert!(said.starts_with("left out: x.npy[7]: it has the value ") && said.lines().count() == 1, "{said}");
+    let said = warned(dir, &format!("{ENCRYPT} --input images.npy -o in.ct --skip-absurd --canary"));
+    assert!(said.starts_with("left out: images.npy[7]: it has the value ") && said.lines().count() == 1, "{said}");
     does(dir, "run p.chf --eval eval.key --input in.ct -o out.ct --progress none");
     let out = chiffre(dir, &words("decrypt p.chf --secret secret.key --input out.ct -o y.npy --top 1"));
     let (top, said) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && said.contains("no answer for x.npy[7]: left out"), "{said}");
+    assert!(out.status.success() && said.contains("no answer for images.npy[7]: left out"), "{said}");
     let lines: Vec<&str> = top.lines().collect();
-    assert_eq!((lines.len(), lines[7]), (30, "x.npy[7]: no answer"), "{top}");
+    assert_eq!((lines.len(), lines[7]), (30, "images.npy[7]: no answer"), "{top}");
     // Everyone else has its answer in its place.
     does(dir, &format!("{ENCRYPT} --input good.npy -o good.ct --receipt good.kept"));
     does(dir, "run p.chf --eval eval.key --input good.ct -o good.out --progress none");

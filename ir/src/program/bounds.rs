@@ -58,8 +58,10 @@ pub fn bounds(p: &Program, range: &[[f64; 2]]) -> Result<Vec<f64>, InterpError> 
             ProgramOp::Chebyshev { coeffs, .. } => series(&p.consts, *coeffs, ty, arg(0), false)?,
             ProgramOp::Refresh { coeffs } => series(&p.consts, *coeffs, ty, arg(0), true)?,
         };
+        // What was too large once stays so, until a sine is taken.
+        let lost = !matches!(n.op, ProgramOp::Refresh { .. }) && n.args.iter().any(|a| largest[a.index()] >= HUGE);
         out.iter_mut().flatten().for_each(|z| {
-            if !(z.re.abs() + z.im <= HUGE) {
+            if lost || is_too_large(z.re.abs() + z.im) {
                 *z = Complex64::new(0.0, HUGE);
             }
         });
@@ -70,6 +72,11 @@ pub fn bounds(p: &Program, range: &[[f64; 2]]) -> Result<Vec<f64>, InterpError> 
         }
     }
     Ok(largest)
+}
+
+/// True for magnitudes beyond [`HUGE`], and for what is no number.
+pub(super) fn is_too_large(x: f64) -> bool {
+    x.is_nan() || x > HUGE
 }
 
 /// The slots after which everything repeats.

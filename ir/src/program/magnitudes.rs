@@ -1,6 +1,6 @@
 //! How large the values of each image are, in the clear, part of a program long.
 
-use super::bounds::HUGE;
+use super::bounds::{HUGE, is_too_large};
 use super::interp::run;
 use super::{Program, ProgramOp};
 use crate::error::InterpError;
@@ -16,8 +16,8 @@ fn together(p: &Program, wanted: &[bool]) -> usize {
     units.max().unwrap_or(1).min(p.header.batch).max(1)
 }
 
-/// For each instruction that is wanted, the largest magnitude in the slots of each image; nothing
-/// for the others. Whatever a wanted instruction reads must be wanted.
+/// For each instruction that is wanted, the largest magnitude of each image's elements; nothing for
+/// the others. Whatever a wanted instruction reads must be wanted.
 ///
 /// # Errors
 /// An input of another size; constants without data.
@@ -68,16 +68,16 @@ pub(super) fn bytes(p: &Program, n: usize, wanted: &[bool]) -> usize {
     most
 }
 
-/// The largest magnitude in the slots of each image, gaps between its elements among them. What is
-/// no number, or too large for one, becomes [`HUGE`]: it stays with its image, where a product of
-/// infinity and the zero of a mask would not.
+/// The largest magnitude of each image's elements. (Other slots of a dirty result hold sums over
+/// several images.) What is no number, or too large for one, becomes [`HUGE`]: it stays with its
+/// image, where a product of infinity and the zero of a mask would not.
 fn largest(layout: &Layout, slots: &mut Bundle, images: usize) -> Vec<f64> {
     let units = slots.par_chunks_mut(layout.unit_cts()).map(|unit| {
         let mut most = vec![[0.0f64; 2]; layout.slot_count()];
         for z in unit.iter_mut() {
             for (z, most) in z.iter_mut().zip(&mut most) {
                 for (x, most) in [&mut z.re, &mut z.im].into_iter().zip(most) {
-                    if !(x.abs() <= HUGE) {
+                    if is_too_large(x.abs()) {
                         *x = HUGE;
                     }
                     *most = most.max(x.abs());
@@ -88,8 +88,9 @@ fn largest(layout: &Layout, slots: &mut Bundle, images: usize) -> Vec<f64> {
     });
     let mut out = vec![0.0f64; images];
     let bits: Vec<(usize, usize)> = batch_bits(layout).collect();
+    let occupied = Layout { dirty: false, ..layout.clone() }.occupied();
     for (unit, most) in units.collect::<Vec<_>>().into_iter().enumerate() {
-        for (slot, parts) in most.into_iter().enumerate() {
+        for (slot, parts) in most.into_iter().enumerate().filter(|(slot, _)| occupied[slot % occupied.len()]) {
             let within: usize = bits.iter().filter(|(at, _)| slot >> at & 1 == 1).map(|(_, image)| image).sum();
             for (part, x) in parts.into_iter().enumerate() {
                 let imaginary = layout.complex.filter(|b| b.dim == Dim::B && part == 1).map_or(0, |b| 1 << b.index);
@@ -114,13 +115,17 @@ mod tests {
     use crate::graph::Type;
 
     #[test]
-    fn magnitudes_are_those_of_the_images_own_slots() {
+    fn magnitudes_are_those_of_the_images_own_elements() {
         let layouts = ["slots[b2..b0 x1..x0] cts[c0] shape=2x1x3 batch=7", "slots[b0 x0 b1 x1] cts[b3 c0] complex=b2 shape=2x1x3 batch=13"];
         for text in layouts {
             let l = Layout::parse(text).unwrap();
             let x: Vec<f32> = (0..l.batch * 6).map(|i| ((i * 37 % 23) as f32 - 11.0) * (1 + i / 6) as f32).collect();
             let want: Vec<f64> = x.chunks(6).map(|i| i.iter().fold(0.0, |m: f64, x| m.max(f64::from(x.abs())))).collect();
             let mut slots = l.pack(&x, l.batch);
+            assert_eq!(largest(&l, &mut slots, l.batch), want, "{text}");
+            // What a dirty gap holds is no image's.
+            let gap = l.place([0, 0, 0, 2]).slot | l.place([0, 0, 0, 1]).slot;
+            slots[0][gap].re = 1e9;
             assert_eq!(largest(&l, &mut slots, l.batch), want, "{text}");
             slots[0][0].re = f64::NAN;
             assert_eq!(largest(&l, &mut slots, l.batch)[0], HUGE);

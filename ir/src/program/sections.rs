@@ -134,7 +134,7 @@ impl Sections {
         &self.wanted
     }
 
-    /// Bytes that looking at `n` images takes at its worst moment.
+    /// Bytes of slots that looking at `n` images takes at its worst moment.
     pub fn bytes(&self, p: &Program, n: usize) -> usize {
         magnitudes::bytes(p, n, &self.wanted)
     }
@@ -163,7 +163,7 @@ impl Sections {
                 let (largest, verdict) = (own[s.measured(p)], s.verdict(p, &verdicts));
                 let Verdict { spill, allowed } = verdict;
                 match s.most {
-                    Some(most) if !(largest <= most) => Some(Harm::Answer { largest, most }),
+                    Some(most) if largest > most => Some(Harm::Answer { largest, most }),
                     _ if verdict.is_harmless() => None,
                     _ => Some(Harm::Spill { node: s.node.clone(), largest, spill, allowed, bootstrap: s.bootstrap }),
                 }

@@ -82,7 +82,7 @@ impl<'a> Screening<'a> {
         Ok(Screening { session, sections: session.engine().install(|| sections(session.program()))? })
     }
 
-    /// Bytes that screening of `n` images takes at its worst moment.
+    /// Bytes of slots that screening of `n` images takes at its worst moment.
     pub fn bytes(&self, n: usize) -> usize {
         self.sections.bytes(self.session.program(), n)
     }
