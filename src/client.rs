@@ -89,8 +89,8 @@ impl Client {
         Ok((batch, receipt.with_left_out(images.names.clone(), left_out)?))
     }
 
-    /// The images that [`Client::encrypt`] refuses because they would harm others, or have no answer
-    /// themselves.
+    /// The images that [`Client::encrypt`] refuses because they would harm others, or have no
+    /// answer themselves.
     ///
     /// # Errors
     /// Images of another shape.

@@ -168,8 +168,8 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
 }
 
-/// The range of inputs: the one asked for, or that of 8-bit pixels through the normalisation, with a
-/// step of a pixel on either side for pixels that were scaled in floating point.
+/// The range of inputs: the one asked for, or that of 8-bit pixels through the normalisation, with
+/// a step of a pixel on either side for pixels that were scaled in floating point.
 fn input_range(request: &Request, channels: usize) -> Option<Vec<[f64; 2]>> {
     if let Some(range) = request.input_range {
         return Some(vec![range]);

@@ -94,8 +94,8 @@ pub struct CompilerArgs {
     /// Use the first C calibration images [default: all]
     #[arg(long, value_name = "C", requires = "calibrate")]
     pub calibrate_count: Option<NonZeroUsize>,
-    /// The lowest and the highest input; `encrypt` refuses images with others by name [default: what
-    /// 8-bit pixels can become through the normalisation]
+    /// The lowest and the highest input; `encrypt` refuses images with others by name [default:
+    /// what 8-bit pixels can become through the normalisation]
     #[arg(long, value_name = "LO,HI", value_parser = parse_range, allow_hyphen_values = true)]
     pub input_range: Option<[f64; 2]>,
     /// Degree of the polynomials that stand in for activations [default: the least that keeps to

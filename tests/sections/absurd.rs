@@ -131,6 +131,20 @@ fn an_absurd_image_is_refused_by_name_or_leaves_others_alone() {
     }
 }
 
+/// What is usual is not what most of a batch are like.
+#[test]
+fn many_absurd_images_do_not_hide_each_other() {
+    let (x, calibration) = images("tiny_resnet.onnx");
+    let client = Client::new(&program("tiny_resnet.onnx", &calibration, "", None)).unwrap();
+    let per: usize = x.shape.iter().product();
+    for factor in [20.0, 1e4] {
+        let mut y = x.clone();
+        y.pixels[12 * per..].iter_mut().for_each(|v| *v *= factor);
+        let absurd: Vec<usize> = client.absurd(&y).unwrap().iter().map(|a| a.image).collect();
+        assert_eq!(absurd, (12..IMAGES).collect::<Vec<_>>(), "times {factor}");
+    }
+}
+
 #[test]
 fn a_range_of_inputs_is_enforced() {
     let (model, passes, _) = cases()[0].clone();

@@ -99,7 +99,8 @@ fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
     Ok(s)
 }
 
-/// What images can do to others, section by section, with a heading. Computed from the instructions.
+/// What images can do to others, section by section, with a heading: computed from the
+/// instructions.
 fn section_table(file: &ProgramFile) -> Result<String, Error> {
     let h = &file.program.header;
     let range = match &h.input_range {

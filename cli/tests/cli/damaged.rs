@@ -1,5 +1,6 @@
 //! One image far out of range, encrypted and run for real: what it takes with it is named and has
-//! no answer, and nothing else is. `encrypt` would refuse it, and is told not to look. Tiny rings (insecure, marked) keep it to seconds.
+//! no answer, and nothing else is. `encrypt` would refuse it, and is told not to look. Tiny rings
+//! (insecure, marked) keep it to seconds.
 
 use crate::common::{chiffre, ok, shipped, succeeds};
 use ndarray::{Array2, Array4};
