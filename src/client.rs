@@ -1,8 +1,8 @@
 //! The data owner's side: keys, encryption, decryption.
 
 use crate::data::Images;
-use crate::{Error, Program, logits};
-use chiffre_client::{ClientKey, Decrypted, Receipt, Report};
+use crate::{Error, Program, logits, screening};
+use chiffre_client::{Absurd, ClientKey, Decrypted, Receipt, Report, Screening};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 use std::path::Path;
 
@@ -56,11 +56,10 @@ impl Client {
     /// [`Client::decrypt`] tells whether a result answers these images.
     ///
     /// # Errors
-    /// Images of another shape, too many of them, or values beyond 10^6.
+    /// Images of another shape, too many of them, or values beyond 10^6; images outside of the
+    /// program's range of inputs, or that would harm others: each is named.
     pub fn encrypt(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
-        self.check_shape(images)?;
-        let (batch, receipt) = self.key.encrypt(self.program.session(), &images.pixels, images.n)?;
-        Ok((batch, receipt.with_names(images.names.clone())?))
+        self.encrypt_screened(images, false)
     }
 
     /// As [`Client::encrypt`], with one more image in every unit, a canary, whose answer is known:
@@ -71,8 +70,47 @@ impl Client {
     /// As [`Client::encrypt`]; a batch that has no room for canaries; images so far out of range
     /// that no mixture of them has usable logits.
     pub fn encrypt_with_canaries(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
+        self.encrypt_screened(images, true)
+    }
+
+    /// As [`Client::encrypt`], without the images that would harm others: they have no answer, and
+    /// [`Receipt::left_out`] lists them.
+    ///
+    /// # Errors
+    /// As [`Client::encrypt`], but for such images, if there are others.
+    pub fn encrypt_without_absurd(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
+        let absurd = self.absurd(images)?;
+        if absurd.len() == images.n {
+            return Err(screening::refusal(&absurd, &images.names));
+        }
+        let left_out: Vec<usize> = absurd.iter().map(|a| a.image).collect();
+        let kept = screening::without(images, &left_out);
+        let (batch, receipt) = self.key.encrypt_unscreened(self.program.session(), &kept.pixels, kept.n, false)?;
+        Ok((batch, receipt.with_left_out(images.names.clone(), left_out)?))
+    }
+
+    /// The images that [`Client::encrypt`] refuses because they would harm others, or have no
+    /// answer themselves.
+    ///
+    /// # Errors
+    /// Images of another shape.
+    pub fn absurd(&self, images: &Images) -> Result<Vec<Absurd>, Error> {
         self.check_shape(images)?;
-        let (batch, receipt) = self.key.encrypt_with_canaries(self.program.session(), &images.pixels, images.n)?;
+        Ok(Screening::new(self.program.session())?.absurd(&images.pixels, images.n)?)
+    }
+
+    /// How images differ from those that the program was calibrated on, if they do: a forgotten
+    /// normalisation, as a rule.
+    pub fn difference(&self, images: &Images) -> Option<screening::Difference> {
+        screening::difference(&self.program.session().program().header, images)
+    }
+
+    fn encrypt_screened(&self, images: &Images, canaries: bool) -> Result<(Batch, Receipt), Error> {
+        let absurd = self.absurd(images)?;
+        if !absurd.is_empty() {
+            return Err(screening::refusal(&absurd, &images.names));
+        }
+        let (batch, receipt) = self.key.encrypt_unscreened(self.program.session(), &images.pixels, images.n, canaries)?;
         Ok((batch, receipt.with_names(images.names.clone())?))
     }
 

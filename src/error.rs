@@ -57,6 +57,9 @@ pub enum Setting {
     InputShape,
     /// Where constants of an IR file are looked for: [`crate::ir_file::IrFile::load`].
     Constants,
+    /// That images which would harm others are left out:
+    /// [`crate::Client::encrypt_without_absurd`].
+    LeaveOut,
 }
 
 /// Why something could not be done. The variant is the class of the failure, which tells who can do
@@ -198,6 +201,13 @@ impl Error {
     #[must_use]
     pub fn advise(mut self, advice: impl ToString) -> Error {
         self.detail_mut().advice = Some(advice.to_string());
+        self
+    }
+
+    /// The same, with what can be set otherwise.
+    #[must_use]
+    pub(crate) fn setting_to(mut self, setting: Setting) -> Error {
+        self.detail_mut().setting = Some(setting);
         self
     }
 

@@ -14,9 +14,10 @@
 //! * [`Server`] runs the program with evaluation keys only. Its types hold no secret.
 //! * [`Error`] tells by its variant who can do something about a failure.
 //!
-//! Below them: [`pipeline`] compiles, [`data`] reads images, [`overview`] says what a program is
-//! and [`page`] shows it, [`machine`] measures unit times, [`logits`] ranks and compares answers,
-//! [`ir_file`] reads intermediate representations. Everything cryptographic or about graphs lives
+//! Below them: [`pipeline`] compiles, [`data`] reads images, [`screening`] looks at them before
+//! they are encrypted, [`overview`] says what a program is and [`page`] shows it, [`machine`]
+//! measures unit times, [`logits`] ranks and compares answers, [`ir_file`] reads intermediate
+//! representations. Everything cryptographic or about graphs lives
 //! in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod overview;
 pub mod page;
 pub mod pipeline;
 mod program;
+pub mod screening;
 mod server;
 
 pub use chiffre_backend::cost::CostModel;

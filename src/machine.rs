@@ -134,7 +134,7 @@ pub fn measure_by(engine: impl Into<Arc<Engine>>, clock: impl Fn() -> Duration) 
         let keys = client.evaluation_keys(&session)?.prepare(&session);
         let (batch, p) = (64, session.program());
         let pixels: Vec<f32> = (0..batch * 4096).map(|i| (i * 29 % 97) as f32 / 97.0).collect();
-        let encrypted = Arc::new(client.encrypt(&session, &pixels, batch)?.0);
+        let encrypted = Arc::new(client.encrypt_unscreened(&session, &pixels, batch, false)?.0);
         let counts = pipeline::counts(p, batch);
         let steps = |node: usize| p.steps(batch).iter().filter(|s| s.node == node).count().max(1) as f64;
         let server = Server::new(session.clone(), keys, 0)?;

@@ -8,15 +8,15 @@ use chiffre_backend::cost::{CostModel, Counts};
 pub use chiffre_backend::facts::CkksFacts;
 use chiffre_backend::property::Property;
 use chiffre_backend::target::{Executable, Origin, Target};
-use chiffre_frontend::Model;
+use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
-use chiffre_ir::program::{Program, ProgramHeader, VerifiedProgram};
+use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tail::TailOp;
-use chiffre_ir::tensor::{CertifiedNode, TensorGraph, certified};
+use chiffre_ir::tensor::{CertifiedNode, TensorGraph, TensorOp, certified};
 use chiffre_ir::text;
 use chiffre_passes::observe::{Dump, Recorder};
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{CalibrationSet, CompileOptions};
 use chiffre_passes::pass::Context;
 use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::state::State;
@@ -56,6 +56,9 @@ pub struct Request {
     pub dumps: Vec<Dump>,
     /// Normalisation of pixel data, in the text form of the model's metadata.
     pub normalisation: Option<String>,
+    /// The lowest and the highest input that the program is for; without it, those that 8-bit
+    /// pixels can become, if there is a normalisation.
+    pub input_range: Option<[f64; 2]>,
 }
 
 /// A compiled program and the texts of the levels it came from.
@@ -103,7 +106,14 @@ pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, reque
         return Err(Error::input("a pipeline for `compile` must end with `schedule`"));
     }
     let cx = Context { options: &request.options, target, machine: &request.cost };
-    let origin = Origin { model: digest.to_string(), normalisation: request.normalisation.clone() };
+    let channels = graph.nodes.iter().find(|n| matches!(n.op, TensorOp::Input {})).map_or(1, |n| n.ty.chw()[0]);
+    let statistics = |set: &Arc<CalibrationSet>| ChannelStatistics::of(&set.images, set.n, channels);
+    let origin = Origin {
+        model: digest.to_string(),
+        normalisation: request.normalisation.clone(),
+        input_range: input_range(request, channels),
+        calibrated: request.options.activations.calibration.as_ref().map(statistics),
+    };
     let state = State::from(graph.clone()).with_origin(origin);
     let mut recorder = Recorder { wanted: request.dumps.clone(), ..Recorder::default() };
     let state = pipeline.observe(state, &cx, &mut recorder)?;
@@ -156,6 +166,22 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
         stages.insert("accuracy".into(), serde_json::to_string(accuracy).map_err(Error::failed)?);
     }
     Ok(Compiled { program, stages, tensor: state.tensor().cloned(), dumps, explained: state.explained, times })
+}
+
+/// The range of inputs: the one asked for, or that of 8-bit pixels through the normalisation, with
+/// a step of a pixel on either side for pixels that were scaled in floating point.
+fn input_range(request: &Request, channels: usize) -> Option<Vec<[f64; 2]>> {
+    if let Some(range) = request.input_range {
+        return Some(vec![range]);
+    }
+    let n: Normalisation = request.normalisation.as_deref()?.parse().ok()?;
+    n.check(channels).ok()?;
+    let of_channel = |c: usize| {
+        let [lowest, highest] = [0, u8::MAX].map(|px| f64::from(n.apply(px, c)));
+        let step = (highest - lowest) / f64::from(u8::MAX);
+        [lowest - step, highest + step]
+    };
+    Some((0..channels).map(of_channel).collect())
 }
 
 /// Predicted errors of the operands of approximated activations: of a bootstrap for the widest

@@ -28,6 +28,9 @@ pub struct Options {
     pub activation_degree: Option<usize>,
     /// How 8-bit pixels become inputs; without it, as the model's metadata says.
     pub normalisation: Option<Normalisation>,
+    /// The lowest and the highest input that the program is for; others are refused at encryption.
+    /// Without it, those that 8-bit pixels can become, if there is a normalisation.
+    pub input_range: Option<[f64; 2]>,
     /// Extents of one image, in the order of the model file, for those that it leaves open.
     pub input_shape: Option<Vec<usize>>,
     /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
@@ -55,6 +58,7 @@ impl Default for Options {
             calibration: None,
             activation_degree: None,
             normalisation: None,
+            input_range: None,
             input_shape: None,
             log_n: None,
             ephemeral_weight: BootstrapWish::default().weight,
@@ -85,7 +89,14 @@ impl Options {
             ..CompileOptions::default()
         };
         let normalisation = self.normalisation.as_ref().or(model.normalisation.as_ref()).map(ToString::to_string);
-        Request { options, cost: self.machine, passes: self.passes.clone(), normalisation, ..Request::default() }
+        Request {
+            options,
+            cost: self.machine,
+            passes: self.passes.clone(),
+            normalisation,
+            input_range: self.input_range,
+            ..Request::default()
+        }
     }
 }
 

@@ -29,7 +29,7 @@ fn encrypted_in(g: &TensorGraph, packing: PackingWish, batch: usize, log_n: u32,
     let session = Arc::new(Session::new(ProgramFile::in_memory(program.program, program.stages).unwrap(), true).unwrap());
     let client = ClientKey::generate(&session).unwrap();
     let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
-    let (batch, receipt) = client.encrypt(&session, images, n).unwrap();
+    let (batch, receipt) = client.encrypt_unscreened(&session, images, n, false).unwrap();
     let result = Server::new(session.clone(), keys, 0).unwrap().run(batch).unwrap();
     let answers = client.decrypt(&session, &result, &receipt).unwrap();
     (session, answers)

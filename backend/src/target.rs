@@ -8,6 +8,7 @@ use chiffre_ir::error::{InterpError, VerifyError};
 use chiffre_ir::he::HeGraph;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
+use chiffre_ir::program::ChannelStatistics;
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::BootstrapSpec;
@@ -72,13 +73,17 @@ impl dyn Executable {
     }
 }
 
-/// Where a network comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where a network comes from, and what is known of its inputs.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origin {
     /// Digest of the model file; anything that names the network, where there is no file.
     pub model: String,
     /// Normalisation of pixel data, in the text form of the model's metadata.
     pub normalisation: Option<String>,
+    /// The inputs that the program is for, as in its header.
+    pub input_range: Option<Vec<[f64; 2]>>,
+    /// Figures of the calibration images, as in the program's header.
+    pub calibrated: Option<Vec<ChannelStatistics>>,
 }
 
 /// Concrete parameters for a program.

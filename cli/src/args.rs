@@ -4,6 +4,7 @@
 use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
 use chiffre_frontend::ImportOptions;
+use chiffre_ir::program::LARGEST_INPUT;
 use chiffre_passes::observe::Dump;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -93,6 +94,10 @@ pub struct CompilerArgs {
     /// Use the first C calibration images [default: all]
     #[arg(long, value_name = "C", requires = "calibrate")]
     pub calibrate_count: Option<NonZeroUsize>,
+    /// The lowest and the highest input; `encrypt` refuses images with others by name [default:
+    /// what 8-bit pixels can become through the normalisation]
+    #[arg(long, value_name = "LO,HI", value_parser = parse_range, allow_hyphen_values = true)]
+    pub input_range: Option<[f64; 2]>,
     /// Degree of the polynomials that stand in for activations [default: the least that keeps to
     /// --accuracy-loss]
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -325,6 +330,15 @@ pub struct EncryptArgs {
     /// something else; takes one place of each unit, and two runs in the clear
     #[arg(long)]
     pub canary: bool,
+    /// Leave out images that would harm others: those outside of the program's range of inputs, or
+    /// whose values grow too large on the way. The receipt names them, and they have no answer
+    /// [default: refuse the whole batch]
+    #[arg(long)]
+    pub skip_absurd: bool,
+    /// Encrypt images whatever their values: one far out of range may take the answers of others
+    /// with it, unnoticed. Saves the run in the clear that programs without bootstraps need
+    #[arg(long, conflicts_with = "skip_absurd")]
+    pub unscreened: bool,
     /// Encrypt the first C images [default: all]
     #[arg(long, value_name = "C")]
     pub count: Option<NonZeroUsize>,
@@ -614,6 +628,13 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 /// The weights that `--ephemeral-weight` takes.
 fn ephemeral_weights() -> impl TypedValueParser<Value = usize> {
     PossibleValuesParser::new(["32", "64", "128"]).try_map(|weight| weight.parse::<usize>())
+}
+
+/// `LO,HI`, within what any program takes.
+fn parse_range(text: &str) -> Result<[f64; 2], String> {
+    let number = |s: &str| s.trim().parse::<f64>().ok().filter(|x| x.abs() <= LARGEST_INPUT);
+    let range = text.split_once(',').and_then(|(lo, hi)| Some([number(lo)?, number(hi)?]));
+    range.filter(|[lo, hi]| lo < hi).ok_or_else(|| format!("give the lowest and the highest input, as in -1,1, up to {LARGEST_INPUT:e}"))
 }
 
 /// Percentage points in 0..=100.

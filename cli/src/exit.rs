@@ -29,6 +29,7 @@ pub fn option(setting: Setting) -> Option<&'static str> {
         Setting::Count => "--count",
         Setting::InputShape => "--input-shape C,H,W",
         Setting::Constants => "--consts FILE",
+        Setting::LeaveOut => "--skip-absurd",
         _ => return None,
     })
 }

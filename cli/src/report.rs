@@ -153,6 +153,9 @@ impl fmt::Display for BenchReport {
 pub fn without_answer(report: &DecryptionReport, names: Option<&[String]>) -> Vec<String> {
     let list = |images: &BTreeSet<usize>| names.map_or_else(|| ranges(images), |names| named(images, names));
     let mut lines = vec![];
+    if !report.left_out.is_empty() {
+        lines.push(format!("no answer for {}: left out when the others were encrypted", list(&report.left_out)));
+    }
     if !report.lost.is_empty() {
         let (rms, peak) = report.ciphertexts.iter().fold((0.0, 0.0), |(r, p): (f64, f64), c| (r.max(c.spread.rms), p.max(c.spread.peak)));
         lines.push(format!(

@@ -92,6 +92,8 @@ impl Ckks<'_> {
             batch: network.batch,
             tile: network.tile,
             normalisation: network.origin.normalisation.clone(),
+            input_range: network.origin.input_range.clone(),
+            calibrated: network.origin.calibrated.clone(),
             model: network.origin.model.clone(),
             bootstrap,
             predicted_bytes: 0,

@@ -14,6 +14,13 @@ use std::collections::BTreeSet;
 pub enum Task {
     /// Keys are made.
     Keygen,
+    /// So many images run in the clear, part of the program long, before they are encrypted.
+    Screen {
+        /// Images.
+        images: usize,
+        /// Bytes of slots that are live at the worst moment.
+        slots: usize,
+    },
     /// So many images are encrypted.
     Encrypt(usize),
     /// So many images are encrypted with canaries, which run in the clear before.
@@ -31,6 +38,7 @@ pub fn peak(p: &Program, task: Task, threads: usize) -> usize {
     let plan = |images: usize| outline(p, images).memory();
     match task {
         Task::Keygen => held(p) + keygen(p, threads),
+        Task::Screen { images, slots } => held(p) + pictures(p, images) + slots,
         Task::Encrypt(images) => held(p) + encrypt(p, images),
         Task::Canary(images) => held(p) + clear(p, images).max(encrypt(p, (images + canaries(p, images)).min(p.header.batch))),
         Task::Decrypt(images) => held(p) + decrypt(p, images),
@@ -61,16 +69,21 @@ fn keygen(p: &Program, threads: usize) -> usize {
     with_gaps(p.key_bytes() / 2, p.header.log_n) + rows(p, largest * threads.min(keys.len()))
 }
 
+/// Images as they are read.
+fn pictures(p: &Program, images: usize) -> usize {
+    let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
+    inputs.map(|n| n.ty.layout.shape.iter().product::<usize>() * size_of::<f32>() * images).sum()
+}
+
 /// All ciphertexts in seeded form, the images, the slots of one unit, and a plaintext in work.
 fn encrypt(p: &Program, images: usize) -> usize {
     let inputs = p.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {}));
     let one = |n: &Node<Prog>| {
         let l = &n.ty.layout;
-        let image = l.shape.iter().product::<usize>() * size_of::<f32>();
         let slots = l.unit_cts() << (p.header.log_n + 3);
-        rows(p, l.unit_cts() * l.units_for(images) * n.ty.limbs + 3 * n.ty.limbs) + image * images + slots
+        rows(p, l.unit_cts() * l.units_for(images) * n.ty.limbs + 3 * n.ty.limbs) + slots
     };
-    inputs.map(one).sum()
+    pictures(p, images) + inputs.map(one).sum::<usize>()
 }
 
 /// Canaries beside so many images: one in each unit of the fewest images that share ciphertexts.

@@ -7,8 +7,7 @@ use crate::encode::Encoder;
 use crate::ring::{Ring, RnsPoly};
 use crate::scale::Scale;
 use crate::simd::Isa;
-use chiffre_params::bootstrap::{BootstrapSpec, SpecError, factor_share};
-use std::f64::consts::TAU;
+use chiffre_params::bootstrap::{BootstrapSpec, SpecError, factor_share, slots_to_coeffs_scales};
 use std::sync::{Arc, Mutex};
 
 /// Input scales whose first factor is kept.
@@ -84,7 +83,9 @@ impl Transforms {
             let known = stored.as_mut().and_then(|s| factor.stored(ring, rows, &name, &mut **s));
             known.unwrap_or_else(|| factor.residues(ring, isa, scale, rows))
         };
-        out.low_diagonals = (1..out.low.len()).map(|i| diagonals(&out.low[i], low_name(i), out.low_weight(ring, i))).collect();
+        // All but the first, which depends on the operand.
+        let scales = slots_to_coeffs_scales(&ring.chain, spec, 1.0);
+        out.low_diagonals = (1..out.low.len()).map(|i| diagonals(&out.low[i], low_name(i), scales[i])).collect();
         for (i, factor) in high.into_iter().enumerate() {
             // The first factor is divided by the second special prime, each other one by the top
             // prime in use.
@@ -121,28 +122,6 @@ impl Transforms {
         self.low_diagonals.iter().chain(self.high.iter().map(|(_, d)| d)).map(Diagonals::bytes).sum()
     }
 
-    /// The scale of the diagonals of factor `i > 0` of SlotsToCoeffs. Its rounding errors grow with
-    /// the root of the period, and equal shares of them are best; scales are relative to that of a
-    /// factor of period 1.
-    fn low_weight(&self, ring: &Ring, i: usize) -> f64 {
-        // A typical input scale: what is left of the modulus above the value, with a few bits of
-        // room.
-        let typical = self.drop(ring) / 2f64.powi(18);
-        self.share(ring, typical) * (self.low[i].plan().period() as f64).sqrt()
-    }
-
-    /// The product of the primes that SlotsToCoeffs drops.
-    fn drop(&self, ring: &Ring) -> f64 {
-        ring.moduli[1..self.spec.limbs_in()].iter().map(|m| m.q as f64).product()
-    }
-
-    /// The common factor of all scales for an input scale.
-    fn share(&self, ring: &Ring, input_scale: f64) -> f64 {
-        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
-        let periods: f64 = self.low.iter().map(|f| (f.plan().period() as f64).sqrt()).product();
-        (total / periods).powf(1.0 / self.low.len() as f64)
-    }
-
     /// Encodes the first factor of SlotsToCoeffs for an input scale, as [`Self::slots_to_coeffs`]
     /// takes it.
     pub fn prepare(&self, ring: &Ring, isa: Isa, input_scale: f64, stored: Option<&mut dyn StoredDiagonals>) {
@@ -165,9 +144,8 @@ impl Transforms {
             return diagonals.clone();
         }
         let plan = self.low[0].plan();
-        let total = ring.moduli[0].q as f64 * self.drop(ring) / (TAU * input_scale);
-        let others: f64 = (1..self.low.len()).map(|i| self.low_weight(ring, i)).product();
-        let diagonals = Arc::new(self.low[0].residues(ring, isa, total / others, plan.limbs + plan.gadget.alpha));
+        let scale = slots_to_coeffs_scales(&ring.chain, &self.spec, input_scale)[0];
+        let diagonals = Arc::new(self.low[0].residues(ring, isa, scale, plan.limbs + plan.gadget.alpha));
         let mut kept = kept();
         if let Some((_, found)) = kept.iter().find(|(scale, _)| *scale == input_scale) {
             return found.clone();

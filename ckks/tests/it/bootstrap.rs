@@ -296,6 +296,37 @@ fn bootstraps_return_the_slots() {
     assert!(Arcsine::new(4).is_err());
 }
 
+/// Angles of many turns in half of the slots, which are nothing to a sine, and zeros elsewhere: in
+/// turn, or apart, where errors of the first factor do not reach.
+#[test]
+fn large_angles_reach_other_slots_as_predicted() {
+    for (log_n, bits, prime) in [(10, 54, 36), (11, 54, 36), (11, 58, 40)] {
+        let lab = Lab::new(toy_spec(log_n), prime);
+        let (ring, isa) = (lab.context.ring(), crate::isa());
+        let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
+        let (scale, share) = (Scale::pow2(bits), lab.spec.spill(&ring.chain(), 2f64.powi(bits)).expect("fits"));
+        let n = lab.context.slots();
+        for (size, apart) in [(0.02 / share, false), (0.2 / share, false), (0.2 / share, true)] {
+            let turns = |x: f64| std::f64::consts::TAU * (size * x / std::f64::consts::TAU).round();
+            let large = |j: usize| if apart { j >= n / 2 } else { j % 2 == 1 };
+            let mut message = slots(&lab.context, 5, 1.0);
+            message.iter_mut().enumerate().for_each(|(j, z)| {
+                *z = if large(j) { Complex64::new(turns(z.re), turns(z.im)) } else { Complex64::ZERO };
+            });
+            let op = RefreshOp { input_scale: &scale, radians: 1.0, activation: None, output_scale: &scale };
+            let inputs = vec![Input::Owned(lab.encrypt(&message, &scale, 5))];
+            let got = bootstrapper.refresh(ring, isa, inputs, &op, &lab.keys).expect("refresh");
+            let got = lab.decrypt(&got[0], bootstrapper.sine_scale());
+            let rms = |z: &[Complex64]| (z.iter().map(Complex64::norm_sqr).sum::<f64>() / (2 * z.len()) as f64).sqrt();
+            let others: Vec<Complex64> = (0..n).filter(|&j| !large(j)).map(|j| got[j]).collect();
+            let (measured, predicted) = (rms(&others), share * rms(&message));
+            println!("N = 2^{log_n}, angles up to {size:.0}: {measured:.2e}, predicted {predicted:.2e}");
+            let least = if apart { 0.3 } else { 0.7 };
+            assert!((least..1.4).contains(&(measured / predicted)), "{measured} {predicted}");
+        }
+    }
+}
+
 #[test]
 fn noise_is_as_predicted() {
     for (log_n, bits, degree) in [(10, 36, 14), (12, 36, 14), (10, 40, 14), (10, 36, 16), (11, 36, 16), (12, 36, 16)] {

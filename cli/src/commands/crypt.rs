@@ -2,9 +2,9 @@
 
 use crate::args::{DecryptArgs, EncryptArgs, Share};
 use crate::report;
-use chiffre::{Error, data, logits};
+use chiffre::{Error, data, logits, screening};
 use chiffre_backend::ckks::Task;
-use chiffre_client::{ClientKey, Decrypted, Receipt, share};
+use chiffre_client::{ClientKey, Decrypted, Receipt, Screening, share};
 use chiffre_ir::program::Program;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
@@ -23,10 +23,15 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load(&args.input, &options)?;
     super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
+    if let Some(difference) = screening::difference(&session.program().header, &images) {
+        eprintln!("warning: {}: {difference}", args.input.display());
+    }
+    let left_out = left_out(args, &session, &images)?;
     let key = ClientKey::load(&session, &args.secret)?;
-    let encrypt = if args.canary { ClientKey::encrypt_with_canaries } else { ClientKey::encrypt };
-    let (batch, receipt) = encrypt(&key, &session, &images.pixels, images.n)?;
-    let receipt = receipt.with_names(images.names)?;
+    let names = images.names.clone();
+    let images = if left_out.is_empty() { images } else { screening::without(&images, &left_out) };
+    let (batch, receipt) = key.encrypt_unscreened(&session, &images.pixels, images.n, args.canary)?;
+    let receipt = receipt.with_left_out(names, left_out)?;
     let path = args.receipt.clone().unwrap_or_else(|| {
         let mut name = args.output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
         name.push(".");
@@ -44,7 +49,28 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
         n => format!(" and {n} canaries"),
     };
     let ciphertexts = batch.cts.iter().map(Vec::len).sum::<usize>();
-    super::print(format!("{} images{canaries} in {ciphertexts} ciphertexts; receipt in {}", images.n, path.display()))
+    let skipped = match receipt.left_out().len() {
+        0 => String::new(),
+        n => format!(", {n} left out,"),
+    };
+    super::print(format!("{} images{canaries}{skipped} in {ciphertexts} ciphertexts; receipt in {}", images.n, path.display()))
+}
+
+/// The images that are not encrypted because they would harm others: names them, and refuses them
+/// unless they may be left out.
+fn left_out(args: &EncryptArgs, session: &Session, images: &data::Images) -> Result<Vec<usize>, Error> {
+    // What no program takes at all is an error of its own.
+    if args.unscreened || images.n > session.program().header.batch {
+        return Ok(vec![]);
+    }
+    let screening = Screening::new(session)?;
+    super::admit(session, Task::Screen { images: images.n, slots: screening.bytes(images.n) }, &args.memory)?;
+    let absurd = screening.absurd(&images.pixels, images.n)?;
+    if !absurd.is_empty() && (!args.skip_absurd || absurd.len() == images.n) {
+        return Err(screening::refusal(&absurd, &images.names));
+    }
+    absurd.iter().for_each(|a| eprintln!("left out: {}: {}", images.names[a.image], a.reason));
+    Ok(absurd.into_iter().map(|a| a.image).collect())
 }
 
 /// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and
@@ -76,13 +102,15 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
             "NaN"
         }
     };
-    if affected.is_empty() {
+    // Whoever left images out knows of them.
+    let damaged = report.damaged();
+    if damaged.is_empty() {
         return Ok(());
     }
     Err(Error::failed(format!(
         "{} of {} images have no answer ({missing} in {}); the others are not affected. One image whose activations leave the range takes with \
          it all that share its ciphertexts: the clear model shows which, and the others can be run again without it",
-        affected.len(),
+        damaged.len(),
         report.images,
         args.output.display()
     )))

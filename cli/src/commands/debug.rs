@@ -83,7 +83,7 @@ pub(super) fn debug(args: &DebugArgs, engine: &Arc<Engine>) -> Result<(), Error>
         squares: 0.0,
     };
     let mut rows: Vec<Comparison> = p.nodes.iter().enumerate().map(new_row).collect();
-    let (batch, _) = key.encrypt(&session, &images.pixels, images.n)?;
+    let (batch, _) = key.encrypt_unscreened(&session, &images.pixels, images.n, false)?;
     let keys = key.evaluation_keys(&session)?;
     let keys = keys.prepare(&session);
     let mut failure = None;

@@ -23,11 +23,14 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     }
     let Some(stage) = args.stage else {
         return match args.form() {
-            Format::Text => super::print(Overview::of(&file).summary() + &activation_table(&file, &args.program)?),
+            Format::Text => super::print(Overview::of(&file).summary() + &activation_table(&file, &args.program)? + &section_table(&file)?),
             Format::Json => {
                 let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
                 overview["activations"] = json!(certificate(&file, &args.program)?);
                 overview["accuracy"] = json!(accuracy(&file, &args.program)?);
+                let h = &file.program.header;
+                (overview["input_range"], overview["calibrated"]) = (json!(h.input_range), json!(h.calibrated));
+                overview["sections"] = json!(chiffre_client::sections(&file.program)?.list());
                 super::print(overview)
             }
             Format::Dot => super::print(dot(&file.program)),
@@ -91,6 +94,37 @@ fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
             c.outside,
             n.noise,
             n.node
+        );
+    }
+    Ok(s)
+}
+
+/// What images can do to others, section by section, with a heading: computed from the
+/// instructions.
+fn section_table(file: &ProgramFile) -> Result<String, Error> {
+    let h = &file.program.header;
+    let range = match &h.input_range {
+        None => "any input".to_string(),
+        Some(range) => format!("inputs of {}", range.iter().map(|[lo, hi]| format!("{lo:.3} … {hi:.3}")).collect::<Vec<_>>().join(", ")),
+    };
+    let sections = chiffre_client::sections(&file.program)?;
+    let open = sections.list().iter().filter(|s| !s.proven).count();
+    let verdict = match open {
+        0 => "no image disturbs others".to_string(),
+        n => format!("not proven for {n} of {}: `encrypt` runs every image in the clear up to there", sections.list().len()),
+    };
+    let mut s =
+        format!("\n\nsections     for {range}: {verdict}\n  end        largest value       most  adds to others   allowed  proven  node");
+    for section in sections.list() {
+        let most = section.most.map_or("-".to_string(), |most| format!("{most:.0}"));
+        s += &format!(
+            "\n  {:<9} {:>14.3e} {most:>10} {:>15.1e} {:>9.1e}  {:<6}  {}",
+            if section.bootstrap { "bootstrap" } else { "output" },
+            section.largest,
+            section.spill,
+            section.allowed,
+            if section.proven { "yes" } else { "no" },
+            section.node
         );
     }
     Ok(s)

@@ -165,6 +165,7 @@ fn admit_all(p: &Program, threads: usize, images: usize, budget: Option<u64>) ->
 fn admit_program(p: &Program, threads: usize, task: Task, budget: Option<u64>) -> Result<(), Error> {
     let what = match task {
         Task::Keygen => "key generation".to_string(),
+        Task::Screen { images, .. } => format!("screening of {images} images"),
         Task::Encrypt(images) | Task::Canary(images) => format!("encryption of {images} images"),
         Task::Prepare => "preparation".into(),
         Task::Run(images) => format!("a run on {images} images"),
@@ -211,6 +212,7 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
         passes: args.passes.clone(),
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
+        input_range: args.input_range,
     })
 }
 

@@ -72,7 +72,7 @@ pub(super) fn opt(args: &OptArgs) -> Result<(), Error> {
     };
     let mut recorder = Recorder { wanted: args.dump_ir.clone(), images, ..Recorder::default() };
     let name = file.graph.name().to_string();
-    let start = State::from_graph(file.graph.clone()).map(|s| s.with_origin(Origin { model: name, normalisation: None }));
+    let start = State::from_graph(file.graph.clone()).map(|s| s.with_origin(Origin { model: name, ..Origin::default() }));
     let end = start.and_then(|s| pipeline.observe(s, &cx, &mut recorder));
     for (title, g) in &recorder.dumps {
         eprintln!("# {title}\n{}", g.print(args.values));

@@ -78,6 +78,10 @@ fn usage_errors_exit_with_two() {
         "compile m.onnx -o p.chf --failure-bits 0",
         "compile m.onnx -o p.chf --failure-bits 201",
         "compile m.onnx -o p.chf --ephemeral-weight 31",
+        "compile m.onnx -o p.chf --input-range 1,-1",
+        "compile m.onnx -o p.chf --input-range 0,1e7",
+        "compile m.onnx -o p.chf --input-range 1",
+        "encrypt p.chf --secret s --input d -o o --unscreened --skip-absurd",
     ];
     for line in wrong {
         let output = chiffre(&line.split_whitespace().collect::<Vec<_>>());
@@ -104,6 +108,8 @@ fn options_of_the_contract_are_understood() {
         panic!("not compile")
     };
     assert_eq!((compile.compiler.accuracy_loss, compile.compiler.calibrate_count.map(usize::from)), (0.5, Some(9)));
+    let Command::Compile(compile) = parse("chiffre compile m.onnx -o p.chf --input-range -1.5,2") else { panic!("not compile") };
+    assert_eq!(compile.compiler.input_range, Some([-1.5, 2.0]));
     let Command::Inspect(inspect) = parse("chiffre inspect p.chf --stage he --format dot") else { panic!("not inspect") };
     assert_eq!(inspect.format, Format::Dot);
     let Command::Run(run) = parse("chiffre run p.chf --eval e --input i -o o --threads 2 --memory 4096MiB --progress plain") else {

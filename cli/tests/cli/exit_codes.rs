@@ -64,7 +64,9 @@ fn failed_computations_exit_with_one() {
     // ciphertext.
     let images = ndarray::Array4::<f32>::from_elem((4, 1, 8, 8), 1e6);
     ndarray_npy::write_npy(dir.join("wild.npy"), &images).unwrap();
-    ok(dir, &["encrypt", "p.chf", "--secret", "secret.key", "--input", "wild.npy", "-o", "wild.ct", "--allow-insecure"]);
+    let encrypt = ["encrypt", "p.chf", "--secret", "secret.key", "--input", "wild.npy", "-o", "wild.ct", "--allow-insecure"];
+    assert!(fails(dir, 2, &encrypt).contains("4 of 4 images cannot be encrypted with the others. wild.npy[0]: "));
+    ok(dir, &[&encrypt[..], &["--unscreened"]].concat());
     ok(dir, &["run", "p.chf", "--eval", "eval.key", "--input", "wild.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
     let decrypt = ["decrypt", "p.chf", "--secret", "secret.key", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"];
     assert!(fails(dir, 1, &[&decrypt[..], &["--receipt", "wild.ct.receipt"]].concat()).contains("have no answer"));

@@ -17,6 +17,7 @@ mod pages;
 mod receipts;
 mod relu;
 mod resealed_files;
+mod screening;
 mod secrets;
 mod share;
 mod slow;

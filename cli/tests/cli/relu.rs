@@ -49,7 +49,13 @@ fn encrypted_answers_are_the_simulated_ones_and_an_absurd_image_is_named() {
     let shown = ok(dir, &["inspect", "p.chf"]);
     assert!(shown.contains(" bootstraps (") && shown.matches("relu ").count() == 5, "{shown}");
     ok(dir, &["keygen", "p.chf", "--secret", "s", "--eval", "e", "--allow-insecure"]);
-    ok(dir, &["encrypt", "p.chf", "--secret", "s", "--input", "x.npy", "-o", "in.ct", "--allow-insecure"]);
+    // It is outside of the range of 8-bit pixels.
+    refused(
+        dir,
+        &["encrypt", "p.chf", "--secret", "s", "--input", "x.npy", "-o", "in.ct", "--allow-insecure"],
+        "x.npy[7]: it has the value ",
+    );
+    ok(dir, &["encrypt", "p.chf", "--secret", "s", "--input", "x.npy", "-o", "in.ct", "--unscreened", "--allow-insecure"]);
     ok(dir, &["run", "p.chf", "--eval", "e", "--input", "in.ct", "-o", "out.ct", "--allow-insecure", "--progress", "none"]);
     ok(dir, &["decrypt", "p.chf", "--secret", "s", "--input", "out.ct", "-o", "y.npy", "--allow-insecure"]);
 

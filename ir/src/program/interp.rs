@@ -11,7 +11,7 @@ use crate::table::apply;
 pub fn interp(g: &Program, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
     let inputs: Vec<_> = g.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {})).map(|n| &n.ty.layout).collect();
     let outputs: Vec<_> = g.outputs.iter().map(|o| &g.ty(*o).layout).collect();
-    by_batches(&inputs, &outputs, images, n, |b| run(g, b, |_, _| {}))
+    by_batches(&inputs, &outputs, images, n, |b| run(g, b, |_| true, |_, _| {}))
 }
 
 /// Runs the program on one batch of at most its own size, and calls `f(value, elements)` with what
@@ -24,21 +24,28 @@ pub fn visit(g: &Program, images: &[f32], n: usize, mut f: impl FnMut(ValueId, V
     if n == 0 || n > g.header.batch {
         return Err(InterpError::Unsupported(format!("{n} images; a batch has 1 to {}", g.header.batch)));
     }
-    by_batches(&inputs, &[], images, n, |b| run(g, b, |v, x| f(v, g.ty(v).layout.unpack(x, n))).map(|_| vec![]))?;
+    by_batches(&inputs, &[], images, n, |b| run(g, b, |_| true, |v, x| f(v, g.ty(v).layout.unpack(x, n))).map(|_| vec![]))?;
     Ok(())
 }
 
-fn run(g: &Program, inputs: Vec<Bundle>, mut see: impl FnMut(ValueId, &Bundle)) -> Result<Vec<Bundle>, InterpError> {
+/// Computes the instructions that are `wanted`, and with them what they read; `see` may change what
+/// each one leaves before others read it. Outputs that are not wanted are empty.
+pub(super) fn run(
+    g: &Program,
+    inputs: Vec<Bundle>,
+    wanted: impl Fn(ValueId) -> bool,
+    mut see: impl FnMut(ValueId, &mut Bundle),
+) -> Result<Vec<Bundle>, InterpError> {
     let mut values: Vec<Bundle> = vec![vec![]; g.nodes.len()];
     let mut inputs = inputs.into_iter();
     let mut last_use = vec![0; g.nodes.len()];
-    for (v, n) in g.iter() {
+    for (v, n) in g.iter().filter(|(v, _)| wanted(*v)) {
         n.args.iter().for_each(|a| last_use[a.index()] = v.index());
     }
     g.outputs.iter().for_each(|o| last_use[o.index()] = usize::MAX);
-    for (v, n) in g.iter() {
+    for (v, n) in g.iter().filter(|(v, _)| wanted(*v)) {
         let args: Vec<_> = n.args.iter().map(|a| values[a.index()].as_slice()).collect();
-        let out = match &n.op {
+        let mut out = match &n.op {
             ProgramOp::Input {} => inputs.next().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
             ProgramOp::Linear { table, bias, giants: steps, .. } => {
                 let outputs = n.ty.layout.unit_cts();
@@ -60,7 +67,7 @@ fn run(g: &Program, inputs: Vec<Bundle>, mut see: impl FnMut(ValueId, &Bundle)) 
             ProgramOp::Refresh { coeffs } => chebyshev(&g.consts, *coeffs, true, &n.ty.layout, args[0])?,
             ProgramOp::Square { .. } => multiply(args[0], args[0]),
         };
-        see(v, &out);
+        see(v, &mut out);
         values[v.index()] = out;
         for a in &n.args {
             if last_use[a.index()] == v.index() {

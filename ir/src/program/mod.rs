@@ -7,13 +7,22 @@
 //! (`drop` limbs), relinearisation into the products.
 
 mod bootstrap;
+mod bounds;
 pub mod file;
 mod input_free;
+mod inputs;
 mod interp;
+mod magnitudes;
+mod sections;
+mod spill;
 mod steps;
 mod verify;
 
+pub use bounds::bounds;
+pub use inputs::{ChannelStatistics, LARGEST_INPUT};
 pub use interp::{interp, visit};
+pub use sections::{Harm, Section, Sections};
+pub use spill::{ALLOWED, Spill, Verdict};
 pub use steps::{Flow, MAX_STEPS, Step, live, live_bytes, order, peak};
 pub use verify::verify;
 
@@ -68,6 +77,11 @@ pub struct ProgramHeader {
     pub tile: usize,
     /// Normalisation of pixel data, as in the model's metadata.
     pub normalisation: Option<String>,
+    /// The inputs that the program is for: `[lowest, highest]` of each channel, or once for all.
+    /// Encryption refuses others. `None` if nobody has said.
+    pub input_range: Option<Vec<[f64; 2]>>,
+    /// Figures of each channel over the calibration images, where there were any.
+    pub calibrated: Option<Vec<ChannelStatistics>>,
     /// BLAKE3 digest of the model file.
     pub model: String,
     /// How ciphertexts are refreshed, in programs that do.
@@ -90,6 +104,8 @@ impl HeaderText for ProgramHeader {
         if let Some(n) = &self.normalisation {
             out.push(("normalisation", Attr::Str(n.clone())));
         }
+        out.extend(self.input_range.to_attr().map(|a| ("input_range", a)));
+        out.extend(self.calibrated.to_attr().map(|a| ("calibrated", a)));
         out.push(("model", Attr::Str(self.model.clone())));
         out.extend(self.bootstrap.as_ref().map(|b| ("bootstrap", bootstrap::to_attr(b))));
         out.push(("predicted_bytes", Attr::Int(self.predicted_bytes as i64)));
@@ -113,6 +129,8 @@ impl HeaderText for ProgramHeader {
             batch: take(attrs, "batch")?,
             tile: take(attrs, "tile")?,
             normalisation: take(attrs, "normalisation")?,
+            input_range: take(attrs, "input_range")?,
+            calibrated: take(attrs, "calibrated")?,
             model: take(attrs, "model")?,
             bootstrap: bootstrap
                 .map(|a| bootstrap::from_attr(a, log_n))

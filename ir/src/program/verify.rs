@@ -11,9 +11,11 @@
 //! 5. `chebyshev`: as many limbs less as the series is deep; `refresh`: the header has a bootstrap
 //!    whose shape fits the chain, the operand has its base limbs at least, and the raised modulus
 //!    fits its gadget;
-//! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps.
+//! 6. all layouts have the header's batch; the schedule has at most [`MAX_STEPS`] steps;
+//! 7. the range of inputs and the figures of calibration images are there for each channel of the
+//!    input (the range, or once for all), finite and in order.
 
-use super::{MAX_STEPS, Prog, Program, ProgramOp};
+use super::{ChannelStatistics, LARGEST_INPUT, MAX_STEPS, Prog, Program, ProgramOp};
 use crate::error::{Finding, VerifyError};
 use crate::giants;
 use crate::graph::Verified;
@@ -81,6 +83,18 @@ fn header(g: &Program) -> Vec<String> {
     }
     if h.batch == 0 || h.tile == 0 || g.nodes.iter().any(|n| n.ty.layout.batch != h.batch) {
         e.push(format!("a batch of {} images in tiles of {}, or layouts for another batch", h.batch, h.tile));
+    }
+    let inputs = || g.nodes.iter().filter(|n| matches!(n.op, ProgramOp::Input {})).map(|n| n.ty.layout.shape[0]);
+    if let Some(range) = &h.input_range {
+        let ordered = |[lowest, highest]: &[f64; 2]| lowest < highest && lowest.abs() <= LARGEST_INPUT && highest.abs() <= LARGEST_INPUT;
+        if !range.iter().all(ordered) || range.is_empty() || inputs().any(|channels| range.len() != 1 && range.len() != channels) {
+            e.push(format!("a range of inputs {range:?} that is empty, beyond {LARGEST_INPUT:e} or not that of the input's channels"));
+        }
+    }
+    if let Some(figures) = &h.calibrated
+        && (!figures.iter().all(ChannelStatistics::is_plausible) || inputs().any(|channels| figures.len() != channels))
+    {
+        e.push(format!("figures of calibration images that no images of the input's channels have: {figures:?}"));
     }
     e
 }

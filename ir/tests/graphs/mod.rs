@@ -6,7 +6,7 @@ use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp, HeType, PrimeIndex, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
-use chiffre_ir::program::{Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::program::{ChannelStatistics, Prog, ProgramHeader, ProgramOp};
 use chiffre_ir::tensor::{ActivationKind, Binary, Certificate, Expr, Tensor, TensorOp, TensorType, Unary};
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
@@ -37,6 +37,10 @@ impl Rng {
     }
     fn gadget(&mut self) -> Gadget {
         Gadget { limbs: self.below(40), alpha: self.below(40) }
+    }
+    fn statistics(&mut self) -> ChannelStatistics {
+        let [lowest, highest, mean, deviation] = self.array(1 << 40).map(|x| x as f64 / 7.0 - 1e9);
+        ChannelStatistics { lowest, highest, mean, deviation }
     }
     fn bootstrap(&mut self, log_n: u32) -> BootstrapSpec {
         let factor = |r: &mut Self| FactorSpec { log_radix: r.below(9) as u32, babies: r.below(40) };
@@ -224,6 +228,8 @@ impl Rng {
             batch: self.below(100),
             tile: self.below(100),
             normalisation: self.coin().then(|| self.text()),
+            input_range: self.coin().then(|| self.list(3, |r| [r.int() as f64 / 7.0, r.int() as f64])),
+            calibrated: self.coin().then(|| self.list(3, Rng::statistics)),
             model: self.text(),
             bootstrap: self.coin().then(|| self.bootstrap(log_n)),
             predicted_bytes: self.below(1 << 40),

@@ -10,12 +10,13 @@ mod failure;
 mod noise;
 mod scales;
 mod spec;
+mod spill;
 
 pub use counts::StageCounts;
 pub use factor::{Direction, FactorPlan};
 pub use failure::{log2_any, log2_tail, smallest_range, sure_range};
-pub use scales::{Scales, factor_share};
+pub use scales::{Scales, factor_share, slots_to_coeffs_scales};
 pub use spec::{
-    BootstrapSpec, BootstrapWish, CALIBRATED_RADIANS, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SpecError, choose_reduction,
-    reduction_depth,
+    BootstrapSpec, BootstrapWish, CALIBRATED_RADIANS, DENSE_TO_SPARSE, FactorSpec, RAISE_SPECIALS, SIMULATED_RADIANS, SpecError,
+    choose_reduction, reduction_depth,
 };

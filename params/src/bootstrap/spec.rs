@@ -34,6 +34,10 @@ const MAX_RANGE: usize = 1 << 12;
 /// Largest angle for which the noise of a program's refreshes is predicted, radians: that of a
 /// calibrated range with its margin of 1.2.
 pub const CALIBRATED_RADIANS: f64 = 1.06;
+/// Standard deviation of the error of an angle that fits allow for, and that the accuracy in a
+/// program's certificate was simulated with, radians. That of a refresh itself is a small part of
+/// it.
+pub const SIMULATED_RADIANS: f64 = 1.27 / 512.0;
 
 /// One factor of a slot transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use super::statistics::Statistics;
 use crate::options::{AccuracyTarget, CalibrationSet};
 use chiffre_ir::error::InterpError;
 use chiffre_ir::tensor::{RefreshNoise, Simulation, TensorGraph, simulate};
+use chiffre_params::bootstrap::SIMULATED_RADIANS;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -12,7 +13,7 @@ use std::cmp::Ordering;
 /// the larger one, and hardly less work. Beyond them noise is what is left.
 pub const DEGREES: [usize; 3] = [7, 15, 31];
 /// Errors of refreshes that fits and choices allow for, many times those of a real refresh.
-pub const NOISE: RefreshNoise = RefreshNoise { radians: 1.27 / 512.0, seed: 1 };
+pub const NOISE: RefreshNoise = RefreshNoise { radians: SIMULATED_RADIANS, seed: 1 };
 /// The error of logits that goes with a loss of 1, so that a loss of a point allows 10 %.
 ///
 /// A network is surer of the images it was trained on than of others, so that a loss on calibration

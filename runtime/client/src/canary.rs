@@ -13,6 +13,7 @@
 
 use crate::check::{Decrypted, Limits, Refused, Report};
 use crate::randomness;
+use crate::screening::chosen;
 use chiffre_ckks_client::Csprng;
 use chiffre_ir::he::{Noise, interp};
 use chiffre_runtime::{RuntimeError, Session};
@@ -171,6 +172,7 @@ impl Canaries {
                 .into_iter()
                 .map(|(places, error)| Refused { images: places.into_iter().map(number).collect(), error, bound: self.bound })
                 .collect(),
+            left_out: BTreeSet::new(),
         };
         let rows = logits.chunks_exact(outputs).enumerate().filter(|(p, _)| !self.places.contains(p));
         Decrypted { logits: rows.flat_map(|(_, row)| row).copied().collect(), report }
@@ -195,11 +197,6 @@ fn usual(rows: &[f32], len: usize, limit: f64) -> Vec<usize> {
     let sizes = sizes(rows, len);
     let most = limit.min(ODD * median(&sizes));
     (0..sizes.len()).filter(|&i| sizes[i] <= most).collect()
-}
-
-/// Some of the rows of `len` values.
-fn chosen(rows: &[f32], len: usize, which: &[usize]) -> Vec<f32> {
-    which.iter().flat_map(|i| &rows[i * len..(i + 1) * len]).copied().collect()
 }
 
 /// [`FACTOR`] times the median of the images' largest errors; `None` if that of a canary (the first

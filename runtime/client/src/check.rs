@@ -10,6 +10,7 @@
 //! share ciphertexts with. `docs/robustness.md` has the whole argument.
 
 use chiffre_ir::layout::Layout;
+use chiffre_ir::program::Program;
 use chiffre_runtime::{RuntimeError, Session};
 use num_complex::Complex64;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,9 +40,20 @@ impl Limits {
     /// # Errors
     /// A program without exactly one output.
     pub fn of(s: &Session) -> Result<Limits, RuntimeError> {
-        let ty = s.output()?;
-        let q = s.context.ring().moduli().iter().take(ty.limbs.min(3)).map(|m| m.q() as f64).product();
-        Ok(Limits { q, scale: s.scale(&ty.scale).to_f64() })
+        Limits::of_program(s.program())
+    }
+    /// Those of a verified program.
+    ///
+    /// # Errors
+    /// As [`Limits::of`].
+    pub fn of_program(p: &Program) -> Result<Limits, RuntimeError> {
+        let [output] = p.outputs[..] else {
+            return Err(RuntimeError::Input("the program does not have exactly one output".into()));
+        };
+        let (ty, primes) = (p.ty(output), &p.header.q);
+        let q = primes.iter().take(ty.limbs.min(3)).map(|&q| q as f64).product();
+        let scale = ty.scale.over(primes).ok_or_else(|| RuntimeError::Input("a scale over primes that the chain lacks".into()))?;
+        Ok(Limits { q, scale: scale.to_f64() })
     }
     /// An image whose logits exceed this magnitude has no answer: `slot() / 4`, 2^10 for 49-bit
     /// primes and scale 2^27. If all slots stay below it, nothing is reported.
@@ -112,11 +124,17 @@ pub struct Report {
     pub implausible: BTreeMap<usize, f64>,
     /// Units whose canary has a wrong answer: theirs are not to be trusted.
     pub refused: Vec<Refused>,
+    /// Images that were not encrypted.
+    pub left_out: BTreeSet<usize>,
 }
 
 impl Report {
     /// All images without an answer.
     pub fn affected(&self) -> BTreeSet<usize> {
+        self.damaged().into_iter().chain(self.left_out.iter().copied()).collect()
+    }
+    /// Images without an answer that were encrypted.
+    pub fn damaged(&self) -> BTreeSet<usize> {
         let refused = self.refused.iter().flat_map(|r| &r.images);
         self.lost.iter().chain(self.implausible.keys()).chain(refused).copied().collect()
     }
@@ -135,6 +153,29 @@ pub struct Decrypted {
 pub(super) type Plain = (Spread, Vec<Complex64>);
 
 impl Decrypted {
+    /// The same with places for images that were left out, by number among all: NaN.
+    pub(super) fn among(self, left_out: &[usize]) -> Decrypted {
+        if left_out.is_empty() {
+            return self;
+        }
+        let Decrypted { logits, report } = self;
+        let outputs = logits.len() / report.images.max(1);
+        let left_out: BTreeSet<usize> = left_out.iter().copied().collect();
+        let images = report.images + left_out.len();
+        let sent: Vec<usize> = (0..images).filter(|i| !left_out.contains(i)).collect();
+        let mut all = vec![f32::NAN; images * outputs];
+        sent.iter().zip(logits.chunks_exact(outputs.max(1))).for_each(|(i, row)| all[i * outputs..][..outputs].copy_from_slice(row));
+        let numbered = |images: BTreeSet<usize>| images.into_iter().map(|i| sent[i]).collect();
+        let report = Report {
+            images,
+            ciphertexts: report.ciphertexts,
+            lost: numbered(report.lost),
+            implausible: report.implausible.into_iter().map(|(i, x)| (sent[i], x)).collect(),
+            refused: report.refused.into_iter().map(|r| Refused { images: numbered(r.images), ..r }).collect(),
+            left_out,
+        };
+        Decrypted { logits: all, report }
+    }
     /// Adds `images` answers of unit `unit` from all its ciphertexts.
     pub(super) fn push(&mut self, limits: &Limits, layout: &Layout, unit: usize, plain: Vec<Plain>, images: usize) {
         let (spreads, slots): (Vec<Spread>, Vec<Vec<Complex64>>) = plain.into_iter().unzip();
@@ -257,6 +298,27 @@ mod tests {
             assert!(d.report.implausible.keys().all(|&i| i == 7));
             assert_eq!(d.logits.iter().filter(|v| v.is_nan()).count(), 2 * d.report.affected().len());
         }
+    }
+
+    #[test]
+    fn images_that_were_left_out_keep_their_places() {
+        let report = Report {
+            images: 3,
+            lost: BTreeSet::from([1]),
+            implausible: [(2, 9.0)].into(),
+            refused: vec![Refused { images: BTreeSet::from([0, 2]), error: 1.0, bound: 0.5 }],
+            ..Report::default()
+        };
+        let d = Decrypted { logits: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], report };
+        let all = d.clone().among(&[0, 2]);
+        assert_eq!(all.logits[2..4], [1.0, 2.0]);
+        assert_eq!(all.logits[6..], [3.0, 4.0, 5.0, 6.0]);
+        assert!([0, 1, 4, 5].iter().all(|&i| all.logits[i].is_nan()));
+        let r = &all.report;
+        assert_eq!((r.images, &r.lost, &r.implausible), (5, &BTreeSet::from([3]), &[(4, 9.0)].into()));
+        assert_eq!((&r.refused[0].images, &r.left_out), (&BTreeSet::from([1, 4]), &BTreeSet::from([0, 2])));
+        assert_eq!((r.affected().len(), r.damaged()), (5, BTreeSet::from([1, 3, 4])));
+        assert_eq!(d.clone().among(&[]).report, d.report);
     }
 
     #[test]

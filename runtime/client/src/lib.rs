@@ -8,16 +8,19 @@ mod canary;
 mod check;
 mod probe;
 mod receipt;
+mod screening;
 pub mod share;
 
 pub use check::{DamagedCiphertext, Decrypted, Limits, ROOM, Refused, Report, Spread};
 pub use probe::Opened;
 pub use receipt::{KIND as RECEIPT_KIND, Receipt};
+pub use screening::{Absurd, Reason, Screening, chosen, sections};
 
 use canary::Canaries;
 
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_ir::program::LARGEST_INPUT;
 use chiffre_runtime::{Batch, EvalKeySet, KeyId, ResultBatch, RuntimeError, Session, hex, parse_id};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -61,9 +64,20 @@ fn check_images(s: &Session, images: &[f32], n: usize) -> Result<(), RuntimeErro
             images.len()
         )));
     }
-    match images.iter().position(|v| !v.is_finite() || v.abs() > 1e6) {
+    match images.iter().position(|v| !v.is_finite() || f64::from(v.abs()) > LARGEST_INPUT) {
         Some(i) => Err(RuntimeError::Input(format!("image {} has the value {}: inputs must be finite and below 10^6", i / per, images[i]))),
         None => Ok(()),
+    }
+}
+
+/// Refuses images that would harm others.
+fn screen(s: &Session, images: &[f32], n: usize) -> Result<(), RuntimeError> {
+    match &Screening::new(s)?.absurd(images, n)?[..] {
+        [] => Ok(()),
+        [first, others @ ..] => {
+            let more = if others.is_empty() { String::new() } else { format!(" (and {} more images)", others.len()) };
+            Err(RuntimeError::Input(format!("image {} cannot be encrypted with others: {}{more}", first.image, first.reason)))
+        }
     }
 }
 
@@ -99,17 +113,16 @@ impl ClientKey {
         }
         Ok(EvalKeySet { id: self.id, keys: s.engine().install(|| generator.switching_keys(&s.key_targets()))? })
     }
-    /// Encrypts normalised images `[n, C, H, W]`. The receipt stays with the data owner: decryption
-    /// tells by it whether a result answers this batch.
+    /// Encrypts normalised images `[n, C, H, W]`, when they have passed [`Screening`]. The receipt
+    /// stays with the data owner: decryption tells by it whether a result answers this batch.
     ///
     /// # Errors
     /// A number of values or images that the program does not take; values that are not finite or
-    /// too large.
+    /// too large; an image that would harm others.
     pub fn encrypt(&self, s: &Session, images: &[f32], n: usize) -> Result<(Batch, Receipt), RuntimeError> {
         check_images(s, images, n)?;
-        let batch = self.encrypt_all(s, images, n)?;
-        let receipt = Receipt::of(&batch, n, None);
-        Ok((batch, receipt))
+        screen(s, images, n)?;
+        self.encrypt_unscreened(s, images, n, false)
     }
     /// As [`Self::encrypt`], with a canary in every unit: an image with known logits at a secret
     /// place, so that decryption finds answers to something else. It takes one place of each unit,
@@ -120,6 +133,22 @@ impl ClientKey {
     /// hold its HE IR; images so far out of range that no mixture of them has usable logits.
     pub fn encrypt_with_canaries(&self, s: &Session, images: &[f32], n: usize) -> Result<(Batch, Receipt), RuntimeError> {
         check_images(s, images, n)?;
+        screen(s, images, n)?;
+        self.encrypt_unscreened(s, images, n, true)
+    }
+    /// As [`Self::encrypt`] or, with `canaries`, [`Self::encrypt_with_canaries`], for images that
+    /// the caller has screened, or does not want to: an image far out of range then takes the
+    /// answers of others with it, and behind bootstraps nothing but a canary may tell.
+    ///
+    /// # Errors
+    /// As these, but for images that would harm others.
+    pub fn encrypt_unscreened(&self, s: &Session, images: &[f32], n: usize, canaries: bool) -> Result<(Batch, Receipt), RuntimeError> {
+        check_images(s, images, n)?;
+        if !canaries {
+            let batch = self.encrypt_all(s, images, n)?;
+            let receipt = Receipt::of(&batch, n, None);
+            return Ok((batch, receipt));
+        }
         let (canaries, all) = s.engine().install(|| Canaries::among(s, images, n))?;
         let batch = self.encrypt_all(s, &all, n + canaries.count())?;
         let receipt = Receipt::of(&batch, n, Some(canaries));

@@ -27,7 +27,10 @@ pub struct Receipt {
     id: KeyId,
     nonce: Nonce,
     input: String,
+    /// Of all images, those that were left out among them.
     names: Vec<String>,
+    /// Images that were not encrypted, in ascending order.
+    left_out: Vec<usize>,
     canaries: Option<Canaries>,
 }
 
@@ -40,6 +43,7 @@ impl Receipt {
             nonce: batch.nonce.unwrap_or_default(),
             input: batch.digest.clone(),
             names: (0..n).map(|i| format!("image {i}")).collect(),
+            left_out: vec![],
             canaries,
         }
     }
@@ -49,10 +53,30 @@ impl Receipt {
     /// # Errors
     /// Another number of names than of images.
     pub fn with_names(self, names: Vec<String>) -> Result<Receipt, RuntimeError> {
-        if names.len() != self.names.len() {
-            return Err(RuntimeError::Input(format!("{} names for {} images", names.len(), self.names.len())));
+        self.with_left_out(names, vec![])
+    }
+
+    /// The same, with the names of all images that there were, of which some, by number in
+    /// ascending order, were not encrypted: they have no answer, and the others keep their numbers.
+    ///
+    /// # Errors
+    /// Numbers that are not in order, or names for another number of images.
+    pub fn with_left_out(self, names: Vec<String>, left_out: Vec<usize>) -> Result<Receipt, RuntimeError> {
+        let sent = self.sent();
+        if names.len() != sent + left_out.len() || !are_some_of(&left_out, names.len()) {
+            return Err(RuntimeError::Input(format!("{} names, {left_out:?} left out, for {sent} images", names.len())));
         }
-        Ok(Receipt { names, ..self })
+        Ok(Receipt { names, left_out, ..self })
+    }
+
+    /// Numbers of the images that were not encrypted.
+    pub fn left_out(&self) -> &[usize] {
+        &self.left_out
+    }
+
+    /// Images in the batch, without canaries.
+    fn sent(&self) -> usize {
+        self.names.len() - self.left_out.len()
     }
 
     /// The names of the images, canaries left out, in the order of the answers.
@@ -76,7 +100,7 @@ impl Receipt {
     /// # Errors
     /// [`RuntimeError::Mismatch`] that says how they differ.
     pub fn check(&self, result: &ResultBatch) -> Result<(), RuntimeError> {
-        let (receipt, sent) = (&self.name, self.names.len() + self.canaries());
+        let (receipt, sent) = (&self.name, self.sent() + self.canaries());
         let shown = |nonce: Nonce| hex(&nonce)[..SHOWN].to_string();
         let problem = match result.nonce {
             _ if result.id != self.id => format!("it is under key {}, and {receipt} is of key {}", hex(&result.id), hex(&self.id)),
@@ -102,18 +126,22 @@ impl Receipt {
     }
 
     /// The answers without those of canaries, and without those of units whose canary has a wrong
-    /// one.
+    /// one; with a place for each image that was left out.
     pub(crate) fn settle(&self, decrypted: Decrypted) -> Decrypted {
-        match &self.canaries {
+        let settled = match &self.canaries {
             Some(c) => c.settle(decrypted),
             None => decrypted,
-        }
+        };
+        settled.among(&self.left_out)
     }
 
     fn contents(&self, s: &Session) -> Result<Contents, RuntimeError> {
         let mut meta = binding(s, &self.id);
         let names = serde_json::to_string(&self.names).map_err(|e| RuntimeError::Input(e.to_string()))?;
         meta.extend([("nonce".into(), hex(&self.nonce)), ("input".into(), self.input.clone()), ("names".into(), names)]);
+        if !self.left_out.is_empty() {
+            meta.insert("left-out".into(), serde_json::to_string(&self.left_out).map_err(|e| RuntimeError::Input(e.to_string()))?);
+        }
         let mut list = vec![];
         if let Some(c) = &self.canaries {
             meta.insert("canary.bound".into(), format!("{:?}", c.bound()));
@@ -170,17 +198,27 @@ impl Receipt {
         let nonce = parse_id(r.meta("nonce")?).ok_or_else(|| r.error("bad nonce"))?;
         let input = r.meta("input")?.to_string();
         let names: Vec<String> = serde_json::from_str(r.meta("names")?).map_err(|e| r.error(format!("bad names of images: {e}")))?;
-        if names.is_empty() || names.len() > s.program().header.batch {
-            return Err(r.error(format!("bad number of images, {}", names.len())).into());
+        let left_out: Vec<usize> = match r.meta("left-out") {
+            Ok(list) => serde_json::from_str(list).map_err(|e| r.error(format!("bad numbers of images: {e}")))?,
+            Err(_) => vec![],
+        };
+        if !are_some_of(&left_out, names.len()) || !(1..=s.program().header.batch).contains(&(names.len() - left_out.len())) {
+            return Err(r.error(format!("bad number of images, {} with {} left out", names.len(), left_out.len())).into());
         }
+        let sent = names.len() - left_out.len();
         let mut canaries = None;
         if let Ok(bound) = r.meta("canary.bound") {
             let bound = bound.parse().map_err(|_| r.error("bad bound of the canaries"))?;
-            let [places, logits] = Canaries::shape(s, names.len())?;
+            let [places, logits] = Canaries::shape(s, sent)?;
             let places = r.read("canary.places", Dtype::U64, &[places])?;
             let logits = r.read("canary.logits", Dtype::F32, &[places.len() / 8, logits])?;
-            canaries = Some(Canaries::from_bytes(s, names.len(), &places, &logits, bound).ok_or_else(|| r.error("bad canaries"))?);
+            canaries = Some(Canaries::from_bytes(s, sent, &places, &logits, bound).ok_or_else(|| r.error("bad canaries"))?);
         }
-        Ok(Receipt { name: r.path().display().to_string(), id, nonce, input, names, canaries })
+        Ok(Receipt { name: r.path().display().to_string(), id, nonce, input, names, left_out, canaries })
     }
+}
+
+/// True for numbers below `n` in ascending order.
+fn are_some_of(numbers: &[usize], n: usize) -> bool {
+    numbers.is_sorted_by(|a, b| a < b) && numbers.last().is_none_or(|last| *last < n)
 }
