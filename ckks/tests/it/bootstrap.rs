@@ -304,7 +304,7 @@ fn large_angles_reach_other_slots_as_predicted() {
         let lab = Lab::new(toy_spec(log_n), prime);
         let (ring, isa) = (lab.context.ring(), crate::isa());
         let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &lab.spec).expect("spec");
-        let (scale, share) = (Scale::pow2(bits), lab.spec.spill(&ring.chain(), 2f64.powi(bits)).expect("fits"));
+        let (scale, share) = (Scale::pow2(bits), lab.spec.spill(ring.chain(), 2f64.powi(bits)).expect("fits"));
         let n = lab.context.slots();
         for (size, apart) in [(0.02 / share, false), (0.2 / share, false), (0.2 / share, true)] {
             let turns = |x: f64| std::f64::consts::TAU * (size * x / std::f64::consts::TAU).round();
