@@ -149,8 +149,8 @@ proptest! {
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
     }
-    /// The same with a series for every channel, behind bootstraps or not, down to HE IR: maps before
-    /// series are cut as well.
+    /// The same with a series for every channel, behind bootstraps or not, down to HE IR: maps
+    /// before series are cut as well.
     #[test]
     fn channels_in_the_slots_have_series_of_their_own(
         seed in any::<u64>(),

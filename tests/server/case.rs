@@ -44,10 +44,10 @@ impl Case {
     }
 
     /// Series with and without bootstraps, 16 images with even and odd columns in ciphertexts of
-    /// their own.
+    /// their own, as is every channel.
     pub fn series_on(engine: Engine) -> Case {
         let g = with_series(residual_net(5), 5, 7, |s| s != "act0");
-        let packing = PackingWish { phases: Some([0, 1]), ..PackingWish::default() };
+        let packing = PackingWish { phases: Some([0, 1]), channels: Some(0), fill: Some(0), tile: None };
         // The pinned bits are those of the smaller range.
         let bootstrap = BootstrapWish { log2_failure: Some(-40.0), ..BootstrapWish::default() };
         let options = CompileOptions { batch: 16, log_n: Some(10), packing, bootstrap, allow_insecure: true, ..CompileOptions::default() };
