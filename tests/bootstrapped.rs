@@ -14,7 +14,7 @@ use chiffre_passes::options::{CalibrationSet, CompileOptions, PackingWish};
 use chiffre_passes::pipeline::DEFAULT;
 use chiffre_runtime::Session;
 use chiffre_runtime::server::Server;
-use common::{Rng, residual_net, with_series};
+use common::{Rng, related_net, residual_net, with_series};
 use std::sync::Arc;
 
 /// Answers of an encrypted run on the images, and the session.
@@ -144,6 +144,37 @@ fn levelled_series_and_bootstraps_mix() {
         assert!(batch == 40 || slotwise(session.program())[0] == 5);
         println!("bootstraps {refreshed}, batch {batch}: largest error {error}, of the program in the clear {}", worst(&want, &clear));
         assert!(error < 2e-3, "{error}");
+    }
+}
+
+#[test]
+fn maps_by_index_relations_are_computed_encrypted() {
+    // A gate that broadcasts, a transposed convolution, rows turned round, and values of twice the
+    // input's rows and columns.
+    let (n, g) = (3, related_net(3, 2));
+    let x = images(n, 3);
+    let want = interp(&g, &x, n).unwrap().swap_remove(0);
+    let (session, got) = encrypted(&g, n, 11, &x, n);
+    assert_eq!(bootstraps(session.program(), n), 0);
+    let (error, size) = (worst(&want, &got.logits), want.iter().fold(0f32, |m, v| m.max(v.abs())));
+    println!("largest error {error} of {size}");
+    assert!(error < 1e-2 * size, "{error} of {size}");
+}
+
+#[test]
+fn products_stand_beside_bootstraps() {
+    // A gate and a square among refreshed activations, with real and with complex-packed slots.
+    for (batch, n) in [(3, 3), (40, 5)] {
+        let g = with_series(related_net(5, 1), 5, 7, |_| true);
+        let x = images(n, 5);
+        let want = interp(&g, &x, n).unwrap().swap_remove(0);
+        let (session, got) = encrypted(&g, batch, 11, &x, n);
+        assert!(bootstraps(session.program(), batch) > 0);
+        let products = |o: &ProgramOp| matches!(o, ProgramOp::Mul { .. } | ProgramOp::Square { .. });
+        assert_eq!(session.program().nodes.iter().filter(|n| products(&n.op)).count(), 2);
+        let (error, size) = (worst(&want, &got.logits), want.iter().fold(0f32, |m, v| m.max(v.abs())));
+        println!("batch {batch}: largest error {error} of {size}");
+        assert!(error < 0.03 * size, "{error} of {size}");
     }
 }
 

@@ -8,15 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// Files that are refused, and a phrase of the reason.
-const REFUSED: &[(&str, &str)] = &[
-    ("conv3d", "has rank 5"),
-    ("mixer", "flatten it to"),
-    ("pixelshuffle", "DepthToSpace"),
-    ("se_block", "only constants broadcast"),
-    ("two_inputs", "must have one input, not 2"),
-    ("unet_nearest", "upsampling"),
-    ("unet_transpose", "upsampling"),
-];
+const REFUSED: &[(&str, &str)] = &[("two_inputs", "must have one input, not 2")];
 
 /// Files whose stored answers are no answers of the model: its exporter's runtime refused it.
 const UNANSWERED: &[&str] = &["double", "nobatch"];

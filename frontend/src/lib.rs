@@ -31,7 +31,7 @@ use chiffre_ir::tensor::Tensor;
 use std::path::Path;
 
 /// Opsets of the default ONNX domain that import knows. Every operator has a first one of its own,
-/// from which it is read (`import/operators.rs`): 7 for those that broadcast.
+/// from which it is read (`import/operators.rs`).
 pub const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// What the caller says about a file.

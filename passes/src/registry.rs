@@ -30,7 +30,7 @@ pub const PASSES: &[PassInfo] = &[
         requires: Requires::These(&[Tensor]),
         establishes: &[],
         options: &[],
-        run: Run::Tensor(|g, _| tensor::lower_max_pool::lower_max_pool(g)),
+        run: Run::Tensor(|g, _| Ok(tensor::lower_max_pool::lower_max_pool(g))),
     },
     PassInfo {
         name: "minimise-products",

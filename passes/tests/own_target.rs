@@ -72,7 +72,10 @@ fn instruction(g: &TensorGraph, n: &Node<Tensor>) -> Result<Instruction, Schedul
         TensorOp::Input {} => Ok(Instruction::Input(n.ty.len())),
         TensorOp::Square {} => Ok(Instruction::Product(n.args[0].index(), n.args[0].index())),
         TensorOp::Mul {} => Ok(Instruction::Product(n.args[0].index(), n.args[1].index())),
-        TensorOp::LinearMap { kernels, strides, origins, bias } => {
+        TensorOp::LinearMap { kernels, strides, origins, bias, reads, groups } => {
+            if !reads.0.is_empty() || groups.is_some() {
+                return Err(refuse("is no convolution".into()));
+            }
             let [_, height, width] = n.ty.chw();
             let bias = bias.map(array).transpose()?;
             let mut sums: Vec<(i64, Vec<Term>)> = vec![];

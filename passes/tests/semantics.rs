@@ -14,7 +14,7 @@ use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
-use common::{Facts, Rng, chain, options, residual_net, with_series};
+use common::{Facts, Rng, chain, options, related_net, residual_net, with_series};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
@@ -116,6 +116,31 @@ proptest! {
         let params = select_params(&h, &opts, &Facts).unwrap();
         prop_assert_eq!(params.q.len(), 7);
         prop_assert_eq!(h.nodes[0].ty.limbs, 7);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Maps by index relations, under all packings: copies, upsampling, and values that are larger
+    /// than the input.
+    #[test]
+    fn maps_by_lists_agree_at_all_levels(
+        seed in any::<u64>(), n in 1usize..4, batch in prop::sample::select(vec![1usize, 3, 20]), times in 1usize..4,
+        phases in 0usize..4, channels in 0usize..3, fill in 0usize..3,
+    ) {
+        let n = n.min(batch);
+        let g = tensor::verify(related_net(seed, times)).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let mut rng = Rng(seed ^ 9);
+        let images: Vec<f32> = (0..n * 128).map(|_| rng.next()).collect();
+        let h = same("compose-linear", &g, compose_linear(&g).unwrap(), &images, n);
+        let h = same("fold-scales", &h, fold_scales(&h).unwrap(), &images, n);
+        let phases = [None, Some([0, 0]), Some([0, 1]), Some([1, 1])][phases];
+        let packing = PackingWish { phases, channels: (batch < 4).then_some(channels), fill: Some(fill), tile: None };
+        let opts = CompileOptions { packing, ..options(batch, 12) };
+        let layouts = choose_layout(&h, &opts, &Facts, &CostModel::default()).unwrap();
+        let p = packed::verify(lower_linear(&h, &layouts).unwrap()).unwrap().into_inner();
+        let want = tensor::interp(&h, &images, n).unwrap();
+        close(&want[0], &packed::interp(&p, &images, n).unwrap()[0], 2e-3);
     }
 }
 

@@ -248,12 +248,16 @@ pub(super) enum Order {
 }
 
 /// Number of images in an array of `shape`, which must be that of the model behind the first
-/// dimension: axes of extent 1 may be left out or added, and channels may come last.
+/// dimension: axes of extent 1 may be left out or added, axes before the last two count as channels
+/// together, and channels may come last.
 pub(super) fn image_count(shape: &[u64], model: [usize; 3]) -> Result<(u64, Order), Problem> {
     let [c, h, w] = model.map(|d| d as u64);
     let long = |d: &[u64]| d.iter().copied().filter(|&d| d != 1).collect::<Vec<u64>>();
     match *shape {
         [n, ref rest @ ..] if long(rest) == long(&[c, h, w]) && shape.len() <= 4 => Ok((n, Order::ChannelsFirst)),
+        [n, ref more @ .., h2, w2] if [h, w] == [h2, w2] && more.iter().try_fold(1u64, |a, &d| a.checked_mul(d)) == Some(c) => {
+            Ok((n, Order::ChannelsFirst))
+        }
         [n, h2, w2, c2] if [c, h, w] == [c2, h2, w2] => Ok((n, Order::ChannelsLast)),
         [h2, w2] if [c, h, w] == [1, h2, w2] => Ok((1, Order::ChannelsFirst)),
         _ => Err(Problem::Shape { found: by(shape), model }),
@@ -348,7 +352,9 @@ mod tests {
             (count(&[8, 9], [1, 8, 9]), count(&[5, 8, 9], [1, 8, 9]), count(&[5, 8, 9, 1], [1, 8, 9])),
             (first(1), first(5), first(5))
         );
-        for shape in [&[5u64, 8, 3, 9][..], &[3, 8, 9], &[5, 216], &[], &[5, 1, 3, 8, 9]] {
+        // Volumes: what comes before the last two axes is channels.
+        assert_eq!((count(&[5, 2, 4, 8, 9], [8, 8, 9]), count(&[5, 1, 3, 8, 9], [3, 8, 9])), (first(5), first(5)));
+        for shape in [&[5u64, 8, 3, 9][..], &[3, 8, 9], &[5, 216], &[], &[5, 2, 3, 8, 9]] {
             assert_eq!(count(shape, [3, 8, 9]), None, "{shape:?}");
         }
     }

@@ -8,7 +8,7 @@ use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp};
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) fn named(cx: &mut Context) -> Result<Bound> {
-    let x = cx.value(0)?;
+    let mut x = cx.value(0)?;
     let mut id = cx.elements(&x)?;
     let (kind, alpha) = match cx.node.op.as_str() {
         "Relu" => (ActivationKind::Relu, None),
@@ -27,7 +27,18 @@ pub(super) fn named(cx: &mut Context) -> Result<Bound> {
         "LeakyRelu" => (ActivationKind::LeakyRelu, Some(f64::from(cx.float("alpha", 0.01)?))),
         "PRelu" => {
             let slope = match cx.bound(1)?.clone() {
-                Bound::Const(c) => elementwise::per_channel(cx, &x, &c)?,
+                // Before opset 7 a slope is one number for each channel.
+                Bound::Const(mut c) => {
+                    if cx.opset() < 7 && c.dims.len() == 1 {
+                        let more = std::iter::repeat_n(crate::constant::Dim::Known(1), x.dims.len().saturating_sub(1));
+                        c = std::sync::Arc::new(crate::constant::Const {
+                            dims: c.dims.iter().copied().chain(more).collect(),
+                            ..(*c).clone()
+                        });
+                    }
+                    (x, id) = elementwise::by_channel(cx, &x, &c)?;
+                    elementwise::per_channel(cx, &x, &c)?
+                }
                 _ => return Err(format!("input \"{}\" must be a constant", cx.name(1))),
             };
             match slope[..] {
@@ -96,8 +107,9 @@ fn extremes(cx: &mut Context) -> Result<Bound> {
         x = elementwise::extreme(cx, max, &x, &v)?;
     }
     for c in constants {
+        let id;
+        (x, id) = elementwise::by_channel(cx, &x, &c)?;
         let limits = elementwise::per_channel(cx, &x, &c)?;
-        let id = cx.elements(&x)?;
         x.id = match limits[..] {
             [limit] => limited(cx, id, max, limit)?,
             _ => {

@@ -1,6 +1,7 @@
 //! What the conversion of one node sees: its inputs and attributes, and the graph under
 //! construction.
 
+use super::relation::{plain, storage};
 use super::{Bound, Notes, Var};
 use crate::constant::{Const, Dim, axis};
 use crate::proto::{Attr, Node};
@@ -132,6 +133,13 @@ impl Context<'_> {
             Some(_) => Err(Self::wrong(name, "a list of integers")),
         }
     }
+    pub fn floats_attr(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        match self.attr(name) {
+            None => Ok(None),
+            Some(Attr::Floats(v)) => Ok(Some(v.clone())),
+            Some(_) => Err(Self::wrong(name, "a list of numbers")),
+        }
+    }
     pub fn attr_tensor(&self, name: &str) -> Result<Option<Const>> {
         match self.attr(name) {
             None => Ok(None),
@@ -221,7 +229,7 @@ impl Context<'_> {
                     let id = self.flat(&Var::plain(v.id, v.dims.clone()))?;
                     self.permuted(id, &(0..n).map(|i| v.order.at(i)).collect::<Vec<_>>())
                 }
-                _ => v.order.expect_plain().map(|()| v.id),
+                (None, n) => Ok(self.linear(v, &[n], &|o, list| list.push((o, 1.0)))?.id),
             };
         }
         if self.g.ty(v.id).shape.len() == 1 {
@@ -256,28 +264,25 @@ impl Context<'_> {
         };
         self.emit(op, vec![id])
     }
-    /// The value with the channels and positions that the file sees.
+    /// The value with the channels and positions that the file sees: of more than three axes the
+    /// last two are positions.
     pub fn spatial(&mut self, v: &Var) -> Result<ValueId> {
-        let want = match v.dims[..] {
-            [] => [1, 1, 1],
-            [c] => [c, 1, 1],
-            [c, h] => [c, h, 1],
-            [c, h, w] => [c, h, w],
-            _ => return Err(format!("a value of shape N×{:?} has too many dimensions here", v.dims)),
-        };
+        let want = storage(&v.dims);
         let have = self.g.ty(v.id).chw();
         if want[1..] == [1, 1] && (have != want || !v.order.is_plain()) {
             return self.flat(v);
         }
-        if have != want {
-            return Err(format!("a value of shape {have:?} was reshaped to {want:?}: only flattening to vectors is supported"));
-        }
-        if v.order.is_plain() {
+        if have == want && v.order.is_plain() {
             return Ok(v.id);
         }
-        match self.channels_moved(v) {
+        match self.channels_moved(v).filter(|_| have == want) {
             Some(from) => self.permuted(v.id, &from),
-            None => v.order.expect_plain().map(|()| v.id),
+            None => {
+                let source = self.node.name.clone();
+                let (id, bytes) = plain(self.g, &source, v)?;
+                self.spend(bytes)?;
+                Ok(id)
+            }
         }
     }
     /// The value as elementwise ops see it: `[K]` for vectors, channels and positions otherwise.

@@ -1,23 +1,42 @@
-//! Add, Sub, Mul, Div, Neg, Pow and Sum: between values of one shape, or with constants that
-//! broadcast.
+//! Add, Sub, Mul, Div, Neg, Pow and Sum of values and constants that broadcast.
 
 use super::context::Context;
-use super::{Bound, Var, activation, unary};
-use crate::constant::{Const, Dim, coordinates, flat_index};
+use super::{Bound, Var, activation, relation, unary};
+use crate::constant::{Const, Dim, axis, coordinates, flat_index};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{Binary, Expr, TensorOp, Unary};
 
 type Result<T> = std::result::Result<T, String>;
 
-const QUOTIENT: &str = "division by an encrypted value is supported for values of one shape only";
+const QUOTIENT: &str = "these operands cannot be divided";
 
 /// Largest exponent of Pow that is computed exactly.
 const MAX_POWER: f32 = 16.0;
 
+/// An operand. Before opset 7 the second one, if it broadcasts, may name the axis of the first
+/// where it begins.
+fn operand(cx: &Context, i: usize) -> Result<Bound> {
+    let mut b = cx.bound(i)?.clone();
+    let names_axis = i == 1 && cx.opset() < 7 && cx.int("broadcast", 0)? != 0;
+    if let (true, Some(at), Bound::Value(x)) = (names_axis, cx.int("axis", i64::MIN).ok().filter(|a| *a != i64::MIN), cx.bound(0)?) {
+        let rank = x.dims.len() + 1;
+        let at = axis(at, rank)?;
+        match &mut b {
+            Bound::Const(c) => {
+                let missing = rank.checked_sub(at + c.dims.len()).ok_or("axis leaves no room for the second operand")?;
+                let dims = c.dims.iter().copied().chain(std::iter::repeat_n(Dim::Known(1), missing)).collect();
+                b = Bound::Const(std::sync::Arc::new(Const { dims, ..(**c).clone() }));
+            }
+            _ => return Err("a computed operand that begins at an axis is not supported; export with opset 7 or later".into()),
+        }
+    }
+    Ok(b)
+}
+
 pub(super) fn add(cx: &mut Context) -> Result<Bound> {
-    let mut sum = cx.bound(0)?.clone();
+    let mut sum = operand(cx, 0)?;
     for i in 1..cx.node.inputs.len() {
-        let next = cx.bound(i)?.clone();
+        let next = operand(cx, i)?;
         sum = match (sum, next) {
             (Bound::Const(c), Bound::Value(v)) | (Bound::Value(v), Bound::Const(c)) => shifted(cx, &v, &c, false)?,
             (Bound::Value(a), Bound::Value(b)) => binary(cx, TensorOp::Add {}, &a, &b)?,
@@ -28,7 +47,7 @@ pub(super) fn add(cx: &mut Context) -> Result<Bound> {
 }
 
 pub(super) fn sub(cx: &mut Context) -> Result<Bound> {
-    match (cx.bound(0)?.clone(), cx.bound(1)?.clone()) {
+    match (operand(cx, 0)?, operand(cx, 1)?) {
         (Bound::Value(a), Bound::Value(b)) => binary(cx, TensorOp::Sub {}, &a, &b),
         (Bound::Value(v), Bound::Const(c)) => shifted(cx, &v, &c, true),
         (Bound::Const(c), Bound::Value(v)) => {
@@ -40,10 +59,11 @@ pub(super) fn sub(cx: &mut Context) -> Result<Bound> {
 }
 
 pub(super) fn mul(cx: &mut Context) -> Result<Bound> {
-    match (cx.bound(0)?.clone(), cx.bound(1)?.clone()) {
+    match (operand(cx, 0)?, operand(cx, 1)?) {
         (Bound::Const(c), Bound::Value(v)) | (Bound::Value(v), Bound::Const(c)) => {
-            let scale = per_channel(cx, &v, &c)?;
-            scaled(cx, &v, scale)
+            let v = widened(cx, &v, &c)?;
+            let factor = factors(cx, &v, &c)?;
+            scaled(cx, &v, factor)
         }
         (Bound::Value(a), Bound::Value(b)) => product(cx, &a, &b),
         _ => Err("these operands cannot be multiplied".into()),
@@ -51,9 +71,10 @@ pub(super) fn mul(cx: &mut Context) -> Result<Bound> {
 }
 
 pub(super) fn div(cx: &mut Context) -> Result<Bound> {
-    match (cx.bound(0)?.clone(), cx.bound(1)?.clone()) {
+    match (operand(cx, 0)?, operand(cx, 1)?) {
         (Bound::Value(v), Bound::Const(c)) => {
-            let divisor = per_channel(cx, &v, &c)?;
+            let v = widened(cx, &v, &c)?;
+            let divisor = factors(cx, &v, &c)?;
             if divisor.contains(&0.0) {
                 return Err(format!("divisor \"{}\" holds a zero", cx.name(1)));
             }
@@ -63,13 +84,11 @@ pub(super) fn div(cx: &mut Context) -> Result<Bound> {
         // they may be one function of one value.
         (Bound::Const(c), Bound::Value(_)) => {
             let Bound::Value(r) = unary::function(cx, 1, Expr::unary(Unary::Reciprocal, Expr::X))? else { return Err(QUOTIENT.into()) };
-            let scale = per_channel(cx, &r, &c)?;
+            let r = widened(cx, &r, &c)?;
+            let scale = factors(cx, &r, &c)?;
             if scale == [1.0] { Ok(Bound::Value(r)) } else { scaled(cx, &r, scale) }
         }
-        (Bound::Value(a), Bound::Value(b)) => {
-            if a.dims != b.dims {
-                return Err(QUOTIENT.into());
-            }
+        (Bound::Value(a), Bound::Value(_)) => {
             let Bound::Value(r) = unary::function(cx, 1, Expr::unary(Unary::Reciprocal, Expr::X))? else { return Err(QUOTIENT.into()) };
             product(cx, &a, &r)
         }
@@ -118,14 +137,34 @@ fn negated(cx: &mut Context, x: &Var) -> Result<Var> {
     Ok(Var { id, ..x.clone() })
 }
 
+/// A value times one factor, one per channel, or one per element (in the value's own order).
 fn scaled(cx: &mut Context, x: &Var, scale: Vec<f32>) -> Result<Bound> {
     let id = cx.elements(x)?;
+    let ty = cx.g.ty(id).clone();
+    if scale.len() != 1 && scale.len() != ty.chw()[0] {
+        let own = Var::plain(id, ty.shape.clone());
+        let scaled = cx.linear(&own, &ty.shape, &|o, list| list.push((o, scale[o])))?;
+        return Ok(cx.like(scaled.id, x));
+    }
     let id = cx.affine(id, scale, vec![0.0])?;
     Ok(cx.like(id, x))
 }
 
+/// The value repeated along axes where only the constant has more than one element.
+fn widened(cx: &mut Context, x: &Var, c: &Const) -> Result<Var> {
+    let known = |d: &Dim| if let Dim::Known(k) = d { usize::try_from(*k).ok() } else { None };
+    // The constant's axes behind the batch, where it has one.
+    let own = c.dims.len().saturating_sub(x.dims.len() + 1).max(usize::from(c.dims.len() == x.dims.len() + 1));
+    let dims: Option<Vec<usize>> = c.dims[own.min(c.dims.len())..].iter().map(known).collect();
+    match dims.and_then(|d| relation::joint(&x.dims, &d)).filter(|d| *d != x.dims && d.len() == x.dims.len()) {
+        Some(dims) => cx.expanded(x, &dims),
+        None => Ok(x.clone()),
+    }
+}
+
 /// `x + c`, or `x − c`.
 fn shifted(cx: &mut Context, x: &Var, c: &Const, minus: bool) -> Result<Bound> {
+    let x = &widened(cx, x, c)?;
     let id = cx.elements(x)?;
     let mut shift = expand(cx, x, id, c)?;
     if minus {
@@ -140,6 +179,24 @@ fn shifted(cx: &mut Context, x: &Var, c: &Const, minus: bool) -> Result<Bound> {
         cx.emit(TensorOp::AddConst { value }, vec![id])?
     };
     Ok(cx.like(id, x))
+}
+
+/// The value, broadcast to a constant beside it, such that the constant has one number for each of
+/// its channels: with every element a channel where it differs between positions.
+pub(super) fn by_channel(cx: &mut Context, x: &Var, c: &Const) -> Result<(Var, ValueId)> {
+    let x = widened(cx, x, c)?;
+    let id = cx.elements(&x)?;
+    if factors(cx, &x, c)?.len() <= cx.g.ty(id).chw()[0] {
+        return Ok((x, id));
+    }
+    let id = cx.flat(&x)?;
+    Ok((Var::plain(id, x.dims), id))
+}
+
+/// A constant that is one number, one for each channel of the value, or one for each element.
+fn factors(cx: &mut Context, x: &Var, c: &Const) -> Result<Vec<f32>> {
+    let id = cx.elements(x)?;
+    expand(cx, x, id, c)
 }
 
 /// A constant that is one number, or one for each channel of the value.
@@ -209,15 +266,16 @@ fn binary(cx: &mut Context, op: TensorOp, a: &Var, b: &Var) -> Result<Bound> {
 
 /// Two values in one order, and how the file sees the result.
 fn pair(cx: &mut Context, a: &Var, b: &Var) -> Result<(ValueId, ValueId, Var)> {
-    if a.dims != b.dims {
-        return Err(format!("the operands have shapes N×{:?} and N×{:?}: only constants broadcast", a.dims, b.dims));
-    }
+    let dims = relation::joint(&a.dims, &b.dims);
+    let dims = dims.ok_or_else(|| format!("the operands have shapes N×{:?} and N×{:?}", a.dims, b.dims))?;
+    let (a, b) = (&cx.expanded(a, &dims)?, &cx.expanded(b, &dims)?);
     let (x, y) = (cx.elements(a)?, cx.elements(b)?);
     if a.order == b.order && cx.g.ty(x) == cx.g.ty(y) {
         return Ok((x, y, a.clone()));
     }
     let plain = |id| Var::plain(id, a.dims.clone());
-    if let (3, Ok(x), Ok(y)) = (a.dims.len(), cx.spatial(a), cx.spatial(b)) {
+    if a.dims.len() >= 3 {
+        let (x, y) = (cx.spatial(a)?, cx.spatial(b)?);
         return Ok((x, y, plain(x)));
     }
     let (x, y) = (cx.flat(a)?, cx.flat(b)?);
@@ -235,8 +293,42 @@ pub(super) fn extreme(cx: &mut Context, max: bool, a: &Var, b: &Var) -> Result<V
     Ok(Var { id, ..like })
 }
 
+/// `|x|^p`.
+pub(super) fn power_of_size(cx: &mut Context, x: &Var, p: f32) -> Result<Var> {
+    let size = Expr::unary(Unary::Abs, Expr::X);
+    if p == 2.0 {
+        let id = cx.elements(x)?;
+        let id = cx.emit(TensorOp::Square {}, vec![id])?;
+        return Ok(Var { id, ..x.clone() });
+    }
+    if !(p.is_finite() && p > 0.0) {
+        return Err(format!("the power {p}"));
+    }
+    let of = if p == 1.0 { size } else { Expr::binary(Binary::Pow, size, Expr::Number(p.into())) };
+    unary::of_value(cx, x, of)
+}
+
+/// The p-th root of a value that is not negative.
+pub(super) fn root(cx: &mut Context, x: &Var, p: f32) -> Result<Var> {
+    let of = match p {
+        1.0 => return Ok(x.clone()),
+        2.0 => Expr::unary(Unary::Sqrt, Expr::X),
+        p => Expr::binary(Binary::Pow, Expr::X, Expr::Number(1.0 / f64::from(p))),
+    };
+    unary::of_value(cx, x, of)
+}
+
+/// The mean of all operands.
+pub(super) fn mean(cx: &mut Context) -> Result<Bound> {
+    let n = cx.node.inputs.len().max(1) as f32;
+    match add(cx)? {
+        Bound::Value(sum) if n > 1.0 => scaled(cx, &sum, vec![1.0 / n]),
+        other => Ok(other),
+    }
+}
+
 /// A product of two values; recognises squares, SiLU and hard swish.
-fn product(cx: &mut Context, a: &Var, b: &Var) -> Result<Bound> {
+pub(super) fn product(cx: &mut Context, a: &Var, b: &Var) -> Result<Bound> {
     let (x, y, like) = pair(cx, a, b)?;
     let id = if x == y {
         cx.emit(TensorOp::Square {}, vec![x])?

@@ -7,7 +7,7 @@ use crate::constant::{Const, Data, Dim, axis, coordinates, count, count_made, ex
 type Result<T> = std::result::Result<T, String>;
 
 /// Operators that are folded, and not computed on values.
-pub(super) const FOLDED: &[&str] = &["Constant", "ConstantOfShape", "Equal", "Expand", "Gather", "Range", "Shape", "Size", "Where"];
+pub(super) const FOLDED: &[&str] = &["Constant", "ConstantOfShape", "Equal", "Range", "Shape", "Size", "Where"];
 
 /// The value of a node that does not depend on the image, or `None`.
 ///

@@ -1,7 +1,7 @@
 //! The input of a file: its name, its shape and the order of its elements.
 
 use super::order::Order;
-use super::{Bound, Var};
+use super::{Bound, Var, relation};
 use crate::ImportOptions;
 use crate::constant::Dim;
 use crate::proto::{Attr, File, Node, Port as Declared};
@@ -107,8 +107,8 @@ fn port(file: &File, d: &Declared, options: &ImportOptions) -> Result<Port, Misf
         Some((first, rest)) if batched => (*first, rest),
         _ => (Some(1), &declared[..]),
     };
-    if declared.is_empty() || rest.len() > 3 {
-        return Err(format!("has rank {}; expected N×C×H×W, N×C×L, N×C or N", declared.len()).into());
+    if declared.is_empty() {
+        return Err("has rank 0; expected N×C×H×W, N×C×L, N×C or N".to_string().into());
     }
     if first.is_some_and(|b| b > MAX_BATCH) {
         return Err(format!("fixes a batch over {MAX_BATCH}").into());
@@ -137,29 +137,24 @@ fn port(file: &File, d: &Declared, options: &ImportOptions) -> Result<Port, Misf
             let order = Order::default().transposed(&shape, &[1, 2, 0]);
             (shape, order)
         }
+        false if dims.len() > 3 => (relation::storage(&dims).to_vec(), Order::default()),
         false => (dims.clone(), Order::default()),
     };
     let batch = first.and_then(|d| usize::try_from(d).ok());
     Ok(Port { name: d.name.clone(), shape, dims, order, batch, batched })
 }
 
-/// `[C]` for a vector, `[C, H, W]` otherwise.
+/// `[C]` for a vector, `[C, H, W]` otherwise: the last two of more axes are positions.
 ///
 /// # Errors
 /// A value of such extents is too large.
 pub(super) fn type_of(shape: &[usize]) -> Result<TensorType, String> {
     let n = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
     n.filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| format!("an input of shape {shape:?} is too large"))?;
-    let mut full = shape.to_vec();
-    match full.len() {
-        0 => full.push(1),
-        2 => full.push(1),
-        _ => {}
+    match shape.contains(&0) {
+        true => Err(format!("a value of shape N×{shape:?} is empty")),
+        false => Ok(relation::type_of(shape)),
     }
-    if full.len() > 3 || full.contains(&0) {
-        return Err(format!("a value of shape N×{shape:?} has too many dimensions"));
-    }
-    Ok(TensorType::new(full))
 }
 
 fn readers<'a>(file: &'a File, name: &str) -> impl Iterator<Item = &'a Node> {

@@ -1,8 +1,8 @@
 //! Slice, Pad, Concat and Split, as shortcuts and branches use them.
 
 use super::context::Context;
-use super::{Bound, Var};
-use crate::constant::{Const, Data, Dim, axis, slice_span};
+use super::{Bound, Var, rearrange};
+use crate::constant::{Const, Data, Dim, axis, coordinates, flat_index, slice_span};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::TensorOp;
 
@@ -33,25 +33,27 @@ pub(super) fn slice(cx: &mut Context) -> Result<Bound> {
             }
             continue;
         }
-        if steps[k] < 1 {
-            return Err(format!("step {}: only forward slices of computed values are supported", steps[k]));
-        }
         let (s, n) = slice_span(starts[k], ends[k], steps[k], x.dims[a - 1])?;
         if n == 0 {
             return Err(format!("axis {a} of extent {} is sliced to nothing", x.dims[a - 1]));
         }
         (start[a - 1], count[a - 1]) = (s, n);
-        step[a - 1] = if n == 1 { 1 } else { steps[k] as usize };
+        step[a - 1] = if n == 1 { 1 } else { steps[k] };
     }
     sliced(cx, &x, &start, &count, &step).map(Bound::Value)
 }
 
-fn sliced(cx: &mut Context, x: &Var, start: &[usize], count: &[usize], step: &[usize]) -> Result<Var> {
+fn sliced(cx: &mut Context, x: &Var, start: &[usize], count: &[usize], step: &[i64]) -> Result<Var> {
+    let forward: Option<Vec<usize>> = step.iter().map(|&s| usize::try_from(s).ok()).collect();
+    let Some(step) = forward.filter(|_| x.dims.len() <= 3) else {
+        let read = |at: &[usize]| Some((0..at.len()).map(|d| (start[d] as i64 + step[d] * at[d] as i64) as usize).collect());
+        return cx.gathered(x, count, &read);
+    };
     if count == x.dims {
         return Ok(x.clone());
     }
     let id = if x.dims.len() == 1 { cx.flat(x)? } else { cx.spatial(x)? };
-    let op = TensorOp::Slice { start: chw(start, 0)?, count: chw(count, 1)?, step: chw(step, 1)? };
+    let op = TensorOp::Slice { start: chw(start, 0)?, count: chw(count, 1)?, step: chw(&step, 1)? };
     Ok(Var::plain(cx.emit(op, vec![id])?, count.to_vec()))
 }
 
@@ -81,17 +83,11 @@ pub(super) fn split(cx: &mut Context) -> Result<Vec<Bound>> {
     Ok(out)
 }
 
-/// Zero padding; negative pads crop.
+/// Padding with zeros, another number or elements; negative pads crop.
 pub(super) fn pad(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
     let mode = cx.word("mode", "constant")?;
-    if mode != "constant" {
-        return Err(format!("mode {mode}: only padding with zeros is supported"));
-    }
     let fill = if cx.has(2) { cx.constant(2)?.scalar().ok_or("the fill value must be one number")? } else { cx.float("value", 0.0)? };
-    if fill != 0.0 {
-        return Err(format!("padding with {fill}: only zeros are supported"));
-    }
     let pads = cx.ints_or_input("pads", 1)?.ok_or("pads are missing")?;
     let rank = x.dims.len() + 1;
     let axes = if cx.has(3) { cx.constant(3)?.known_ints()? } else { (0..rank as i64).collect() };
@@ -100,6 +96,7 @@ pub(super) fn pad(cx: &mut Context) -> Result<Bound> {
     }
     let (mut before, mut after) = (vec![0; x.dims.len()], vec![0; x.dims.len()]);
     let (mut start, mut count) = (vec![0; x.dims.len()], x.dims.clone());
+    let (mut first, mut dims) = (vec![0; x.dims.len()], x.dims.clone());
     for (k, &a) in axes.iter().enumerate() {
         let (lo, hi) = (pads[k], pads[k + axes.len()]);
         let a = axis(a, rank)?;
@@ -116,6 +113,7 @@ pub(super) fn pad(cx: &mut Context) -> Result<Bound> {
             return Err(format!("axis {a} of extent {} is cropped to nothing", x.dims[a - 1]));
         }
         count[a - 1] -= crop;
+        (first[a - 1], dims[a - 1]) = (lo, (x.dims[a - 1] as i64 + lo + hi) as usize);
         if lo < 0 {
             start[a - 1] = l
         } else {
@@ -124,6 +122,18 @@ pub(super) fn pad(cx: &mut Context) -> Result<Bound> {
         if hi >= 0 {
             after[a - 1] = h;
         }
+    }
+    if mode != "constant" || fill != 0.0 || x.dims.len() > 3 {
+        rearrange::border(&mode, 0, 1)?;
+        let from = x.dims.clone();
+        let read = |at: &[usize]| -> Option<Vec<usize>> {
+            let one = |d: usize| rearrange::border(&mode, at[d] as i64 - first[d], from[d]).ok().flatten();
+            (0..at.len()).map(one).collect()
+        };
+        let y = cx.gathered(&x, &dims, &read)?;
+        let count = dims.iter().product();
+        let outside = (0..count).map(|o| if read(&coordinates(o, &dims)).is_none() { fill } else { 0.0 }).collect();
+        return cx.plus(&y, outside).map(Bound::Value);
     }
     let step = vec![1; x.dims.len()];
     let x = sliced(cx, &x, &start, &count, &step)?;
@@ -156,8 +166,11 @@ pub(super) fn concat(cx: &mut Context) -> Result<Bound> {
         return cx.value(0).map(Bound::Value);
     };
     let a = axis(cx.int("axis", 1)?, shape.len() + 1)?;
-    if a != 1 {
-        return Err(format!("axis = {a}: only joining along the channels (axis 1) is supported"));
+    let Some(along) = a.checked_sub(1) else { return Err("joining along axis 0 mixes the images of a batch".into()) };
+    let mut constants = (0..cx.node.inputs.len()).filter_map(|i| cx.maybe_constant(i).ok().flatten());
+    let zeros_only = constants.all(|c| zeros(&c, &shape).is_ok());
+    if along > 0 || shape.len() > 3 || !zeros_only {
+        return concat_along(cx, along, &shape);
     }
     for i in 0..cx.node.inputs.len() {
         match cx.maybe_constant(i)? {
@@ -192,6 +205,64 @@ pub(super) fn concat(cx: &mut Context) -> Result<Bound> {
     }
     let id = if ids.len() == 1 { ids[0] } else { cx.emit(TensorOp::Concat {}, ids)? };
     Ok(Bound::Value(Var::plain(id, dims)))
+}
+
+/// Joins values and constants along any axis: each is moved to its place, and all are added.
+fn concat_along(cx: &mut Context, a: usize, shape: &[usize]) -> Result<Bound> {
+    let mut dims = shape.to_vec();
+    dims[a] = 0;
+    let (mut values, mut constants) = (vec![], vec![]);
+    for i in 0..cx.node.inputs.len() {
+        let start = dims[a];
+        let own = match cx.maybe_constant(i)? {
+            Some(c) => {
+                let own = c.shape().map_err(|_| format!("input \"{}\" has an image for each of the batch", cx.name(i)))?;
+                let numbers = cx.floats(i)?.1;
+                let Some((&n, own)) = own.split_first() else { return Err(format!("input \"{}\" is a number", cx.name(i))) };
+                let per = own.iter().product::<usize>().max(1);
+                let alike = numbers.chunks(per).all(|image| image == &numbers[..per]);
+                if n != 1 && !(alike && cx.batch == Some(n)) {
+                    return Err(format!("input \"{}\" differs between the images of a batch", cx.name(i)));
+                }
+                constants.push((numbers, own.to_vec(), start));
+                own.to_vec()
+            }
+            None => {
+                let v = cx.value(i)?;
+                values.push((v.clone(), start));
+                v.dims
+            }
+        };
+        let fits = own.len() == shape.len() && (0..own.len()).all(|d| d == a || own[d] == shape[d]);
+        if !fits {
+            return Err(format!("the operands have shapes N×{shape:?} and N×{own:?}"));
+        }
+        dims[a] += own[a];
+    }
+    let mut sum: Option<Var> = None;
+    for (v, start) in values {
+        let extent = v.dims[a];
+        let read = |at: &[usize]| {
+            let mut from = at.to_vec();
+            from[a] = from[a].checked_sub(start).filter(|&i| i < extent)?;
+            Some(from)
+        };
+        let part = cx.gathered(&v, &dims, &read)?;
+        sum = Some(match sum {
+            Some(s) => Var::plain(cx.emit(TensorOp::Add {}, vec![s.id, part.id])?, dims.clone()),
+            None => part,
+        });
+    }
+    let mut numbers = vec![0.0; dims.iter().product()];
+    for (values, own, start) in constants {
+        for i in 0..own.iter().product() {
+            let mut at = coordinates(i, &own);
+            at[a] += start;
+            numbers[flat_index(&at, &dims)] = values[i];
+        }
+    }
+    let sum = sum.ok_or("it has no operand that is computed")?;
+    cx.plus(&sum, numbers).map(Bound::Value)
 }
 
 /// Number of channels of a constant operand of zeros that fits beside values of `shape`.

@@ -13,11 +13,15 @@ mod operators;
 mod order;
 mod pool;
 mod quantise;
+mod rearrange;
 mod reduce;
+mod relation;
+mod resize;
 mod shape;
 mod tail;
 mod unary;
 mod window;
+mod windows;
 
 pub(crate) use input::Port;
 
@@ -233,13 +237,15 @@ fn graph_name(file: &str) -> String {
     if clean.is_empty() { "model".into() } else { clean }
 }
 
-/// The value of an output; a view that was flattened becomes a `flatten` named after the node that
-/// yields it.
+/// The value of an output, its elements in the order of the file; a view that was flattened becomes
+/// a `flatten` named after the node that yields it.
 fn output(g: &mut TensorGraph, v: &Var, nodes: &[Node], name: &str) -> Result<ValueId, String> {
-    v.order.expect_plain()?;
+    let source = nodes.iter().find(|n| n.outputs.iter().any(|o| o == name)).map_or("", |n| n.name.as_str());
+    if !v.order.is_plain() {
+        return relation::plain(g, source, v).map(|(id, _)| id);
+    }
     let ty = g.ty(v.id).clone();
     if v.dims.len() <= 1 && ty.shape.len() != 1 {
-        let source = nodes.iter().find(|n| n.outputs.iter().any(|o| o == name)).map_or("", |n| n.name.as_str());
         return Ok(g.push(TensorOp::Flatten {}, vec![v.id], TensorType::new([ty.len()]), source));
     }
     Ok(v.id)

@@ -3,11 +3,15 @@
 //!
 //! * lists that moved from attributes to inputs (`Clip` 11, `Slice` 10, `Pad` 11, `Squeeze` and
 //!   `ReduceSum` 13, other reductions and `Split` 18) are taken from where they are;
+//! * sums, products, `PRelu` and `Gemm` said how they broadcast before 7, `BatchNormalization` and
+//!   `Dropout` that the network is not trained;
 //! * `BatchNormalization` lost `spatial` with 9, `Softmax` flattened its operand before 13;
 //! * what came with 22 to 28 are element types and operators that are refused.
 
 use super::context::Context;
-use super::{Bound, activation, conv, elementwise, fold, gemm, joint, pool, quantise, reduce, shape, tail, unary};
+use super::{
+    Bound, activation, conv, elementwise, fold, gemm, joint, pool, quantise, rearrange, reduce, resize, shape, tail, unary, windows,
+};
 use crate::OPSETS;
 use crate::proto::Node;
 use std::sync::Arc;
@@ -20,7 +24,7 @@ const OPERATORS: &[(&str, i64, Convert)] = &[
     ("Abs", 6, unary::unary),
     ("Acos", 7, unary::unary),
     ("Acosh", 9, unary::unary),
-    ("Add", 7, elementwise::add),
+    ("Add", 6, elementwise::add),
     ("ArgMax", 1, tail::only),
     ("ArgMin", 1, tail::only),
     ("Asin", 7, unary::unary),
@@ -28,24 +32,32 @@ const OPERATORS: &[(&str, i64, Convert)] = &[
     ("Atan", 7, unary::unary),
     ("Atanh", 9, unary::unary),
     ("AveragePool", 1, pool::window),
-    ("BatchNormalization", 7, conv::batch_normalization),
+    ("BatchNormalization", 6, conv::batch_normalization),
     ("Cast", 6, shape::cast),
     ("CastLike", 15, shape::cast_like),
     ("Celu", 12, unary::unary),
+    ("CenterCropPad", 18, rearrange::center_crop_pad),
     ("Clip", 6, activation::clip),
+    ("Col2Im", 18, rearrange::col2im),
     ("Concat", 4, joint::concat),
     ("Conv", 1, conv::conv),
+    ("ConvTranspose", 1, windows::conv),
     ("Cos", 7, unary::unary),
     ("Cosh", 9, unary::unary),
+    ("CumSum", 11, rearrange::cum_sum),
+    ("DepthToSpace", 1, rearrange::depth_to_space),
     ("DequantizeLinear", 10, quantise::dequantise),
-    ("Div", 7, elementwise::div),
-    ("Dropout", 7, shape::identity),
+    ("Div", 6, elementwise::div),
+    ("Dropout", 6, shape::identity),
     ("Elu", 6, unary::unary),
     ("Erf", 9, unary::unary),
     ("Exp", 6, unary::unary),
+    ("Expand", 8, rearrange::expand),
     ("Flatten", 1, shape::flatten),
+    ("Gather", 1, rearrange::gather),
+    ("GatherElements", 11, rearrange::gather_elements),
     ("Gelu", 20, activation::named),
-    ("Gemm", 7, gemm::gemm),
+    ("Gemm", 6, gemm::gemm),
     ("GlobalAveragePool", 1, pool::global),
     ("GlobalMaxPool", 1, pool::global),
     ("HardSigmoid", 6, activation::named),
@@ -54,22 +66,35 @@ const OPERATORS: &[(&str, i64, Convert)] = &[
     ("LeakyRelu", 6, activation::named),
     ("Log", 6, unary::unary),
     ("LogSoftmax", 1, tail::only),
+    ("LpPool", 2, windows::pool),
     ("MatMul", 1, gemm::mat_mul),
-    ("Max", 7, activation::clip),
+    ("Max", 6, activation::clip),
     ("MaxPool", 1, pool::window),
-    ("Min", 7, activation::clip),
+    ("MaxUnpool", 9, rearrange::max_unpool),
+    ("Mean", 6, elementwise::mean),
+    ("Min", 6, activation::clip),
     ("Mish", 18, unary::unary),
-    ("Mul", 7, elementwise::mul),
+    ("Mul", 6, elementwise::mul),
     ("Neg", 6, elementwise::neg),
-    ("PRelu", 7, activation::named),
+    ("PRelu", 6, activation::named),
     ("Pad", 2, joint::pad),
-    ("Pow", 7, elementwise::pow),
+    ("Pow", 6, elementwise::pow),
     ("QuantizeLinear", 10, quantise::quantise),
     ("Reciprocal", 6, unary::unary),
+    ("ReduceL1", 1, reduce::reduce),
+    ("ReduceL2", 1, reduce::reduce),
+    ("ReduceLogSum", 1, reduce::reduce),
+    ("ReduceLogSumExp", 1, reduce::reduce),
+    ("ReduceMax", 1, reduce::reduce),
     ("ReduceMean", 1, reduce::reduce),
+    ("ReduceMin", 1, reduce::reduce),
+    ("ReduceProd", 1, reduce::reduce),
     ("ReduceSum", 1, reduce::reduce),
+    ("ReduceSumSquare", 1, reduce::reduce),
     ("Relu", 6, activation::named),
     ("Reshape", 5, shape::reshape),
+    ("Resize", 10, resize::resize),
+    ("ReverseSequence", 10, rearrange::reverse_sequence),
     ("Selu", 6, unary::unary),
     ("Sigmoid", 6, activation::named),
     ("Sin", 7, unary::unary),
@@ -78,16 +103,20 @@ const OPERATORS: &[(&str, i64, Convert)] = &[
     ("Softmax", 1, tail::only),
     ("Softplus", 1, unary::unary),
     ("Softsign", 1, unary::unary),
+    ("SpaceToDepth", 1, rearrange::space_to_depth),
     ("Sqrt", 6, unary::unary),
     ("Squeeze", 1, shape::squeeze),
-    ("Sub", 7, elementwise::sub),
-    ("Sum", 8, elementwise::add),
+    ("Sub", 6, elementwise::sub),
+    ("Sum", 6, elementwise::add),
     ("Swish", 24, unary::unary),
     ("Tan", 7, unary::unary),
     ("Tanh", 6, activation::named),
     ("ThresholdedRelu", 10, unary::unary),
+    ("Tile", 6, rearrange::tile),
     ("Transpose", 1, shape::transpose),
+    ("Trilu", 14, rearrange::trilu),
     ("Unsqueeze", 1, shape::unsqueeze),
+    ("Upsample", 7, resize::resize),
 ];
 
 /// The operators with several results.
@@ -184,7 +213,6 @@ pub(super) fn unsupported(op: &str) -> String {
             "it divides by statistics of the encrypted data; retrain with BatchNormalization, or, at the end of a network, return what it \
              reads and normalise after decryption"
         }
-        "ConvTranspose" | "Upsample" | "Resize" => "upsampling is not supported",
         "NonMaxSuppression" | "Unique" | "NonZero" => {
             "the shape of its result depends on encrypted data; return what it reads, and do it after decryption"
         }

@@ -17,18 +17,6 @@ impl Order {
     pub fn is_plain(&self) -> bool {
         self.0.is_none()
     }
-    /// # Errors
-    /// The elements are seen in another order.
-    pub fn expect_plain(&self) -> Result<(), String> {
-        match self.0 {
-            None => Ok(()),
-            Some(_) => {
-                Err("its elements were reordered by a Transpose, which is possible in front of a matrix, between channels, or where \
-                            another Transpose undoes it; export the model in N×C×H×W order"
-                    .into())
-            }
-        }
-    }
     /// The element of the value that is the file's element `i`.
     pub fn at(&self, i: usize) -> usize {
         self.0.as_ref().map_or(i, |at| at[i] as usize)

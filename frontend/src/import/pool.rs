@@ -1,7 +1,7 @@
 //! Windowed and global pooling.
 
 use super::context::Context;
-use super::{Bound, Var, window};
+use super::{Bound, Var, window, windows};
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::TensorOp;
 
@@ -10,6 +10,11 @@ type Result<T> = std::result::Result<T, String>;
 /// AveragePool and MaxPool.
 pub(super) fn window(cx: &mut Context) -> Result<Bound> {
     let x = cx.value(0)?;
+    let average = cx.node.op == "AveragePool";
+    let dilated = cx.ints("dilations")?.is_some_and(|d| d.iter().any(|&d| d != 1));
+    if x.dims.len() > 3 || (dilated && !average) {
+        return windows::pool(cx);
+    }
     let axes = window::axes(&x)?;
     let id = cx.spatial(&x)?;
     let [c, h, w] = cx.g.ty(id).chw();
@@ -19,7 +24,6 @@ pub(super) fn window(cx: &mut Context) -> Result<Bound> {
     let kernel = window::pair(cx, "kernel_shape", axes, [1, 1])?;
     let win = window::read(cx, axes, [h, w], kernel)?;
     let reach = |d: usize| (kernel[d] - 1) * win.dilation[d] + 1;
-    let average = cx.node.op == "AveragePool";
     let count_pad = average && cx.int("count_include_pad", 0)? != 0;
     let (stride, pad) = (win.stride, win.pad);
     // Positions behind the padding that the partial last window of `ceil_mode` reads.
@@ -36,11 +40,8 @@ pub(super) fn window(cx: &mut Context) -> Result<Bound> {
         dims
     };
     let id = if win.dilation != [1, 1] {
-        if !average || (all != [0; 4] && !(count_pad && more == [0, 0])) {
-            return Err(format!(
-                "dilations {:?} are supported in average pooling without padding, or with count_include_pad, only",
-                win.dilation
-            ));
+        if all != [0; 4] && !(count_pad && more == [0, 0]) {
+            return windows::pool(cx);
         }
         dilated_average(cx, id, c, kernel, &win)?
     } else if count_pad && more != [0, 0] {
@@ -82,14 +83,20 @@ fn ceil_padding(extent: usize, kernel: usize, stride: usize, before: usize, afte
 }
 
 pub(super) fn global(cx: &mut Context) -> Result<Bound> {
-    let x = cx.value(0)?;
+    let mut x = cx.value(0)?;
+    let given = x.dims.len();
+    if x.dims.len() > 3 {
+        // All axes of positions together.
+        let [c, ref rest @ ..] = x.dims[..] else { return Err("it has no positions".into()) };
+        x.dims = vec![c, rest.iter().product()];
+    }
     let id = cx.spatial(&x)?;
     let [_, h, w] = cx.g.ty(id).chw();
     let (kernel, stride, pad) = ([h, w], [1, 1], [0; 4]);
     let average = cx.node.op == "GlobalAveragePool";
     let op = if average { TensorOp::AvgPool { kernel, stride, pad, count_pad: false } } else { TensorOp::MaxPool { kernel, stride, pad } };
     let id = cx.emit(op, vec![id])?;
-    let mut dims = vec![1; x.dims.len()];
+    let mut dims = vec![1; given];
     dims[0] = x.dims[0];
     Ok(Bound::Value(Var::plain(id, dims)))
 }

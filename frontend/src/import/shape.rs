@@ -9,6 +9,7 @@ type Result = std::result::Result<Bound, String>;
 /// Identity, and Dropout at inference.
 pub(super) fn identity(cx: &mut Context) -> Result {
     let training = cx.node.op == "Dropout" && cx.has(2) && cx.constant(2)?.scalar() != Some(0.0);
+    let training = training || (cx.node.op == "Dropout" && cx.opset() < 7 && cx.int("is_test", 0)? == 0);
     if training {
         return Err("training_mode is set: export the model for inference (eval mode)".into());
     }

@@ -59,8 +59,10 @@ pub(super) fn convert(cx: &mut Context) -> Res<Option<Vec<Bound>>> {
     let mut r = match cx.bound(0)? {
         Bound::Tail(r) => r.clone(),
         Bound::Value(v) if ENDS.contains(&op) => {
-            let v = v.clone();
-            v.order.expect_plain()?;
+            let mut v = v.clone();
+            if !v.order.is_plain() {
+                v = Var::plain(if v.dims.len() > 1 { cx.spatial(&v)? } else { cx.flat(&v)? }, v.dims.clone());
+            }
             Result { dims: v.dims.clone(), value: v, from: cx.name(0).into(), ops: vec![] }
         }
         _ => return Ok(None),

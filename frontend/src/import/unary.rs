@@ -1,7 +1,7 @@
 //! Functions of one value by name.
 
-use super::Bound;
 use super::context::Context;
+use super::{Bound, Var};
 use chiffre_ir::tensor::{Binary, Expr, TensorOp, Unary};
 
 type Result<T> = std::result::Result<T, String>;
@@ -42,9 +42,14 @@ pub(super) fn unary(cx: &mut Context) -> Result<Bound> {
 /// A function of input `i`.
 pub(super) fn function(cx: &mut Context, i: usize, of: Expr) -> Result<Bound> {
     let x = cx.value(i)?;
-    let id = cx.elements(&x)?;
+    of_value(cx, &x, of).map(Bound::Value)
+}
+
+/// A function of a value.
+pub(super) fn of_value(cx: &mut Context, x: &Var, of: Expr) -> Result<Var> {
+    let id = cx.elements(x)?;
     let id = cx.emit(TensorOp::Function { of, params: None }, vec![id])?;
-    Ok(cx.like(id, &x))
+    Ok(Var { id, ..x.clone() })
 }
 
 fn formula(cx: &Context) -> Result<Expr> {

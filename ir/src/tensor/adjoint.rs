@@ -2,7 +2,7 @@
 //! transposed maps and the derivatives of elementwise ops.
 
 use super::convolve::{Window, convolve_back};
-use super::interp::{Prepared, WindowElements, chebyshev, each_image, eval, padded, sliced, slope, windows};
+use super::interp::{Parts, Prepared, WindowElements, chebyshev, each_image, eval, padded, sliced, slope, windows};
 use super::{TensorGraph, TensorOp};
 use crate::error::InterpError;
 use crate::graph::ValueId;
@@ -125,9 +125,17 @@ impl Trace<'_> {
                 let at = Window { stride: *stride, origin: [-(pad[0] as i64), -(pad[1] as i64)], dilation: *dilation };
                 convolve_back(dy, out, &self.consts[weight], shape(weight), &at, dx, dims);
             }
-            TensorOp::LinearMap { kernels, strides, origins, .. } => {
+            TensorOp::LinearMap { kernels, strides, origins, reads, .. } => {
                 let at = Window { stride: strides[k], origin: origins[k], dilation: [1, 1] };
-                convolve_back(dy, out, &self.consts[&kernels[k]], shape(&kernels[k]), &at, dx, dims);
+                let kernel = &self.consts[&kernels[k]];
+                let parts = Parts::new(n.op.groups(k), shape(&kernels[k]), dims, out);
+                for g in 0..parts.groups {
+                    let (dy, w, dx) = (&dy[parts.output(g)], &kernel[parts.kernel(g)], &mut dx[parts.input(g)]);
+                    match reads.of(k) {
+                        Some(lists) => super::reads::back(dy, parts.out, w, &parts.shape, lists, dx, parts.dims),
+                        None => convolve_back(dy, parts.out, w, &parts.shape, &at, dx, parts.dims),
+                    }
+                }
             }
             TensorOp::Linear { weight, .. } => {
                 for (row, y) in self.consts[weight].chunks_exact(dx.len()).zip(dy) {
@@ -187,6 +195,8 @@ mod tests {
         const @k : f32[2x2x2x1] = [1, 2, -1, 0.5, 0, 0, 1, 3]
         const @e : f32[2x2x1x1] = [0, 0, 0, 2]
         const @fc : f32[3x8] = [1,2,3,4,5,6,7,8, -1,0,1,0,-1,0,1,0, 0.5,0.5,2,1,1,-2,0,1]
+        const @g : f32[2x1x1x1] = [0.5, -2]
+        const @r : f32[2x2x2x1] = [1, 2, 0, -1, 0.5, 1, 3, 0]
         const @a : f32[2x3x3] = [1,2,3,4,5,6,7,8,9,9,8,7,6,5,4,3,2,1]
         %0 = input : f32[2x5x5]
         %1 = conv2d %0 {weight=@w, bias=@s, stride=[2, 2], pad=[1, 1, 1, 1], dilation=[1, 1]} : f32[2x3x3]
@@ -211,9 +221,10 @@ mod tests {
         %20 = sub %19, %17 : f32[2x2x2]
         %21 = pad %20 {before=[0, 1, 0], after=[0, 0, 1]} : f32[2x3x3]
         %22 = linear_map %21, %18 {kernels=[@k, @e], strides=[[1, 2], [1, 1]], origins=[[0, 0], [0, 0]]} : f32[2x2x2]
-        %23 = flatten %22 : f32[8]
-        %24 = linear %23 {weight=@fc} : f32[3]
-        return %24
+        %23 = linear_map %22, %21 {kernels=[@g, @r], strides=[[1, 1], [1, 1]], origins=[[0, 0], [0, 0]], reads=[[[], []], [[[2, 2], [-1, 0]], [[1, 0]]]], groups=[2, 1]} : f32[2x2x2]
+        %24 = flatten %23 : f32[8]
+        %25 = linear %24 {weight=@fc} : f32[3]
+        return %25
         }";
 
     #[test]
@@ -223,13 +234,13 @@ mod tests {
         let x: Vec<f32> = (0..50).map(|_| gauss.number() as f32).collect();
         let seed = [1.0, -2.0, 0.5];
         let found = trace(&g, &x, 1, &[ValueId(0)], Vec::new, |all: &mut Vec<Vec<f64>>, _, t| {
-            assert_eq!(t.value(ValueId(24)).iter().map(|&y| y as f32).collect::<Vec<_>>(), interp(&g, &x, 1).unwrap()[0]);
-            t.back(ValueId(24), &seed, |v, dx| all.extend((v.0 == 0).then(|| dx.to_vec())));
+            assert_eq!(t.value(ValueId(25)).iter().map(|&y| y as f32).collect::<Vec<_>>(), interp(&g, &x, 1).unwrap()[0]);
+            t.back(ValueId(25), &seed, |v, dx| all.extend((v.0 == 0).then(|| dx.to_vec())));
         });
         let gradient = found.unwrap().concat().concat();
         // The interpreter's results in full precision.
         let value = |x: &[f32]| {
-            let out = trace(&g, x, 1, &[], || 0.0, |sum, _, t| *sum = t.value(ValueId(24)).iter().zip(seed).map(|(y, s)| y * s).sum());
+            let out = trace(&g, x, 1, &[], || 0.0, |sum, _, t| *sum = t.value(ValueId(25)).iter().zip(seed).map(|(y, s)| y * s).sum());
             out.unwrap()[0]
         };
         for i in 0..50 {
@@ -250,9 +261,9 @@ mod tests {
         let g = verify(crate::text::parse::<Tensor>(NET).unwrap()).unwrap_or_else(|e| panic!("{e}"));
         let x = [0.25; 100];
         let seen = trace(&g, &x, 2, &[ValueId(20), ValueId(18)], Vec::new, |seen, image, t| {
-            t.back(ValueId(24), &[1.0; 3], |v, _| seen.push((image, v.0)));
+            t.back(ValueId(25), &[1.0; 3], |v, _| seen.push((image, v.0)));
         });
-        let one = |i| [24, 23, 22, 21, 20, 18].map(|v| (i, v));
+        let one = |i| [25, 24, 23, 22, 21, 20, 18].map(|v| (i, v));
         assert_eq!(seen.unwrap().concat(), [one(0), one(1)].concat());
     }
 

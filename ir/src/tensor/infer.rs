@@ -141,18 +141,29 @@ pub fn infer(op: &TensorOp, args: &[&TensorType], consts: &Consts) -> Result<Opt
             TensorType::new(out)
         }
         TensorOp::Flatten {} => TensorType::new([args[0].len()]),
-        TensorOp::LinearMap { kernels, strides, origins, bias } => {
+        TensorOp::LinearMap { kernels, strides, origins, bias, reads, groups } => {
             if [kernels.len(), strides.len(), origins.len()] != [args.len(); 3] {
                 return Err(format!("{} operands need as many kernels, strides and origins", args.len()));
+            }
+            if !reads.0.is_empty() && reads.0.len() != args.len() {
+                return Err(format!("{} operands, and reads for {}", args.len(), reads.0.len()));
+            }
+            if groups.as_ref().is_some_and(|all| all.len() != args.len()) {
+                return Err(format!("groups are given for other than {} operands", args.len()));
             }
             let mut out = None;
             for (k, (kernel, a)) in kernels.iter().zip(args).enumerate() {
                 let [o, i, ..] = extents::<4>(shape(kernel), "kernel", "[out, in, kh, kw]")?;
-                if i != a.chw()[0] {
-                    return Err(format!("kernel {k} takes {i} channels, its operand has {}", a.chw()[0]));
+                let groups = op.groups(k);
+                if groups == 0 || o % groups != 0 || i.checked_mul(groups) != Some(a.chw()[0]) {
+                    let of = if groups == 1 { String::new() } else { format!(" in each of {groups} groups") };
+                    return Err(format!("kernel {k} takes {i} channels{of}, its operand has {}", a.chw()[0]));
                 }
                 if *out.get_or_insert(o) != o {
                     return Err("kernels differ in their number of outputs".into());
+                }
+                if reads.of(k).is_some() && (strides[k], origins[k]) != ([1, 1], [0, 0]) {
+                    return Err(format!("operand {k} has lists of what is read, and a stride or an origin"));
                 }
             }
             if strides.iter().flatten().any(|&s| s == 0) {

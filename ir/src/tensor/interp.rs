@@ -292,14 +292,52 @@ pub(super) fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64
         }
         TensorOp::Concat {} => args.concat(),
         TensorOp::Flatten {} => args[0].to_vec(),
-        TensorOp::LinearMap { kernels, strides, origins, bias } => {
+        TensorOp::LinearMap { kernels, strides, origins, bias, reads, .. } => {
             let mut acc = biased(out, bias.map(|b| consts[&b].as_slice()));
             for (i, kernel) in kernels.iter().enumerate() {
                 let k = Window { stride: strides[i], origin: origins[i], dilation: [1, 1] };
-                convolve(args[i], dims(i), &consts[kernel], shape(kernel), &k, &mut acc, out);
+                let parts = Parts::new(n.op.groups(i), shape(kernel), dims(i), out);
+                for g in 0..parts.groups {
+                    let (x, w, acc) = (&args[i][parts.input(g)], &consts[kernel][parts.kernel(g)], &mut acc[parts.output(g)]);
+                    match reads.of(i) {
+                        Some(lists) => super::reads::apply(x, parts.dims, w, &parts.shape, lists, acc, parts.out),
+                        None => convolve(x, parts.dims, w, &parts.shape, &k, acc, parts.out),
+                    }
+                }
             }
             acc
         }
+    }
+}
+
+/// The parts of a kernel in groups, each a map of its own between some of the channels.
+pub(super) struct Parts {
+    pub groups: usize,
+    /// Of a part: its kernel `[out, in, kh, kw]`, its operand and its result.
+    pub shape: [usize; 4],
+    pub dims: [usize; 3],
+    pub out: [usize; 3],
+}
+
+impl Parts {
+    /// Of a kernel of the given shape between values of these extents.
+    pub fn new(groups: usize, shape: &[usize], dims: [usize; 3], out: [usize; 3]) -> Parts {
+        let shape = [shape[0] / groups, shape[1], shape[2], shape[3]];
+        Parts { groups, shape, dims: [shape[1], dims[1], dims[2]], out: [shape[0], out[1], out[2]] }
+    }
+    fn part(extents: &[usize], g: usize) -> std::ops::Range<usize> {
+        let len = extents.iter().product::<usize>();
+        g * len..(g + 1) * len
+    }
+    /// Elements of the operand, of the kernel and of the result that are part `g`.
+    pub fn input(&self, g: usize) -> std::ops::Range<usize> {
+        Self::part(&self.dims, g)
+    }
+    pub fn kernel(&self, g: usize) -> std::ops::Range<usize> {
+        Self::part(&self.shape, g)
+    }
+    pub fn output(&self, g: usize) -> std::ops::Range<usize> {
+        Self::part(&self.out, g)
     }
 }
 
@@ -403,6 +441,25 @@ mod tests {
             %1 = linear_map %0, %0 {kernels=[@k, @s], strides=[[1, 2], [1, 2]], origins=[[0, -1], [0, 0]], bias=@b} : f32[1x3x2]
             return %1";
         assert_eq!(run_text(text, &X), [18., 38., 63., 77., 108., 216.]);
+    }
+
+    #[test]
+    fn linear_map_reads_what_its_lists_say() {
+        // Rows are copied, reflected at the end; columns are read by two taps of other weights.
+        let text = "const @k : f32[1x1x1x2] = [1, 10]
+            %0 = input : f32[1x3x3]
+            %1 = linear_map %0 {kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], reads=[[[[0, 0, 2, 1]], [[0, 2], [-1, 1]]]]} : f32[1x4x2]
+            return %1";
+        assert_eq!(run_text(text, &X), [1., 23., 1., 23., 7., 89., 4., 56.]);
+    }
+
+    #[test]
+    fn groups_read_channels_of_their_own() {
+        let text = "const @k : f32[2x1x1x2] = [1, 10, 100, 1000]
+            %0 = input : f32[2x1x2]
+            %1 = linear_map %0 {kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], groups=[2]} : f32[2x1x1]
+            return %1";
+        assert_eq!(run_text(text, &X[..4]), [21., 4300.]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod convolve;
 mod expr;
 mod infer;
 mod interp;
+mod reads;
+mod relation;
 mod simulate;
 mod ty;
 mod verify;
@@ -16,6 +18,8 @@ pub use certificate::{Certificate, CertifiedNode, certified};
 pub use expr::{Binary, Expr, MAX_EXPR, Unary};
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
 pub use interp::{activate, chebyshev, fold, interp, ranges, slope, visit};
+pub use reads::{Lists, Reads};
+pub use relation::{Listed, Relation, groups_of, weighted_lists};
 pub use simulate::{Excess, OperandRange, RefreshNoise, Simulation, operand_ranges, simulate};
 pub use ty::TensorType;
 pub use verify::verify;
@@ -78,13 +82,23 @@ define_ops! {
         Flatten = "flatten" (1) {},
         /// Sum of strided linear maps, one per operand, plus a bias: the form every linear region
         /// takes. Kernel k is `[out, in, kh, kw]`; output `(o, y, x)` reads operand k at
-        /// `(i, stride_y·y + origin_y + ky, stride_x·x + origin_x + kx)`, zero outside. `bias` is
-        /// `[out, H, W]` or `[out]`.
-        LinearMap = "linear_map" (1 +) { kernels: Vec<ConstId>, strides: Vec<[usize; 2]>, origins: Vec<[i64; 2]>, bias: Option<ConstId> },
+        /// `(i, stride_y·y + origin_y + ky, stride_x·x + origin_x + kx)`, zero outside. With
+        /// `reads`, `[[rows, columns], …]`, an operand whose lists are not empty is read at `(i,
+        /// rows[ky][y], columns[kx][x])` instead, where −1 is a zero. With `groups` a kernel is
+        /// `[out, in/groups, kh, kw]`: the channels of the result and those of the operand are cut
+        /// into so many parts, and each reads its own. `bias` is `[out, H, W]` or `[out]`.
+        LinearMap = "linear_map" (1 +) { kernels: Vec<ConstId>, strides: Vec<[usize; 2]>, origins: Vec<[i64; 2]>, bias: Option<ConstId>, reads: Reads, groups: Option<Vec<usize>> },
     }
 }
 
 impl TensorOp {
+    /// Groups of the kernel of operand `k` of a `linear_map`; one for other ops.
+    pub fn groups(&self, k: usize) -> usize {
+        match self {
+            TensorOp::LinearMap { groups: Some(all), .. } => all.get(k).copied().unwrap_or(1),
+            _ => 1,
+        }
+    }
     /// True for functions of one value that are no polynomials: something has to stand in for them
     /// where only sums and products can be computed.
     pub fn is_activation(&self) -> bool {

@@ -15,7 +15,7 @@
 
 #[cfg(doc)]
 use super::{MAX_ELEMENTS, MAX_EXTENT};
-use super::{Tensor, TensorGraph, TensorOp, infer, infer::check_size};
+use super::{Tensor, TensorGraph, TensorOp, infer, infer::check_size, reads};
 use crate::consts::Data;
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
@@ -45,11 +45,17 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         let args: Vec<_> = n.args.iter().map(|&a| g.ty(a)).collect();
         let rule = check_size(&n.ty).and_then(|()| infer(&n.op, &args, &g.consts)).and_then(|ty| match (ty, &n.op) {
             (Some(ty), _) if ty != n.ty => Err(format!("declared {}, but the op yields {ty}", n.ty)),
-            (None, TensorOp::LinearMap { kernels, bias, .. }) => {
+            (None, TensorOp::LinearMap { kernels, bias, reads, .. }) => {
                 let out = g.consts.get(kernels[0]).shape()[0];
                 let bias = bias.map(|b| g.consts.get(b).shape());
                 if n.ty.chw()[0] != out {
                     return Err(format!("declared {}, but the kernels yield {out} channels", n.ty));
+                }
+                let [_, h, w] = n.ty.chw();
+                for (k, a) in args.iter().enumerate() {
+                    let (Some(lists), shape) = (reads.of(k), g.consts.get(kernels[k]).shape()) else { continue };
+                    let [_, rows, columns] = a.chw();
+                    reads::check(lists, [shape[2], shape[3]], [rows, columns], [h, w]).map_err(|e| format!("operand {k}: {e}"))?;
                 }
                 match bias {
                     Some(b) if b != [out] && b != n.ty.chw() && b != n.ty.shape => {
@@ -106,7 +112,8 @@ mod tests {
             %16 = linear %15 {weight=@fc} : f32[1]
             %17 = linear_map %14, %14 {kernels=[@k, @k], strides=[[1, 1], [2, 2]], origins=[[0, 0], [-1, 0]], bias=@c} : f32[2x3x3]
             %18 = chebyshev %14 {coeffs=@p, sine=true, ranges=@r, certificate=\"relu range=[-1,2.5] margin=1.2 limit=1.27 rms=0.01 max=0.1 outside=0\"} : f32[2x3x3]
-            return %16, %17, %18";
+            %19 = linear_map %14 {kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], reads=[[[[0, 0, -1, 2]], [[2, 1]]]], groups=[1]} : f32[2x4x2]
+            return %16, %17, %18, %19";
         assert_eq!(findings(text), "ok");
     }
 
@@ -142,6 +149,22 @@ mod tests {
             ("flatten %0 : f32[47]", "the op yields f32[48]"),
             ("linear_map %0 {kernels=[@w], strides=[], origins=[[0, 0]]} : f32[2x4x4]", "as many kernels"),
             ("linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]]} : f32[3x4x4]", "kernels yield 2 channels"),
+            ("linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], reads=[[[], []], [[], []]]} : f32[2x1x1]", "reads for 2"),
+            ("linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], groups=[2]} : f32[2x1x1]", "3 channels in each of 2 groups"),
+            ("linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], groups=[1, 1]} : f32[2x1x1]", "other than 1 operands"),
+            ("linear_map %0 {kernels=[@w], strides=[[2, 1]], origins=[[0, 0]], reads=[[[[0]], [[0]]]]} : f32[2x1x1]", "and a stride"),
+            (
+                "linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], reads=[[[[0]], [[0], [1], [2]]]]} : f32[2x1x1]",
+                "1 lists of rows for 3 taps",
+            ),
+            (
+                "linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], reads=[[[[0], [1], [2, 3]], [[0], [1], [2]]]]} : f32[2x1x1]",
+                "a list of 2 rows for a result of 1",
+            ),
+            (
+                "linear_map %0 {kernels=[@w], strides=[[1, 1]], origins=[[0, 0]], reads=[[[[0], [1], [4]], [[0], [1], [2]]]]} : f32[2x1x1]",
+                "end at 4, and 4 is read",
+            ),
         ];
         for (op, message) in cases {
             let text = findings(&format!("{consts}\n%1 = {op} ; \"the node\"\nreturn %1"));

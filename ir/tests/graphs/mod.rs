@@ -7,7 +7,7 @@ use chiffre_ir::he::{He, HeOp, HeType, PrimeIndex, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
 use chiffre_ir::program::{ChannelStatistics, Prog, ProgramHeader, ProgramOp};
-use chiffre_ir::tensor::{ActivationKind, Binary, Certificate, Expr, Tensor, TensorOp, TensorType, Unary};
+use chiffre_ir::tensor::{ActivationKind, Binary, Certificate, Expr, Reads, Tensor, TensorOp, TensorType, Unary};
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
 
@@ -164,6 +164,8 @@ impl Rng {
                     strides: r.list(3, |r| r.array(4)),
                     origins: r.list(3, |r| [r.int(), r.int()]),
                     bias: r.coin().then_some(c),
+                    reads: Reads(r.list(3, |r| [(); 2].map(|()| r.list(3, |r| r.list(4, |r| r.int()))))),
+                    groups: r.coin().then(|| r.list(3, |r| r.below(5))),
                 },
             },
             |r| TensorType::new((0..1 + r.below(4)).map(|_| 1 + r.below(40)).collect::<Vec<_>>()),

@@ -41,6 +41,11 @@ fn is_unit(t: &DiagTable) -> bool {
     t.entries.iter().all(|e| e.mask.is_none() && e.weight.fract() == 0.0 && e.weight.abs() <= 16.0)
 }
 
+/// True if all weights are one, in all slots.
+fn has_unit_weights(t: &DiagTable) -> bool {
+    t.entries.iter().all(|e| e.mask.is_none() && e.weight == 1.0)
+}
+
 /// Turns packed IR into HE IR without relinearisation.
 pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, PassError> {
     let series = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: false, .. }));
@@ -122,16 +127,28 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, 
                 // Powers square their scale, so that of a series' argument must be that of the
                 // primes; the parts of complex slots come at twice their scale.
                 let argument = Scale::pow2(sizes.prime as i32 - i32::from(n.ty.complex.is_some()));
-                let kept = match readers[v.index()] {
+                let mut kept = match readers[v.index()] {
                     Some(Reader::Refresh) => Scale::pow2(sizes.refresh_log_scale),
                     Some(Reader::Series) => argument,
                     None => delta.clone(),
                 };
                 let rescale = effects[v.index()] == LimbEffect::Linear;
-                let target = if rescale { kept.mul_prime(PrimeIndex(limbs as u32 - 1)) } else { kept.clone() };
-                let scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
+                let mut target = if rescale { kept.mul_prime(PrimeIndex(limbs as u32 - 1)) } else { kept.clone() };
+                let mut scales: Vec<Scale> = types.iter().map(|t| &target / &t.scale).collect();
                 let bits = |s: &Scale| s.log2_with(|PrimeIndex(i)| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
-                if let Some(s) = scales.iter().find(|s| !unit[v.index()] && bits(s) < MIN_WEIGHT_BITS) {
+                // Weights of one stay exact at a small scale, if the result takes the scale that
+                // comes out.
+                let mut whole = unit[v.index()];
+                if let ([s], [t], true) = (&scales[..], &types[..], rescale)
+                    && bits(s) < MIN_WEIGHT_BITS
+                    && has_unit_weights(g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?)
+                {
+                    let ones = Scale::pow2(bits(s).round().max(0.0) as i32);
+                    target = &t.scale * &ones;
+                    kept = &target / &Scale::prime(PrimeIndex(limbs as u32 - 1));
+                    (scales, whole) = (vec![ones], true);
+                }
+                if let Some(s) = scales.iter().find(|s| !whole && bits(s) < MIN_WEIGHT_BITS) {
                     let m = format!("weights would be rounded to multiples of 2^{:.0}; choose a smaller log-scale", -bits(s));
                     return Err(PassError::capacity(PASS, &n.source, m));
                 }

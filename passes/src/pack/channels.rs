@@ -6,6 +6,7 @@
 //! out once ([`Meeting::shifts`]), and a table and its counts need one addition for each class,
 //! whatever the number of channels.
 
+use crate::tensor::linear_form::Reading;
 use chiffre_ir::layout::{Dim, Layout, bit};
 use std::collections::BTreeSet;
 
@@ -58,18 +59,18 @@ pub(super) struct Move {
     pub mask: Option<Vec<usize>>,
 }
 
-/// Shapes of an operand and of the result of a linear map, `[c, h, w]`, and its strides `[y, x]`.
+/// Shapes of an operand and of the result of a linear map, `[c, h, w]`, and what its taps read.
 #[derive(Clone, Copy)]
-pub(super) struct Extents {
+pub(super) struct Extents<'a> {
     pub input: [usize; 3],
     pub output: [usize; 3],
-    pub stride: [usize; 2],
+    pub reading: &'a Reading,
 }
 
 /// An operand of a linear map, and its result.
 pub(super) struct Meeting<'a> {
     from: &'a Layout,
-    stride: [usize; 2],
+    reading: &'a Reading,
     occupied: Vec<bool>,
     wanted: Vec<bool>,
     batch: Vec<Alignment>,
@@ -132,7 +133,7 @@ fn batch_alignments(from: &Layout, to: &Layout, period: usize) -> Vec<Alignment>
 impl<'a> Meeting<'a> {
     /// Of the channels of an operand and of a result with these shapes, under the joint period of
     /// all operands.
-    pub fn new(from: &'a Layout, to: &Layout, map: Extents, period: usize) -> Meeting<'a> {
+    pub fn new(from: &'a Layout, to: &Layout, map: Extents<'a>, period: usize) -> Meeting<'a> {
         // Where the result has no element: what a dirty one holds there does not matter.
         let clean = Layout { dirty: false, ..to.clone() };
         let places = |l: &Layout, d: Dim, n: usize| {
@@ -145,7 +146,7 @@ impl<'a> Meeting<'a> {
         let axes = [Dim::Y, Dim::X].map(|d| [to, from].map(|l| places(l, d, l.extent(d))));
         Meeting {
             from,
-            stride: map.stride,
+            reading: map.reading,
             occupied: from.occupied().into_iter().cycle().take(period).collect(),
             wanted: clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect(),
             batch: batch_alignments(from, to, period),
@@ -160,7 +161,7 @@ impl<'a> Meeting<'a> {
         let axis = |k: usize, delta: i64| {
             let [to, from] = &self.axes[k];
             let one = |(v, a): (usize, &ChannelOffset)| {
-                let b = from.get(usize::try_from((self.stride[k] * v) as i64 + delta).ok()?)?;
+                let b = from[self.reading.at(k, delta, v, from.len())?];
                 Some(Alignment { out_slot: a.slot, out_ct: a.ct, in_slot: b.slot, in_ct: b.ct })
             };
             to.iter().enumerate().filter_map(one).collect()

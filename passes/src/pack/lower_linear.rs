@@ -18,7 +18,8 @@ use super::layouts::{Layouts, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
 use crate::error::PassError;
-use crate::tensor::linear_form::Kernel;
+use crate::tensor::linear_form::{Kernel, Spec};
+use crate::tensor::products_rescale;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::layout::Layout;
@@ -33,30 +34,32 @@ const PASS: &str = "lower-linear";
 pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, PassError> {
     let mut out = PackedGraph::new(&g.name);
     let mut map: Vec<ValueId> = vec![];
+    let rescale = products_rescale(g);
     for (v, n) in g.iter() {
         let ty = &layouts.values[v.index()];
         let args: Vec<ValueId> = n.args.iter().map(|a| map[a.index()]).collect();
         let value = match &n.op {
             TensorOp::Input {} => out.push(PackedOp::Input {}, vec![], ty.clone(), &n.source),
-            TensorOp::Mul {} => out.push(PackedOp::Mul {}, args, ty.clone(), &n.source),
+            TensorOp::Mul {} => product(&mut out, PackedOp::Mul {}, args, ty, &n.source, rescale)?,
             TensorOp::Chebyshev { coeffs, sine, .. } => {
                 let c = g.consts.array(*coeffs).map_err(|e| PassError::clear(PASS, &n.source, e))?.clone();
                 let coeffs = out.consts.add(&format!("t{}.series", out.nodes.len()), c);
                 out.push(PackedOp::Chebyshev { coeffs, sine: *sine }, args, ty.clone(), &n.source)
             }
-            TensorOp::Square {} => out.push(PackedOp::Square {}, args, ty.clone(), &n.source),
-            TensorOp::LinearMap { kernels, strides, origins, bias } => {
+            TensorOp::Square {} => product(&mut out, PackedOp::Square {}, args, ty, &n.source, rescale)?,
+            TensorOp::LinearMap { kernels, strides, origins, bias, reads, groups } => {
                 let load = |c| g.consts.array(c).map_err(|e| PassError::clear(PASS, &n.source, e));
                 let arrays: Vec<&Array> = kernels.iter().map(|k| load(*k)).collect::<Result<_, _>>()?;
                 let bias = bias.map(load).transpose()?;
                 let from: Vec<&Layout> = n.args.iter().map(|a| &layouts.values[a.index()]).collect();
                 let of = |arrays: &[&Array], output: [usize; 3], strides: &[[usize; 2]]| -> Vec<Kernel> {
                     let shapes = n.args.iter().map(|a| g.ty(*a).chw());
-                    let one = |(j, shape)| Kernel::dense(arrays[j], shape, output, strides[j], origins[j], [1, 1]);
-                    shapes.enumerate().map(one).collect()
+                    let spec = |j: usize| Spec { stride: strides[j], ..Spec::of(&n.op, j) };
+                    shapes.enumerate().map(|(j, shape)| Kernel::of(arrays[j], shape, output, spec(j))).collect()
                 };
                 let modulus = layouts.moduli[v.index()];
-                let pooling = is_last(g, v).then(|| Pooling::find(&arrays, origins, &from, ty)).flatten();
+                let strided = reads.0.is_empty() && groups.is_none();
+                let pooling = (strided && is_last(g, v)).then(|| Pooling::find(&arrays, origins, &from, ty)).flatten();
                 match pooling {
                     Some(p) => {
                         let points: Vec<Array> = arrays.iter().map(|k| pointwise(k)).collect();
@@ -89,6 +92,28 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
     }
     out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
     Ok(out)
+}
+
+/// A product, and a map with weights of one behind it where it has to be rescaled at once.
+fn product(
+    out: &mut PackedGraph,
+    op: PackedOp,
+    args: Vec<ValueId>,
+    ty: &Layout,
+    source: &str,
+    rescale: bool,
+) -> Result<ValueId, PassError> {
+    let v = out.push(op, args, ty.clone(), source);
+    if !rescale {
+        return Ok(v);
+    }
+    let mut t = TableLiteral { taps: vec![0], outputs: ty.unit_cts(), ..TableLiteral::default() };
+    for ct in 0..t.outputs as u32 {
+        t.rows.push(Row { operand: 0, ct, tap: 0 });
+        t.entries.push(Entry { row: ct, output: ct, mask: None, weight: 1.0 });
+    }
+    let table = DiagTable::new(t).map_err(|e| PassError::capacity(PASS, source, e.to_string()))?;
+    Ok(push(out, &[v], table, ty, None, source))
 }
 
 /// One linear map, or two if a modulus cuts its rotations.
@@ -181,7 +206,7 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
     let mut cells: Vec<Cell> = vec![];
     for (operand, (k, l)) in kernels.iter().zip(from).enumerate() {
-        let meeting = Meeting::new(l, to, Extents { input: k.input, output: k.output, stride: k.stride }, period);
+        let meeting = Meeting::new(l, to, Extents { input: k.input, output: k.output, reading: &k.reading }, period);
         for (&at, tap_cells) in &k.taps {
             let (shifts, filled) = (meeting.shifts(at), meeting.filled(at));
             // Slot offsets in result and operand → moves, with the numbers of their taps and masks.

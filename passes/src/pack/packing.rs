@@ -54,17 +54,41 @@ pub fn log2_ceil(n: usize) -> usize {
     n.next_power_of_two().trailing_zeros() as usize
 }
 
-/// Bits of the input's rows and columns.
-fn image_bits(g: &TensorGraph) -> Result<[usize; 2], String> {
-    let input = g.nodes.iter().find(|n| matches!(n.op, TensorOp::Input {})).ok_or("the network has no input")?;
-    let [_, h, w] = input.ty.chw();
-    Ok([log2_ceil(h), log2_ceil(w)])
+/// The grid of positions of a network: as fine as its finest value.
+struct Grid {
+    /// Bits of its rows and columns.
+    bits: [usize; 2],
+    /// log2 of the distance between rows, and between columns, of each value.
+    steps: Vec<[usize; 2]>,
 }
+
+impl Grid {
+    /// The grid of the input, if all values fit it, else a finer or a wider one.
+    fn of(g: &TensorGraph) -> Result<Grid, String> {
+        let input = g.nodes.iter().find(|n| matches!(n.op, TensorOp::Input {})).ok_or("the network has no input")?;
+        let [_, h, w] = input.ty.chw();
+        let own = [log2_ceil(h), log2_ceil(w)];
+        let mut refusal = String::new();
+        for more in 0..=MOST_FINER {
+            // What is finer than the input first, then what is wider.
+            for finer in (0..=more).rev() {
+                match steps(g, own.map(|b| b + more), finer) {
+                    Ok(steps) => return Ok(Grid { bits: own.map(|b| b + more), steps }),
+                    Err(e) => refusal = e,
+                }
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// Bits by which a grid may be finer and wider than the input: 32 times in each direction.
+const MOST_FINER: usize = 5;
 
 impl Packing {
     /// All families for a ring that can be of use for a batch.
     pub fn candidates(g: &TensorGraph, log_n: u32, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
-        let [yb, xb] = image_bits(g)?;
+        let [yb, xb] = Grid::of(g)?.bits;
         let slots = log_n.saturating_sub(1) as usize;
         let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
         let mut out = vec![];
@@ -104,7 +128,7 @@ impl Packing {
 
     /// One layout per value, or why the ring is too small.
     pub fn assign(&self, g: &TensorGraph, batch: usize) -> Result<Vec<Layout>, String> {
-        let bits = image_bits(g)?;
+        let Grid { bits, steps } = Grid::of(g)?;
         let slots = self.log_n.saturating_sub(1) as usize;
         let low = bits[0] + bits[1] - self.phases[0] - self.phases[1];
         if low + self.channels > slots {
@@ -113,11 +137,6 @@ impl Packing {
         let room = slots - low - self.channels;
         let inside = if self.channels == 0 { room } else { room.min(log2_ceil(batch).saturating_sub(usize::from(self.complex))) };
         let total = log2_ceil(batch).max(inside + usize::from(self.complex));
-        let mut steps: Vec<[usize; 2]> = vec![];
-        for n in &g.nodes {
-            let step = steps_of(n, &steps, bits, n.ty.chw())?;
-            steps.push(step);
-        }
         // Where rows or columns move together again, gaps close, and units merged into them would
         // have to be split: then none are merged.
         let closes = |(n, step): (&Node<Tensor>, &[usize; 2])| n.args.iter().any(|a| (0..2).any(|k| step[k] < steps[a.index()][k]));
@@ -199,23 +218,73 @@ impl Packing {
     }
 }
 
-/// log2 of a value's distance between rows and between columns, in the input's.
-fn steps_of(n: &Node<Tensor>, steps: &[[usize; 2]], bits: [usize; 2], shape: [usize; 3]) -> Result<[usize; 2], String> {
-    if shape[1] > 1 << bits[0] || shape[2] > 1 << bits[1] {
-        return Err(format!("node \"{}\" makes an image larger than the input", n.source));
+/// log2 of the distance between rows, and between columns, of every value, on a grid of so many
+/// bits on which those of the input are `2^input` apart. Values that meet in an elementwise op lie
+/// on the same positions.
+fn steps(g: &TensorGraph, bits: [usize; 2], input: usize) -> Result<Vec<[usize; 2]>, String> {
+    let class = classes(g);
+    let mut steps = vec![[input; 2]; g.nodes.len()];
+    // In the second round all know where their class lies.
+    for round in 0..2 {
+        let mut settled = vec![false; g.nodes.len()];
+        for (v, n) in g.iter() {
+            let c = class[v.index()];
+            let Some(a) = n.args.first() else { continue };
+            let TensorOp::LinearMap { strides, .. } = &n.op else { continue };
+            // A copy of one position to many goes where the others of its class are.
+            let (from, to) = (g.ty(*a).chw(), n.ty.chw());
+            let copies = from[1..] == [1, 1] && to[1..] != [1, 1];
+            let is_input = |u: usize| matches!(g.nodes[u].op, TensorOp::Input {});
+            if settled[c] || is_input(c) || (round > 0 && copies && class.iter().filter(|d| **d == c).count() > 1) {
+                continue;
+            }
+            settled[c] = !copies;
+            steps[c] = step_of(n, strides[0], steps[class[a.index()]], [from, to], bits)
+                .ok_or_else(|| format!("node \"{}\" makes an image of which no grid near that of the input has the positions", n.source))?;
+        }
     }
-    let Some(a) = n.args.first() else { return Ok([0, 0]) };
-    let from = steps[a.index()];
-    let TensorOp::LinearMap { strides, .. } = &n.op else { return Ok(from) };
-    if shape[1..] == [1, 1] {
-        return Ok(from);
+    let all: Vec<[usize; 2]> = class.iter().map(|c| steps[*c]).collect();
+    let fits = |shape: [usize; 3], step: [usize; 2]| (0..2).all(|d| shape[d + 1] == 1 || step[d] + log2_ceil(shape[d + 1]) <= bits[d]);
+    match g.nodes.iter().zip(&all).find(|(n, step)| !fits(n.ty.chw(), **step)) {
+        Some((n, _)) => Err(format!("node \"{}\" makes an image much larger than the input", n.source)),
+        None => Ok(all),
     }
-    // A stride that is no power of two, or rows that would not fit, start anew at the lowest
-    // position.
-    let fit = |axis: usize| {
-        let (stride, len) = (strides[0][axis], shape[1 + axis]);
-        let log = stride.is_power_of_two().then_some(stride.trailing_zeros() as usize);
-        log.map(|l| from[axis] + l).filter(|s| s + log2_ceil(len) <= bits[axis]).unwrap_or(0)
+}
+
+/// For every value the first of those that share its positions, because elementwise ops join them.
+fn classes(g: &TensorGraph) -> Vec<usize> {
+    let mut class: Vec<usize> = (0..g.nodes.len()).collect();
+    for (v, n) in g.iter().filter(|(_, n)| !matches!(n.op, TensorOp::LinearMap { .. } | TensorOp::Input {})) {
+        for a in n.args.iter().map(|a| a.index()) {
+            let (one, other) = (class[v.index()], class[a]);
+            let (first, last) = (one.min(other), one.max(other));
+            class.iter_mut().filter(|c| **c == last).for_each(|c| *c = first);
+        }
+    }
+    class
+}
+
+/// The step of a linear map's result behind one of `from`; none if its positions would lie between
+/// those of the grid.
+fn step_of(n: &Node<Tensor>, stride: [usize; 2], from: [usize; 2], shapes: [[usize; 3]; 2], bits: [usize; 2]) -> Option<[usize; 2]> {
+    let [input, output] = shapes;
+    if output[1..] == [1, 1] {
+        return Some(from);
+    }
+    let TensorOp::LinearMap { reads, .. } = &n.op else { return Some(from) };
+    let axis = |d: usize| -> Option<usize> {
+        let len = output[d + 1];
+        let fits = |s: &usize| s + log2_ceil(len) <= bits[d];
+        if reads.of(0).is_none() {
+            // A stride that is no power of two, or rows that would not fit, start anew at the
+            // lowest position.
+            let log = stride[d].is_power_of_two().then_some(stride[d].trailing_zeros() as usize);
+            return Some(log.map(|l| from[d] + l).filter(fits).unwrap_or(0));
+        }
+        // What is read by lists is as much finer or coarser as the extents say.
+        let ratio = if input[d + 1] == 1 { 0.0 } else { (input[d + 1] as f64 / len as f64).log2().round() };
+        let step = from[d] as i64 + ratio as i64;
+        usize::try_from(step).ok().map(|s| Some(s).filter(fits).unwrap_or(0))
     };
-    Ok([fit(0), fit(1)])
+    Some([axis(0)?, axis(1)?])
 }

@@ -10,6 +10,8 @@ use super::split::{self, Shapes};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::CompileOptions;
+use crate::tensor::linear_form::Spec;
+use crate::tensor::products_rescale;
 use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape, Work};
 use chiffre_backend::memory::{MemoryPlan, Outline, Value};
 use chiffre_ir::consts::Array;
@@ -89,13 +91,18 @@ impl<'a> Pricer<'a> {
         let mut supports = vec![];
         for (v, n) in g.iter() {
             let (mut kernels, mut points) = (vec![], vec![]);
-            if let TensorOp::LinearMap { kernels: ks, strides, origins, .. } = &n.op {
+            if let TensorOp::LinearMap { kernels: ks, .. } = &n.op {
                 for (j, a) in n.args.iter().enumerate() {
                     let w = g.consts.array(ks[j]).map_err(|e| PassError::clear("choose-layout", &n.source, e))?;
                     let input = g.ty(*a).chw();
-                    kernels.push(Support::new(w, input, n.ty.chw(), strides[j], origins[j]));
-                    if is_last(g, v) {
-                        points.push(Support::new(&pointwise(w), input, [w.shape[0], input[1], input[2]], [1, 1], [0, 0]));
+                    kernels.push(Support::new(w, input, n.ty.chw(), Spec::of(&n.op, j)));
+                    if is_last(g, v) && n.op.groups(j) == 1 {
+                        points.push(Support::new(
+                            &pointwise(w),
+                            input,
+                            [w.shape[0], input[1], input[2]],
+                            Spec { stride: [1, 1], origin: [0, 0], lists: None, groups: 1 },
+                        ));
                     }
                 }
             }
@@ -206,7 +213,10 @@ impl<'a> Pricer<'a> {
     fn pooling(&self, v: usize, layouts: &[Layout]) -> Option<Pooling> {
         let node = &self.g.nodes[v];
         self.supports[v].points.as_ref()?;
-        let TensorOp::LinearMap { kernels, origins, .. } = &node.op else { return None };
+        let TensorOp::LinearMap { kernels, origins, reads, groups, .. } = &node.op else { return None };
+        if !reads.0.is_empty() || groups.is_some() {
+            return None;
+        }
         let arrays: Vec<&Array> = kernels.iter().map(|k| self.g.consts.array(*k).ok()).collect::<Option<_>>()?;
         Pooling::find(&arrays, origins, &node.args.iter().map(|a| &layouts[a.index()]).collect::<Vec<_>>(), &layouts[v])
     }
@@ -293,6 +303,7 @@ impl<'a> Pricer<'a> {
         let unit_bytes = |cts: usize, limbs: usize| (16 << keys.log_n) * cts * limbs;
         let mut run = Outline { ring: Some(keys.log_n), keys: keys.bytes(), ..Outline::default() };
         let mut wires = vec![];
+        let products = products_rescale(self.g);
         // The last instruction of each node.
         let mut last: Vec<usize> = vec![];
         for (v, node) in self.g.iter() {
@@ -326,9 +337,18 @@ impl<'a> Pricer<'a> {
                 }
                 _ => None,
             };
-            run.values.push(Value { unit_bytes: unit_bytes(cts, ring.limbs[v]), work });
+            let rescaled = products && matches!(node.op, TensorOp::Mul {} | TensorOp::Square {});
+            let own = if rescaled { limbs[v] } else { ring.limbs[v] };
+            run.values.push(Value { unit_bytes: unit_bytes(cts, own), work });
             last.push(wires.len());
             wires.push(Wire { args, layout });
+            if rescaled {
+                let s = rescaling(cts, limbs[v]);
+                run.constants += constants(&s);
+                run.values.push(Value { unit_bytes: unit_bytes(cts, s.limbs - s.drop), work: Some(Work::Linear(s)) });
+                wires.push(Wire { args: vec![wires.len() - 1], layout });
+                last[v] = wires.len() - 1;
+            }
         }
         run.outputs = self.g.outputs.iter().map(|o| last[o.index()]).collect();
         (run, wires)
@@ -344,6 +364,24 @@ struct Wire<'l> {
 /// True for ops that relinearise with a key for their limbs.
 fn switches(n: &Node<Tensor>) -> bool {
     matches!(n.op, TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Chebyshev { sine: false, .. })
+}
+
+/// The map with weights of one that rescales a product at `limbs`.
+fn rescaling(cts: usize, limbs: usize) -> LinearShape {
+    LinearShape {
+        inputs: cts,
+        rotated: 0,
+        taps: 0,
+        rows: 0,
+        cells: cts,
+        entries: cts,
+        weight_words: 1,
+        outputs: cts,
+        limbs,
+        drop: 1,
+        alpha: 0,
+        giants: None,
+    }
 }
 
 /// Bytes of rows, entries, masks and bias in the program, estimated: how many masks there are is

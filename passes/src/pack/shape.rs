@@ -2,6 +2,7 @@
 
 use super::channels::{Class, Extents, Meeting, joint_period};
 use super::split::Turn;
+use crate::tensor::linear_form::{Reading, Spec};
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
@@ -14,21 +15,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(super) struct Support {
     input: [usize; 3],
     output: [usize; 3],
-    stride: [usize; 2],
+    reading: Reading,
     lists: Vec<Vec<(u32, u32)>>,
-    /// Offset, and index of the list.
+    /// Tap, and index of the list.
     taps: Vec<((i64, i64), usize)>,
 }
 
 impl Support {
-    /// Of a dense `[out, in, kh, kw]` array whose first tap reads at `origin`.
-    pub fn new(w: &Array, input: [usize; 3], output: [usize; 3], stride: [usize; 2], origin: [i64; 2]) -> Support {
+    /// Of a dense `[out, in, kh, kw]` array.
+    pub fn new(w: &Array, input: [usize; 3], output: [usize; 3], spec: Spec) -> Support {
+        let Spec { stride, origin, lists, groups } = spec;
+        let reading = lists.map_or(Reading::Strided(stride), |l| Reading::Listed(l.clone()));
         let [channels, kh, kw] = [w.shape[1], w.shape[2], w.shape[3]];
-        let mut s = Support { input, output, stride, lists: vec![], taps: vec![] };
+        let outs = w.shape[0] / groups;
+        let pair = |(o, i): (usize, usize)| (o as u32, (o / outs * channels + i) as u32);
+        let mut s = Support { input, output, reading, lists: vec![], taps: vec![] };
         for (y, x) in (0..kh).flat_map(|y| (0..kw).map(move |x| (y, x))) {
             let weights = w.data.iter().skip(y * kw + x).step_by(kh * kw).enumerate();
-            let list: Vec<(u32, u32)> =
-                weights.filter(|(_, v)| **v != 0.0).map(|(n, _)| ((n / channels) as u32, (n % channels) as u32)).collect();
+            let list: Vec<(u32, u32)> = weights.filter(|(_, v)| **v != 0.0).map(|(n, _)| (n / channels, n % channels)).map(pair).collect();
             if list.is_empty() {
                 continue;
             }
@@ -76,7 +80,7 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
     // (operand, ciphertext, rotation) → outputs
     let mut rows: HashMap<(usize, usize, i64), Bits> = HashMap::new();
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
-        let meeting = Meeting::new(l, to, Extents { input: s.input, output: s.output, stride: s.stride }, period);
+        let meeting = Meeting::new(l, to, Extents { input: s.input, output: s.output, reading: &s.reading }, period);
         for (index, list) in s.lists.iter().enumerate() {
             // Slot offsets in result and operand → ciphertext of the operand's channel → those of
             // the result's.
@@ -141,7 +145,7 @@ mod tests {
     use crate::options::PackingWish;
     use crate::tensor::linear_form::Kernel;
     use chiffre_backend::cost::LinearShape as Shape;
-    use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
+    use chiffre_ir::tensor::{Reads, TensorGraph, TensorOp, TensorType};
 
     /// Weights of which a third is zero, in a pattern of its own for each tap if `ragged`.
     fn weights(shape: [usize; 4], ragged: bool) -> Array {
@@ -161,10 +165,18 @@ mod tests {
             let mut g = TensorGraph::new("t");
             let x = g.push(TensorOp::Input {}, vec![], TensorType::new(input), "x");
             let k = g.consts.add("k", w.clone());
-            let map = TensorOp::LinearMap { kernels: vec![k], strides: vec![[stride; 2]], origins: vec![origin], bias: None };
+            let map = TensorOp::LinearMap {
+                kernels: vec![k],
+                strides: vec![[stride; 2]],
+                origins: vec![origin],
+                bias: None,
+                reads: Reads::default(),
+                groups: None,
+            };
             let y = g.push(map, vec![x], TensorType::new(output), "y");
             g.outputs.push(y);
-            let support = [Support::new(&w, input, output, [stride; 2], origin)];
+            let spec = Spec { stride: [stride; 2], origin, lists: None, groups: 1 };
+            let support = [Support::new(&w, input, output, spec)];
             let dense = [Kernel::dense(&w, input, output, [stride; 2], origin, [1, 1])];
             for batch in [1, 20, 100] {
                 for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {

@@ -1,7 +1,7 @@
 //! What a placement sees of a network: ops, data flow, and how many ciphertexts each value has.
 
 use crate::error::PassError;
-use crate::tensor::linear_form::Kernel;
+use crate::tensor::linear_form::{Kernel, Spec};
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
@@ -78,7 +78,7 @@ impl Network {
             let shape = n.ty.chw();
             let units_here = units(shape, log_n, batch);
             let op = match &n.op {
-                TensorOp::LinearMap { kernels, strides, origins, .. } => {
+                TensorOp::LinearMap { kernels, .. } => {
                     let mut s = LinearShape {
                         inputs: 0,
                         rotated: 0,
@@ -96,10 +96,10 @@ impl Network {
                     for (j, a) in n.args.iter().enumerate() {
                         let w = g.consts.array(kernels[j]).map_err(|e| PassError::clear("place-bootstraps", &n.source, e))?;
                         let from = g.ty(*a).chw();
-                        let k = Kernel::dense(w, from, shape, strides[j], origins[j], [1, 1]);
+                        let k = Kernel::of(w, from, shape, Spec::of(&n.op, j));
                         // Units of the operand that one unit of the result merges.
                         let merged = (units(from, log_n, batch) / units_here).round().max(1.0) as usize;
-                        let turned = k.taps.keys().filter(|t| **t != (0, 0)).count();
+                        let turned = k.moving();
                         s.inputs += from[0] * merged;
                         s.rotated += if turned > 0 || merged > 1 { from[0] * merged } else { 0 };
                         s.rows += from[0] * merged * if merged > 1 { k.taps.len() } else { turned };

@@ -108,8 +108,10 @@ impl Space<'_> {
                 (own.limbs, wants, false, s.counts(1, 1) * *runs)
             }
             (SiteOp::Product, _) => {
-                let s = ProductShape { cts: 1, limbs: own.limbs, alpha: special_primes(own.limbs, self.ring.special), complex: true };
-                (own.limbs, own.limbs, false, s.counts() * site.cts)
+                // With bootstraps a product takes a limb of its own.
+                let wants = own.limbs + 1;
+                let s = ProductShape { cts: 1, limbs: wants, alpha: special_primes(wants, self.ring.special), complex: true };
+                (own.limbs, wants, false, s.counts() * site.cts)
             }
             (SiteOp::Activation { refreshed, .. }, Choice::Refreshed(limbs)) => {
                 let behind = limbs + coefficients_depth(*refreshed);
@@ -169,8 +171,17 @@ pub struct SearchGraph {
     vertices: Vec<Vertex>,
 }
 
+/// Vertices beyond which no shortest path is looked for: with many live values, as dense blocks
+/// have, their needs are too many to be told apart.
+const MOST_VERTICES: usize = 1 << 16;
+
 /// Builds the graph of all placements.
 pub fn search_graph(network: &Network, ring: &RingChoice, cost: &CostModel) -> SearchGraph {
+    bounded_graph(network, ring, cost, usize::MAX).unwrap_or_else(|| unreachable!("there is no bound"))
+}
+
+/// The graph of all placements, unless it has more vertices than `most`.
+fn bounded_graph(network: &Network, ring: &RingChoice, cost: &CostModel, most: usize) -> Option<SearchGraph> {
     let space = Space { network, ring, cost };
     let mut graph = DiGraph::new();
     let (mut index, mut vertices) = (HashMap::new(), vec![]);
@@ -188,6 +199,9 @@ pub fn search_graph(network: &Network, ring: &RingChoice, cost: &CostModel) -> S
     let (start, _) = add(&first, &mut graph);
     let mut open = vec![(start, first)];
     while let Some((at, v)) = open.pop() {
+        if graph.node_count() > most {
+            return None;
+        }
         if v.next == 0 {
             continue;
         }
@@ -199,12 +213,15 @@ pub fn search_graph(network: &Network, ring: &RingChoice, cost: &CostModel) -> S
             }
         }
     }
-    SearchGraph { graph, start, vertices }
+    Some(SearchGraph { graph, start, vertices })
 }
 
-/// The cheapest placement on a ring, if there is one.
+/// The cheapest placement on a ring, if there is one; of networks with too many placements that of
+/// [`greedy`].
 pub fn best(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<Placement> {
-    let all = search_graph(network, ring, cost);
+    let Some(all) = bounded_graph(network, ring, cost, MOST_VERTICES) else {
+        return greedy(network, ring, cost);
+    };
     let done = |i: NodeIndex| all.vertices[i.index()].next == 0;
     let (_, path) = petgraph::algo::astar(&all.graph, all.start, done, |e| e.weight().1, |_| 0.0)?;
     let mut choices = vec![Choice::Plain; network.sites.len()];
@@ -258,7 +275,7 @@ pub fn greedy(network: &Network, ring: &RingChoice, cost: &CostModel) -> Option<
     for s in &network.sites {
         let least = s.args.iter().map(|&a| left[a]).min().unwrap_or(ring.chain);
         let (choice, limbs) = match &s.op {
-            SiteOp::Linear(..) => (Choice::Plain, least.saturating_sub(1)),
+            SiteOp::Linear(..) | SiteOp::Product => (Choice::Plain, least.saturating_sub(1)),
             SiteOp::Activation { levelled: Some(levelled), .. } if least > coefficients_depth(*levelled) + REFRESH_BASE => {
                 (Choice::Levelled, least - coefficients_depth(*levelled))
             }

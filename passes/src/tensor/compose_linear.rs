@@ -3,13 +3,15 @@
 //! A value is kept as a sum of kernels over *bases* (inputs and results of non-linear ops) plus a
 //! bias tensor, and is materialised only where a non-linear op or an output reads it, or where
 //! composition would not be exact (zero padding in the middle). Batch norm, pooling before a fully
-//! connected layer, shortcuts and residual adds vanish here.
+//! connected layer, shortcuts and residual adds vanish here. A layer that many non-linear ops would
+//! compute is computed once.
 
-use super::linear_form::Kernel;
+use super::linear_form::{Kernel, Reading, Spec};
 use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId, Consts};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp, TensorType};
+use chiffre_ir::tensor::{Reads, Tensor, TensorGraph, TensorOp, TensorType};
+use std::collections::BTreeSet;
 
 /// A value as Σ kernel(base) + bias.
 #[derive(Clone)]
@@ -25,13 +27,10 @@ impl Form {
     }
     fn add(mut self, other: &Form, factor: f64) -> Form {
         for (v, k) in &other.terms {
-            match self.terms.iter_mut().find(|(w, l)| w == v && l.stride == k.stride) {
-                Some((_, l)) => l.merge(k, factor),
-                None => {
-                    let mut k = k.clone();
-                    k.scale_outputs(|_| factor);
-                    self.terms.push((*v, k));
-                }
+            if !self.terms.iter_mut().any(|(w, l)| w == v && l.merge(k, factor)) {
+                let mut k = k.clone();
+                k.scale_outputs(|_| factor);
+                self.terms.push((*v, k));
             }
         }
         self.bias.iter_mut().zip(&other.bias).for_each(|(a, b)| *a += factor * b);
@@ -58,11 +57,16 @@ pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     for n in g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Mul {} | TensorOp::Square {})) {
         n.args.iter().for_each(|a| factors[a.index()] = true);
     }
-    let n = g.nodes.len();
+    let (n, readers) = (g.nodes.len(), readers(g));
     let mut c = Composer { old: g, new: TensorGraph::new(&g.name), forms: vec![None; n], shared: vec![None; n], factors, depth: vec![] };
     for (v, n) in g.iter() {
         let form = c.form(n)?;
         c.forms[v.index()] = Some(form);
+        let layer = matches!(n.op, TensorOp::Conv2d { .. } | TensorOp::Linear { .. } | TensorOp::LinearMap { .. });
+        if layer && readers[v.index()].len() >= MANY_READERS {
+            let own = c.materialise_shared(v);
+            c.forms[v.index()] = Some(Form::base(own, n.ty.chw()));
+        }
     }
     for o in &g.outputs {
         let out = c.materialise_shared(*o);
@@ -70,6 +74,27 @@ pub fn compose_linear(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     }
     c.new.prune(|op| matches!(op, TensorOp::Input {}));
     Ok(c.new)
+}
+
+/// Non-linear readers from which on a layer is computed once, for a level: each would compute it
+/// anew. In a dense block all later layers read every one.
+const MANY_READERS: usize = 6;
+
+/// For every value the non-linear ops and outputs that read it through linear ones.
+fn readers(g: &TensorGraph) -> Vec<BTreeSet<usize>> {
+    let linear = |op: &TensorOp| {
+        !matches!(
+            op,
+            TensorOp::Mul {} | TensorOp::Square {} | TensorOp::Poly { .. } | TensorOp::Chebyshev { .. } | TensorOp::MaxPool { .. }
+        ) && !op.is_activation()
+    };
+    let mut out: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); g.nodes.len()];
+    g.outputs.iter().for_each(|o| _ = out[o.index()].insert(o.index()));
+    for (v, n) in g.iter().collect::<Vec<_>>().into_iter().rev() {
+        let mine = if linear(&n.op) { out[v.index()].clone() } else { BTreeSet::from([v.index()]) };
+        n.args.iter().for_each(|a| out[a.index()].extend(&mine));
+    }
+    out
 }
 
 impl Composer<'_> {
@@ -114,16 +139,16 @@ impl Composer<'_> {
             }
             TensorOp::Add {} => self.sum(n.args[0], n.args[1], 1.0),
             TensorOp::Sub {} => self.sum(n.args[0], n.args[1], -1.0),
-            TensorOp::AvgPool { kernel, stride, pad, count_pad } => self.avg_pool(n, shape, *kernel, *stride, *pad, *count_pad)?,
+            TensorOp::AvgPool { kernel, stride, pad, count_pad } => self.avg_pool(n, shape, *kernel, *stride, *pad, *count_pad),
             TensorOp::Slice { start, count: _, step } => {
                 let input = self.old.ty(n.args[0]).chw();
-                let mut k = Kernel { input, output: shape, stride: [step[1], step[2]], taps: Default::default() };
+                let mut k = Kernel::empty(input, shape, [step[1], step[2]]);
                 (0..shape[0]).for_each(|o| k.add(start[1] as i64, start[2] as i64, o, start[0] + o * step[0], 1.0));
                 self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
             }
             TensorOp::Pad { before, .. } => {
                 let input = self.old.ty(n.args[0]).chw();
-                let mut k = Kernel { input, output: shape, stride: [1, 1], taps: Default::default() };
+                let mut k = Kernel::empty(input, shape, [1, 1]);
                 (0..input[0]).for_each(|i| k.add(-(before[1] as i64), -(before[2] as i64), i + before[0], i, 1.0));
                 self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
             }
@@ -132,7 +157,7 @@ impl Composer<'_> {
                 let mut at = 0;
                 for a in &n.args {
                     let f = self.get(*a);
-                    let mut k = Kernel { input: f.shape, output: shape, stride: [1, 1], taps: Default::default() };
+                    let mut k = Kernel::empty(f.shape, shape, [1, 1]);
                     (0..f.shape[0]).for_each(|i| k.add(0, 0, at + i, i, 1.0));
                     at += f.shape[0];
                     let part = self.apply(*a, k, vec![0.0; shape.iter().product()]);
@@ -142,16 +167,16 @@ impl Composer<'_> {
             }
             TensorOp::Flatten {} => {
                 let input = self.old.ty(n.args[0]).chw();
-                let mut k = Kernel { input, output: shape, stride: [1, 1], taps: Default::default() };
+                let mut k = Kernel::empty(input, shape, [1, 1]);
                 for o in 0..shape[0] {
                     k.add((o / input[2] % input[1]) as i64, (o % input[2]) as i64, o, o / (input[1] * input[2]), 1.0);
                 }
                 self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
             }
-            TensorOp::LinearMap { kernels, strides, origins, bias } => {
+            TensorOp::LinearMap { kernels, bias, .. } => {
                 let mut out = Form { shape, terms: vec![], bias: vec![0.0; shape.iter().product()] };
                 for (j, a) in n.args.iter().enumerate() {
-                    let k = Kernel::dense(array(kernels[j])?, self.old.ty(*a).chw(), shape, strides[j], origins[j], [1, 1]);
+                    let k = Kernel::of(array(kernels[j])?, self.old.ty(*a).chw(), shape, Spec::of(&n.op, j));
                     let part = self.apply(*a, k, vec![0.0; shape.iter().product()]);
                     out = out.add(&part, 1.0);
                 }
@@ -250,21 +275,27 @@ impl Composer<'_> {
         stride: [usize; 2],
         pad: [usize; 4],
         count_pad: bool,
-    ) -> Result<Form, PassError> {
-        if !count_pad && pad != [0; 4] {
-            let m = "average pooling that leaves padding out of the divisor is not supported: export with count_include_pad=1";
-            return Err(PassError::at("compose-linear", &n.source, m.into()));
-        }
+    ) -> Form {
         let input = self.old.ty(n.args[0]).chw();
-        let mut k = Kernel { input, output: shape, stride, taps: Default::default() };
+        if !count_pad && pad != [0; 4] {
+            // The divisor is the product of what is inside along each axis.
+            let axis = |d: usize| -> Vec<(usize, usize, f64)> {
+                let window = |o: usize| {
+                    let from = o * stride[d];
+                    from.saturating_sub(pad[d])..(from + kernel[d]).saturating_sub(pad[d]).min(input[d + 1])
+                };
+                (0..shape[d + 1]).flat_map(|o| window(o).map(move |i| (o, i, 1.0 / window(o).len() as f64))).collect()
+            };
+            return self.apply(n.args[0], Kernel::separable(input, shape, [&axis(0), &axis(1)]), vec![0.0; shape.iter().product()]);
+        }
+        let mut k = Kernel::empty(input, shape, stride);
         for y in 0..kernel[0] {
             for x in 0..kernel[1] {
                 let w = 1.0 / (kernel[0] * kernel[1]) as f64;
                 (0..shape[0]).for_each(|c| k.add(y as i64 - pad[0] as i64, x as i64 - pad[1] as i64, c, c, w));
             }
         }
-        let f = self.apply(n.args[0], k, vec![0.0; shape.iter().product()]);
-        Ok(f)
+        self.apply(n.args[0], k, vec![0.0; shape.iter().product()])
     }
 
     /// `k(value) + bias`, composed into the value's form where exact, else through a materialised
@@ -310,16 +341,19 @@ fn per_channel(bias: Option<&[f32]>, shape: [usize; 3]) -> Vec<f64> {
 
 /// Appends a `linear_map` for Σ kernel(base) + bias.
 pub(crate) fn push_linear_map(g: &mut TensorGraph, terms: &[(ValueId, Kernel)], bias: &[f64], shape: [usize; 3], source: &str) -> ValueId {
-    let (mut kernels, mut strides, mut origins) = (vec![], vec![], vec![]);
+    let (mut kernels, mut strides, mut origins, mut reads, mut groups) = (vec![], vec![], vec![], vec![], vec![]);
     for (_, k) in terms {
-        let (a, origin) = k.to_dense();
+        let (a, origin, parts) = k.to_dense();
         kernels.push(g.consts.add("k", a));
-        strides.push(k.stride);
+        strides.push(k.reading.stride().unwrap_or([1, 1]));
         origins.push(origin);
+        groups.push(parts);
+        reads.push(if let Reading::Listed(lists) = &k.reading { Some(lists.clone()) } else { None });
     }
     let bias = store_bias(&mut g.consts, bias, shape);
+    let groups = Some(groups).filter(|all| all.iter().any(|n| *n > 1));
     let args = terms.iter().map(|(v, _)| *v).collect();
-    g.push(TensorOp::LinearMap { kernels, strides, origins, bias }, args, TensorType::new(shape), source)
+    g.push(TensorOp::LinearMap { kernels, strides, origins, bias, reads: Reads::new(reads), groups }, args, TensorType::new(shape), source)
 }
 
 /// Stores a bias tensor as `[C]` if it is constant per channel, else as `[C, H, W]`; nothing if it

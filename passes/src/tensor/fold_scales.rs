@@ -6,7 +6,7 @@
 //! `s = 1, t = 0, α = a, β = b, κ = c`: its consumers read both z̃² and z̃. A constant channel (a =
 //! b = 0) is not computed at all.
 
-use super::linear_form::Kernel;
+use super::linear_form::{Kernel, Spec};
 use crate::error::PassError;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::{Op, RemapConsts, ValueId};
@@ -70,7 +70,7 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     let mut map: Vec<ValueId> = vec![];
     for (v, n) in g.iter() {
         let new = match &n.op {
-            TensorOp::LinearMap { kernels, strides, origins, bias } => {
+            TensorOp::LinearMap { kernels, bias, .. } => {
                 let shape = n.ty.chw();
                 let area = shape[1] * shape[2];
                 let mut total = vec![0.0; shape[0] * area];
@@ -82,7 +82,7 @@ pub fn fold_scales(g: &TensorGraph) -> Result<TensorGraph, PassError> {
                 let mut terms: Vec<(ValueId, Kernel)> = vec![];
                 for (j, arg) in n.args.iter().enumerate() {
                     let input = g.ty(*arg).chw();
-                    let k = Kernel::dense(array(g, kernels[j], &n.source)?, input, shape, strides[j], origins[j], [1, 1]);
+                    let k = Kernel::of(array(g, kernels[j], &n.source)?, input, shape, Spec::of(&n.op, j));
                     match &plans[arg.index()] {
                         None => terms.push((map[arg.index()], k)),
                         Some(p) => {

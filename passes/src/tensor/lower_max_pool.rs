@@ -8,24 +8,19 @@
 //! second and one for every fourth position, and a ReLU for every fourth: as many as the ReLU alone
 //! did.
 //!
-//! Reads beyond the border are zeros. That is right where the operand has no negative value, and
-//! where a ReLU reads the result.
+//! Reads beyond the border are zeros where the operand has no negative value, or a ReLU reads the
+//! result. Elsewhere they are the nearest elements inside, which every window that reaches there
+//! holds anyway.
 
-use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::tensor::{ActivationKind, Expr, Tensor, TensorGraph, TensorOp, TensorType, Unary};
-
-const PASS: &str = "lower-max-pool";
+use chiffre_ir::tensor::{ActivationKind, Expr, Reads, Tensor, TensorGraph, TensorOp, TensorType, Unary};
 
 /// Rewrites all max poolings; the same graph comes back if there is none.
-///
-/// # Errors
-/// A pooling with padding whose operand may be negative.
-pub fn lower_max_pool(g: &TensorGraph) -> Result<TensorGraph, PassError> {
+pub fn lower_max_pool(g: &TensorGraph) -> TensorGraph {
     let is_pool = |n: &Node<Tensor>| matches!(n.op, TensorOp::MaxPool { .. });
     if !g.nodes.iter().any(is_pool) {
-        return Ok(g.clone());
+        return g.clone();
     }
     let users = g.users();
     let mut out = TensorGraph::new(&g.name);
@@ -47,19 +42,20 @@ pub fn lower_max_pool(g: &TensorGraph) -> Result<TensorGraph, PassError> {
         let rectifier = |v: ValueId| if let TensorOp::Activation { kind, .. } = g.node(v).op { rectifies(kind) } else { false };
         // The function behind the pooling, if it moves there.
         let moved = match &g.node(operand).op {
-            TensorOp::Activation { kind, alpha } if never_falls(*kind, *alpha) && (rectifies(*kind) || !padded) => {
+            TensorOp::Activation { kind, alpha }
+                if never_falls(*kind, *alpha) && (rectifies(*kind) || !padded || !never_negative(g, operand)) =>
+            {
                 Some((*kind, *alpha)).filter(|_| users[operand.index()] == [v] && !g.outputs.contains(&operand))
             }
             _ => None,
         };
         let read_by_rectifiers = !users[v.index()].is_empty() && users[v.index()].iter().all(|&u| rectifier(u)) && !g.outputs.contains(&v);
-        if padded && moved.is_none() && !read_by_rectifiers && !never_negative(g, operand) {
-            let m = "max pooling with padding of values that may be negative is not supported: put the activation before the pooling, or \
-                     pool without padding (ceil_mode pads too)";
-            return Err(PassError::at(PASS, &n.source, m.into()));
-        }
+        let edge = match moved {
+            Some((kind, _)) => !rectifies(kind),
+            None => !read_by_rectifiers && !never_negative(g, operand),
+        };
         let from = if moved.is_some() { g.node(operand).args[0] } else { operand };
-        let mut l = Lowering { out: &mut out, source: &n.source, stages: 0, extent: 0, half, zero };
+        let mut l = Lowering { out: &mut out, source: &n.source, stages: 0, extent: 0, edge, half, zero };
         let mut x = map[from.index()];
         for d in [1, 0] {
             l.extent = shape[d + 1];
@@ -73,7 +69,7 @@ pub fn lower_max_pool(g: &TensorGraph) -> Result<TensorGraph, PassError> {
     }
     out.outputs = g.outputs.iter().map(|o| map[o.index()]).collect();
     out.prune(|op| matches!(op, TensorOp::Input {}));
-    Ok(out)
+    out
 }
 
 /// True for functions with `f(x) = f(max(x, 0))`.
@@ -129,18 +125,36 @@ struct Lowering<'a> {
     stages: usize,
     /// Elements of the operand along the axis in question: no value of a stage has more.
     extent: usize,
+    /// Padding repeats the border.
+    edge: bool,
     half: ConstId,
     zero: ConstId,
 }
 
 impl Lowering<'_> {
-    /// Zeros before and after the elements along an axis.
+    /// Zeros before and after the elements along an axis, or its first and its last one.
     fn pad(&mut self, x: ValueId, axis: usize, before: usize, after: usize) -> ValueId {
         if before + after == 0 {
             return x;
         }
         let (mut zeros, mut shape) = ([[0; 3]; 2], self.out.ty(x).chw());
+        let extent = shape[axis];
         shape[axis] += before + after;
+        if self.edge {
+            let mut lists = [1, 2].map(|d| vec![(0..shape[d] as i64).collect::<Vec<i64>>()]);
+            let clamped = |o: usize| o.saturating_sub(before).min(extent - 1) as i64;
+            lists[axis - 1] = vec![(0..shape[axis]).map(clamped).collect()];
+            let c = shape[0];
+            let op = TensorOp::LinearMap {
+                kernels: vec![self.out.consts.add("max.edge", Array::new(vec![c, 1, 1, 1], vec![1.0; c]))],
+                strides: vec![[1, 1]],
+                origins: vec![[0, 0]],
+                bias: None,
+                reads: Reads::new(vec![Some(lists)]),
+                groups: Some(vec![c]),
+            };
+            return self.out.push(op, vec![x], TensorType::new(shape), self.source);
+        }
         (zeros[0][axis], zeros[1][axis]) = (before, after);
         let [before, after] = zeros;
         self.out.push(TensorOp::Pad { before, after }, vec![x], TensorType::new(shape), self.source)
@@ -286,11 +300,11 @@ mod tests {
                     for pad in [[0; 4], [1, 1, 1, 1], [0, 0, 1, 1]] {
                         let padded = pad != [0; 4];
                         for (front, behind) in [(&relu[..], &[][..]), (&[], &relu[..]), (&[], &[])] {
-                            if padded && (front.is_empty() && behind.is_empty() || kernel.contains(&1)) {
+                            if padded && kernel.contains(&1) {
                                 continue;
                             }
                             let g = pooled([2, h, w], kernel, stride, pad, front, behind);
-                            let lowered = verify(lower_max_pool(&g).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+                            let lowered = verify(lower_max_pool(&g)).unwrap_or_else(|e| panic!("{e}"));
                             assert!(!lowered.nodes.iter().any(|n| matches!(n.op, TensorOp::MaxPool { .. })));
                             let [want, got] = [&g, &*lowered].map(|g| interp(g, &images, 2).unwrap().swap_remove(0));
                             let worst = want.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -305,9 +319,8 @@ mod tests {
     #[test]
     fn a_relu_moves_behind_and_costs_no_more_than_before() {
         let relu = [activation(ActivationKind::Relu)];
-        let count = |kernel, stride, pad, front: &[TensorOp]| {
-            elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[])).unwrap())
-        };
+        let count =
+            |kernel, stride, pad, front: &[TensorOp]| elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[])));
         assert_eq!(count([2, 2], [2, 2], [0; 4], &relu), [4 * (32 + 16), 4 * 16]);
         // A pair, and its maximum with the third element.
         assert_eq!(count([3, 3], [2, 2], [1, 1, 0, 0], &relu), [4 * 2 * (32 + 16), 4 * 16]);
@@ -323,19 +336,18 @@ mod tests {
     #[test]
     fn functions_move_only_where_that_is_exact() {
         let kinds = |front: &[TensorOp], pad| {
-            let g = lower_max_pool(&pooled([1, 4, 4], [2, 2], [2, 2], pad, front, &[])).map_err(|e| e.to_string())?;
+            let g = lower_max_pool(&pooled([1, 4, 4], [2, 2], [2, 2], pad, front, &[]));
             let last = g.node(g.outputs[0]);
-            Ok::<_, String>(matches!(last.op, TensorOp::Activation { .. }) && last.source == "act")
+            matches!(last.op, TensorOp::Activation { .. }) && last.source == "act"
         };
         let silu = activation(ActivationKind::Silu);
-        assert_eq!(kinds(&[activation(ActivationKind::Tanh)], [0; 4]), Ok(true));
-        assert_eq!(kinds(std::slice::from_ref(&silu), [0; 4]), Ok(false));
-        assert_eq!(kinds(&[TensorOp::Square {}], [1; 4]), Ok(false));
-        assert!(kinds(&[silu], [1; 4]).unwrap_err().contains("may be negative"));
-        assert!(kinds(&[activation(ActivationKind::Tanh)], [1; 4]).is_err());
+        assert!(kinds(&[activation(ActivationKind::Tanh)], [0; 4]));
+        assert!(!kinds(std::slice::from_ref(&silu), [0; 4]));
+        assert!(!kinds(&[TensorOp::Square {}], [1; 4]));
+        assert!(!kinds(&[silu], [1; 4]) && kinds(&[activation(ActivationKind::Tanh)], [1; 4]));
         // An activation that something else reads stays where it is.
         let mut g = pooled([1, 4, 4], [2, 2], [2, 2], [0; 4], &[activation(ActivationKind::Relu)], &[]);
         g.outputs.push(ValueId(1));
-        assert!(elements(&lower_max_pool(&g).unwrap()) == [8 + 4, 16]);
+        assert!(elements(&lower_max_pool(&g)) == [8 + 4, 16]);
     }
 }

@@ -17,10 +17,18 @@ use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
 use chiffre_params::polynomial::coefficients_depth;
 
+/// True if products of a composed network are rescaled at once, by a map of its own behind each:
+/// with the large scales and small primes of bootstraps the map that reads a product could not
+/// bring it back to the scale of values.
+pub fn products_rescale(g: &TensorGraph) -> bool {
+    g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }))
+}
+
 /// What each op of a composed network does to limbs, if activations that are still open become
 /// series of so many coefficients.
 pub fn limb_effects(g: &TensorGraph, open: usize) -> Vec<LimbEffect> {
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
+    let products = products_rescale(g);
     let refreshed = |v: ValueId| g.nodes.iter().any(|n| matches!(n.op, TensorOp::Chebyshev { sine: true, .. }) && n.args.contains(&v));
     let step = |(v, n): (ValueId, &Node<Tensor>)| match n.op {
         TensorOp::LinearMap { .. } if refreshed(v) && !g.outputs.contains(&v) => LimbEffect::Unscaled,
@@ -32,6 +40,7 @@ pub fn limb_effects(g: &TensorGraph, open: usize) -> Vec<LimbEffect> {
         }
         TensorOp::Activation { .. } | TensorOp::Function { .. } => LimbEffect::Series(coefficients_depth(open)),
         TensorOp::Input {} => LimbEffect::Input,
+        TensorOp::Mul {} | TensorOp::Square {} if products => LimbEffect::Series(1),
         _ => LimbEffect::Product,
     };
     g.iter().map(step).collect()

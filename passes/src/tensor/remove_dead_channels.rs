@@ -11,10 +11,10 @@ use crate::activation::function::Function;
 use crate::error::PassError;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::{Node, ValueId};
-use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp, TensorType, activate, chebyshev};
+use chiffre_ir::tensor::{Reads, Tensor, TensorGraph, TensorOp, TensorType, activate, chebyshev};
 
-use super::compose_linear::store_bias;
-use super::linear_form::Kernel;
+use super::compose_linear::{push_linear_map, store_bias};
+use super::linear_form::{Kernel, Spec};
 
 const PASS: &str = "remove-dead-channels";
 /// Weights below this are zero: their contribution is far below the last bit of anything.
@@ -101,7 +101,7 @@ fn learn(g: &TensorGraph, n: &Node<Tensor>, facts: &[Facts], report: &mut Remove
         Ok(out)
     };
     let constant = match &n.op {
-        TensorOp::LinearMap { kernels, strides, origins, bias } => {
+        TensorOp::LinearMap { kernels, bias, .. } => {
             let mut total = vec![0.0; shape[0] * area];
             if let Some(b) = bias {
                 let b = array(g, *b, &n.source)?;
@@ -118,14 +118,14 @@ fn learn(g: &TensorGraph, n: &Node<Tensor>, facts: &[Facts], report: &mut Remove
                 let known = &facts[a.index()].constant;
                 if known.iter().any(Option::is_some) {
                     let input = g.ty(*a).chw();
-                    let tap = k.shape[2] * k.shape[3];
+                    let channel = channel_of(&k, n.op.groups(j));
                     let mut folded = Array::zeros(k.shape.clone());
-                    for (t, w) in k.data.iter_mut().enumerate().filter(|(t, _)| known[t / tap % input[0]].is_some()) {
+                    for (t, w) in k.data.iter_mut().enumerate().filter(|(t, _)| known[channel(*t)].is_some()) {
                         folded.data[t] = std::mem::take(w);
                     }
                     let zero = vec![0.0; input[1] * input[2]];
                     let values: Vec<f64> = known.iter().flat_map(|m| m.as_ref().unwrap_or(&zero).iter().copied()).collect();
-                    let kernel = Kernel::dense(&folded, input, shape, strides[j], origins[j], [1, 1]);
+                    let kernel = Kernel::of(&folded, input, shape, Spec::of(&n.op, j));
                     total.iter_mut().zip(kernel.apply(&values)).for_each(|(a, b)| *a += b);
                 }
                 live.push(k);
@@ -181,9 +181,9 @@ fn needed(g: &TensorGraph, facts: &[Facts]) -> Vec<Vec<bool>> {
                 let theirs = &mut needed[a.index()];
                 match facts[v.index()].kernels.get(j) {
                     Some(k) => {
-                        let tap = k.shape[2] * k.shape[3];
+                        let (filter, channel) = (k.data.len() / k.shape[0], channel_of(k, n.op.groups(j)));
                         for (t, _) in k.data.iter().enumerate().filter(|(_, w)| **w != 0.0) {
-                            theirs[t / tap % k.shape[1]] |= mine[t / tap / k.shape[1]];
+                            theirs[channel(t)] |= mine[t / filter];
                         }
                     }
                     None => {
@@ -198,6 +198,43 @@ fn needed(g: &TensorGraph, facts: &[Facts]) -> Vec<Vec<bool>> {
             return needed;
         }
     }
+}
+
+/// The operand's channel that each weight of a kernel `[out, in/groups, kh, kw]` reads.
+fn channel_of(k: &Array, groups: usize) -> impl Fn(usize) -> usize + use<> {
+    let (tap, each) = (k.shape[2] * k.shape[3], k.shape[1]);
+    let outs = k.shape[0] / groups;
+    move |t| t / tap % each + t / tap / each / outs * each
+}
+
+/// A linear map in groups without the channels that go: those that stay need not be groups of one
+/// size.
+fn rebuild_groups<'a>(
+    g: &TensorGraph,
+    out: &mut TensorGraph,
+    (v, n): (ValueId, &Node<Tensor>),
+    facts: &Facts,
+    kept: &dyn Fn(ValueId) -> &'a [usize],
+    map: &[ValueId],
+) -> ValueId {
+    let (mine, [_, h, w]) = (kept(v), n.ty.chw());
+    let mut terms = vec![];
+    for (j, (k, a)) in facts.kernels.iter().zip(&n.args).enumerate() {
+        let (theirs, input) = (kept(*a), g.ty(*a).chw());
+        let mut kernel = Kernel::of(k, input, n.ty.chw(), Spec::of(&n.op, j));
+        (kernel.input[0], kernel.output[0]) = (theirs.len(), mine.len());
+        for cells in kernel.taps.values_mut() {
+            let place = |(o, i): (usize, usize)| Some((mine.binary_search(&o).ok()?, theirs.binary_search(&i).ok()?));
+            *cells = std::mem::take(cells).into_iter().filter_map(|(at, w)| Some((place(at)?, w))).collect();
+        }
+        kernel.taps.retain(|_, cells| !cells.is_empty());
+        terms.push((map[a.index()], kernel));
+    }
+    let alive = terms.iter().any(|(_, k)| !k.taps.is_empty());
+    let mut first = true;
+    terms.retain(|(_, k)| if alive { !k.taps.is_empty() } else { std::mem::take(&mut first) });
+    let bias: Vec<f64> = mine.iter().flat_map(|o| facts.bias[o * h * w..(o + 1) * h * w].iter().copied()).collect();
+    push_linear_map(out, &terms, &bias, [mine.len(), h, w], &n.source)
 }
 
 fn rebuild<'a>(
@@ -222,7 +259,8 @@ fn rebuild<'a>(
         Ok(out.consts.add(&g.consts.get(c).name, Array::new(vec![first, a.shape[1]], data)))
     };
     let op = match &n.op {
-        TensorOp::LinearMap { strides, origins, .. } => {
+        TensorOp::LinearMap { groups: Some(_), .. } => return Ok(rebuild_groups(g, out, (v, n), facts, kept, map)),
+        TensorOp::LinearMap { strides, origins, reads, .. } => {
             let mut parts = vec![];
             for (j, k) in facts.kernels.iter().enumerate() {
                 let (tap, theirs) = (k.shape[2] * k.shape[3], kept(n.args[j]));
@@ -238,6 +276,8 @@ fn rebuild<'a>(
             let op = TensorOp::LinearMap {
                 strides: parts.iter().map(|(j, _)| strides[*j]).collect(),
                 origins: parts.iter().map(|(j, _)| origins[*j]).collect(),
+                reads: Reads::new(parts.iter().map(|(j, _)| reads.of(*j).cloned()).collect()),
+                groups: None,
                 kernels: parts.iter().map(|(_, k)| out.consts.add("k", k.clone())).collect(),
                 bias: store_bias(&mut out.consts, &bias, [mine.len(), h, w]),
             };

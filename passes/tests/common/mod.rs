@@ -3,7 +3,7 @@
 
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
-use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType};
+use chiffre_ir::tensor::{ActivationKind, Lists, Reads, TensorGraph, TensorOp, TensorType};
 use chiffre_params::bootstrap::{BootstrapSpec, BootstrapWish, FactorSpec};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
 
@@ -156,6 +156,59 @@ pub fn residual_net(seed: u64) -> TensorGraph {
     let bias = Some(n.g.consts.add("fcb", bias));
     let y = n.g.push(TensorOp::Linear { weight, bias }, vec![f], TensorType::new([3]), "fc");
     n.g.outputs.push(y);
+    n.g
+}
+
+impl Net {
+    /// A map by index relations: every tap with a matrix of its own, `[rows, columns]` of lists.
+    pub fn listed(&mut self, x: ValueId, out: usize, lists: [Lists; 2], name: &str) -> ValueId {
+        let c = self.g.ty(x).chw()[0];
+        let taps = [lists[0].len(), lists[1].len()];
+        let weight = self.rng.array(&[out, c, taps[0], taps[1]], 1.0 / (c as f32).sqrt());
+        let kernel = self.g.consts.add("r", weight);
+        let ty = TensorType::new([out, lists[0][0].len(), lists[1][0].len()]);
+        let reads = Reads::new(vec![Some(lists)]);
+        let op =
+            TensorOp::LinearMap { kernels: vec![kernel], strides: vec![[1, 1]], origins: vec![[0, 0]], bias: None, reads, groups: None };
+        self.g.push(op, vec![x], ty, name)
+    }
+    /// An elementwise sum or product.
+    pub fn both(&mut self, op: TensorOp, a: ValueId, b: ValueId, name: &str) -> ValueId {
+        let ty = self.g.ty(a).clone();
+        self.g.push(op, vec![a, b], ty, name)
+    }
+}
+
+/// A network of maps by index relations on 8×8 images: a gate that is copied to all positions, a
+/// skip connection around a smaller image, rows in another order, values of `times` the input's
+/// rows and columns, and an average whose divisor differs at the border.
+pub fn related_net(seed: u64, times: usize) -> TensorGraph {
+    let mut n = Net { g: TensorGraph::new("related"), rng: Rng(seed) };
+    let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([2, 8, 8]), "x");
+    let list = |count: usize, f: &dyn Fn(usize) -> i64| (0..count).map(f).collect::<Vec<i64>>();
+    let c = n.conv(x, 3, 3, 1, "conv0");
+    let h = n.poly(c, "act0");
+    // Squeeze and excite.
+    let pool = TensorOp::AvgPool { kernel: [8, 8], stride: [1, 1], pad: [0; 4], count_pad: false };
+    let p = n.g.push(pool, vec![h], TensorType::new([3, 1, 1]), "squeeze");
+    let p = n.conv(p, 3, 1, 1, "excite");
+    let gate = n.listed(p, 3, [1, 2].map(|_| vec![vec![0; 8]]), "copy");
+    let h = n.both(TensorOp::Mul {}, h, gate, "gate");
+    // Down, and up again by a transposed convolution.
+    let down = n.conv(h, 4, 3, 2, "down");
+    let down = n.poly(down, "act1");
+    let back = |k: usize| list(8, &|o| if (o + k).is_multiple_of(2) && (o + k) / 2 < 4 { ((o + k) / 2) as i64 } else { -1 });
+    let up = n.listed(down, 3, [1, 2].map(|_| vec![back(0), back(1)]), "up");
+    let h = n.both(TensorOp::Add {}, up, h, "skip");
+    let turned = n.listed(h, 3, [vec![list(8, &|o| 7 - o as i64)], vec![list(8, &|o| o as i64)]], "turned");
+    // Larger than the input.
+    let size = 8 * times;
+    let large = n.listed(turned, 2, [1, 2].map(|_| vec![list(size, &|o| (o / times) as i64)]), "large");
+    let h = n.g.push(TensorOp::Square {}, vec![large], TensorType::new([2, size, size]), "act2");
+    let pool = TensorOp::AvgPool { kernel: [3, 3], stride: [2, 2], pad: [1, 1, 1, 1], count_pad: false };
+    let h = n.g.push(pool, vec![h], TensorType::new([2, size / 2, size / 2]), "pool");
+    let end = n.conv(h, 2, 3, 2, "end");
+    n.g.outputs.push(end);
     n.g
 }
 
