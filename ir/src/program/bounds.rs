@@ -13,6 +13,7 @@ use crate::layout::{Dim, Layout};
 use crate::packed::interp::{Bundle, add_bias, series_rows};
 use crate::table::{DiagTable, apply};
 use num_complex::Complex64;
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 /// Stands for every larger magnitude, so that nothing is infinite: products of two are finite, and
@@ -136,14 +137,20 @@ fn square(a: Complex64) -> Complex64 {
     interval(near * near, far * far)
 }
 
-/// The series of each ciphertext's channel, over all that the ciphertext can hold.
+/// The series of each slot's channel, over all that the ciphertext can hold.
 fn series(consts: &Consts, coeffs: crate::consts::ConstId, ty: &Layout, x: &[Vec<Complex64>], sine: bool) -> Result<Bundle, InterpError> {
     let rows: Vec<Vec<f64>> = series_rows(consts.array(coeffs)?).collect();
-    let channels = ty.channel_of_cts();
+    let (of_ct, of_slot) = (ty.channel_of_cts(), ty.channel_of_slots());
     let of = |(ct, slots): (usize, &Vec<Complex64>)| {
         let reach = if sine { 1.0 + SINE_EXCESS } else { slots.iter().fold(0.0, |m: f64, z| m.max(z.re.abs() + z.im)) };
-        let [lowest, highest] = series_range(&rows[channels[ct].min(rows.len() - 1)], reach);
-        vec![interval(lowest, highest); slots.len()]
+        let mut found = BTreeMap::new();
+        let mut range = |row: usize| {
+            *found.entry(row).or_insert_with(|| {
+                let [lowest, highest] = series_range(&rows[row], reach);
+                interval(lowest, highest)
+            })
+        };
+        (0..slots.len()).map(|slot| range((of_ct[ct] + of_slot[slot % of_slot.len()]).min(rows.len() - 1))).collect()
     };
     Ok(x.iter().enumerate().map(of).collect())
 }
