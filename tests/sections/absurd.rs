@@ -164,3 +164,23 @@ fn a_range_of_inputs_is_enforced() {
     let all: Vec<usize> = (0..IMAGES).filter(|i| ![3, ABSURD].contains(i)).collect();
     assert_eq!(client.encrypt_without_absurd(&without(&y, &all)).unwrap_err().class(), chiffre::Class::Input, "nothing is left");
 }
+
+/// Where channels share slots, masks are as long as a ciphertext, and ordinary images add about as
+/// much to each other as was simulated. They are not absurd for that.
+#[test]
+fn ordinary_images_pass_where_channels_share_slots() {
+    let (_, calibration) = images("tiny_resnet_relu.onnx");
+    let per: usize = calibration.shape.iter().product();
+    let mut x = calibration.clone();
+    x.n = 128;
+    x.pixels.truncate(128 * per);
+    let mut m = chiffre_frontend::load(&shipped("tiny_resnet_relu.onnx")).unwrap();
+    m.normalisation = None;
+    let options = Options { batch: x.n, log_n: Some(15), calibration: Some(calibration), activation_degree: Some(7), ..Options::default() };
+    let client = Client::new(&chiffre::compile_model(&m, &options).unwrap()).unwrap();
+    let absurd = |x: &Images| client.absurd(x).unwrap().iter().map(|a| a.image).collect::<Vec<_>>();
+    assert_eq!(absurd(&x), Vec::<usize>::new());
+    for factor in [1e2, 1e3, 1e6] {
+        assert_eq!(absurd(&scaled(&x, factor)), [ABSURD], "{factor}");
+    }
+}

@@ -7,8 +7,9 @@
 //!
 //! A spill is harmless while it is no more than an error that answers are expected to have:
 //! [`SIMULATED_RADIANS`] at the operand of a bootstrap, for which the accuracy of approximated
-//! activations was simulated, and elsewhere [`ALLOWED`] times the error that operations leave in
-//! usual values. Errors are standard deviations, and independent ones add up in the square.
+//! activations was simulated, or [`ABOVE_USUAL`] times what usual values add to each other there if
+//! that is more, and elsewhere [`ALLOWED`] times the error that operations leave in usual values.
+//! Errors are standard deviations, and independent ones add up in the square.
 
 use super::{Program, ProgramOp};
 use crate::consts::ConstId;
@@ -25,6 +26,9 @@ use std::f64::consts::PI;
 /// How many times the usual error of an operation others may add to a value: as many as pass
 /// where answers are compared with known ones (`docs/robustness.md`).
 pub const ALLOWED: f64 = 32.0;
+/// How many times as much as usual values any values may add at a bootstrap, where that is more than
+/// what was simulated: where masks are long, ordinary images already add as much to each other.
+const ABOVE_USUAL: f64 = 4.0;
 /// Samples of a series or a turn.
 const SAMPLES: usize = 64;
 
@@ -127,40 +131,47 @@ impl Spill {
     /// magnitude `usual`.
     pub fn judge(&self, sizes: &[f64], ordinary: &[f64], usual: &[f64]) -> Vec<Verdict> {
         let mut spill: Vec<f64> = vec![];
+        // What usual values add to each other.
+        let mut mutual: Vec<f64> = vec![];
         let mut allowed: Vec<f64> = vec![];
         let mut out = vec![];
         for (reach, args) in self.reaches.iter().zip(&self.args) {
             let largest = |of: &[f64]| args.iter().map(|&a| of[a]).fold(0.0, f64::max);
             // One error, with the gains, from the operands', and one that the operation makes.
-            let (s, a) = match reach {
-                Reach::Input => (0.0, 0.0),
+            let (s, m, a) = match reach {
+                Reach::Input => (0.0, 0.0, 0.0),
                 Reach::Linear { gains, shares, noise } => {
                     let grown = |of: &[f64]| norm(args.iter().zip(gains).map(|(&a, g)| zero_or(*g, of[a])));
                     let masked = |of: &[f64]| norm(args.iter().zip(shares).map(|(&a, s)| zero_or(*s, of[a])));
-                    (grown(&spill).hypot(masked(sizes)), grown(&allowed).hypot(ALLOWED * noise.hypot(masked(usual))))
+                    let noise = ALLOWED * noise.hypot(masked(usual));
+                    (grown(&spill).hypot(masked(sizes)), grown(&mutual).hypot(masked(usual)), grown(&allowed).hypot(noise))
                 }
                 Reach::Product { share, noise } => {
                     let (x, y) = (args[0], args[args.len() - 1]);
                     let grown = |of: &[f64]| zero_or(of[x], ordinary[y]) + zero_or(of[y], ordinary[x]);
                     let turned = |of: &[f64]| zero_or(*share, largest(of));
-                    (grown(&spill).hypot(turned(sizes)), grown(&allowed).hypot(ALLOWED * noise.hypot(turned(usual))))
+                    let noise = ALLOWED * noise.hypot(turned(usual));
+                    (grown(&spill).hypot(turned(sizes)), grown(&mutual).hypot(turned(usual)), grown(&allowed).hypot(noise))
                 }
                 Reach::Series { coefficients, slope, share, noise } => {
                     let turned = |of: &[f64]| zero_or(*share, steepness(coefficients, largest(of)));
-                    let x = args[0];
-                    ((slope * spill[x]).hypot(turned(sizes)), (slope * allowed[x]).hypot(ALLOWED * noise.hypot(turned(usual))))
+                    let (grown, noise) = (|of: &[f64]| slope * of[args[0]], ALLOWED * noise.hypot(turned(usual)));
+                    (grown(&spill).hypot(turned(sizes)), grown(&mutual).hypot(turned(usual)), grown(&allowed).hypot(noise))
                 }
                 Reach::Refresh { share, slope } => {
-                    let here = spill[args[0]].hypot(zero_or(*share, sizes[args[0]]));
-                    out.push(Verdict { spill: here, allowed: SIMULATED_RADIANS });
+                    let here = |spill: &[f64], of: &[f64]| spill[args[0]].hypot(zero_or(*share, of[args[0]]));
+                    let most = SIMULATED_RADIANS.max(ABOVE_USUAL * here(&mutual, usual));
+                    out.push(Verdict { spill: here(&spill, sizes), allowed: most });
                     // What is allowed here is among the errors of what lies behind.
                     spill.push(0.0);
-                    allowed.push(slope * SIMULATED_RADIANS);
+                    mutual.push(0.0);
+                    allowed.push(slope * most);
                     continue;
                 }
             };
             out.push(Verdict { spill: s, allowed: a });
             spill.push(s);
+            mutual.push(m);
             allowed.push(a);
         }
         out
