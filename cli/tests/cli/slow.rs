@@ -50,10 +50,15 @@ fn measured(dir: &Path, arguments: &[&str]) -> usize {
     most
 }
 
-/// What all commands are predicted to need, in a ring of degree 2^15 with bootstraps.
+/// Bytes that no prediction can tell: pages of the allocator, and when slots are freed.
+#[cfg(target_os = "linux")]
+const SMALL: usize = 12 << 20;
+
+/// What all commands are predicted to need, in a ring of degree 2^15 with bootstraps: within a tenth
+/// or [`SMALL`].
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_of_every_command_is_predicted_within_a_tenth() {
+fn memory_of_every_command_is_as_predicted() {
     if !slow(COST) {
         return;
     }
@@ -75,6 +80,7 @@ fn memory_of_every_command_is_predicted_within_a_tenth() {
     for (task, arguments) in commands {
         let (got, want) = (measured(dir, &[arguments, &["--threads", "2"]].concat()), peak(&program, task, 2));
         println!("{task:?}: {} MiB, predicted {} MiB", got >> 20, want >> 20);
-        assert!(got.abs_diff(want) < want / 10, "{task:?}: {got} bytes, predicted {want}");
+        let most = (want / 10).max(SMALL);
+        assert!(got.abs_diff(want) < most, "{task:?}: {got} bytes, predicted {want}");
     }
 }
