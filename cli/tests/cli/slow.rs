@@ -54,8 +54,8 @@ fn measured(dir: &Path, arguments: &[&str]) -> usize {
 #[cfg(target_os = "linux")]
 const SMALL: usize = 12 << 20;
 
-/// What all commands are predicted to need, in a ring of degree 2^15 with bootstraps: within a tenth
-/// or [`SMALL`].
+/// What all commands are predicted to need, in a ring of degree 2^15 with bootstraps: within a
+/// tenth or [`SMALL`].
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_of_every_command_is_as_predicted() {

@@ -26,8 +26,9 @@ use std::f64::consts::PI;
 /// How many times the usual error of an operation others may add to a value: as many as pass
 /// where answers are compared with known ones (`docs/robustness.md`).
 pub const ALLOWED: f64 = 32.0;
-/// How many times as much as usual values any values may add at a bootstrap, where that is more than
-/// what was simulated: where masks are long, ordinary images already add as much to each other.
+/// How many times as much as usual values any values may add at a bootstrap, where that is more
+/// than what was simulated: where masks are long, ordinary images already add as much to each
+/// other.
 const ABOVE_USUAL: f64 = 4.0;
 /// Samples of a series or a turn.
 const SAMPLES: usize = 64;
