@@ -88,8 +88,7 @@ fn encrypt(p: &Program, images: usize) -> usize {
 
 /// Canaries beside so many images: one in each unit of the fewest images that share ciphertexts.
 fn canaries(p: &Program, images: usize) -> usize {
-    let unit = p.nodes.iter().map(|n| n.ty.layout.unit_batch()).filter(|&images| images > 1).min();
-    images.div_ceil(unit.map_or(1, |u| u - 1))
+    images.div_ceil(p.fewest_together().map_or(1, |unit| unit - 1))
 }
 
 /// Complex slots of all values that are live while canaries, and what fits beside them, go through

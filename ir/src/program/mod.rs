@@ -184,6 +184,10 @@ impl ProgramHeader {
 }
 
 impl Program {
+    /// The fewest images that share ciphertexts anywhere; none if images never do.
+    pub fn fewest_together(&self) -> Option<usize> {
+        self.nodes.iter().map(|n| n.ty.layout.unit_batch()).filter(|&images| images > 1).min()
+    }
     /// The evaluation keys that the program uses, by what they are for, with their shapes.
     pub fn keys(&self) -> BTreeSet<(KeyTarget, Gadget)> {
         let log_n = self.header.log_n;

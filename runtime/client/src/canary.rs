@@ -50,8 +50,8 @@ pub(crate) struct Canaries {
 
 /// The fewest images that share ciphertexts anywhere in the program.
 fn unit(s: &Session) -> Result<usize, RuntimeError> {
-    let units = s.program().nodes.iter().map(|n| n.ty.layout.unit_batch()).filter(|&images| images > 1);
-    units.min().ok_or_else(|| RuntimeError::Input("the program takes one image, and a canary takes a place beside it".into()))
+    let alone = || RuntimeError::Input("the program takes one image, and a canary takes a place beside it".into());
+    s.program().fewest_together().ok_or_else(alone)
 }
 
 /// Outputs of an image.
