@@ -225,11 +225,19 @@ impl Contents {
     /// As [`Self::save`].
     pub fn save_new<E: From<ContainerError>>(&self, path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<String, E> {
         let mut w = self.create(path)?;
-        if let Target::File { new, .. } = &mut w.target {
-            *new = true;
-        }
         fill(&mut w)?;
-        Ok(w.finish()?)
+        Ok(w.finish_as(Output::finish_new)?)
+    }
+
+    /// As [`Self::save`], but leaves the file without its name, for [`Output::finish_together`].
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn stage<E: From<ContainerError>>(&self, path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<Output, E> {
+        let mut w = self.create(path)?;
+        fill(&mut w)?;
+        let unnamed = w.complete()?.1;
+        unnamed.ok_or_else(|| E::from(ContainerError::Content { path: path.into(), message: "it is no file".into() }))
     }
 
     /// Writes to any sink; `name` is what errors call it. `fill` writes all tensors in order of
@@ -275,7 +283,7 @@ impl Contents {
         let (header, digest_at) = self.header(&"0".repeat(DIGEST_LENGTH)).map_err(io)?;
         let mut file = Output::create(path).map_err(io)?;
         file.write_all(&header).map_err(io)?;
-        Ok(self.writer(path, Target::File { file, digest_at, new: false }))
+        Ok(self.writer(path, Target::File { file, digest_at }))
     }
 
     fn writer<'a>(&self, name: &Path, target: Target<'a>) -> Writer<'a> {
@@ -297,9 +305,8 @@ impl Contents {
 
 /// Where a container goes.
 enum Target<'a> {
-    /// A file that has no name yet, and in which the digest is still to be set; `new` if nothing
-    /// may have that name.
-    File { file: Output, digest_at: u64, new: bool },
+    /// A file that has no name yet, and in which the digest is still to be set.
+    File { file: Output, digest_at: u64 },
     /// Anything, behind a header that has the digest.
     Stream { sink: &'a mut dyn Write, digest: String },
     /// Only the digest is wanted.
@@ -364,30 +371,42 @@ impl Writer<'_> {
     pub fn order(&self) -> Vec<String> {
         self.pending.as_slice().iter().map(|(n, _)| n.clone()).collect()
     }
-    /// Completes the container and returns its digest.
+    /// Completes the container, gives a file its name, and returns the digest.
     ///
     /// # Errors
     /// Any I/O error, or tensors that are missing.
-    pub fn finish(mut self) -> Result<String, ContainerError> {
+    pub fn finish(self) -> Result<String, ContainerError> {
+        self.finish_as(Output::finish)
+    }
+
+    fn finish_as(self, name: impl FnOnce(Output) -> std::io::Result<()>) -> Result<String, ContainerError> {
+        let path = self.path.clone();
+        let (digest, file) = self.complete()?;
+        file.map_or(Ok(()), name).map_err(|source| ContainerError::Io { path, source })?;
+        Ok(digest)
+    }
+
+    /// Completes the container. A file still lacks its name.
+    fn complete(mut self) -> Result<(String, Option<Output>), ContainerError> {
         if let Some((n, _)) = self.pending.next() {
             return Err(ContainerError::Content { path: self.path.clone(), message: format!("tensor {n} was not written") });
         }
         let found = self.hasher.finalize().to_hex().to_string();
         let done = match self.target {
-            Target::File { mut file, digest_at, new } => (|| {
+            Target::File { mut file, digest_at } => (|| {
                 file.seek(SeekFrom::Start(digest_at))?;
                 file.write_all(found.as_bytes())?;
-                if new { file.finish_new() } else { file.finish() }
+                Ok(Some(file))
             })(),
-            Target::Stream { sink, digest } if digest == found => sink.flush(),
+            Target::Stream { sink, digest } if digest == found => sink.flush().map(|()| None),
             Target::Stream { .. } => {
                 let message = "what was written is not what the digest was computed from".into();
                 return Err(ContainerError::Content { path: self.path, message });
             }
-            Target::Nowhere => Ok(()),
+            Target::Nowhere => Ok(None),
         };
-        done.map_err(|source| ContainerError::Io { path: self.path, source })?;
-        Ok(found)
+        let file = done.map_err(|source| ContainerError::Io { path: self.path, source })?;
+        Ok((found, file))
     }
 }
 

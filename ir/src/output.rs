@@ -1,5 +1,6 @@
 //! Files that appear complete or not at all.
 
+use crate::container::ContainerError;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
@@ -116,6 +117,32 @@ impl Output {
         sync_folder(&path)
     }
 
+    /// Gives files that belong together their names, in place of older files, when all of them are
+    /// on the disk. Of processes that do so at the same time, one leaves all of its files: folders
+    /// are locked meanwhile, where the file system has locks.
+    ///
+    /// # Errors
+    /// I/O errors; files behind the one at fault are then still the old ones.
+    pub fn finish_together(outputs: impl IntoIterator<Item = Output>) -> Result<(), ContainerError> {
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| ContainerError::Io { path, source }
+        };
+        let mut complete = Vec::new();
+        // In one order everywhere, so that nobody waits for somebody who waits.
+        let mut folders = BTreeSet::new();
+        for output in outputs {
+            let path = output.path.clone();
+            folders.insert(folder(&path).canonicalize().map_err(at(&path))?);
+            complete.push((output.complete().map_err(at(&path))?, path));
+        }
+        let _locked: Vec<File> = folders.iter().filter_map(|f| lock(f)).collect();
+        for ((file, _listed), path) in complete {
+            file.persist(&path).map_err(|e| e.error).and_then(|_| sync_folder(&path)).map_err(at(&path))?;
+        }
+        Ok(())
+    }
+
     fn complete(self) -> io::Result<(NamedTempFile, Listed)> {
         let file = self.file.into_inner().map_err(|e| e.into_error())?;
         file.as_file().sync_all()?;
@@ -153,6 +180,13 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Waits until nobody else has locked the folder, and locks it until the file is dropped. Only Unix
+/// opens folders as files, and some network file systems lock none: then nothing is locked.
+fn lock(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.lock().ok().map(|()| file)
+}
+
 /// Makes a change of the folder last. Only Unix opens folders as files.
 fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder(path))?.sync_all() } else { Ok(()) }
@@ -187,6 +221,33 @@ mod tests {
         for other in ["a.key", "a.key.partial", "a.key.12345.partial", "a.key.1234-6.partial", ".partial"] {
             assert_eq!(unfinished(other), None, "{other}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_belong_together_come_from_one_writer() {
+        let tmp = tempfile::tempdir().unwrap();
+        let paths = ["a", "a.receipt"].map(|name| tmp.path().join(name));
+        let start = std::sync::Barrier::new(2);
+        let write = |text: &str| {
+            let made = paths.each_ref().map(|path| {
+                let mut o = Output::create(path).unwrap();
+                o.write_all(text.as_bytes()).unwrap();
+                o
+            });
+            start.wait();
+            Output::finish_together(made).unwrap();
+        };
+        for round in 0..200 {
+            std::thread::scope(|s| {
+                for writer in ["one", "two"] {
+                    s.spawn(move || write(writer));
+                }
+            });
+            let [a, b] = paths.each_ref().map(|path| std::fs::read_to_string(path).unwrap());
+            assert_eq!(a, b, "round {round}");
+        }
+        assert_eq!(names(tmp.path()), ["a", "a.receipt"]);
     }
 
     #[cfg(unix)]

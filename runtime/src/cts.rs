@@ -12,6 +12,7 @@ use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::{Ciphertext, SeededCiphertext};
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_ir::output::Output;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
@@ -128,6 +129,13 @@ impl Batch {
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s)?.save(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::save`], but leaves the file without its name, for [`Output::finish_together`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage(&self, s: &Session, path: &Path) -> Result<Output, RuntimeError> {
+        self.contents(s)?.stage(path, |w| self.fill(w))
     }
     /// As [`Self::save`], to any sink, which errors call `name`.
     ///

@@ -7,6 +7,7 @@ use chiffre_ckks::ciphertext::ShapeError;
 use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_ir::output::Output;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -116,6 +117,13 @@ impl EvalKeySet {
     /// I/O errors.
     pub fn save_new(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s).save_new(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::save`], but leaves the file without its name, for [`Output::finish_together`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage(&self, s: &Session, path: &Path) -> Result<Output, RuntimeError> {
+        self.contents(s).stage(path, |w| self.fill(w))
     }
     /// As [`Self::save`], to any sink, which errors call `name`.
     ///

@@ -5,6 +5,7 @@ use crate::report;
 use chiffre::{Error, data, logits, screening};
 use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted, Receipt, Screening, share};
+use chiffre_ir::output::Output;
 use chiffre_ir::program::Program;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
@@ -41,8 +42,7 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     if path == args.output {
         return Err(Error::input(format!("{} cannot be both the ciphertexts and their receipt", path.display())));
     }
-    batch.save(&session, &args.output)?;
-    receipt.save(&session, &path)?;
+    Output::finish_together([batch.stage(&session, &args.output)?, receipt.stage(&session, &path)?])?;
     let canaries = match receipt.canaries() {
         0 => String::new(),
         1 => " and 1 canary".into(),

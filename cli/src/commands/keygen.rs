@@ -4,6 +4,7 @@ use crate::args::KeygenArgs;
 use chiffre::Error;
 use chiffre_backend::ckks::Task;
 use chiffre_client::ClientKey;
+use chiffre_ir::output::Output;
 use chiffre_runtime::Engine;
 use std::sync::Arc;
 
@@ -19,8 +20,7 @@ pub(super) fn keygen(args: &KeygenArgs, engine: &Arc<Engine>) -> Result<(), Erro
     let keys = key.evaluation_keys(&session)?;
     // The evaluation keys first: a secret key without them would be of no use.
     if args.force {
-        keys.save(&session, &args.eval)?;
-        key.replace(&session, &args.secret)?;
+        Output::finish_together([keys.stage(&session, &args.eval)?, key.stage(&session, &args.secret)?])?;
     } else {
         // Another process may be making the same files: who comes first makes both.
         keys.save_new(&session, &args.eval)?;

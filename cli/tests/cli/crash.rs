@@ -191,7 +191,10 @@ fn two_processes_on_one_output_leave_one_of_them() {
         [start(), start()].map(|c| c.wait_with_output().unwrap())
     };
     for _ in 0..3 {
-        // Encryptions replace each other.
+        // Key pairs replace each other, as encryptions with their receipts do.
+        for out in both(&case.arguments("keygen")) {
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        }
         for out in both(&case.arguments("encrypt")) {
             assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         }

@@ -20,6 +20,7 @@ use canary::Canaries;
 
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_ir::output::Output;
 use chiffre_ir::program::LARGEST_INPUT;
 use chiffre_runtime::{Batch, EvalKeySet, KeyId, ResultBatch, RuntimeError, Session, hex, parse_id};
 use std::collections::BTreeMap;
@@ -242,6 +243,13 @@ impl ClientKey {
     /// I/O errors.
     pub fn replace(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s).save(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// As [`Self::replace`], but leaves the file without its name, for [`Output::finish_together`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage(&self, s: &Session, path: &Path) -> Result<Output, RuntimeError> {
+        self.contents(s).stage(path, |w| self.fill(w))
     }
     /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's
     /// care.

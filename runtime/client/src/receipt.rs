@@ -9,6 +9,7 @@
 use crate::canary::Canaries;
 use crate::check::Decrypted;
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
+use chiffre_ir::output::Output;
 use chiffre_runtime::{Batch, KeyId, Nonce, ResultBatch, RuntimeError, Session, binding, check_binding, hex, parse_id};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -166,6 +167,14 @@ impl Receipt {
     /// I/O errors.
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s)?.save(path, |w| self.fill(w)).map(|_| ())
+    }
+
+    /// As [`Self::save`], but leaves the file without its name, for [`Output::finish_together`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage(&self, s: &Session, path: &Path) -> Result<Output, RuntimeError> {
+        self.contents(s)?.stage(path, |w| self.fill(w))
     }
 
     /// As [`Self::save`], to any sink, which errors call `name`. Who can read it is the caller's
