@@ -238,7 +238,7 @@ mod tests {
             start.wait();
             Output::finish_together(made).unwrap();
         };
-        for round in 0..200 {
+        for round in 0..50 {
             std::thread::scope(|s| {
                 for writer in ["one", "two"] {
                     s.spawn(move || write(writer));
