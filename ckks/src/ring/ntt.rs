@@ -1,8 +1,9 @@
-//! The number-theoretic transform: our kernel where it is fast, `tfhe-ntt` elsewhere. This file is
+//! The number-theoretic transform: our kernels where they are fast, `tfhe-ntt` elsewhere. This file is
 //! the only one that names `tfhe_ntt`.
 
 use super::Modulus;
-use crate::simd::{Isa, NttPlan, mod_down_tail, mul_constant_assign, ntt};
+use crate::simd::ntt::{self, real};
+use crate::simd::{Isa, NttPlan, RealPlan, mod_down_tail, mul_constant_assign};
 use tfhe_ntt::prime64::Plan;
 
 /// Negacyclic transform tables of one prime and one degree.
@@ -21,7 +22,21 @@ pub struct NttTable {
 #[derive(Debug)]
 enum Engine {
     Kernel(NttPlan),
+    Real(RealPlan),
     Library(Plan),
+}
+
+impl Engine {
+    /// Our kernel, if there is one that is fast.
+    fn ours(n: usize, modulus: &Modulus, isa: Isa, psi: impl FnOnce() -> u64) -> Option<Self> {
+        if NttPlan::suits(isa, n) {
+            Some(Self::Kernel(NttPlan::new(n, modulus, psi())))
+        } else if RealPlan::suits(isa, n) {
+            Some(Self::Real(RealPlan::new(n, modulus, psi())))
+        } else {
+            None
+        }
+    }
 }
 
 impl NttTable {
@@ -38,28 +53,29 @@ impl NttTable {
     pub fn with_isa(n: usize, modulus: Modulus, isa: Isa) -> Option<Self> {
         let library = Plan::try_new(n, modulus.q)?;
         let n_inverse = modulus.inv(modulus.reduce(n as u64));
-        let mut table = Self { engine: Engine::Library(library), isa, modulus, n_inverse };
-        if NttPlan::suits(isa, n) {
-            table.engine = Engine::Kernel(NttPlan::new(n, &modulus, table.root()));
+        let table = Self { engine: Engine::Library(library), isa, modulus, n_inverse };
+        match Engine::ours(n, &modulus, isa, || table.root()) {
+            Some(engine) => Some(Self { engine, ..table }),
+            None => Some(table),
         }
-        Some(table)
     }
 
     /// Tables whose output 0 is the evaluation at `psi`, a primitive `2n`-th root of unity that the
     /// table of a multiple of the degree has in this place.
     pub(super) fn with_root(n: usize, modulus: Modulus, psi: u64) -> Option<Self> {
         let isa = Isa::current();
-        if !NttPlan::suits(isa, n) {
+        let Some(engine) = Engine::ours(n, &modulus, isa, || psi) else {
             return Self::with_isa(n, modulus, isa);
-        }
+        };
         let n_inverse = modulus.inv(modulus.reduce(n as u64));
-        Some(Self { engine: Engine::Kernel(NttPlan::new(n, &modulus, psi)), isa, modulus, n_inverse })
+        Some(Self { engine, isa, modulus, n_inverse })
     }
 
     /// The degree.
     pub fn n(&self) -> usize {
         match &self.engine {
             Engine::Kernel(plan) => plan.n(),
+            Engine::Real(plan) => plan.n(),
             Engine::Library(plan) => plan.ntt_size(),
         }
     }
@@ -68,6 +84,7 @@ impl NttTable {
     pub fn forward(&self, limb: &mut [u64]) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::forward(self.isa, plan, limb),
+            Engine::Real(plan) => real::forward(self.isa, plan, limb),
             Engine::Library(plan) => plan.fwd(limb),
         }
     }
@@ -77,6 +94,7 @@ impl NttTable {
     pub fn forward_mod_down(&self, limb: &mut [u64], a: &[u64], w: u64, addend: Option<&[u64]>) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::forward_mod_down(self.isa, plan, limb, a, w, addend),
+            Engine::Real(plan) => real::forward_mod_down(self.isa, plan, limb, a, w, addend),
             Engine::Library(plan) => {
                 plan.fwd(limb);
                 mod_down_tail(self.isa, &self.modulus, limb, a, w, addend);
@@ -88,6 +106,7 @@ impl NttTable {
     pub fn inverse(&self, limb: &mut [u64]) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::inverse(self.isa, plan, limb, self.n_inverse),
+            Engine::Real(plan) => real::inverse(self.isa, plan, limb, self.n_inverse),
             Engine::Library(plan) => {
                 plan.inv(limb);
                 plan.normalize(limb);
@@ -99,6 +118,7 @@ impl NttTable {
     pub fn inverse_lazy(&self, limb: &mut [u64]) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::inverse(self.isa, plan, limb, 1),
+            Engine::Real(plan) => real::inverse(self.isa, plan, limb, 1),
             Engine::Library(plan) => plan.inv(limb),
         }
     }
@@ -107,6 +127,7 @@ impl NttTable {
     pub fn inverse_lazy_scaled_into(&self, from: &[u64], to: &mut [u64], c: u64) {
         match &self.engine {
             Engine::Kernel(plan) => ntt::inverse_into(self.isa, plan, from, to, c),
+            Engine::Real(plan) => real::inverse_into(self.isa, plan, from, to, c),
             Engine::Library(plan) => {
                 to.copy_from_slice(from);
                 plan.inv(to);
@@ -207,22 +228,25 @@ mod tests {
         let limbs = [limb(n, q, seed), limb(n, q, seed + 1), limb(n, q, seed + 2), vec![q - 1; n], vec![0; n]];
         let c = seed % q;
         for isa in Isa::available() {
-            let table = NttTable { engine: Engine::Kernel(NttPlan::new(n, &m, reference.root())), isa, ..NttTable::new(n, m).unwrap() };
-            assert_eq!(table.n(), n);
-            for (x, name) in limbs.iter().zip(["random", "random", "random", "q - 1", "0"]) {
-                let [want, got] = [&reference, &table].map(|t| {
-                    let [mut forward, mut lazy, mut inverse, mut down, mut added] = [(); 5].map(|()| x.clone());
-                    let mut scaled = vec![1; n];
-                    t.forward(&mut forward);
-                    t.inverse_lazy(&mut lazy);
-                    t.inverse(&mut inverse);
-                    t.inverse_lazy_scaled_into(x, &mut scaled, c);
-                    t.forward_mod_down(&mut down, &limbs[1], c, None);
-                    t.forward_mod_down(&mut added, &limbs[1], c, Some(&limbs[2]));
-                    [forward, lazy, inverse, scaled, down, added]
-                });
-                for (i, (want, got)) in want.iter().zip(&got).enumerate() {
-                    assert!(want == got, "{name}: operation {i}, n = {n}, q = {q}, {isa:?}");
+            let kernel = (n >= NttPlan::MIN_N).then(|| Engine::Kernel(NttPlan::new(n, &m, reference.root())));
+            for engine in kernel.into_iter().chain([Engine::Real(RealPlan::new(n, &m, reference.root()))]) {
+                let table = NttTable { engine, isa, ..NttTable::new(n, m).unwrap() };
+                assert_eq!(table.n(), n);
+                for (x, name) in limbs.iter().zip(["random", "random", "random", "q - 1", "0"]) {
+                    let [want, got] = [&reference, &table].map(|t| {
+                        let [mut forward, mut lazy, mut inverse, mut down, mut added] = [(); 5].map(|()| x.clone());
+                        let mut scaled = vec![1; n];
+                        t.forward(&mut forward);
+                        t.inverse_lazy(&mut lazy);
+                        t.inverse(&mut inverse);
+                        t.inverse_lazy_scaled_into(x, &mut scaled, c);
+                        t.forward_mod_down(&mut down, &limbs[1], c, None);
+                        t.forward_mod_down(&mut added, &limbs[1], c, Some(&limbs[2]));
+                        [forward, lazy, inverse, scaled, down, added]
+                    });
+                    for (i, (want, got)) in want.iter().zip(&got).enumerate() {
+                        assert!(want == got, "{name}: operation {i}, n = {n}, q = {q}, {isa:?}, {:?}", table.engine);
+                    }
                 }
             }
         }
@@ -230,7 +254,7 @@ mod tests {
 
     #[test]
     fn kernel_agrees_with_the_library() {
-        for log_n in 8..=13 {
+        for log_n in 7..=13 {
             primes(log_n).into_iter().for_each(|q| check_kernel(1 << log_n, q, q ^ 7));
         }
         for log_n in 14..=17 {
@@ -247,6 +271,7 @@ mod tests {
             assert!(matches!(small.engine, Engine::Library(_)));
             let table = NttTable::with_isa(1024, Modulus::new(primes(17)[0]), isa).unwrap();
             assert_eq!(matches!(table.engine, Engine::Kernel(_)), isa == Isa::Avx512Ifma);
+            assert_eq!(matches!(table.engine, Engine::Real(_)), matches!(isa, Isa::Avx2 | Isa::Neon));
         }
     }
 

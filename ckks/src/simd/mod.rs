@@ -1,10 +1,10 @@
 //! The only module with `unsafe`: memory in huge pages and vector kernels.
 //!
 //! Every kernel is written once over the `Lanes` vocabulary (eight 64-bit words at a time, 52-bit
-//! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled three times: portable,
-//! portable with AVX2 and BMI2 enabled, and with AVX-512 IFMA instructions. AVX2 has no wide
-//! multiply, so nothing hand-written is faster there than the compiler's `mulx` code. All three
-//! give equal bits.
+//! multiply-accumulate, Montgomery reduction with `R = 2^52`) and compiled for each instruction
+//! set: portable, with AVX-512 IFMA instructions, and for AVX2 and NEON, which have no wide
+//! multiply, with exact products in double precision (`doubles`, written once over the `Quad`
+//! vocabulary of four words). All give equal bits.
 //!
 //! **Invariants**
 //! * Residues are in `[0, q)`, `q < 2^50`, on entry and exit of every public kernel.
@@ -14,18 +14,24 @@
 // `lanes`).
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod block;
 mod buffer;
 mod columns;
 mod convert;
+mod doubles;
 mod elementwise;
 mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod lanes;
 mod memory;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod ntt;
 mod panel;
+mod quad;
 mod rotated;
 mod rows;
 mod shape;
@@ -44,7 +50,7 @@ pub use elementwise::{
 pub use hoist::{HoistedLimb, HoistedLimbs, HoistedTap, Weights, hoisted_windows, rotated_product_add};
 pub use memory::MemoryUse;
 pub(crate) use memory::{Memory, enter};
-pub use ntt::NttPlan;
+pub use ntt::{NttPlan, RealPlan};
 pub use panel::{InputLimbs, LimbPanel, PanelRow, TapRows, linear_windows};
 pub use rotated::{RotatedProduct, RotatedRow, rotated_product_sum, rotated_row_sum};
 pub use rows::LimbWords;
@@ -57,21 +63,24 @@ pub use symmetric::fold_symmetric;
 pub use tensor::{pair_product_tensor, product_tensor};
 
 use lanes::{Kernel, Portable};
+use quad::{PortableQuad, QuadKernel};
 
 /// The instruction set that kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Portable code, the reference.
     Scalar,
-    /// Portable code compiled for AVX2 and BMI2.
+    /// AVX2 with fused multiply-add of doubles.
     Avx2,
     /// AVX-512 with 52-bit integer multiply-add.
     Avx512Ifma,
+    /// NEON, the vectors of 64-bit ARM.
+    Neon,
 }
 
 impl Isa {
-    /// All of them, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512Ifma];
+    /// All of them, of each processor slowest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512Ifma, Self::Neon];
 
     /// The best instruction set of this machine.
     pub fn detect() -> Self {
@@ -95,6 +104,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512Ifma => "avx512",
+            Self::Neon => "neon",
         }
     }
 
@@ -102,14 +112,24 @@ impl Isa {
     fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2"),
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2"),
             Self::Avx512Ifma => {
                 is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512ifma")
             }
+            Self::Neon => false,
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            Self::Avx2 | Self::Avx512Ifma => false,
+        }
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn is_available(self) -> bool {
         self == Self::Scalar
     }
@@ -119,19 +139,47 @@ impl Isa {
         self == Self::Avx512Ifma && self.is_available()
     }
 
+    /// Whether vectors of doubles with fused multiply-add are the fastest that it has.
+    fn has_doubles(self) -> bool {
+        matches!(self, Self::Avx2 | Self::Neon) && self.is_available()
+    }
+
     /// Runs a kernel with this instruction set, or with portable code where the machine lacks it.
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[cfg(target_arch = "x86_64")]
-        match self {
-            Self::Scalar => {}
-            // SAFETY: the features were detected.
-            Self::Avx2 if self.is_available() => return unsafe { run_avx2(kernel) },
-            // SAFETY: the features were detected.
-            Self::Avx512Ifma if self.is_available() => return unsafe { run_ifma(kernel) },
-            Self::Avx2 | Self::Avx512Ifma => {}
+        if self.is_available() {
+            match self {
+                Self::Scalar => {}
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the features were detected.
+                Self::Avx2 => return unsafe { x86::run_avx2(kernel) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the features were detected.
+                Self::Avx512Ifma => return unsafe { x86::run_ifma(kernel) },
+                #[cfg(target_arch = "aarch64")]
+                // SAFETY: the features were detected.
+                Self::Neon => return unsafe { arm::run_neon(kernel) },
+                _ => {}
+            }
         }
         kernel.run(Portable)
+    }
+
+    /// As [`Self::run`] for kernels of doubles, with portable code where this is not a set for them.
+    #[inline]
+    fn run_quads<K: QuadKernel>(self, kernel: K) {
+        if self.has_doubles() {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the features were detected.
+                Self::Avx2 => return unsafe { x86::run_quads_avx2(kernel) },
+                #[cfg(target_arch = "aarch64")]
+                // SAFETY: the features were detected.
+                Self::Neon => return unsafe { arm::run_quads_neon(kernel) },
+                _ => {}
+            }
+        }
+        kernel.run(PortableQuad);
     }
 }
 
@@ -148,17 +196,53 @@ impl std::str::FromStr for Isa {
     }
 }
 
+/// Functions with the features of x86-64 processors.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Portable)
+mod x86 {
+    use super::avx2::Avx2;
+    use super::doubles::Doubles;
+    use super::ifma::Ifma;
+    use super::lanes::Kernel;
+    use super::quad::QuadKernel;
+
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+    pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: this function has the features that the token stands for.
+        kernel.run(Doubles(unsafe { Avx2::assume() }))
+    }
+
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+    pub fn run_quads_avx2<K: QuadKernel>(kernel: K) {
+        // SAFETY: this function has the features that the token stands for.
+        kernel.run(unsafe { Avx2::assume() });
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma,bmi1,bmi2")]
+    pub fn run_ifma<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: this function has the features that the token stands for.
+        kernel.run(unsafe { Ifma::assume() })
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma,bmi1,bmi2")]
-fn run_ifma<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: this function has the features that the token stands for.
-    kernel.run(unsafe { ifma::Ifma::assume() })
+/// Functions with the features of 64-bit ARM processors.
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::doubles::Doubles;
+    use super::lanes::Kernel;
+    use super::neon::Neon;
+    use super::quad::QuadKernel;
+
+    #[target_feature(enable = "neon")]
+    pub fn run_neon<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: this function has the features that the token stands for.
+        kernel.run(Doubles(unsafe { Neon::assume() }))
+    }
+
+    #[target_feature(enable = "neon")]
+    pub fn run_quads_neon<K: QuadKernel>(kernel: K) {
+        // SAFETY: this function has the features that the token stands for.
+        kernel.run(unsafe { Neon::assume() });
+    }
 }
 
 #[cfg(test)]

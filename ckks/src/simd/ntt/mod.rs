@@ -6,8 +6,10 @@
 
 mod butterfly;
 mod plan;
+pub mod real;
 
 pub use plan::NttPlan;
+pub use real::RealPlan;
 
 use super::Isa;
 use super::lanes::{Kernel, Lanes};
