@@ -3,14 +3,15 @@
 //! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group]
 //! [threads] [repetitions] [degree] [doublings]`
 //!
-//! Times are processor seconds for each ciphertext (what counts on a shared machine) and wall
-//! seconds for the bundle.
+//! `CHIFFRE_ISA=scalar|avx2|avx512|neon` chooses the instruction set. Times are processor seconds for
+//! each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};
 use chiffre_ckks::bundle::{Input, PreparedKey, PreparedKeys};
 use chiffre_ckks::ciphertext::Ciphertext;
 use chiffre_ckks::context::Context;
+use chiffre_ckks::engine::Engine;
 use chiffre_ckks::params::{CkksParams, CkksParamsLiteral};
 use chiffre_ckks::polynomial::{Basis, Coefficients, Parity, Plan, evaluate_clear};
 use chiffre_ckks::ring::RnsPoly;
@@ -18,6 +19,7 @@ use chiffre_ckks::scale::Scale;
 use chiffre_ckks::seed::UniformSampler;
 use chiffre_ckks_client::{Csprng, Decryptor, KeyGenerator, SecretKey, SecretKeyEncryptor};
 use num_complex::Complex64;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 struct Lab {
@@ -90,13 +92,17 @@ fn main() {
     let numbers: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     let at = |i: usize, default: usize| numbers.get(i).copied().unwrap_or(default);
     let (bundle, group, threads, repetitions) = (at(0, 4), at(1, 4), at(2, 1), at(3, 2));
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("first use");
-    println!("bundle {bundle}, groups of {group}, {threads} threads, {}", Isa::detect().name());
-    if arguments.iter().any(|a| a == "classic16") {
-        classic(bundle, group, repetitions, (at(4, 16), at(5, 4)));
-    } else {
-        relu(bundle, group, repetitions, (at(4, 16), at(5, 4)));
-    }
+    let isa = std::env::var("CHIFFRE_ISA").map_or_else(|_| Isa::detect(), |name| name.parse().expect("an instruction set"));
+    let threads = NonZeroUsize::new(threads).expect("at least one thread");
+    let engine = Engine::builder().threads(threads).isa(isa).build().expect("an engine");
+    println!("bundle {bundle}, groups of {group}, {threads} threads, {}", isa.name());
+    engine.install(|| {
+        if arguments.iter().any(|a| a == "classic16") {
+            classic(bundle, group, repetitions, (at(4, 16), at(5, 4)));
+        } else {
+            relu(bundle, group, repetitions, (at(4, 16), at(5, 4)));
+        }
+    });
 }
 
 /// `N = 2^15`, degree 7 behind the sine.
@@ -105,7 +111,7 @@ fn relu(bundle: usize, group: usize, repetitions: usize, (degree, doublings): (u
     let mut q_bits = vec![36; spec.limbs];
     q_bits[0] = 30;
     let lab = Lab::new(&spec, &q_bits, 37);
-    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let (ring, isa) = (lab.context.ring(), Isa::current());
     let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &spec).expect("spec").with_group(group);
     println!("diagonals {:.2} GiB", gib(bootstrapper.transforms().bytes()));
     let (input_scale, output_scale) = (Scale::pow2(54), Scale::pow2(32));
@@ -157,7 +163,7 @@ fn classic(bundle: usize, group: usize, repetitions: usize, (degree, doublings):
     let (mut spec, q_bits, p_bits) = classic_set();
     (spec.degree, spec.doublings) = (degree, doublings);
     let lab = Lab::new(&spec, &q_bits, p_bits);
-    let (ring, isa) = (lab.context.ring(), Isa::detect());
+    let (ring, isa) = (lab.context.ring(), Isa::current());
     let bootstrapper = Bootstrapper::new(ring, isa, lab.context.encoder(), &spec).expect("spec").with_group(group);
     println!("diagonals {:.2} GiB", gib(bootstrapper.transforms().bytes()));
     let (input_scale, output_scale) = (Scale::pow2(56), Scale::pow2(45));

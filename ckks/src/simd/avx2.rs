@@ -156,12 +156,12 @@ impl Quad for Avx2 {
             // SAFETY: the token proves the features; the pattern is eight words.
             unsafe {
                 let words = self.load(pattern.as_ptr().add(4 * half));
-                // The highest bit says which half the words are from.
-                let from = self.where_negative(self.shl::<61>(words), v[1], v[0]);
-                // Word `p` is the 32-bit words `2 p` and `2 p + 1`.
+                // Word `p` of a half is its 32-bit words `2 p` and `2 p + 1`, modulo 8.
                 let low = self.add(words, words);
                 let pairs = self.or(self.shl::<32>(self.add(low, self.splat(1))), low);
-                *out = _mm256_permutevar8x32_epi32(from, pairs);
+                let from = [_mm256_permutevar8x32_epi32(v[0], pairs), _mm256_permutevar8x32_epi32(v[1], pairs)];
+                // The third bit of `p` says which half the word is from.
+                *out = self.where_negative(self.shl::<61>(words), from[1], from[0]);
             }
         }
         out

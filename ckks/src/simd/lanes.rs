@@ -60,7 +60,7 @@ pub(super) trait Lanes: Copy {
     fn mul_hi(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V;
 
     fn acc(self) -> Self::Acc;
-    /// `acc + x y` for `x, y < 2^52`.
+    /// `acc + x y` for `x, y < 2^52` with `x y < 2^103`, for at most 2^12 summands.
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc;
     /// `acc / R mod q` for `acc < c q 2^52`: in `[0, max(1, c) q)`.
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V;

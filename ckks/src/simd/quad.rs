@@ -54,7 +54,7 @@ pub(super) trait Quad: Copy {
 
     /// `out[i][j] = v[j][i]`.
     fn transpose(self, v: [Self::V; 4]) -> [Self::V; 4];
-    /// `out[i] = v[pattern[i] & 7]` for a pattern each half of which names words of one half.
+    /// `out[i] = v[pattern[i] & 7]`, where `v` and `out` are eight words each.
     fn permute(self, pattern: &[u64; 8], v: [Self::V; 2]) -> [Self::V; 2];
 
     /// A double in all words.

@@ -3,9 +3,9 @@
 //!
 //! Between the first load and the last store words are doubles with integer values, of either sign
 //! and larger than `q`. With `h = y w` rounded, `y w - h` is exact in one fused operation, and so is
-//! `h - k q` for `k = round(h / q)`: six operations for a product modulo `q` of magnitude about
-//! `q / 2`, for factors `w` in `(-q/2, q/2)`. [`growth`] bounds what words gain; passes reduce where
-//! it says so.
+//! `h - k q` for `k = round(y (w / q))`: six operations for a product modulo `q` of magnitude about
+//! `q / 2`, for factors `w` in `(-q/2, q/2)`. [`growth`](plan::growth) bounds what words gain; passes
+//! reduce where it says so.
 //!
 //! Stages run two or three at a time over the vector (those within blocks that stay in the
 //! first-level cache block by block); the last five run together on eight registers of four words,
@@ -67,6 +67,13 @@ fn run_inverse(isa: Isa, plan: &RealPlan, from: *const u64, to: *mut u64, c: u64
     }
 }
 
+/// A factor `w` in `(-q/2, q/2)` with `w / q`, rounded.
+#[derive(Clone, Copy)]
+struct Twiddle<Q: Quad> {
+    w: Q::V,
+    quotient: Q::V,
+}
+
 /// Arithmetic modulo one prime with constants in registers.
 #[derive(Clone, Copy)]
 struct Field<Q: Quad> {
@@ -83,14 +90,29 @@ impl<Q: Quad> Field<Q> {
         Self { quad, q: quad.fsplat(q as f64), inverse: quad.fsplat(1.0 / q as f64), magic: quad.fsplat(MAGIC) }
     }
 
-    /// One factor in all words.
+    /// Factor `i` of a node in all words.
     ///
     /// # Safety
-    /// `p` must be valid for reading a word.
+    /// `p` must be valid for reading `i + 1` pairs.
     #[inline(always)]
-    unsafe fn factor(self, p: *const u64) -> Q::V {
+    unsafe fn scalar(self, p: *const u64, i: usize) -> Twiddle<Q> {
         // SAFETY: the caller's promise.
-        self.quad.splat(unsafe { *p })
+        unsafe { Twiddle { w: self.quad.splat(*p.add(2 * i)), quotient: self.quad.splat(*p.add(2 * i + 1)) } }
+    }
+
+    /// One factor in each word.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading four words.
+    #[inline(always)]
+    unsafe fn vector(self, p: *const u64) -> Twiddle<Q> {
+        // SAFETY: the caller's promise.
+        self.twiddle(unsafe { self.quad.load(p) })
+    }
+
+    #[inline(always)]
+    fn twiddle(self, w: Q::V) -> Twiddle<Q> {
+        Twiddle { w, quotient: self.quad.fmul(w, self.inverse) }
     }
 
     /// `x - q round(x / q)`.
@@ -100,13 +122,21 @@ impl<Q: Quad> Field<Q> {
         self.quad.fnma(k, self.q, x)
     }
 
-    /// `y w mod q`; see [`growth`] for its range.
+    /// `y w mod q` as a sum of two terms, the second small; see [`growth`](plan::growth) for its
+    /// range.
     #[inline(always)]
-    fn product(self, y: Q::V, w: Q::V) -> Q::V {
+    fn terms(self, y: Q::V, t: Twiddle<Q>) -> (Q::V, Q::V) {
         let quad = self.quad;
-        let h = quad.fmul(y, w);
-        let k = quad.fsub(quad.fma(h, self.inverse, self.magic), self.magic);
-        quad.fadd(quad.fnma(k, self.q, h), quad.fms(y, w, h))
+        let h = quad.fmul(y, t.w);
+        let k = quad.fsub(quad.fma(y, t.quotient, self.magic), self.magic);
+        (quad.fnma(k, self.q, h), quad.fms(y, t.w, h))
+    }
+
+    /// `y w mod q`.
+    #[inline(always)]
+    fn product(self, y: Q::V, t: Twiddle<Q>) -> Q::V {
+        let (high, low) = self.terms(y, t);
+        self.quad.fadd(high, low)
     }
 
     /// From words in `(-q, q)` to residues, as integers.
@@ -117,43 +147,46 @@ impl<Q: Quad> Field<Q> {
         quad.and(quad.fadd(x, quad.fsplat(TWO52)), quad.splat(MASK52))
     }
 
-    /// Butterfly `(x, y) -> (x + w y, x - w y)`.
+    /// Butterfly `(x, y) -> (x + w y, x - w y)`. An addition more than needed shortens the way from
+    /// `y`, on which the next butterfly waits.
     #[inline(always)]
-    fn up<const R: usize>(self, v: &mut [Q::V; R], i: usize, j: usize, w: Q::V) {
-        let (x, p) = (v[i], self.product(v[j], w));
-        v[i] = self.quad.fadd(x, p);
-        v[j] = self.quad.fsub(x, p);
+    fn up<const R: usize>(self, v: &mut [Q::V; R], i: usize, j: usize, t: Twiddle<Q>) {
+        let quad = self.quad;
+        let (high, low) = self.terms(v[j], t);
+        let (sum, difference) = (quad.fadd(v[i], low), quad.fsub(v[i], low));
+        v[i] = quad.fadd(sum, high);
+        v[j] = quad.fsub(difference, high);
     }
 
     /// Butterfly `(x, y) -> (x + y, w (y - x))`.
     #[inline(always)]
-    fn down<const R: usize>(self, v: &mut [Q::V; R], i: usize, j: usize, w: Q::V) {
+    fn down<const R: usize>(self, v: &mut [Q::V; R], i: usize, j: usize, t: Twiddle<Q>) {
         let (x, y) = (v[i], v[j]);
         v[i] = self.quad.fadd(x, y);
-        v[j] = self.product(self.quad.fsub(y, x), w);
+        v[j] = self.product(self.quad.fsub(y, x), t);
     }
 
     /// `log2 R` stages forward on `R` (4 or 8) words with the factors of a node.
     ///
     /// # Safety
-    /// `t` must be valid for reading `R` words.
+    /// `t` must be valid for reading `R - 1` pairs.
     #[inline(always)]
     unsafe fn forward<const R: usize>(self, v: &mut [Q::V; R], t: *const u64) {
         // SAFETY: the caller's promise.
         unsafe {
-            let w = self.factor(t);
+            let w = self.scalar(t, 0);
             for i in 0..R / 2 {
                 self.up(v, i, i + R / 2, w);
             }
             for b in 0..2 {
-                let w = self.factor(t.add(1 + b));
+                let w = self.scalar(t, 1 + b);
                 for i in 0..R / 4 {
                     self.up(v, b * R / 2 + i, b * R / 2 + i + R / 4, w);
                 }
             }
             if R == 8 {
                 for b in 0..4 {
-                    self.up(v, 2 * b, 2 * b + 1, self.factor(t.add(3 + b)));
+                    self.up(v, 2 * b, 2 * b + 1, self.scalar(t, 3 + b));
                 }
             }
         }
@@ -164,18 +197,18 @@ impl<Q: Quad> Field<Q> {
     /// words is multiplied by its factor, and the last stage has that of differences.
     ///
     /// # Safety
-    /// `t` must be valid for reading `R` words.
+    /// `t` must be valid for reading `R - 1` pairs.
     #[inline(always)]
-    unsafe fn inverse<const ROOMY: bool, const R: usize>(self, v: &mut [Q::V; R], t: *const u64, end: Option<[Q::V; 2]>) {
+    unsafe fn inverse<const ROOMY: bool, const R: usize>(self, v: &mut [Q::V; R], t: *const u64, end: Option<[Twiddle<Q>; 2]>) {
         // SAFETY: the caller's promise.
         unsafe {
             if R == 8 {
                 for b in 0..4 {
-                    self.down(v, 2 * b, 2 * b + 1, self.factor(t.add(6 - b)));
+                    self.down(v, 2 * b, 2 * b + 1, self.scalar(t, 6 - b));
                 }
             }
             for b in 0..2 {
-                let w = self.factor(t.add(2 - b));
+                let w = self.scalar(t, 2 - b);
                 for i in 0..R / 4 {
                     self.down(v, b * R / 2 + i, b * R / 2 + i + R / 4, w);
                 }
@@ -187,7 +220,7 @@ impl<Q: Quad> Field<Q> {
             }
             let w = match end {
                 Some([_, w]) => w,
-                None => self.factor(t),
+                None => self.scalar(t, 0),
             };
             for i in 0..R / 2 {
                 self.down(v, i, i + R / 2, w);
@@ -247,7 +280,7 @@ impl Finish for ModDown<'_> {
         // SAFETY: all rows have the length of the limb.
         unsafe {
             let a = double(quad, quad.load(self.a.as_ptr().add(at)));
-            let p = f.product(quad.fsub(a, f.reduce(x)), quad.fsplat(self.w));
+            let p = f.product(quad.fsub(a, f.reduce(x)), f.twiddle(quad.fsplat(self.w)));
             match self.addend {
                 Some(e) => {
                     let sum = quad.fadd(p, double(quad, quad.load(e.as_ptr().add(at)))); // in (-q, 2q)
@@ -335,7 +368,7 @@ unsafe fn forward_blocks<Q: Quad, const FIRST: bool, const REDUCE: bool, const R
     for start in (at..at + len).step_by(block) {
         // SAFETY: the table has a node for each block; `R` rows of `step` words make a block.
         unsafe {
-            let node = plan.table.as_ptr().add(pass.table + ((start >> pass.log_block) << pass.log_radix));
+            let node = plan.table.as_ptr().add(pass.table + (start >> pass.log_block) * pass.node_words());
             for at in (start..start + step).step_by(4) {
                 let mut v = [f.q; R];
                 if pass.log_block > LOG_INNER && at.is_multiple_of(8) {
@@ -391,13 +424,13 @@ unsafe fn forward_last<Q: Quad, F: Finish, const REDUCE: bool>(
             }
             f.forward(&mut v, node);
             for half in 0..2 {
-                let factors = node.add(8 + 12 * half);
+                let factors = node.add(16 + 12 * half);
                 let mut v = quad.transpose([v[4 * half], v[4 * half + 1], v[4 * half + 2], v[4 * half + 3]]);
-                let w = quad.load(factors);
+                let w = f.vector(factors);
                 f.up(&mut v, 0, 2, w);
                 f.up(&mut v, 1, 3, w);
-                f.up(&mut v, 0, 1, quad.load(factors.add(4)));
-                f.up(&mut v, 2, 3, quad.load(factors.add(8)));
+                f.up(&mut v, 0, 1, f.vector(factors.add(4)));
+                f.up(&mut v, 2, 3, f.vector(factors.add(8)));
                 let v = quad.transpose(v);
                 for i in 0..4 {
                     let at = start + 16 * half + 4 * i;
@@ -423,7 +456,7 @@ impl<const ROOMY: bool> QuadKernel for Inverse<'_, ROOMY> {
         let f = Field::new(quad, m.q);
         let (outer, inner) = split_passes(plan);
         let block = inner.first().map_or(plan.n(), |p| 1 << p.log_block);
-        let end = [c, m.mul(c, plan.turn)].map(|w| quad.fsplat(m.centre(w) as f64));
+        let end = [c, m.mul(c, plan.turn)].map(|w| f.twiddle(quad.fsplat(m.centre(w) as f64)));
         // SAFETY: both pointers are valid for the plan's degree, of which all blocks are parts.
         unsafe {
             for at in (0..plan.n()).step_by(block) {
@@ -457,7 +490,7 @@ unsafe fn inverse_first<Q: Quad, const ROOMY: bool>(f: Field<Q>, plan: &RealPlan
             }
             let mut all = [f.q; 8];
             for half in 0..2 {
-                let factors = node.add(20 - 12 * half);
+                let factors = node.add(28 - 12 * half);
                 let p = from.add(start + 16 * half);
                 // Backwards, so that the words of a register are mirrored as the factors are.
                 let mut v = [f.q; 4];
@@ -465,9 +498,9 @@ unsafe fn inverse_first<Q: Quad, const ROOMY: bool>(f: Field<Q>, plan: &RealPlan
                     v[i] = double(quad, quad.load(p.add(12 - 4 * i)));
                 }
                 let mut v = quad.transpose(v);
-                f.down(&mut v, 0, 1, quad.load(factors.add(8)));
-                f.down(&mut v, 2, 3, quad.load(factors.add(4)));
-                let w = quad.load(factors);
+                f.down(&mut v, 0, 1, f.vector(factors.add(8)));
+                f.down(&mut v, 2, 3, f.vector(factors.add(4)));
+                let w = f.vector(factors);
                 f.down(&mut v, 0, 2, w);
                 f.down(&mut v, 1, 3, w);
                 v[0] = f.reduce(v[0]);
@@ -498,7 +531,7 @@ unsafe fn inverse_pass<Q: Quad, const ROOMY: bool>(
     pass: Pass,
     p: *mut u64,
     range: (usize, usize),
-    end: Option<[Q::V; 2]>,
+    end: Option<[Twiddle<Q>; 2]>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -521,7 +554,7 @@ unsafe fn inverse_blocks<Q: Quad, const ROOMY: bool, const R: usize>(
     pass: Pass,
     p: *mut u64,
     (at, len): (usize, usize),
-    end: Option<[Q::V; 2]>,
+    end: Option<[Twiddle<Q>; 2]>,
 ) {
     let block = 1usize << pass.log_block;
     let step = block / R;
@@ -529,7 +562,7 @@ unsafe fn inverse_blocks<Q: Quad, const ROOMY: bool, const R: usize>(
     for start in (at..at + len).step_by(block) {
         // SAFETY: the table has a node for each block; `R` rows of `step` words make a block.
         unsafe {
-            let node = plan.table.as_ptr().add(pass.table + ((blocks - 1 - (start >> pass.log_block)) << pass.log_radix));
+            let node = plan.table.as_ptr().add(pass.table + (blocks - 1 - (start >> pass.log_block)) * pass.node_words());
             for at in (start..start + step).step_by(4) {
                 let mut v = [f.q; R];
                 if pass.log_block > LOG_INNER && at.is_multiple_of(8) {

@@ -5,9 +5,9 @@ use crate::simd::{Buffer, Isa};
 
 /// Binary logarithm of the words of one block of the last pass: eight quads.
 pub(super) const LOG_LAST: u32 = 5;
-/// Table words of one block of the last pass: seven factors, a word of padding, and three quads of
+/// Table words of one block of the last pass: seven pairs, two words of padding, and three quads of
 /// factors for each half of the block.
-pub(super) const LAST_WORDS: usize = 8 + 2 * 12;
+pub(super) const LAST_WORDS: usize = 16 + 2 * 12;
 /// Stages of the last pass.
 const LAST_STAGES: u32 = 5;
 
@@ -16,17 +16,25 @@ const LAST_STAGES: u32 = 5;
 pub(super) struct Pass {
     pub log_radix: u32,
     pub log_block: u32,
-    /// Where its factors start in the table: `2^log_radix` words for each block.
+    /// Where its factors start in the table.
     pub table: usize,
     /// Whether forward words that are added to are reduced first.
     pub reduce: bool,
 }
 
+impl Pass {
+    /// Table words of one block: a pair for each factor, padded.
+    pub fn node_words(self) -> usize {
+        2 << self.log_radix
+    }
+}
+
 /// The negacyclic transform of one prime and one degree in double precision.
 ///
 /// At the stage with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits
-/// reversed within `log2 N`; Seiler 2018, section 2.3), kept as the double in `(-q/2, q/2)`. The
-/// inverse needs no table of its own: `w(m + i)^-1 = -w(m + (m - 1 - i))`.
+/// reversed within `log2 N`; Seiler 2018, section 2.3), kept as the double in `(-q/2, q/2)`, in scalar
+/// passes paired with its quotient by `q`. The inverse needs no table of its own:
+/// `w(m + i)^-1 = -w(m + (m - 1 - i))`.
 pub struct RealPlan {
     pub(super) modulus: Modulus,
     log_n: u32,
@@ -60,6 +68,7 @@ impl RealPlan {
     pub fn new(n: usize, m: &Modulus, psi: u64) -> Self {
         assert!(n.is_power_of_two() && n >= Self::MIN_N);
         let log_n = n.ilog2();
+        let turn = m.pow(psi, n as u64 / 2);
         let factors = factors(log_n, m, psi);
         let mut table = vec![];
         let mut passes = vec![];
@@ -68,13 +77,13 @@ impl RealPlan {
             let log_radix = if matches!(log_block - LOG_LAST, 2 | 4) { 2 } else { 3 };
             passes.push(Pass { log_radix, log_block, table: table.len(), reduce: false });
             for node in n >> log_block..2 * (n >> log_block) {
-                push_node(&mut table, &factors, node, log_radix);
+                push_node(&mut table, &factors, m.q, node, log_radix);
             }
             log_block -= log_radix;
         }
         let last = table.len();
         for node in n >> LOG_LAST..2 * (n >> LOG_LAST) {
-            push_node(&mut table, &factors, node, 3);
+            push_node(&mut table, &factors, m.q, node, 3);
             for half in 2 * node..2 * node + 2 {
                 table.extend_from_slice(&factors[4 * half..4 * half + 4]);
                 for odd in 0..2 {
@@ -84,10 +93,8 @@ impl RealPlan {
         }
         let reduce_last = plan_reductions(m.q, &mut passes);
         let mut buffer = Buffer::unspecified(table.len());
-        for (to, w) in buffer.iter_mut().zip(&table) {
-            *to = (m.centre(*w) as f64).to_bits();
-        }
-        Self { modulus: *m, log_n, passes, table: buffer, last, reduce_last, turn: factors[1] }
+        buffer.iter_mut().zip(&table).for_each(|(to, w)| *to = w.to_bits());
+        Self { modulus: *m, log_n, passes, table: buffer, last, reduce_last, turn }
     }
 
     /// The degree.
@@ -101,31 +108,31 @@ impl RealPlan {
     }
 }
 
-/// `w(1..n)` at their indices.
-fn factors(log_n: u32, m: &Modulus, psi: u64) -> Vec<u64> {
-    let mut factors = vec![0; 1 << log_n];
+/// `w(1..n)` at their indices, centred.
+fn factors(log_n: u32, m: &Modulus, psi: u64) -> Vec<f64> {
+    let mut factors = vec![0.0; 1 << log_n];
     let step = m.mul(psi, m.r);
     let mut power = 1;
     for i in 0..factors.len() {
-        factors[i.reverse_bits() >> (usize::BITS - log_n)] = power;
+        factors[i.reverse_bits() >> (usize::BITS - log_n)] = m.centre(power) as f64;
         power = m.redc(power as u128 * step as u128);
     }
     factors
 }
 
-/// Appends the factors of a block stage by stage, and a word of padding.
-fn push_node(table: &mut Vec<u64>, factors: &[u64], node: usize, log_radix: u32) {
+/// Appends the factors of a block stage by stage, each with its quotient, and a pair of padding.
+fn push_node(table: &mut Vec<f64>, factors: &[f64], q: u64, node: usize, log_radix: u32) {
     for stage in 0..log_radix {
-        table.extend_from_slice(&factors[node << stage..(node + 1) << stage]);
+        let factors = &factors[node << stage..(node + 1) << stage];
+        table.extend(factors.iter().flat_map(|&w| [w, w / q as f64]));
     }
-    table.push(0);
+    table.extend([0.0, 0.0]);
 }
 
 /// What a forward stage makes of words of magnitude up to `x q`, as a multiple of `q`: the product
-/// `y w` with `|w| <= q / 2` has a quotient of magnitude up to `x q / 2`, which two roundings and a
-/// factor that is one over `q` rounded leave within `1/2 + x q 2^-53` of its integer (and a little
-/// for terms of higher order).
-fn growth(q: u64, x: f64) -> f64 {
+/// `y w` with `|w| <= q / 2` has a quotient of magnitude up to `x q / 2`, which the two roundings of
+/// `w / q` leave within `1/2 + x q 2^-53` of its integer (and a little for terms of higher order).
+pub(super) fn growth(q: u64, x: f64) -> f64 {
     x + 0.5 + x * q as f64 / 2f64.powi(53) * 1.001
 }
 
