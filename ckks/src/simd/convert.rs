@@ -1,7 +1,10 @@
 //! RNS base conversion and the last step of ModDown.
 
 use super::Isa;
+use super::doubles::double;
+use super::field::{Field, Twiddle};
 use super::lanes::{Kernel, Lanes, ModulusLanes};
+use super::quad::{Quad, QuadKernel};
 use crate::arithmetic::Modulus;
 
 /// Up to eight target moduli of a base conversion, with their constants.
@@ -10,8 +13,16 @@ pub struct TargetGroup {
     moduli: Vec<Modulus>,
     /// `[source][target]`, each times `R^2`.
     constants: Vec<u64>,
+    /// The same without a factor, centred, each with its quotient by `q_target`.
+    reals: Vec<[f64; 2]>,
     sources: usize,
 }
+
+/// Sources whose products in double precision add up before they are reduced: each is below 0.6 of
+/// a target, and exact integers are below eight.
+const RUN: usize = 12;
+/// Targets that convert a source word to a double together.
+const SHARED: usize = 4;
 
 impl TargetGroup {
     /// Most targets of one group: the accumulators of eight fit the registers.
@@ -24,7 +35,10 @@ impl TargetGroup {
             .flat_map(|s| (0..moduli.len()).map(move |t| (s, t)))
             .map(|(s, t)| moduli[t].mul(constant(s, t), moduli[t].r2))
             .collect();
-        Self { moduli: moduli.to_vec(), constants, sources }
+        let real = |m: &Modulus, c: u64| [m.centre(c) as f64, m.centre(c) as f64 / m.q as f64];
+        let reals =
+            (0..sources).flat_map(|s| (0..moduli.len()).map(move |t| (s, t))).map(|(s, t)| real(&moduli[t], constant(s, t))).collect();
+        Self { moduli: moduli.to_vec(), constants, reals, sources }
     }
 
     /// Number of targets.
@@ -39,6 +53,17 @@ pub fn convert_group(isa: Isa, group: &TargetGroup, sources: &[&[u64]], out: &mu
     assert!(sources.len() == group.sources && out.len() == group.len());
     let n = out[0].len();
     assert!(n.is_multiple_of(8) && sources.iter().all(|s| s.len() == n) && out.iter().all(|o| o.len() == n));
+    if isa.has_doubles() {
+        for first in (0..group.len()).step_by(SHARED) {
+            match group.len() - first {
+                1 => isa.run_quads(ConvertReal::<1> { group, first, sources, out }),
+                2 => isa.run_quads(ConvertReal::<2> { group, first, sources, out }),
+                3 => isa.run_quads(ConvertReal::<3> { group, first, sources, out }),
+                _ => isa.run_quads(ConvertReal::<SHARED> { group, first, sources, out }),
+            }
+        }
+        return;
+    }
     if !isa.is_wide() {
         for target in 0..group.len() {
             isa.run(Convert::<1> { group, first: target, sources, out });
@@ -95,6 +120,56 @@ impl<const T: usize> Kernel for Convert<'_, '_, '_, T> {
                     let v = lanes.redc2(acc[t], m.q, m.qinv);
                     lanes.store(self.out.get_unchecked_mut(self.first + t).as_mut_ptr().add(at), v);
                 }
+            }
+        }
+    }
+}
+
+/// Targets `first..first + T` of a group, in double precision: every product is reduced, because one
+/// by a constant costs hardly more than an exact one.
+struct ConvertReal<'a, 'b, 'c, const T: usize> {
+    group: &'a TargetGroup,
+    first: usize,
+    sources: &'a [&'b [u64]],
+    out: &'a mut [&'c mut [u64]],
+}
+
+impl<const T: usize> QuadKernel for ConvertReal<'_, '_, '_, T> {
+    #[inline(always)]
+    fn run<Q: Quad>(self, quad: Q) {
+        let n = self.out[0].len();
+        let width = self.group.moduli.len();
+        assert!(self.first + T <= width && self.group.reals.len() == self.sources.len() * width);
+        let c = self.group.reals[self.first..].as_ptr();
+        let mut fields = [Field::new(quad, self.group.moduli[self.first].q); T];
+        for t in 0..T {
+            fields[t] = Field::new(quad, self.group.moduli[self.first + t].q);
+        }
+        for at in (0..n).step_by(4) {
+            let mut sums = [quad.splat(0); T];
+            let mut left = RUN;
+            for (s, row) in self.sources.iter().enumerate() {
+                if left == 0 {
+                    for t in 0..T {
+                        sums[t] = fields[t].reduce(sums[t]);
+                    }
+                    left = RUN;
+                }
+                left -= 1;
+                // SAFETY: rows have length n; there are `width` constants for each source.
+                unsafe {
+                    let x = double(quad, quad.load(row.as_ptr().add(at)));
+                    for t in 0..T {
+                        let [w, quotient] = *c.add(s * width + t);
+                        let (high, low) = fields[t].terms(x, Twiddle { w: quad.fsplat(w), quotient: quad.fsplat(quotient) });
+                        sums[t] = quad.fadd(quad.fadd(sums[t], low), high);
+                    }
+                }
+            }
+            for t in 0..T {
+                let v = fields[t].integer(fields[t].reduce(sums[t]));
+                // SAFETY: there are `width` targets of length n.
+                unsafe { quad.store(self.out.get_unchecked_mut(self.first + t).as_mut_ptr().add(at), v) }
             }
         }
     }

@@ -7,7 +7,7 @@
 //! instruction sets, and a reduction by the same `R = 2^52` gives the same residues: keys, tables
 //! and files do not depend on the instruction set.
 
-use super::lanes::{Lanes, MASK52};
+use super::lanes::{Lanes, MASK52, ModulusLanes};
 use super::quad::Quad;
 
 /// 2^52, whose mantissa takes an integer below 2^52 as it is.
@@ -69,13 +69,20 @@ impl<Q: Quad> Doubles<Q> {
         (quad.add(quad.shr::<1>(high), carry), quad.and(low, quad.splat(MASK52)))
     }
 
+    /// `(m, low, q)` as doubles for `m = low / q mod 2^52` in `[-2^51, 2^51]`: Montgomery's quotient.
+    #[inline(always)]
+    fn quotient(self, low: Q::V, q: Q::V, qinv: Q::V) -> (Q::V, Q::V, Q::V) {
+        let quad = self.0;
+        let (low, q, qinv) = (self.double(low), self.double(q), self.double(qinv));
+        let p = quad.fma(low, qinv, quad.fsplat(SPLIT52));
+        (quad.fma(low, qinv, quad.fsub(quad.fsplat(SPLIT52), p)), low, q)
+    }
+
     /// `high - floor(m q / 2^52)` for `m = low / q mod 2^52`: Montgomery's step, in `(-q, high]`.
     #[inline(always)]
     fn reduced(self, high: Q::V, low: Q::V, q: Q::V, qinv: Q::V) -> Q::V {
         let quad = self.0;
-        let (low, q, qinv) = (self.double(low), self.double(q), self.double(qinv));
-        let p = quad.fma(low, qinv, quad.fsplat(SPLIT52));
-        let m = quad.fma(low, qinv, quad.fsub(quad.fsplat(SPLIT52), p)); // in [-2^51, 2^51]
+        let (m, low, q) = self.quotient(low, q, qinv);
         let m = quad.where_negative(m, quad.fadd(m, quad.fsplat(TWO52)), m);
         // A multiple of 2^52 below 2^102: exact.
         let d = quad.fms(m, q, low);
@@ -216,6 +223,17 @@ impl<Q: Quad> Lanes for Doubles<Q> {
         })
     }
     #[inline(always)]
+    fn redc1_loose(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
+        let quad = self.0;
+        both!(i => {
+            let (high, low) = self.halves(&acc, i);
+            let (m, low, p) = self.quotient(low, q[i], qinv[i]);
+            // Of magnitude up to q / 2, which q outweighs.
+            let d = quad.fma(quad.fms(m, p, low), quad.fsplat(1.0 / TWO52), quad.fsplat(MAGIC));
+            quad.add(quad.sub(high, d), quad.add(q[i], quad.splat(MAGIC.to_bits())))
+        })
+    }
+    #[inline(always)]
     fn redc2(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
         let quad = self.0;
         both!(i => {
@@ -240,6 +258,20 @@ impl<Q: Quad> Lanes for Doubles<Q> {
             let r = quad.and(quad.fadd(r, two52), quad.splat(MASK52));
             let s = quad.sub(r, q[i]);
             quad.where_negative(s, r, s)
+        })
+    }
+    #[inline(always)]
+    fn mul_mod(self, x: Self::V, y: Self::V, m: ModulusLanes<Self>, _r2: Self::V) -> Self::V {
+        let quad = self.0;
+        let magic = quad.fsplat(MAGIC);
+        both!(i => {
+            let (x, y, q) = (self.double(x[i]), self.double(y[i]), self.double(m.q[i]));
+            let h = quad.fmul(x, y);
+            // Within 3/4 of x y / q < 2^50: two roundings add less than 1/4 to the half.
+            let k = quad.fsub(quad.fma(h, quad.fdiv(quad.fsplat(1.0), q), magic), magic);
+            let r = quad.fadd(quad.fnma(k, q, h), quad.fms(x, y, h));
+            let r = quad.where_negative(r, quad.fadd(r, q), r);
+            quad.and(quad.fadd(r, quad.fsplat(TWO52)), quad.splat(MASK52))
         })
     }
     #[inline(always)]

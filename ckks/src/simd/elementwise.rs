@@ -62,9 +62,7 @@ limb_kernel!(
     mul_into, MulInto, out: out, ins: [a, b], consts: [],
     setup: |lanes, m| lanes.splat(m.r2) => r2,
     body: |k, at| {
-        let x = lanes.mac(lanes.acc(), lanes.load(a.as_ptr().add(at)), r2);
-        let x = lanes.redc1(x, k.q, k.qinv);
-        lanes.redc1(lanes.mac(lanes.acc(), x, lanes.load(b.as_ptr().add(at))), k.q, k.qinv)
+        lanes.mul_mod(lanes.load(a.as_ptr().add(at)), lanes.load(b.as_ptr().add(at)), k, r2)
     }
 );
 
@@ -73,9 +71,7 @@ limb_kernel!(
     mul_assign, MulAssign, out: a, ins: [b], consts: [],
     setup: |lanes, m| lanes.splat(m.r2) => r2,
     body: |k, at| {
-        let x = lanes.mac(lanes.acc(), lanes.load(a.as_ptr().add(at)), r2);
-        let x = lanes.redc1(x, k.q, k.qinv);
-        lanes.redc1(lanes.mac(lanes.acc(), x, lanes.load(b.as_ptr().add(at))), k.q, k.qinv)
+        lanes.mul_mod(lanes.load(a.as_ptr().add(at)), lanes.load(b.as_ptr().add(at)), k, r2)
     }
 );
 
@@ -84,9 +80,7 @@ limb_kernel!(
     mul_add_assign, MulAddAssign, out: acc, ins: [a, b], consts: [],
     setup: |lanes, m| lanes.splat(m.r2) => r2,
     body: |k, at| {
-        let x = lanes.mac(lanes.acc(), lanes.load(a.as_ptr().add(at)), r2);
-        let x = lanes.redc1(x, k.q, k.qinv);
-        let x = lanes.redc1(lanes.mac(lanes.acc(), x, lanes.load(b.as_ptr().add(at))), k.q, k.qinv);
+        let x = lanes.mul_mod(lanes.load(a.as_ptr().add(at)), lanes.load(b.as_ptr().add(at)), k, r2);
         lanes.add_mod(lanes.load(acc.as_ptr().add(at)), x, k.q)
     }
 );

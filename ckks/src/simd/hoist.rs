@@ -210,13 +210,13 @@ impl<'a, const C: usize, const D: usize> TapStarts<'a, C, D> {
 }
 
 /// The inner products of a tap at one block of eight words, for `C` inputs, both components, below
-/// `2 q`, permuted.
+/// `2 q` (`LOOSE`: `4 q`), permuted.
 ///
 /// # Safety
 /// The inputs must have as many digits as there are keys, and that many must be `D` unless `D` is
 /// [`MAX_DIGITS`]; all rows, keys and the table must be longer than block `b`.
 #[inline(always)]
-unsafe fn rotated<L: Lanes, const C: usize, const D: usize>(
+unsafe fn rotated<L: Lanes, const C: usize, const D: usize, const LOOSE: bool>(
     lanes: L,
     m: ModulusLanes<L>,
     own_factor: L::V,
@@ -251,7 +251,7 @@ unsafe fn rotated<L: Lanes, const C: usize, const D: usize>(
                 }
             }
             for c in 0..2 {
-                let v = lanes.redc1(acc[i][c], m.q, m.qinv);
+                let v = if LOOSE { lanes.redc1_loose(acc[i][c], m.q, m.qinv) } else { lanes.redc1(acc[i][c], m.q, m.qinv) };
                 out[i][c] = match tap.table {
                     Some((_, patterns)) => lanes.permute(patterns.get_unchecked((map & 7) as usize), v),
                     None => v,
@@ -329,7 +329,7 @@ impl Fill<'_> {
         for b in 0..VECTORS {
             // SAFETY: the caller's promise.
             unsafe {
-                let v = rotated(lanes, m, own_factor, &tap, self.start / 8 + b);
+                let v = rotated::<L, C, D, true>(lanes, m, own_factor, &tap, self.start / 8 + b);
                 let to = self.x.add(2 * (b * inputs + self.first) * stride + 8 * slot);
                 for i in 0..C {
                     lanes.store(to.add(2 * i * stride), v[i][0]);
@@ -537,7 +537,7 @@ impl<const C: usize> RotatedAdd<'_, '_, '_, C> {
             }
             // SAFETY: the caller's promise.
             unsafe {
-                let v = rotated(lanes, m, own_factor, &tap, b);
+                let v = rotated::<L, C, D, false>(lanes, m, own_factor, &tap, b);
                 for i in 0..C {
                     for c in 0..2 {
                         let to = self.out.get_unchecked_mut(2 * i + c).as_mut_ptr().add(at);

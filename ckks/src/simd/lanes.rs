@@ -64,10 +64,22 @@ pub(super) trait Lanes: Copy {
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc;
     /// `acc / R mod q` for `acc < c q 2^52`: in `[0, max(1, c) q)`.
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V;
+    /// As [`Self::redc1`] where that is below `2 q`, in `[0, 4 q)`.
+    #[inline(always)]
+    fn redc1_loose(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
+        self.redc1(acc, q, qinv)
+    }
     /// `acc / R^2 mod q` for `acc < 2^112`: in `[0, q)`.
     fn redc2(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V;
     /// `x w mod q` in `[0, q)` for any `x < 2^52`, with `w2 = floor(w 2^52 / q)`.
     fn shoup(self, x: Self::V, w: Self::V, w2: Self::V, q: Self::V) -> Self::V;
+
+    /// `x y mod q` of residues, where `r2 = R^2 mod q`.
+    #[inline(always)]
+    fn mul_mod(self, x: Self::V, y: Self::V, m: ModulusLanes<Self>, r2: Self::V) -> Self::V {
+        let x = self.redc1(self.mac(self.acc(), x, r2), m.q, m.qinv);
+        self.redc1(self.mac(self.acc(), x, y), m.q, m.qinv)
+    }
 
     /// Rounds `sum_j x_j c_j` of words below 2^52 to the nearest integer, ties to even, in double
     /// precision and in index order.

@@ -22,6 +22,7 @@ mod columns;
 mod convert;
 mod doubles;
 mod elementwise;
+mod field;
 mod hoist;
 #[cfg(target_arch = "x86_64")]
 mod ifma;

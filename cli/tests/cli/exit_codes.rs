@@ -94,7 +94,7 @@ fn instruction_sets_are_chosen_by_name() {
     let error = String::from_utf8_lossy(&out.stderr);
     assert_eq!(
         (out.status.code(), error.trim_end()),
-        (Some(2), "error: CHIFFRE_ISA: there is no instruction set `avx3`; there are scalar, avx2, avx512")
+        (Some(2), "error: CHIFFRE_ISA: there is no instruction set `avx3`; there are scalar, avx2, avx512, neon")
     );
     // What the engine is told to be is what it is.
     let e = Error::from(RuntimeError::from(EngineError::Isa(Isa::Avx512Ifma)));

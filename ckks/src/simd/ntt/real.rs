@@ -16,8 +16,8 @@ mod plan;
 pub use plan::RealPlan;
 
 use super::super::Isa;
-use super::super::doubles::{MAGIC, TWO52, double};
-use super::super::lanes::MASK52;
+use super::super::doubles::double;
+use super::super::field::{Field, Twiddle};
 use super::super::quad::{Quad, QuadKernel};
 use plan::{LAST_WORDS, LOG_LAST, Pass};
 
@@ -67,86 +67,8 @@ fn run_inverse(isa: Isa, plan: &RealPlan, from: *const u64, to: *mut u64, c: u64
     }
 }
 
-/// A factor `w` in `(-q/2, q/2)` with `w / q`, rounded.
-#[derive(Clone, Copy)]
-struct Twiddle<Q: Quad> {
-    w: Q::V,
-    quotient: Q::V,
-}
-
-/// Arithmetic modulo one prime with constants in registers.
-#[derive(Clone, Copy)]
-struct Field<Q: Quad> {
-    quad: Q,
-    q: Q::V,
-    /// `1 / q`.
-    inverse: Q::V,
-    magic: Q::V,
-}
-
+/// Butterflies on registers.
 impl<Q: Quad> Field<Q> {
-    #[inline(always)]
-    fn new(quad: Q, q: u64) -> Self {
-        Self { quad, q: quad.fsplat(q as f64), inverse: quad.fsplat(1.0 / q as f64), magic: quad.fsplat(MAGIC) }
-    }
-
-    /// Factor `i` of a node in all words.
-    ///
-    /// # Safety
-    /// `p` must be valid for reading `i + 1` pairs.
-    #[inline(always)]
-    unsafe fn scalar(self, p: *const u64, i: usize) -> Twiddle<Q> {
-        // SAFETY: the caller's promise.
-        unsafe { Twiddle { w: self.quad.splat(*p.add(2 * i)), quotient: self.quad.splat(*p.add(2 * i + 1)) } }
-    }
-
-    /// One factor in each word.
-    ///
-    /// # Safety
-    /// `p` must be valid for reading four words.
-    #[inline(always)]
-    unsafe fn vector(self, p: *const u64) -> Twiddle<Q> {
-        // SAFETY: the caller's promise.
-        self.twiddle(unsafe { self.quad.load(p) })
-    }
-
-    #[inline(always)]
-    fn twiddle(self, w: Q::V) -> Twiddle<Q> {
-        Twiddle { w, quotient: self.quad.fmul(w, self.inverse) }
-    }
-
-    /// `x - q round(x / q)`.
-    #[inline(always)]
-    fn reduce(self, x: Q::V) -> Q::V {
-        let k = self.quad.fsub(self.quad.fma(x, self.inverse, self.magic), self.magic);
-        self.quad.fnma(k, self.q, x)
-    }
-
-    /// `y w mod q` as a sum of two terms, the second small; see [`growth`](plan::growth) for its
-    /// range.
-    #[inline(always)]
-    fn terms(self, y: Q::V, t: Twiddle<Q>) -> (Q::V, Q::V) {
-        let quad = self.quad;
-        let h = quad.fmul(y, t.w);
-        let k = quad.fsub(quad.fma(y, t.quotient, self.magic), self.magic);
-        (quad.fnma(k, self.q, h), quad.fms(y, t.w, h))
-    }
-
-    /// `y w mod q`.
-    #[inline(always)]
-    fn product(self, y: Q::V, t: Twiddle<Q>) -> Q::V {
-        let (high, low) = self.terms(y, t);
-        self.quad.fadd(high, low)
-    }
-
-    /// From words in `(-q, q)` to residues, as integers.
-    #[inline(always)]
-    fn integer(self, x: Q::V) -> Q::V {
-        let quad = self.quad;
-        let x = quad.where_negative(x, quad.fadd(x, self.q), x);
-        quad.and(quad.fadd(x, quad.fsplat(TWO52)), quad.splat(MASK52))
-    }
-
     /// Butterfly `(x, y) -> (x + w y, x - w y)`. An addition more than needed shortens the way from
     /// `y`, on which the next butterfly waits.
     #[inline(always)]
