@@ -18,6 +18,8 @@ pub(super) const MAGIC: f64 = 1.5 * TWO52;
 const SPLIT: f64 = (1u128 << 103) as f64;
 /// 2^104, of which one unit in the last place is 2^52.
 const SPLIT52: f64 = (1u128 << 104) as f64;
+/// 1.5 · 2^104: the same for products of either sign.
+const CENTRE52: f64 = 1.5 * SPLIT52;
 /// Multiple of 2^52 above all sums of lower halves: 2^12 of them are below 2^62.
 const LIFT: u64 = 1 << 62;
 
@@ -32,6 +34,14 @@ pub(super) struct Sums<V> {
     low: [V; 2],
     /// Products so far.
     count: u64,
+}
+
+/// A sum of few products as two doubles: 2^104 and a multiple of 2^52, and the rest, to which each
+/// product adds at most 2^51.
+#[derive(Clone, Copy)]
+pub(super) struct Few<V> {
+    high: [V; 2],
+    low: [V; 2],
 }
 
 /// Evaluation for both quads; a macro because closures would lose the caller's target features.
@@ -69,20 +79,13 @@ impl<Q: Quad> Doubles<Q> {
         (quad.add(quad.shr::<1>(high), carry), quad.and(low, quad.splat(MASK52)))
     }
 
-    /// `(m, low, q)` as doubles for `m = low / q mod 2^52` in `[-2^51, 2^51]`: Montgomery's quotient.
-    #[inline(always)]
-    fn quotient(self, low: Q::V, q: Q::V, qinv: Q::V) -> (Q::V, Q::V, Q::V) {
-        let quad = self.0;
-        let (low, q, qinv) = (self.double(low), self.double(q), self.double(qinv));
-        let p = quad.fma(low, qinv, quad.fsplat(SPLIT52));
-        (quad.fma(low, qinv, quad.fsub(quad.fsplat(SPLIT52), p)), low, q)
-    }
-
     /// `high - floor(m q / 2^52)` for `m = low / q mod 2^52`: Montgomery's step, in `(-q, high]`.
     #[inline(always)]
     fn reduced(self, high: Q::V, low: Q::V, q: Q::V, qinv: Q::V) -> Q::V {
         let quad = self.0;
-        let (m, low, q) = self.quotient(low, q, qinv);
+        let (low, q, qinv) = (self.double(low), self.double(q), self.double(qinv));
+        let p = quad.fma(low, qinv, quad.fsplat(SPLIT52));
+        let m = quad.fma(low, qinv, quad.fsub(quad.fsplat(SPLIT52), p)); // in [-2^51, 2^51]
         let m = quad.where_negative(m, quad.fadd(m, quad.fsplat(TWO52)), m);
         // A multiple of 2^52 below 2^102: exact.
         let d = quad.fms(m, q, low);
@@ -122,6 +125,7 @@ impl<Q: Quad> Lanes for Doubles<Q> {
     const WIDE: bool = false;
     type V = [Q::V; 2];
     type Acc = Sums<Q::V>;
+    type Few = Few<Q::V>;
 
     #[inline(always)]
     fn splat(self, x: u64) -> Self::V {
@@ -223,14 +227,38 @@ impl<Q: Quad> Lanes for Doubles<Q> {
         })
     }
     #[inline(always)]
-    fn redc1_loose(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
+    fn few(self) -> Self::Few {
+        Few { high: [self.0.fsplat(SPLIT52); 2], low: self.splat(0) }
+    }
+    #[inline(always)]
+    fn mac_few(self, mut acc: Self::Few, x: Self::V, y: Self::V) -> Self::Few {
+        let quad = self.0;
+        for i in 0..2 {
+            let (x, y) = (self.double(x[i]), self.double(y[i]));
+            let high = quad.fma(x, y, acc.high[i]);
+            acc.low[i] = quad.fadd(acc.low[i], quad.fma(x, y, quad.fsub(acc.high[i], high)));
+            acc.high[i] = high;
+        }
+        acc
+    }
+    #[inline(always)]
+    fn redc1_few(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
+        let v = self.redc1_few_loose(acc, q, qinv); // in (q / 2, 5 q / 2)
+        self.reduce_once(self.reduce_once(v, q), q)
+    }
+    #[inline(always)]
+    fn redc1_few_loose(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
         let quad = self.0;
         both!(i => {
-            let (high, low) = self.halves(&acc, i);
-            let (m, low, p) = self.quotient(low, q[i], qinv[i]);
-            // Of magnitude up to q / 2, which q outweighs.
-            let d = quad.fma(quad.fms(m, p, low), quad.fsplat(1.0 / TWO52), quad.fsplat(MAGIC));
-            quad.add(quad.sub(high, d), quad.add(q[i], quad.splat(MAGIC.to_bits())))
+            // The sum as a multiple of 2^52, above 2^104, and a rest of magnitude up to 2^51.
+            let high = quad.fadd(acc.high[i], acc.low[i]);
+            let low = quad.fsub(acc.low[i], quad.fsub(high, acc.high[i]));
+            let (q, qinv) = (self.double(q[i]), self.double(qinv[i]));
+            // Montgomery's quotient in [-2^51, 2^51], less 2^52, which adds q to the result.
+            let p = quad.fma(low, qinv, quad.fsplat(CENTRE52));
+            let m = quad.fma(low, qinv, quad.fsub(quad.fsplat(CENTRE52 - TWO52), p));
+            // All multiples of 2^52: exact. The result is what is above 2^104.
+            quad.and(quad.fsub(high, quad.fms(m, q, low)), quad.splat(MASK52))
         })
     }
     #[inline(always)]

@@ -22,6 +22,8 @@ const VECTORS: usize = HOIST_WINDOW / 8;
 const TOGETHER: usize = 4;
 /// Blocks between a rotated sum and the prefetch of its operands.
 const BLOCKS_AHEAD: usize = 8;
+/// Digits and a ciphertext's own limb from which on sums are not of few products.
+const FEW: usize = 4;
 // A reduction takes the products of all digits and one more: seven stay below `2 q 2^52`.
 const _: () = assert!(MAX_DIGITS < 7);
 
@@ -231,27 +233,41 @@ unsafe fn rotated<L: Lanes, const C: usize, const D: usize, const LOOSE: bool>(
         };
         let s = (map & !7) as usize;
         let mut acc = [[lanes.acc(); 2]; C];
+        let mut few = [[lanes.few(); 2]; C];
         for d in 0..tap.count {
             let [k0, k1] = *tap.keys.get_unchecked(d);
             let (k0, k1) = (lanes.load(k0.add(s)), lanes.load(k1.add(s)));
             let digits = tap.digits.get_unchecked(d);
             for i in 0..C {
                 let x = lanes.load(digits[i].add(s));
-                acc[i][0] = lanes.mac(acc[i][0], x, k0);
-                acc[i][1] = lanes.mac(acc[i][1], x, k1);
+                if D < FEW {
+                    few[i] = [lanes.mac_few(few[i][0], x, k0), lanes.mac_few(few[i][1], x, k1)];
+                } else {
+                    acc[i] = [lanes.mac(acc[i][0], x, k0), lanes.mac(acc[i][1], x, k1)];
+                }
             }
         }
         let mut out = [[own_factor; 2]; C];
         for i in 0..C {
             let [c0, c1] = tap.own[i];
             if !c0.is_null() {
-                acc[i][0] = lanes.mac(acc[i][0], lanes.load(c0.add(s)), own_factor);
-                if tap.count == 0 {
-                    acc[i][1] = lanes.mac(acc[i][1], lanes.load(c1.add(s)), own_factor);
+                if D < FEW {
+                    few[i][0] = lanes.mac_few(few[i][0], lanes.load(c0.add(s)), own_factor);
+                } else {
+                    acc[i][0] = lanes.mac(acc[i][0], lanes.load(c0.add(s)), own_factor);
+                    if tap.count == 0 {
+                        acc[i][1] = lanes.mac(acc[i][1], lanes.load(c1.add(s)), own_factor);
+                    }
                 }
             }
             for c in 0..2 {
-                let v = if LOOSE { lanes.redc1_loose(acc[i][c], m.q, m.qinv) } else { lanes.redc1(acc[i][c], m.q, m.qinv) };
+                let v = if D >= FEW {
+                    lanes.redc1(acc[i][c], m.q, m.qinv)
+                } else if LOOSE {
+                    lanes.redc1_few_loose(few[i][c], m.q, m.qinv)
+                } else {
+                    lanes.redc1_few(few[i][c], m.q, m.qinv)
+                };
                 out[i][c] = match tap.table {
                     Some((_, patterns)) => lanes.permute(patterns.get_unchecked((map & 7) as usize), v),
                     None => v,

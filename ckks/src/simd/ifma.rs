@@ -32,6 +32,7 @@ impl Lanes for Ifma {
     type V = __m512i;
     /// Low and high 52-bit halves; each holds 2^12 summands.
     type Acc = (__m512i, __m512i);
+    type Few = Self::Acc;
 
     #[inline(always)]
     fn splat(self, x: u64) -> Self::V {
@@ -142,6 +143,22 @@ impl Lanes for Ifma {
     #[inline(always)]
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc {
         (self.mul_lo(acc.0, x, y), self.mul_hi(acc.1, x, y))
+    }
+    #[inline(always)]
+    fn few(self) -> Self::Few {
+        self.acc()
+    }
+    #[inline(always)]
+    fn mac_few(self, acc: Self::Few, x: Self::V, y: Self::V) -> Self::Few {
+        self.mac(acc, x, y)
+    }
+    #[inline(always)]
+    fn redc1_few(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
+        self.redc1(acc, q, qinv)
+    }
+    #[inline(always)]
+    fn redc1_few_loose(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
+        self.redc1(acc, q, qinv)
     }
     #[inline(always)]
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {

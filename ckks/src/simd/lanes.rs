@@ -23,6 +23,8 @@ pub(super) trait Lanes: Copy {
     type V: Copy;
     /// Eight sums of products, each below 2^116.
     type Acc: Copy;
+    /// As [`Self::Acc`] for at most four products, each below 2^102.
+    type Few: Copy;
 
     fn splat(self, x: u64) -> Self::V;
     /// # Safety
@@ -60,15 +62,17 @@ pub(super) trait Lanes: Copy {
     fn mul_hi(self, acc: Self::V, x: Self::V, y: Self::V) -> Self::V;
 
     fn acc(self) -> Self::Acc;
+    fn few(self) -> Self::Few;
+    /// As [`Self::mac`], at most four times.
+    fn mac_few(self, acc: Self::Few, x: Self::V, y: Self::V) -> Self::Few;
+    /// As [`Self::redc1`] for `c <= 1`: in `[0, q)`.
+    fn redc1_few(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V;
+    /// As [`Self::redc1`] for `c <= 2`, in `[0, 4 q)`.
+    fn redc1_few_loose(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V;
     /// `acc + x y` for `x, y < 2^52` with `x y < 2^103`, for at most 2^12 summands.
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc;
     /// `acc / R mod q` for `acc < c q 2^52`: in `[0, max(1, c) q)`.
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V;
-    /// As [`Self::redc1`] where that is below `2 q`, in `[0, 4 q)`.
-    #[inline(always)]
-    fn redc1_loose(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {
-        self.redc1(acc, q, qinv)
-    }
     /// `acc / R^2 mod q` for `acc < 2^112`: in `[0, q)`.
     fn redc2(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V;
     /// `x w mod q` in `[0, q)` for any `x < 2^52`, with `w2 = floor(w 2^52 / q)`.
@@ -144,6 +148,7 @@ impl Lanes for Portable {
     const WIDE: bool = false;
     type V = [u64; 8];
     type Acc = [u128; 8];
+    type Few = Self::Acc;
 
     #[inline(always)]
     fn splat(self, x: u64) -> Self::V {
@@ -208,6 +213,22 @@ impl Lanes for Portable {
     #[inline(always)]
     fn mac(self, acc: Self::Acc, x: Self::V, y: Self::V) -> Self::Acc {
         lanewise!(i => acc[i] + x[i] as u128 * y[i] as u128)
+    }
+    #[inline(always)]
+    fn few(self) -> Self::Few {
+        self.acc()
+    }
+    #[inline(always)]
+    fn mac_few(self, acc: Self::Few, x: Self::V, y: Self::V) -> Self::Few {
+        self.mac(acc, x, y)
+    }
+    #[inline(always)]
+    fn redc1_few(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
+        self.redc1(acc, q, qinv)
+    }
+    #[inline(always)]
+    fn redc1_few_loose(self, acc: Self::Few, q: Self::V, qinv: Self::V) -> Self::V {
+        self.redc1(acc, q, qinv)
     }
     #[inline(always)]
     fn redc1(self, acc: Self::Acc, q: Self::V, qinv: Self::V) -> Self::V {

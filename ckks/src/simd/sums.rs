@@ -136,7 +136,7 @@ impl Kernel for ProductSum<'_, '_> {
 #[inline(always)]
 fn scaled<L: Lanes>(lanes: L, m: ModulusLanes<L>, acc: L::Acc, factor: u64) -> L::V {
     let v = lanes.redc1(acc, m.q, m.qinv); // below 4 q < 2^52
-    lanes.redc1(lanes.mac(lanes.acc(), v, lanes.splat(factor)), m.q, m.qinv)
+    lanes.redc1_few(lanes.mac_few(lanes.few(), v, lanes.splat(factor)), m.q, m.qinv)
 }
 
 /// What is added to an inner product of digits with a key.
