@@ -248,3 +248,5 @@ mod arm {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary;

@@ -11,6 +11,8 @@ const MAX_STEPS: usize = 5;
 
 /// Words from a load to its prefetch.
 const AHEAD: usize = 128;
+/// Products of ciphertexts of which all sums are of at most four products of residues.
+const FEW: usize = 2;
 /// Most products with one factor: their sums of two components stay below `4 q R`.
 const MAX_PRODUCTS: usize = 8;
 /// Most terms with one factor: their sums stay below `2 q R`.
@@ -113,17 +115,23 @@ impl Kernel for ProductSum<'_, '_> {
         for at in (0..self.out.len()).step_by(8) {
             let mut v = lanes.splat(0);
             for s in self.sums {
-                let mut acc = lanes.acc();
+                let (mut acc, mut few) = (lanes.acc(), lanes.few());
                 for p in s.products {
                     // SAFETY: all rows have the length of `out`; prefetching is harmless at any
                     // address.
                     unsafe {
                         lanes.prefetch::<true>(p.left[1].as_ptr().wrapping_add(at + AHEAD));
                         lanes.prefetch::<true>(p.right[1].as_ptr().wrapping_add(at + AHEAD));
-                        acc = lanes.mac(acc, lanes.load(p.left[1].as_ptr().add(at)), lanes.load(p.right[1].as_ptr().add(at)));
+                        let (a, b) = (lanes.load(p.left[1].as_ptr().add(at)), lanes.load(p.right[1].as_ptr().add(at)));
+                        if L::WIDE || s.products.len() > FEW {
+                            acc = lanes.mac(acc, a, b);
+                        } else {
+                            few = lanes.mac_few(few, a, b);
+                        }
                     }
                 }
-                v = lanes.add(v, scaled(lanes, m, acc, s.last_factor)); // below 4 q
+                let sum = reduced(lanes, m, s.products.len(), acc, few);
+                v = lanes.add(v, scaled(lanes, m, sum, s.last_factor)); // below 4 q
             }
             let v = lanes.reduce_once(lanes.reduce_once(v, q2), m.q);
             // SAFETY: as above.
@@ -132,10 +140,16 @@ impl Kernel for ProductSum<'_, '_> {
     }
 }
 
-/// `acc factor / R^2` in `[0, q)` for `acc < 4 q R`.
+/// The sum of so many products over `R`, in `[0, 4 q)`: from `few` if they are at most
+/// [`FEW`] and lanes are not wide.
 #[inline(always)]
-fn scaled<L: Lanes>(lanes: L, m: ModulusLanes<L>, acc: L::Acc, factor: u64) -> L::V {
-    let v = lanes.redc1(acc, m.q, m.qinv); // below 4 q < 2^52
+fn reduced<L: Lanes>(lanes: L, m: ModulusLanes<L>, products: usize, acc: L::Acc, few: L::Few) -> L::V {
+    if L::WIDE || products > FEW { lanes.redc1(acc, m.q, m.qinv) } else { lanes.redc1_few_loose(few, m.q, m.qinv) }
+}
+
+/// `v factor / R` in `[0, q)` for `v < 4 q < 2^52`.
+#[inline(always)]
+fn scaled<L: Lanes>(lanes: L, m: ModulusLanes<L>, v: L::V, factor: u64) -> L::V {
     lanes.redc1_few(lanes.mac_few(lanes.few(), v, lanes.splat(factor)), m.q, m.qinv)
 }
 
@@ -215,6 +229,8 @@ impl Kernel for KeySum<'_, '_> {
                 let mut last = lanes.splat(0);
                 for s in self.sum.products {
                     let (mut d0, mut d1, mut d2) = (lanes.acc(), lanes.acc(), lanes.acc());
+                    let (mut few0, mut few1, mut few2) = (lanes.few(), lanes.few(), lanes.few());
+                    let products = s.products.len();
                     for p in s.products {
                         for row in [p.left[0], p.left[1], p.right[0], p.right[1]] {
                             lanes.prefetch::<true>(row.as_ptr().wrapping_add(at + AHEAD));
@@ -223,14 +239,20 @@ impl Kernel for KeySum<'_, '_> {
                         let a1 = lanes.load(p.left[1].as_ptr().add(at));
                         let b0 = lanes.load(p.right[0].as_ptr().add(at));
                         let b1 = lanes.load(p.right[1].as_ptr().add(at));
-                        d0 = lanes.mac(d0, a0, b0);
-                        d1 = lanes.mac(lanes.mac(d1, a0, b1), a1, b0);
-                        d2 = lanes.mac(d2, a1, b1);
+                        if !L::WIDE && products <= FEW {
+                            few0 = lanes.mac_few(few0, a0, b0);
+                            few1 = lanes.mac_few(lanes.mac_few(few1, a0, b1), a1, b0);
+                            few2 = lanes.mac_few(few2, a1, b1);
+                        } else {
+                            d0 = lanes.mac(d0, a0, b0);
+                            d1 = lanes.mac(lanes.mac(d1, a0, b1), a1, b0);
+                            d2 = lanes.mac(d2, a1, b1);
+                        }
                     }
                     let f = lanes.splat(s.factor);
-                    acc0 = lanes.mac(acc0, lanes.redc1(d0, m.q, m.qinv), f);
-                    acc1 = lanes.mac(acc1, lanes.redc1(d1, m.q, m.qinv), f);
-                    last = lanes.add(last, scaled(lanes, m, d2, s.last_factor));
+                    acc0 = lanes.mac(acc0, reduced(lanes, m, products, d0, few0), f);
+                    acc1 = lanes.mac(acc1, reduced(lanes, m, products, d1, few1), f);
+                    last = lanes.add(last, scaled(lanes, m, reduced(lanes, m, products, d2, few2), s.last_factor));
                 }
                 if let Some(key) = self.sum.last_key {
                     lanes.prefetch::<true>(key[0].as_ptr().wrapping_add(at + AHEAD));
