@@ -123,7 +123,6 @@ pub(super) fn double<Q: Quad>(quad: Q, v: Q::V) -> Q::V {
 
 impl<Q: Quad> Lanes for Doubles<Q> {
     const WIDE: bool = false;
-    const TOGETHER: bool = true;
     type V = [Q::V; 2];
     type Acc = Sums<Q::V>;
     type Few = Few<Q::V>;

@@ -123,13 +123,13 @@ pub fn hoisted_windows(isa: Isa, limb: &HoistedLimb<'_>, start: usize, out: &mut
     assert!(out.len() == 2 * limb.outputs * limb.inputs.len() && out.iter().all(|o| o.len() == len));
     assert!(start.is_multiple_of(HOIST_WINDOW) && len.is_multiple_of(HOIST_WINDOW) && start + len <= limb.n);
     assert!(scratch.len() >= HoistedLimb::scratch_words(limb.inputs.len(), limb.taps.len()));
-    let (wide, together) = (isa.is_wide(), isa.is_wide() || isa.has_doubles());
+    let wide = isa.is_wide();
     let width = 2 * limb.inputs.len();
     let places: Vec<[usize; 2]> = (0..VECTORS * width).map(|column| [column % width, 8 * (column / width)]).collect();
     for window in (0..len).step_by(HOIST_WINDOW) {
         let mut first = 0;
         while first < limb.inputs.len() {
-            let left = if together { (limb.inputs.len() - first).min(TOGETHER) } else { 1 };
+            let left = if wide { (limb.inputs.len() - first).min(TOGETHER) } else { 1 };
             let fill = Fill { limb, first, start: start + window, x: scratch.as_mut_ptr() };
             match left {
                 1 => isa.run(FillColumns::<1>(fill)),
@@ -209,36 +209,6 @@ impl<'a, const C: usize, const D: usize> TapStarts<'a, C, D> {
         let digits = std::array::from_fn(|d| rows.digits[d]);
         Self { count, keys, digits, own: rows.own, table: tap.table.map(|t| (t.blocks(), t.patterns())) }
     }
-
-    /// Adds the products of digit `d` with its keys at word `s` for some inputs.
-    ///
-    /// # Safety
-    /// There must be such a digit, keys and inputs, of at least `s + 8` words.
-    #[inline(always)]
-    unsafe fn add_digit<L: Lanes>(
-        &self,
-        lanes: L,
-        d: usize,
-        s: usize,
-        inputs: Range<usize>,
-        acc: &mut [[L::Acc; 2]; C],
-        few: &mut [[L::Few; 2]; C],
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let [k0, k1] = *self.keys.get_unchecked(d);
-            let (k0, k1) = (lanes.load(k0.add(s)), lanes.load(k1.add(s)));
-            let digits = self.digits.get_unchecked(d);
-            for i in inputs {
-                let x = lanes.load(digits[i].add(s));
-                if D < FEW {
-                    few[i] = [lanes.mac_few(few[i][0], x, k0), lanes.mac_few(few[i][1], x, k1)];
-                } else {
-                    acc[i] = [lanes.mac(acc[i][0], x, k0), lanes.mac(acc[i][1], x, k1)];
-                }
-            }
-        }
-    }
 }
 
 /// The inner products of a tap at one block of eight words, for `C` inputs, both components, below
@@ -264,18 +234,21 @@ unsafe fn rotated<L: Lanes, const C: usize, const D: usize, const LOOSE: bool>(
         let s = (map & !7) as usize;
         let mut acc = [[lanes.acc(); 2]; C];
         let mut few = [[lanes.few(); 2]; C];
-        let mut out = [[own_factor; 2]; C];
-        if L::WIDE {
-            for d in 0..tap.count {
-                tap.add_digit(lanes, d, s, 0..C, &mut acc, &mut few);
-            }
-        }
-        for i in 0..C {
-            if !L::WIDE {
-                for d in 0..tap.count {
-                    tap.add_digit(lanes, d, s, i..i + 1, &mut acc, &mut few);
+        for d in 0..tap.count {
+            let [k0, k1] = *tap.keys.get_unchecked(d);
+            let (k0, k1) = (lanes.load(k0.add(s)), lanes.load(k1.add(s)));
+            let digits = tap.digits.get_unchecked(d);
+            for i in 0..C {
+                let x = lanes.load(digits[i].add(s));
+                if D < FEW {
+                    few[i] = [lanes.mac_few(few[i][0], x, k0), lanes.mac_few(few[i][1], x, k1)];
+                } else {
+                    acc[i] = [lanes.mac(acc[i][0], x, k0), lanes.mac(acc[i][1], x, k1)];
                 }
             }
+        }
+        let mut out = [[own_factor; 2]; C];
+        for i in 0..C {
             let [c0, c1] = tap.own[i];
             if !c0.is_null() {
                 if D < FEW {
@@ -321,7 +294,7 @@ impl<const C: usize> Kernel for FillColumns<'_, C> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        if C > 1 && !L::TOGETHER {
+        if C > 1 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
         let Fill { limb, first, start, .. } = self.0;
@@ -518,7 +491,7 @@ pub fn rotated_product_add(
     let blocks = n / 8;
     let mut first = 0;
     while first < inputs.len() {
-        let left = if isa.is_wide() || isa.has_doubles() { (inputs.len() - first).min(TOGETHER) } else { 1 };
+        let left = if isa.is_wide() { (inputs.len() - first).min(TOGETHER) } else { 1 };
         let (inputs, out) = (&inputs[first..first + left], &mut out[2 * first..2 * (first + left)]);
         match left {
             1 => isa.run(RotatedAdd::<1> { m, tap, inputs, own_factor, start, blocks, out }),
@@ -545,7 +518,7 @@ impl<const C: usize> Kernel for RotatedAdd<'_, '_, '_, C> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        if C > 1 && !L::TOGETHER {
+        if C > 1 && !L::WIDE {
             unreachable!("wide kernels run on wide instruction sets");
         }
         assert!(self.inputs.len() == C && self.out.len() == 2 * C);

@@ -29,7 +29,6 @@ impl Ifma {
 
 impl Lanes for Ifma {
     const WIDE: bool = true;
-    const TOGETHER: bool = true;
     type V = __m512i;
     /// Low and high 52-bit halves; each holds 2^12 summands.
     type Acc = (__m512i, __m512i);

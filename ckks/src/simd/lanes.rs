@@ -19,9 +19,6 @@ pub(super) trait Lanes: Copy {
     /// compiled in the narrowest only where there are not; [`super::Isa::is_wide`] tells callers
     /// which to ask for.
     const WIDE: bool;
-    /// Whether kernels that read keys take several ciphertexts in one call, one after the other where
-    /// lanes are not wide.
-    const TOGETHER: bool;
     /// Eight words.
     type V: Copy;
     /// Eight sums of products, each below 2^116.
@@ -149,7 +146,6 @@ macro_rules! lanewise {
 
 impl Lanes for Portable {
     const WIDE: bool = false;
-    const TOGETHER: bool = false;
     type V = [u64; 8];
     type Acc = [u128; 8];
     type Few = Self::Acc;
