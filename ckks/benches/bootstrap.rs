@@ -3,8 +3,8 @@
 //! `cargo bench -p chiffre-ckks --bench bootstrap -- [relu15 | classic16] [bundle] [group]
 //! [threads] [repetitions] [degree] [doublings]`
 //!
-//! `CHIFFRE_ISA=scalar|avx2|avx512|neon` chooses the instruction set. Times are processor seconds for
-//! each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
+//! `CHIFFRE_ISA=scalar|avx2|avx512|neon` chooses the instruction set. Times are processor seconds
+//! for each ciphertext (what counts on a shared machine) and wall seconds for the bundle.
 
 use chiffre_ckks::Isa;
 use chiffre_ckks::bootstrap::{Activation, Arcsine, BootstrapOp, BootstrapSpec, Bootstrapper, RefreshOp};

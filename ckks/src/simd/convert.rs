@@ -125,8 +125,8 @@ impl<const T: usize> Kernel for Convert<'_, '_, '_, T> {
     }
 }
 
-/// Targets `first..first + T` of a group, in double precision: every product is reduced, because one
-/// by a constant costs hardly more than an exact one.
+/// Targets `first..first + T` of a group, in double precision: every product is reduced, because
+/// one by a constant costs hardly more than an exact one.
 struct ConvertReal<'a, 'b, 'c, const T: usize> {
     group: &'a TargetGroup,
     first: usize,

@@ -69,8 +69,8 @@ impl<Q: Quad> Field<Q> {
         (quad.fnma(k, self.q, h), quad.fms(y, t.w, h))
     }
 
-    /// `y w mod q`, of magnitude up to `q / 2 + |y| q 2^-53` for `|y w / q| <= 2^51`: the quotient is off
-    /// by what the two roundings of `w / q` make of it, beside one half.
+    /// `y w mod q`, of magnitude up to `q / 2 + |y| q 2^-53` for `|y w / q| <= 2^51`: the quotient
+    /// is off by what the two roundings of `w / q` make of it, beside one half.
     #[inline(always)]
     pub fn product(self, y: Q::V, t: Twiddle<Q>) -> Q::V {
         let (high, low) = self.terms(y, t);

@@ -166,7 +166,8 @@ impl Isa {
         kernel.run(Portable)
     }
 
-    /// As [`Self::run`] for kernels of doubles, with portable code where this is not a set for them.
+    /// As [`Self::run`] for kernels of doubles, with portable code where this is not a set for
+    /// them.
     #[inline]
     fn run_quads<K: QuadKernel>(self, kernel: K) {
         if self.has_doubles() {

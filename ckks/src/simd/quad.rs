@@ -8,8 +8,8 @@ pub(super) trait QuadKernel {
 
 /// Four 64-bit words. A value of the implementing type is proof that the instructions exist.
 ///
-/// Integers are taken modulo 2^64. Operations on doubles begin with `f`; they round to nearest, ties
-/// to even.
+/// Integers are taken modulo 2^64. Operations on doubles begin with `f`; they round to nearest,
+/// ties to even.
 pub(super) trait Quad: Copy {
     /// Four words.
     type V: Copy;

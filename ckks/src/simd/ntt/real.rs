@@ -2,10 +2,10 @@
 //! multiply-add and without a wide integer multiply.
 //!
 //! Between the first load and the last store words are doubles with integer values, of either sign
-//! and larger than `q`. With `h = y w` rounded, `y w - h` is exact in one fused operation, and so is
-//! `h - k q` for `k = round(y (w / q))`: six operations for a product modulo `q` of magnitude about
-//! `q / 2`, for factors `w` in `(-q/2, q/2)`. [`growth`](plan::growth) bounds what words gain; passes
-//! reduce where it says so.
+//! and larger than `q`. With `h = y w` rounded, `y w - h` is exact in one fused operation, and so
+//! is `h - k q` for `k = round(y (w / q))`: six operations for a product modulo `q` of magnitude
+//! about `q / 2`, for factors `w` in `(-q/2, q/2)`. [`growth`](plan::growth) bounds what words
+//! gain; passes reduce where it says so.
 //!
 //! Stages run two or three at a time over the vector (those within blocks that stay in the
 //! first-level cache block by block); the last five run together on eight registers of four words,

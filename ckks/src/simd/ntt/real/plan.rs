@@ -32,8 +32,8 @@ impl Pass {
 /// The negacyclic transform of one prime and one degree in double precision.
 ///
 /// At the stage with `m` blocks, block `i` has the factor `w(m + i) = psi^bitrev(m + i)` (bits
-/// reversed within `log2 N`; Seiler 2018, section 2.3), kept as the double in `(-q/2, q/2)`, in scalar
-/// passes paired with its quotient by `q`. The inverse needs no table of its own:
+/// reversed within `log2 N`; Seiler 2018, section 2.3), kept as the double in `(-q/2, q/2)`, in
+/// scalar passes paired with its quotient by `q`. The inverse needs no table of its own:
 /// `w(m + i)^-1 = -w(m + (m - 1 - i))`.
 pub struct RealPlan {
     pub(super) modulus: Modulus,
@@ -130,14 +130,15 @@ fn push_node(table: &mut Vec<f64>, factors: &[f64], q: u64, node: usize, log_rad
 }
 
 /// What a forward stage makes of words of magnitude up to `x q`, as a multiple of `q`: the product
-/// `y w` with `|w| <= q / 2` has a quotient of magnitude up to `x q / 2`, which the two roundings of
-/// `w / q` leave within `1/2 + x q 2^-53` of its integer (and a little for terms of higher order).
+/// `y w` with `|w| <= q / 2` has a quotient of magnitude up to `x q / 2`, which the two roundings
+/// of `w / q` leave within `1/2 + x q 2^-53` of its integer (and a little for terms of higher
+/// order).
 pub(super) fn growth(q: u64, x: f64) -> f64 {
     x + 0.5 + x * q as f64 / 2f64.powi(53) * 1.001
 }
 
-/// Magnitudes up to which words may be multiplied, as a multiple of `q`: the quotient must be at most
-/// 2^51. They are then exact, and so is their sum or difference with a product.
+/// Magnitudes up to which words may be multiplied, as a multiple of `q`: the quotient must be at
+/// most 2^51. They are then exact, and so is their sum or difference with a product.
 fn limit(q: u64) -> f64 {
     2f64.powi(52) / q as f64
 }
