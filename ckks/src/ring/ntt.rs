@@ -1,5 +1,5 @@
-//! The number-theoretic transform: our kernels where they are fast, `tfhe-ntt` elsewhere. This file is
-//! the only one that names `tfhe_ntt`.
+//! The number-theoretic transform: our kernels where they are fast, `tfhe-ntt` elsewhere. This file
+//! is the only one that names `tfhe_ntt`.
 
 use super::Modulus;
 use crate::simd::ntt::{self, real};
