@@ -144,8 +144,8 @@ impl<'a> Pricer<'a> {
         counted(&mut self.tables, *hash, supports, &used, to)
     }
 
-    /// One position of the result of node `v`, and the stages that copy it, in all ways that need no
-    /// mask; none if the result does not repeat.
+    /// One position of the result of node `v`, and the stages that copy it, in all ways that need
+    /// no mask; none if the result does not repeat.
     fn copies(&mut self, v: usize, layouts: &[Layout]) -> Option<(Rc<TableShape>, Vec<(usize, Vec<Rc<TableShape>>)>)> {
         let (along, kernels) = self.supports[v].repeats.as_ref()?;
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
