@@ -43,7 +43,7 @@ pub fn load_inputs(files: &[PathBuf], inputs: &[InputPort], options: &DataOption
         let images = load_array(&path, &of(port), Some((port.name.as_str(), names.as_slice())))?;
         parts.push((path, images));
     }
-    if let Some((_, path)) = named.iter().find(|(name, path)| name.is_none() && !parts.iter().any(|(p, _)| p == path)) {
+    if let Some((_, path)) = named.iter().find(|(name, _)| name.is_none() && named.len() > 1) {
         return Err(Error::input(format!("{} is for none of the inputs {list}: write NAME=FILE", path.display())));
     }
     if named.len() > inputs.len() {

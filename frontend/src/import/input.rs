@@ -77,9 +77,14 @@ pub(super) fn bind(
     let mut ports = vec![];
     for d in &declared {
         let options = if several { &ImportOptions::default() } else { options };
-        let found = port(file, d, options).and_then(|p| type_of(&p.shape).map(|_| p).map_err(Misfit::from));
-        match found {
-            Ok(p) => ports.push(p),
+        match port(file, d, options) {
+            Ok(p) => match type_of(&p.shape) {
+                Ok(_) => ports.push(p),
+                Err(reason) => {
+                    survey.refuse_file(reason, false);
+                    env.insert(d.name.clone(), Bound::Open);
+                }
+            },
             Err(Misfit { reason, open_extents }) => {
                 survey.refuse_file(format!("input \"{}\" {reason}", d.name), open_extents && !several);
                 env.insert(d.name.clone(), Bound::Open);

@@ -116,7 +116,7 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, Conta
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
     if r.meta("stage.tail").is_ok() {
-        return Err(r.error("the program is of an earlier form: compile it again".into()));
+        return Err(r.error("the program is of an earlier form: compile it again"));
     }
     let stages = ["tensor", "packed", "he", "certificate", "accuracy", "interface"]
         .iter()
