@@ -49,7 +49,7 @@ impl Model {
         let parts: Vec<_> = parts.into_iter().map(|v| flat(&mut g, v)).collect();
         let mut shape = g.ty(parts[0]).shape.clone();
         shape[0] = parts.iter().map(|v| g.ty(*v).shape[0]).sum();
-        let all = g.push(TensorOp::Concat {}, parts, TensorType { shape, ..types[0].clone() }, &source);
+        let all = g.push(TensorOp::Concat {}, parts, TensorType { shape }, &source);
         g.outputs = vec![all];
         g
     }

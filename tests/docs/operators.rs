@@ -25,7 +25,7 @@ fn operators(page: &str) -> BTreeMap<&str, [usize; 2]> {
 pub fn filled(text: &str, page: &str) -> String {
     let all = operators(page);
     let list = |f: &dyn Fn([usize; 2]) -> bool| {
-        let names: Vec<String> = all.iter().filter(|(_, n)| f(**n)).map(|(name, _)| format!("{name}")).collect();
+        let names: Vec<&str> = all.iter().filter(|(_, n)| f(**n)).map(|(name, _)| *name).collect();
         names.join(", ")
     };
     let table = [

@@ -68,6 +68,13 @@ struct TableShape {
     splits: Vec<(i64, Shapes)>,
 }
 
+/// Counts of a map whose result repeats: for one position, and of the stages that copy it, by their
+/// radix.
+struct CopyShapes {
+    first: Rc<TableShape>,
+    stages: Vec<(usize, Vec<Rc<TableShape>>)>,
+}
+
 /// Prices packings of one network; tables of equal support are counted once.
 pub struct Pricer<'a> {
     g: &'a TensorGraph,
@@ -146,7 +153,7 @@ impl<'a> Pricer<'a> {
 
     /// One position of the result of node `v`, and the stages that copy it, in all ways that need
     /// no mask; none if the result does not repeat.
-    fn copies(&mut self, v: usize, layouts: &[Layout]) -> Option<(Rc<TableShape>, Vec<(usize, Vec<Rc<TableShape>>)>)> {
+    fn copies(&mut self, v: usize, layouts: &[Layout]) -> Option<CopyShapes> {
         let (along, kernels) = self.supports[v].repeats.as_ref()?;
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let mut stages = vec![];
@@ -170,7 +177,7 @@ impl<'a> Pricer<'a> {
             }
         }
         let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
-        Some((counted(&mut self.tables, hash(kernels), kernels, &used, &to), stages))
+        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to), stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
@@ -211,7 +218,7 @@ impl<'a> Pricer<'a> {
             std::iter::once(chain(None, flat)).chain(table.splits.iter().map(cut)).collect::<Vec<Chain>>()
         };
         let mut out = ways(&table, None, &sums);
-        for (first, (radix, stages)) in copies.iter().flat_map(|(first, all)| all.iter().map(move |s| (first, s))) {
+        for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
             let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
             out.extend(ways(first, Some(*radix), &stages.iter().map(link).collect::<Vec<_>>()));
         }
