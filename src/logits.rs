@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_worst_output_counts() {
-        let port = |first, count| OutputPort { name: first.to_string(), first, count, tail: vec![], shape: vec![count] };
+        let port = |first: usize, count: usize| OutputPort { name: first.to_string(), first, count, tail: vec![], shape: vec![count] };
         let (a, r) = ([1.0, 2.0, 9.0, 0.0, 1.0], [1.0, 2.0, 8.0, 9.0, 1.0]);
         let c = compare_outputs(&a, &r, 5, &[port(0, 2), port(2, 3)], &BTreeSet::new()).unwrap();
         assert_eq!((c.agreement, c.max_abs_error), (0.0, 9.0));
