@@ -1,8 +1,10 @@
 //! The data owner's side: keys, encryption, decryption.
 
 use crate::data::Images;
+use crate::outputs::{self, Output};
 use crate::{Error, Program, logits, screening};
 use chiffre_client::{Absurd, ClientKey, Decrypted, Receipt, Report, Screening};
+use chiffre_ir::interface::Interface;
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 use std::path::Path;
 
@@ -130,7 +132,7 @@ impl Client {
     /// error: see [`Answers`].
     pub fn decrypt(&self, result: &ResultBatch, receipt: &Receipt) -> Result<Answers, Error> {
         let decrypted = self.key.decrypt(self.program.session(), result, receipt)?;
-        Ok(Answers::of(decrypted, receipt.names().to_vec()))
+        Answers::of(decrypted, receipt.names().to_vec(), &self.program)
     }
 
     /// Decrypts a result without a receipt. It may be an old one, or that of other images.
@@ -140,14 +142,15 @@ impl Client {
     pub fn decrypt_unbound(&self, result: &ResultBatch) -> Result<Answers, Error> {
         let decrypted = self.key.decrypt_unbound(self.program.session(), result)?;
         let names = (0..decrypted.report.images).map(|i| format!("image {i}")).collect();
-        Ok(Answers::of(decrypted, names))
+        Answers::of(decrypted, names, &self.program)
     }
 }
 
 /// Decrypted answers.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    /// Images × classes, row by row; NaN for images without an answer.
+    /// What was decrypted: images × classes, row by row, of several outputs one behind the other,
+    /// before what ends the model; NaN for images without an answer.
     pub logits: Vec<f32>,
     /// Logits of an image.
     pub classes: usize,
@@ -155,12 +158,29 @@ pub struct Answers {
     pub names: Vec<String>,
     /// Which images have no answer, and why.
     pub report: Report,
+    /// What the program gives, by name.
+    interface: Interface,
 }
 
 impl Answers {
-    fn of(decrypted: Decrypted, names: Vec<String>) -> Answers {
+    fn of(decrypted: Decrypted, names: Vec<String>, program: &Program) -> Result<Answers, Error> {
         let classes = decrypted.logits.len() / names.len().max(1);
-        Answers { logits: decrypted.logits, classes, names, report: decrypted.report }
+        Ok(Answers { logits: decrypted.logits, classes, names, report: decrypted.report, interface: program.interface()? })
+    }
+
+    /// The outputs of the model file by name, with what ends it: a softmax, say. NaN for images
+    /// without an answer.
+    pub fn outputs(&self) -> Vec<Output> {
+        outputs::of(&self.interface, &self.logits, self.classes)
+    }
+
+    /// Writes the outputs to a file: `.npz` with all of them by name; of one output also `.csv`,
+    /// and float32 `.npy` of images × values.
+    ///
+    /// # Errors
+    /// Several outputs in a file for one; a file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        outputs::write(path.as_ref(), &self.outputs(), &self.names)
     }
 
     /// The best class of every image for which it is certain, if no logit is off by more than

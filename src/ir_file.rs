@@ -4,6 +4,7 @@ use crate::Error;
 use chiffre_ir::const_file::{self, Store};
 use chiffre_ir::consts::{Array, Hash};
 use chiffre_ir::input;
+use chiffre_ir::interface::InputPort;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::output::Output;
 use chiffre_ir::tail::TailOp;
@@ -20,6 +21,8 @@ pub struct IrFile {
     pub normalisation: Option<String>,
     /// What is left to do with each output of a model to have that of its file; none for IR.
     pub tails: Vec<Vec<TailOp>>,
+    /// The inputs of a model; none for IR.
+    pub inputs: Vec<InputPort>,
     path: PathBuf,
     text: Option<(String, SourceMap)>,
 }
@@ -31,17 +34,18 @@ impl IrFile {
     /// Files that cannot be read or hold something else; errors in a text point at line and column.
     pub fn load(path: &Path, consts: &[PathBuf]) -> Result<IrFile, Error> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let whole = |graph, normalisation, tails| Ok(IrFile { graph, normalisation, tails, path: path.into(), text: None });
+        let whole = |graph, normalisation, tails, inputs| Ok(IrFile { graph, normalisation, tails, inputs, path: path.into(), text: None });
         match extension.as_str() {
             "onnx" => {
                 let model = chiffre_frontend::load(path)?;
                 let tails = model.outputs.into_iter().map(|o| o.tail).collect();
-                return whole(AnyGraph::Tensor(model.graph.into_inner()), model.normalisation.map(|n| n.to_string()), tails);
+                let normalisation = model.normalisation.map(|n| n.to_string());
+                return whole(AnyGraph::Tensor(model.graph.into_inner()), normalisation, tails, model.inputs);
             }
             "chf" => {
                 let program = chiffre_ir::program::file::load(path)?.program.into_inner();
                 let normalisation = program.header.normalisation.clone();
-                return whole(AnyGraph::Program(program), normalisation, vec![]);
+                return whole(AnyGraph::Program(program), normalisation, vec![], vec![]);
             }
             _ => {}
         }
@@ -61,7 +65,7 @@ impl IrFile {
             AnyGraph::Tensor(g) => g.header.normalisation.clone(),
             AnyGraph::Packed(_) | AnyGraph::He(_) => None,
         };
-        Ok(IrFile { graph, normalisation, tails: vec![], path: path.into(), text: Some((text, map)) })
+        Ok(IrFile { graph, normalisation, tails: vec![], inputs: vec![], path: path.into(), text: Some((text, map)) })
     }
 
     /// Runs the verifier; findings point at the text. With `products_open`, products of HE IR need

@@ -16,9 +16,9 @@
 //!
 //! Below them: [`pipeline`] compiles, [`data`] reads images, [`screening`] looks at them before
 //! they are encrypted, [`overview`] says what a program is and [`page`] shows it, [`machine`]
-//! measures unit times, [`logits`] ranks and compares answers, [`ir_file`] reads intermediate
-//! representations. Everything cryptographic or about graphs lives
-//! in the crates below; the command line is a crate of its own.
+//! measures unit times, [`logits`] ranks and compares answers, [`outputs`] makes the outputs of the
+//! model file of them, [`ir_file`] reads intermediate representations. Everything cryptographic or
+//! about graphs lives in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -28,6 +28,7 @@ pub mod ir_file;
 pub mod logits;
 pub mod machine;
 pub mod memory;
+pub mod outputs;
 pub mod overview;
 pub mod page;
 pub mod pipeline;
@@ -37,6 +38,7 @@ mod server;
 
 pub use chiffre_backend::cost::CostModel;
 pub use chiffre_client::Receipt;
+pub use chiffre_ir::interface::{InputPort, Interface, OutputPort};
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 pub use client::{Answers, Client};
 pub use data::{DataOptions, Images, Normalisation};

@@ -1,6 +1,7 @@
 //! Logits: the best classes, comparison with reference answers, the file of answers.
 
 use crate::Error;
+use chiffre_ir::interface::OutputPort;
 use chiffre_ir::output::Output;
 pub use chiffre_passes::activation::degree::logit_error;
 use ndarray::ArrayView2;
@@ -42,6 +43,33 @@ pub fn compare(answers: &[f32], reference: &[f32], classes: usize, without_answe
     let (answered, wanted): (Vec<&[f32]>, Vec<&[f32]>) = pairs.iter().map(|(_, rows)| *rows).unzip();
     let logit_error = logit_error(&wanted.concat(), &answered.concat(), classes);
     Ok(Comparison { agreement: same as f64 / rows as f64, max_abs_error, logit_error })
+}
+
+/// The values of one output in rows of `per` values of all outputs.
+pub fn values_of(values: &[f32], per: usize, output: &OutputPort) -> Vec<f32> {
+    values.chunks_exact(per.max(1)).flat_map(|row| row.get(output.span()).unwrap_or(&[])).copied().collect()
+}
+
+/// As [`compare`], for rows of `per` values of several outputs: what the worst of them says.
+pub fn compare_outputs(
+    answers: &[f32],
+    reference: &[f32],
+    per: usize,
+    outputs: &[OutputPort],
+    without_answer: &BTreeSet<usize>,
+) -> Result<Comparison, Error> {
+    let mut worst: Option<Comparison> = None;
+    let most = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+    for o in outputs {
+        let [a, r] = [answers, reference].map(|values| values_of(values, per, o));
+        let c = compare(&a, &r, o.count, without_answer)?;
+        worst = Some(worst.map_or(c, |w| Comparison {
+            agreement: w.agreement.min(c.agreement),
+            max_abs_error: most(w.max_abs_error, c.max_abs_error),
+            logit_error: most(w.logit_error, c.logit_error),
+        }));
+    }
+    worst.ok_or_else(|| Error::failed("there is no output to compare"))
 }
 
 /// Index of the largest value; the first one of equals; NaN never wins. `None` when there is no
@@ -182,6 +210,17 @@ mod tests {
         }
         assert_eq!(top1(&[1.0, 2.0, 5.0, 4.0], &[1, 1], 2), Some(0.5));
         assert_eq!(top1(&[1.0, 2.0], &[1, 1], 2), None);
+    }
+
+    #[test]
+    fn the_worst_output_counts() {
+        let port = |first: usize, count: usize| OutputPort { name: first.to_string(), first, count, tail: vec![], shape: vec![count] };
+        let (a, r) = ([1.0, 2.0, 9.0, 0.0, 1.0], [1.0, 2.0, 8.0, 9.0, 1.0]);
+        let c = compare_outputs(&a, &r, 5, &[port(0, 2), port(2, 3)], &BTreeSet::new()).unwrap();
+        assert_eq!((c.agreement, c.max_abs_error), (0.0, 9.0));
+        assert_eq!(compare_outputs(&a, &r, 5, &[port(0, 2)], &BTreeSet::new()).unwrap().max_abs_error, 0.0);
+        assert!(compare_outputs(&a, &r, 5, &[], &BTreeSet::new()).is_err());
+        assert_eq!(values_of(&a, 5, &port(2, 3)), [9.0, 0.0, 1.0]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The compiler as one call: model → passes → program.
 
-use crate::Error;
+use crate::{Error, outputs};
 use chiffre_backend::ckks::{Ckks, outline};
 pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
 use chiffre_backend::clear::Clear;
@@ -12,7 +12,6 @@ use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, VerifiedProgram};
-use chiffre_ir::tail::TailOp;
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, TensorOp, certified};
 use chiffre_ir::text;
 use chiffre_passes::observe::{Dump, Recorder};
@@ -67,7 +66,7 @@ pub struct Compiled {
     /// The program.
     pub program: Program,
     /// Texts of `tensor`, `packed` and `he`, and as JSON the `certificate` of approximated
-    /// activations and the `tail` of each output.
+    /// activations and the `interface`: inputs and outputs of the model.
     pub stages: BTreeMap<String, String>,
     /// The network as the last pass on tensor IR left it.
     pub tensor: Option<TensorGraph>,
@@ -127,11 +126,8 @@ pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, reque
 /// Unsupported networks, specs and parameters as input errors that name node and pass; a program
 /// over the memory budget.
 pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
-    let mut compiled = compile_graph(&model.graph, &model.digest.to_string(), request)?;
-    let tails: Vec<&[TailOp]> = model.outputs.iter().map(|o| o.tail.as_slice()).collect();
-    if tails.iter().any(|t| !t.is_empty()) {
-        compiled.stages.insert("tail".into(), serde_json::to_string(&tails).map_err(Error::failed)?);
-    }
+    let mut compiled = compile_graph(&model.joined(), &model.digest.to_string(), request)?;
+    compiled.stages.insert(outputs::STAGE.into(), serde_json::to_string(&model.interface()).map_err(Error::failed)?);
     Ok(compiled)
 }
 

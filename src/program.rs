@@ -1,11 +1,12 @@
 //! Programs: made from models, kept in files, and what there is to know of them.
 
-use crate::data::{DataOptions, Images, Normalisation};
+use crate::data::{self, DataOptions, Images, Normalisation};
 use crate::overview::Overview;
 use crate::pipeline::{self, Request};
-use crate::{Error, page};
+use crate::{Error, outputs, page};
 use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{ImportOptions, Model};
+use chiffre_ir::interface::Interface;
 use chiffre_ir::program::file::{self, ProgramFile};
 use chiffre_passes::options::{ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
 use chiffre_runtime::Session;
@@ -33,6 +34,9 @@ pub struct Options {
     pub input_range: Option<[f64; 2]>,
     /// Extents of one image, in the order of the model file, for those that it leaves open.
     pub input_shape: Option<Vec<usize>>,
+    /// Names of the outputs that are wanted; all of the model's if there is none. What only others
+    /// need is not computed.
+    pub outputs: Vec<String>,
     /// log2 of the ring degree, 3 to 17; without it, chosen by predicted time.
     pub log_n: Option<u32>,
     /// Hamming weight of the ephemeral secret of bootstraps: 32 or more, up to half of the ring
@@ -60,6 +64,7 @@ impl Default for Options {
             normalisation: None,
             input_range: None,
             input_shape: None,
+            outputs: vec![],
             log_n: None,
             ephemeral_weight: BootstrapWish::default().weight,
             failure_bits: None,
@@ -119,7 +124,7 @@ impl std::fmt::Debug for Program {
 /// A file that cannot be read or is no model; operators that are not supported; a network that
 /// needs more levels or memory than it may have; [`Error::Bug`] for a bug of the compiler.
 pub fn compile(model: impl AsRef<Path>, options: &Options) -> Result<Program, Error> {
-    let import = ImportOptions { input_shape: options.input_shape.clone() };
+    let import = ImportOptions { input_shape: options.input_shape.clone(), outputs: options.outputs.clone() };
     compile_model(&chiffre_frontend::load_with(model.as_ref(), &import)?, options)
 }
 
@@ -175,6 +180,32 @@ impl Program {
     /// A program without an input, which no compiler makes.
     pub fn image_shape(&self) -> Result<[usize; 3], Error> {
         Ok(self.session.input_layout()?.shape)
+    }
+
+    /// The inputs and outputs of the model, by name.
+    ///
+    /// # Errors
+    /// A program whose description of them does not fit it, which no compiler writes.
+    pub fn interface(&self) -> Result<Interface, Error> {
+        outputs::interface(&self.session.file)
+    }
+
+    /// What [`Client::encrypt`](crate::Client::encrypt) takes, of a program with several inputs:
+    /// the images of each, by its name.
+    ///
+    /// # Errors
+    /// An input that is missing or not one of the program's; images of another shape than the
+    /// input's, or not as many of each.
+    pub fn join(&self, parts: Vec<(&str, Images)>) -> Result<Images, Error> {
+        let inputs = self.interface()?.inputs;
+        if let Some((unknown, _)) = parts.iter().find(|(name, _)| !inputs.iter().any(|p| p.name == *name)) {
+            let names: Vec<&str> = inputs.iter().map(|p| p.name.as_str()).collect();
+            return Err(Error::input(format!("the program has no input \"{unknown}\"; its inputs are {}", names.join(", "))));
+        }
+        let place = |name: &str| inputs.iter().position(|p| p.name == name);
+        let mut parts = parts;
+        parts.sort_by_key(|(name, _)| place(name));
+        data::joined(parts.into_iter().map(|(_, x)| x).collect(), &inputs)
     }
 
     /// How files of images are read for this program.

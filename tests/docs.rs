@@ -10,6 +10,8 @@ mod data_path;
 mod estimates;
 #[path = "docs/figures.rs"]
 mod figures;
+#[path = "docs/operators.rs"]
+mod operators;
 
 use std::path::Path;
 
@@ -106,6 +108,14 @@ fn figures_come_from_the_log() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     println!("{total} figures agree with their records");
     assert!(total > 100, "{total}");
+}
+
+/// The table of operators is what the conformance tests found.
+#[test]
+fn operators_are_those_of_the_conformance_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    fresh("models.md", &operators::filled(&read("docs/models.md"), &read("docs/onnx-support.md")));
 }
 
 /// The README's ten lines are the example that is compiled, and that the first documentation test

@@ -88,9 +88,9 @@ pub struct CompilerArgs {
     #[arg(long, value_name = "FILE")]
     pub machine: Option<PathBuf>,
     /// Images that activation ranges are measured on; needed for activations that are not
-    /// polynomials of degree 2
+    /// polynomials of degree 2. Of a model with several inputs NAME=DATA for each
     #[arg(long, value_name = "DATA")]
-    pub calibrate: Option<PathBuf>,
+    pub calibrate: Vec<PathBuf>,
     /// Use the first C calibration images [default: all]
     #[arg(long, value_name = "C", requires = "calibrate")]
     pub calibrate_count: Option<NonZeroUsize>,
@@ -147,12 +147,23 @@ pub struct CompilerArgs {
     #[command(flatten)]
     /// `--mean`, `--std`.
     pub normalisation: NormalisationArgs,
+    /// The output that is wanted, by name, once for each; what only others need is not computed
+    /// [default: all outputs of the model]
+    #[arg(long, value_name = "NAME")]
+    pub select_output: Vec<String>,
     #[command(flatten)]
     /// `--input-shape`.
     pub input_shape: InputShapeArgs,
     #[command(flatten)]
     /// `--threads`.
     pub threads: ThreadArgs,
+}
+
+impl CompilerArgs {
+    /// What import is told.
+    pub fn import(&self) -> ImportOptions {
+        ImportOptions { outputs: self.select_output.clone(), ..self.input_shape.options() }
+    }
 }
 
 /// `--mean` and `--std`.
@@ -189,7 +200,8 @@ impl InputShapeArgs {
     /// What import is told.
     pub fn options(&self) -> ImportOptions {
         let given = !self.input_shape.is_empty();
-        ImportOptions { input_shape: given.then(|| self.input_shape.iter().map(|d| d.get()).collect()) }
+        let input_shape = given.then(|| self.input_shape.iter().map(|d| d.get()).collect());
+        ImportOptions { input_shape, ..ImportOptions::default() }
     }
 }
 
@@ -316,9 +328,10 @@ pub struct EncryptArgs {
     /// The secret key
     #[arg(long, value_name = "secret.key")]
     pub secret: PathBuf,
-    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
-    #[arg(long, value_name = "DATA")]
-    pub input: PathBuf,
+    /// Images: .npy, .npz, .csv, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of
+    /// them; of a model with several inputs NAME=DATA for each, or one .npz with an array for each
+    #[arg(long, value_name = "DATA", required = true)]
+    pub input: Vec<PathBuf>,
     /// The ciphertexts to write
     #[arg(short, long, value_name = "in.ct")]
     pub output: PathBuf,
@@ -446,11 +459,11 @@ pub struct DecryptArgs {
     /// Do not check which images the answers are to
     #[arg(long, conflicts_with = "receipt")]
     pub no_receipt: bool,
-    /// The logits to write: float32, images × classes, or a table with the images' names if it ends
-    /// with .csv
+    /// The output to write: float32, images × values, or a table with the images' names if it ends
+    /// with .csv; with .npz all outputs, by their names
     #[arg(short, long, value_name = "logits.npy")]
     pub output: PathBuf,
-    /// Print the K best classes of every image
+    /// Print the K best classes of every image, by the first output
     #[arg(long, value_name = "K")]
     pub top: Option<NonZeroUsize>,
     /// Write, instead of logits, only what may be given away: for each image, by number, its best
@@ -479,9 +492,10 @@ pub struct SimulateArgs {
     /// The program
     #[arg(value_name = "P.chf")]
     pub program: PathBuf,
-    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
-    #[arg(long, value_name = "DATA")]
-    pub input: PathBuf,
+    /// Images: .npy, .npz, .csv, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of
+    /// them; of a model with several inputs NAME=DATA for each, or one .npz with an array for each
+    #[arg(long, value_name = "DATA", required = true)]
+    pub input: Vec<PathBuf>,
     /// Compare the answers with the labels in DATA
     #[arg(long)]
     pub labels: bool,
@@ -491,13 +505,13 @@ pub struct SimulateArgs {
     /// Seed of the simulated noise
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
-    /// Write the simulated logits: float32, images × classes
+    /// Write the simulated output: float32, images × values; with .npz all outputs, by their names
     #[arg(short, long, value_name = "logits.npy")]
     pub output: Option<PathBuf>,
     /// Compare with the network that the program was compiled from, in the clear
     #[arg(long, value_name = "MODEL.onnx")]
     pub model: Option<PathBuf>,
-    /// Compare with the logits that `decrypt` wrote for the first of the images
+    /// Compare with the outputs that `decrypt` wrote for the first of the images
     #[arg(long, value_name = "logits.npy")]
     pub answers: Option<PathBuf>,
     #[command(flatten)]
@@ -517,9 +531,10 @@ pub struct BenchArgs {
     /// The model
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
-    #[arg(long, value_name = "DATA")]
-    pub data: PathBuf,
+    /// Images: .npy, .npz, .csv, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of
+    /// them; of a model with several inputs NAME=DATA for each, or one .npz with an array for each
+    #[arg(long, value_name = "DATA", required = true)]
+    pub data: Vec<PathBuf>,
     /// Use the first C images [default: all]
     #[arg(long, value_name = "C")]
     pub count: Option<NonZeroUsize>,

@@ -13,6 +13,7 @@
 mod constant;
 mod error;
 mod import;
+mod join;
 mod normalisation;
 mod onnx;
 mod proto;
@@ -26,6 +27,7 @@ pub use survey::{Fate, Obstacle, Survey};
 
 use chiffre_ir::consts::Hash;
 use chiffre_ir::graph::Verified;
+use chiffre_ir::interface::InputPort;
 use chiffre_ir::tail::TailOp;
 use chiffre_ir::tensor::Tensor;
 use std::path::Path;
@@ -40,6 +42,9 @@ pub struct ImportOptions {
     /// Extents of the input for one image, in the order of the file and without the batch, for
     /// those that the file leaves open.
     pub input_shape: Option<Vec<usize>>,
+    /// Names of the outputs that are wanted; all if there is none. What only others need is left
+    /// out.
+    pub outputs: Vec<String>,
 }
 
 /// A model file, imported.
@@ -49,20 +54,21 @@ pub struct Model {
     pub graph: Verified<Tensor>,
     /// How pixels become inputs, if the file says so (metadata key `normalisation`).
     pub normalisation: Option<Normalisation>,
-    /// Name of the network's input in the file.
-    pub input_name: String,
-    /// Shape of one image as the graph takes it, without the batch: `[C, H, W]` as a rule.
+    /// The inputs of the file, in its order, and where they lie in that of the graph.
+    pub inputs: Vec<InputPort>,
+    /// Shape of one image as the graph takes it, all inputs together and without the batch:
+    /// `[C, H, W]` as a rule.
     pub input_shape: Vec<usize>,
-    /// The outputs of the file, in its order.
+    /// The outputs of the file that are wanted, in its order.
     pub outputs: Vec<Output>,
     /// BLAKE3 of the file, and of the weights that lie in others.
     pub digest: Hash,
     /// What import has changed or left out, in sentences.
     pub warnings: Vec<String>,
     /// How the file takes images.
-    pub(crate) port: import::Port,
-    /// Name of the value that the graph's first output is.
-    pub(crate) logits: String,
+    pub(crate) port: import::Ports,
+    /// Names of the values that the graph's outputs are.
+    pub(crate) values: Vec<String>,
 }
 
 /// An output of the file.
@@ -72,6 +78,8 @@ pub struct Output {
     pub name: String,
     /// What is left to do, behind decryption, with the graph's output of the same index.
     pub tail: Vec<TailOp>,
+    /// Extents of what comes out, for one image.
+    pub shape: Vec<usize>,
 }
 
 /// Imports a model file.

@@ -94,7 +94,7 @@ fn models_that_do_not_fit_as_a_whole() {
     insta::assert_snapshot!(error(&old.bytes()), @r#"dir/test.onnx: node "/net/Add_y" (Add): it is read from opset 6 on, and the file follows opset 5: export it with a later one"#);
     insta::assert_snapshot!(error(&relu(Onnx::new(29, &IMAGE))), @"dir/test.onnx: opset 29 is not supported: export the model with opset 1 to 28");
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3, 0, 6]))), @r#"dir/test.onnx: input "x" must have fixed extents beside the batch; give the shape of one image, or export the model with a fixed image size"#);
-    insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3]).input("mask", 1, &[0, 3]))), @"dir/test.onnx: the model must have one input, not 2: x, mask");
+    insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 3]).input("mask", 7, &[0, 3]))), @r#"dir/test.onnx: input "mask" does not take floating-point numbers"#);
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[0, 1 << 23, 1 << 23, 2]))), @"dir/test.onnx: an input of shape [8388608, 8388608, 2] is too large");
     insta::assert_snapshot!(error(&relu(Onnx::new(17, &[1 << 40, 3]))), @r#"dir/test.onnx: input "x" fixes a batch over 4096"#);
     insta::assert_snapshot!(error(&relu(base().metadata("normalisation", "imagenet"))), @r#"dir/test.onnx: metadata key normalisation: "imagenet" is not of the form `(px/255-mean)/std mean=M,… std=S,…` or `(px/255-M)/S`"#);

@@ -181,9 +181,9 @@ fn open_extents_are_given() {
     let tmp = tempfile::tempdir().unwrap();
     let o = Onnx::new(13, &[0, 3, 0, 0]).weights("w", &[2, 3, 3, 3]).node("Conv", "x w", "c", &[]);
     let path = write(tmp.path(), &o.node("GlobalAveragePool", "c", "y", &[]));
-    let with = |shape: &[usize]| load_with(&path, &ImportOptions { input_shape: Some(shape.to_vec()) });
+    let with = |shape: &[usize]| load_with(&path, &ImportOptions { input_shape: Some(shape.to_vec()), ..ImportOptions::default() });
     assert_eq!(with(&[3, 5, 7]).unwrap().input_shape, [3, 5, 7]);
-    let options = ImportOptions { input_shape: Some(vec![3, 5, 7]) };
+    let options = ImportOptions { input_shape: Some(vec![3, 5, 7]), ..ImportOptions::default() };
     assert_eq!(Reference::load_with(&path, &options).unwrap().run(&noise(105, 2), 1).unwrap().len(), 2);
     for shape in [&[4, 5, 7][..], &[3, 5], &[3, 5, 7, 1]] {
         assert!(with(shape).unwrap_err().to_string().contains("takes images of shape 3×?×?"), "{shape:?}");

@@ -321,7 +321,7 @@ fn metadata_and_names_survive() {
     let o = single(17, "Relu", &[]).metadata("author", "x").metadata("normalisation", "(px/255-mean)/std mean=0.5,0.5,0.5 std=0.2,0.2,0.2");
     let model = check(&o);
     assert_eq!(model.normalisation.unwrap().std(), [0.2; 3]);
-    assert_eq!((model.input_name.as_str(), model.outputs[0].name.as_str(), model.input_shape), ("x", "y", vec![3, 6, 6]));
+    assert_eq!((model.inputs[0].name.as_str(), model.outputs[0].name.as_str(), model.input_shape), ("x", "y", vec![3, 6, 6]));
     assert_eq!(model.graph.name, "test");
     assert_eq!(model.graph.nodes[1].source, "/net/Relu_y");
     // A node without a name is known by its output.

@@ -30,7 +30,7 @@ fn imported_graphs_agree_with_the_reference() {
     models.sort();
     for path in models.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx")) {
         let textline = path.ends_with("textline_orientation_mobilenetv3_ppocr.onnx");
-        let options = ImportOptions { input_shape: textline.then(|| vec![3, 48, 192]) };
+        let options = ImportOptions { input_shape: textline.then(|| vec![3, 48, 192]), ..ImportOptions::default() };
         let model = load_with(path, &options).unwrap_or_else(|e| panic!("{e}"));
         let n = 8;
         let x = images(&data, &model, n);

@@ -17,6 +17,7 @@ mod hash;
 pub mod he;
 mod ids;
 pub mod input;
+pub mod interface;
 pub mod layout;
 pub mod level;
 pub mod ops;

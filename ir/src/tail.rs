@@ -58,6 +58,11 @@ impl TailOp {
             }
     }
 
+    /// True if the result at a place is not made of the value there.
+    pub fn reorders(&self) -> bool {
+        matches!(self.kind, TailKind::ArgMax { .. } | TailKind::TopK { .. })
+    }
+
     /// The result on the values of one image; `x` has as many as `extents` say. Values that are no
     /// numbers yield such.
     pub fn apply(&self, x: &[f32]) -> Vec<f32> {

@@ -14,7 +14,7 @@ use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
-use common::{Facts, Rng, chain, options, related_net, residual_net, with_series};
+use common::{Facts, Net, Rng, chain, options, related_net, residual_net, with_series};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
@@ -144,13 +144,57 @@ proptest! {
     }
 }
 
+/// One position of a value, copied to all of another: in stages of rotations with weights of one
+/// behind the map that reads it, whatever the radix, and the search takes such stages.
+#[test]
+fn copies_are_made_in_stages() {
+    let mut chosen = 0;
+    for (h, w) in [(8, 8), (7, 7), (6, 5), (14, 28)] {
+        let mut n = Net { g: tensor::TensorGraph::new("gate"), rng: Rng(3) };
+        let x = n.g.push(tensor::TensorOp::Input {}, vec![], tensor::TensorType::new([3, h, w]), "x");
+        let square = n.g.push(tensor::TensorOp::Square {}, vec![x], tensor::TensorType::new([3, h, w]), "square");
+        let copy = n.listed(square, 3, [vec![vec![1; h]], vec![vec![2; w]]], "copy");
+        let gated = n.both(tensor::TensorOp::Mul {}, x, copy, "gated");
+        n.g.outputs.push(gated);
+        let g = tensor::verify(fold_scales(&compose_linear(&n.g).unwrap()).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let node = g.nodes.iter().position(|n| n.source == "copy").unwrap();
+        for batch in [1, 20] {
+            let images: Vec<f32> = (0..batch * 3 * h * w).map(|_| n.rng.next()).collect();
+            let want = tensor::interp(&g, &images, batch).unwrap();
+            // Phases would be copied without a rotation.
+            let packing = PackingWish { phases: Some([0, 0]), ..PackingWish::default() };
+            let mut layouts = choose_layout(&g, &CompileOptions { packing, ..options(batch, 13) }, &Facts, &CostModel::default()).unwrap();
+            chosen += usize::from(layouts.ways[node].radix.is_some());
+            for radix in [2, 4, usize::MAX] {
+                layouts.ways[node].radix = Some(radix);
+                let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();
+                close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 1e-4);
+                let maps: Vec<_> = p.nodes.iter().filter(|n| n.source == "copy").collect();
+                let tables = maps.iter().map(|n| match &n.op {
+                    packed::PackedOp::Linear { table, .. } => p.consts.table(*table).unwrap().clone(),
+                    op => panic!("{op:?}"),
+                });
+                let tables: Vec<_> = tables.collect();
+                let (first, stages) = tables.split_at(1 + usize::from(layouts.ways[node].modulus.is_some()));
+                assert!(
+                    first.iter().all(|t| !t.taps.is_empty())
+                        && stages.iter().all(|t| t.entries.iter().all(|e| e.mask.is_none() && e.weight == 1.0))
+                );
+                let positions: usize = stages.iter().map(|t| t.taps.len()).product();
+                assert_eq!(positions, h * w, "{radix} {:?}", layouts.values[node].to_string());
+            }
+        }
+    }
+    assert!(chosen > 0, "the search takes no stages");
+}
+
 /// The packings below do lead to maps in two steps.
 #[test]
 fn channels_in_the_slots_are_rotated_in_two_steps() {
     let g = tensor::verify(fold_scales(&compose_linear(&residual_net(1)).unwrap()).unwrap()).unwrap().into_inner();
     let packing = PackingWish { phases: Some([0, 0]), channels: Some(3), fill: Some(0), tile: None };
     let layouts = choose_layout(&g, &CompileOptions { packing, ..options(1, 12) }, &Facts, &CostModel::default()).unwrap();
-    let cut = layouts.moduli.iter().flatten().count();
+    let cut = layouts.ways.iter().filter(|w| w.modulus.is_some()).count();
     let maps = |p: &packed::PackedGraph| p.nodes.iter().filter(|n| matches!(n.op, packed::PackedOp::Linear { .. })).count();
     let p = lower_linear(&g, &layouts).unwrap();
     let before = g.nodes.iter().filter(|n| matches!(n.op, tensor::TensorOp::LinearMap { .. })).count();
@@ -197,6 +241,6 @@ proptest! {
         let h = he::verify(place_relin(&assign_levels(&p, &opts).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
         close(&want[0], &he::interp(&h, &images, batch, None).unwrap()[0], 2e-3);
         let read = |v: usize| g.nodes.iter().any(|n| matches!(n.op, tensor::TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v));
-        prop_assert!(channels < 2 || (0..g.nodes.len()).any(|v| layouts.moduli[v].is_some() && read(v)), "no map before a series is cut");
+        prop_assert!(channels < 2 || (0..g.nodes.len()).any(|v| layouts.ways[v].modulus.is_some() && read(v)), "no map before a series is cut");
     }
 }

@@ -3,7 +3,8 @@
 //! | source | pixels | labels |
 //! |---|---|---|
 //! | `.npy` | floating-point or uint8, N×C×H×W or N×H×W×C; axes of extent 1 may be left out: N×K, N×C×L, N×H×W, and H×W for one picture | no |
-//! | `.npz` | the same, as `images`, `x` or the only array | `labels` or `y` |
+//! | `.npz` | the same, as `images`, `x`, the only array, or the one with the input's name | `labels` or `y` |
+//! | `.csv` | a table: a line of headings, then a row of numbers for each image | column `label` |
 //! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
 //! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
 //!
@@ -13,13 +14,17 @@
 //! anything is allocated for them.
 
 mod cifar;
+mod inputs;
 mod npy;
 mod npz;
 mod pictures;
+mod table;
 
 pub use chiffre_frontend::{Normalisation, NormalisationError};
+pub use inputs::{joined, load_inputs};
 
 use crate::Error;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Images ready for the network, in the order of the source.
@@ -100,7 +105,7 @@ pub struct DataError {
 pub enum Problem {
     #[error("cannot be read: {0}")]
     Io(std::io::Error),
-    #[error("is not a kind of data that can be read; give .npy, .npz, a CIFAR .bin file, .png, .jpg, or a folder of pictures")]
+    #[error("is not a kind of data that can be read; give .npy, .npz, .csv, a CIFAR .bin file, .png, .jpg, or a folder of pictures")]
     UnknownKind,
     #[error("holds no images")]
     Empty,
@@ -140,13 +145,19 @@ impl From<std::io::Error> for Problem {
 ///
 /// Errors name the file; all of them are the user's to solve.
 pub fn load(path: &Path, options: &DataOptions) -> Result<Images, DataError> {
+    load_array(path, options, None)
+}
+
+/// As [`load`], for an input of a name beside others: an archive's array of that name is it.
+fn load_array(path: &Path, options: &DataOptions, input: Option<(&str, &[&str])>) -> Result<Images, DataError> {
     let fail = |problem| DataError { path: path.to_owned(), problem };
     let kind = std::fs::metadata(path).map_err(|e| fail(e.into()))?;
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let batch = match extension.as_str() {
         _ if kind.is_dir() => return pictures::load_folder(path, options),
         "npy" => npy::load(path, options),
-        "npz" => npz::load(path, options),
+        "npz" => npz::load(path, options, input),
+        "csv" => table::load(path, options),
         "bin" => cifar::load(path, options),
         _ if pictures::is_picture(path) => pictures::load(path, options),
         _ => Err(Problem::UnknownKind),
@@ -173,6 +184,11 @@ pub fn load_logits(path: &Path, classes: usize) -> Result<Vec<f32>, DataError> {
 /// A file that cannot be read or is no such archive; it is named.
 pub(crate) fn float_arrays(path: &Path) -> Result<Vec<FloatArray>, DataError> {
     npz::float_arrays(path).map_err(|problem| DataError { path: path.to_owned(), problem })
+}
+
+/// As [`float_arrays`], by their names.
+pub(crate) fn named_arrays(path: &Path) -> Result<BTreeMap<String, FloatArray>, DataError> {
+    npz::named_arrays(path).map_err(|problem| DataError { path: path.to_owned(), problem })
 }
 
 /// An array of an archive.

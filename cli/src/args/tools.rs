@@ -84,9 +84,10 @@ pub struct InterpArgs {
     #[command(flatten)]
     /// The IR.
     pub ir: IrFileArgs,
-    /// Images: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of them
+    /// Images: .npy, .npz, .csv, a CIFAR-10/100 binary file, a PNG or JPEG file, or a folder of
+    /// them; of a model with several inputs NAME=DATA for each, or one .npz with an array for each
     #[arg(long, value_name = "DATA", required_unless_present = "noise")]
-    pub input: Option<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// Run on this many images of a fixed noise in [-1, 1) instead
     #[arg(long, value_name = "N", conflicts_with = "input")]
     pub noise: Option<NonZeroUsize>,
@@ -131,10 +132,10 @@ pub struct DebugArgs {
     /// The program
     #[arg(value_name = "P.chf")]
     pub program: PathBuf,
-    /// Images, as many as a batch has: .npy, .npz, a CIFAR-10/100 binary file, a PNG or JPEG file,
-    /// or a folder of them
-    #[arg(value_name = "DATA")]
-    pub input: PathBuf,
+    /// Images, as many as a batch has: .npy, .npz, .csv, a CIFAR-10/100 binary file, a PNG or JPEG
+    /// file, or a folder of them; of a model with several inputs NAME=DATA for each
+    #[arg(value_name = "DATA", required = true)]
+    pub input: Vec<PathBuf>,
     /// The secret key; evaluation keys are made from it
     #[arg(long, value_name = "secret.key")]
     pub secret: PathBuf,

@@ -39,13 +39,14 @@ pub(super) struct Outcome {
 
 /// Runs everything in one process and reports times, memory and agreement.
 pub(super) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let model = chiffre_frontend::load_with(&args.model, &args.compiler.input_shape.options())?;
+    let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
     if args.compiler.target != chiffre::pipeline::CKKS.name() {
         return Err(Error::input(format!("bench measures encrypted runs, and the {} target has none", args.compiler.target)));
     }
     let request = super::request(&args.compiler, &model)?;
-    let images = data::load(&args.data, &super::data_options(&model, &args.compiler.normalisation, args.count)?)?;
-    let reference = Reference::load_with(&args.model, &args.compiler.input_shape.options())?;
+    let options = super::data_options(&model, &args.compiler.normalisation, args.count)?;
+    let images = data::load_inputs(&args.data, &model.inputs, &options)?;
+    let reference = Reference::load_with(&args.model, &args.compiler.import())?;
     let name = args.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let out = encrypted_run(&name, &model, &reference, &request, &images, engine, args.progress.progress)?;
     if args.json {
@@ -151,8 +152,10 @@ pub(super) fn encrypted_run(
     }
     bar.finish();
     problems.iter().for_each(|line| eprintln!("{line}"));
-    let comparison = logits::compare(&answers, &clear, classes, &affected)?;
-    let as_simulated = simulation.as_ref().map(|s| logits::compare(&answers, &s.outputs[0], classes, &affected)).transpose()?;
+    let interface = model.interface();
+    let compare = |want: &[f32]| logits::compare_outputs(&answers, want, classes, &interface.outputs, &affected);
+    let comparison = compare(&clear)?;
+    let as_simulated = simulation.as_ref().map(|s| compare(&s.outputs[0])).transpose()?;
     let rotations = p.keys().iter().filter(|(u, _)| u.rotation_offset(p.header.log_n).is_some()).count();
     let report = BenchReport {
         model: name.into(),
@@ -181,7 +184,10 @@ pub(super) fn encrypted_run(
         max_abs_logit_error_simulated: as_simulated.map(|c| c.max_abs_error),
         logit_error_simulated: as_simulated.map(|c| c.logit_error),
         images_out_of_range: simulation.map(|s| s.outside.len()),
-        top1: images.labels.as_ref().and_then(|l| logits::top1(&answers, l, classes)),
+        top1: images
+            .labels
+            .as_ref()
+            .and_then(|l| logits::top1(&logits::values_of(&answers, classes, &interface.outputs[0]), l, interface.outputs[0].count)),
         predicted_run_s: sizes.iter().map(|&n| pipeline::predicted_seconds(p, &request.cost.on_threads(threads), n)).sum(),
         predicted_peak_bytes: sizes.iter().map(|&n| pipeline::memory_plan(p, n).peak() as u64).max().unwrap_or(0),
         images_without_answer: affected.len(),

@@ -1,7 +1,7 @@
 //! `chiffre check`.
 
 use crate::args::CheckArgs;
-use chiffre::Error;
+use chiffre::{Error, Interface};
 use chiffre_frontend::{Fate, FrontendError, Model, Survey, survey};
 
 /// Says what the compiler makes of a model; fails if something stands in its way.
@@ -33,15 +33,25 @@ fn report(found: &Survey) -> String {
     .flatten()
     .collect();
     if let Some(model) = &found.model {
-        let shape: Vec<String> = model.input_shape.iter().map(usize::to_string).collect();
-        lines.push(format!("{:<13}\"{}\", {} for each image", "input", model.input_name, shape.join("×")));
-        for (o, v) in model.outputs.iter().zip(&model.graph.outputs) {
-            lines.push(format!("{:<13}\"{}\", {} values for each image", "output", o.name, model.graph.ty(*v).len()));
-        }
+        lines.extend(ports(&model.interface()));
         lines.extend(tail(model));
     }
     lines.extend(found.warnings.iter().map(|w| format!("{:<13}{w}", "warning")));
     lines.join("\n")
+}
+
+/// What a model or a program takes and yields, a line for each input and output.
+pub(super) fn ports(interface: &Interface) -> Vec<String> {
+    let shown = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+    let inputs = interface.inputs.iter().map(|p| {
+        let axes = p.shape.iter().rposition(|d| *d > 1).map_or(1, |last| last + 1);
+        format!("{:<13}\"{}\", {} for each image", "input", p.name, shown(&p.shape[..axes]))
+    });
+    let outputs = interface.outputs.iter().map(|o| {
+        let shape = if o.shape.is_empty() { "one value".into() } else { shown(&o.shape) };
+        format!("{:<13}\"{}\", {shape} for each image", "output", o.name)
+    });
+    inputs.chain(outputs).collect()
 }
 
 /// What is left to do with decrypted values, a line for each output.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
-    let model = chiffre_frontend::load_with(&args.model, &args.compiler.input_shape.options())?;
+    let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
     let request = super::request(&args.compiler, &model)?;
     let target = pipeline::target(&args.compiler.target)?;
     if target.name() != pipeline::CKKS.name() {
@@ -28,7 +28,8 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
         super::explain(&compiled.explained);
     }
     let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(Error::input)?;
-    let tail: String = super::check::tail(&model).into_iter().map(|line| format!("{line}\n")).collect();
+    let ports = super::check::ports(&model.interface());
+    let tail: String = ports.into_iter().chain(super::check::tail(&model)).map(|line| format!("{line}\n")).collect();
     let summary = Overview::of_program(&compiled.program).summary();
     super::print(format!("{summary}\n{tail}wrote {} ({}…)", args.output.display(), &digest[..16]))
 }

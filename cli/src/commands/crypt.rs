@@ -2,7 +2,7 @@
 
 use crate::args::{DecryptArgs, EncryptArgs, Share};
 use crate::report;
-use chiffre::{Error, data, logits, screening};
+use chiffre::{Error, data, logits, outputs, screening};
 use chiffre_backend::ckks::Task;
 use chiffre_client::{ClientKey, Decrypted, Receipt, Screening, share};
 use chiffre_ir::output::Output;
@@ -22,10 +22,10 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let task = |p: &Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
     let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
-    let images = data::load(&args.input, &options)?;
+    let images = super::images(&session, &args.program, &args.input, &options)?;
     super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
     if let Some(difference) = screening::difference(&session.program().header, &images) {
-        eprintln!("warning: {}: {difference}", args.input.display());
+        eprintln!("warning: {}: {difference}", super::listed(&args.input));
     }
     let left_out = left_out(args, &session, &images)?;
     let key = ClientKey::load(&session, &args.secret)?;
@@ -93,7 +93,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
             return Err(Error::failed("a canary has a wrong answer: nothing of such a result is shared"));
         }
         Some(Share::Label) => {
-            share_labels(args, &key, receipt.as_ref(), &logits, report.images)?;
+            share_labels(args, &session, &key, receipt.as_ref(), &logits, report.images)?;
             "undecided"
         }
         None => {
@@ -119,13 +119,18 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// Writes the outputs of the model file, and prints the best classes if they are wanted.
 fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits: &[f32], affected: &BTreeSet<usize>) -> Result<(), Error> {
     let classes = logits.len() / names.len().max(1);
-    let (outputs, per) = super::tail::applied(session, &args.program, logits, classes)?;
-    match args.output.extension() {
-        Some(e) if e.eq_ignore_ascii_case("csv") => logits::write_table(&args.output, names, &outputs, per)?,
-        _ => logits::write_logits(&args.output, &outputs, per)?,
-    }
-    let Some(k) = args.top else { return Ok(()) };
-    for (i, (row, name)) in logits.chunks(classes).zip(names).enumerate() {
+    let interface = super::interface(session, &args.program)?;
+    let all = outputs::of(&interface, logits, classes);
+    outputs::write(&args.output, &all, names)?;
+    let (Some(k), Some(first), Some(port)) = (args.top, all.first(), interface.outputs.first()) else { return Ok(()) };
+    // Classes are ranked by what the file puts out for each, or by what its index or its list of
+    // the best comes from.
+    let ranked = if first.per_image() == port.count && !port.tail.iter().any(|t| t.reorders()) {
+        first.values.clone()
+    } else {
+        logits::values_of(logits, classes, port)
+    };
+    for (i, (row, name)) in ranked.chunks(port.count.max(1)).zip(names).enumerate() {
         let best: Vec<String> = logits::top_k(row, k.get()).iter().map(|(c, v)| format!("{c} ({v:.3})")).collect();
         super::print(format!("{name}: {}", if affected.contains(&i) { "no answer".into() } else { best.join(", ") }))?;
     }
@@ -175,7 +180,18 @@ fn beside(answers: &Path) -> Result<Option<PathBuf>, Error> {
 }
 
 /// Writes the labels that are certain, when they have been counted.
-fn share_labels(args: &DecryptArgs, key: &ClientKey, receipt: Option<&Receipt>, logits: &[f32], images: usize) -> Result<(), Error> {
+fn share_labels(
+    args: &DecryptArgs,
+    session: &Session,
+    key: &ClientKey,
+    receipt: Option<&Receipt>,
+    logits: &[f32],
+    images: usize,
+) -> Result<(), Error> {
+    let outputs = super::interface(session, &args.program)?.outputs;
+    if outputs.len() > 1 {
+        return Err(Error::input("labels are shared of programs with one output: choose it when compiling"));
+    }
     let Some(bound) = receipt.and_then(Receipt::bound) else {
         return Err(Error::input(format!(
             "{}: nothing is known of the error of these answers; labels are shared of images that were encrypted with --canary, with their \

@@ -13,11 +13,10 @@ mod opt;
 mod passes;
 mod run;
 mod simulate;
-mod tail;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::{exit, signals};
-use chiffre::{Class, Error};
+use chiffre::{Class, Error, Interface};
 use chiffre_backend::ckks::{Task, peak};
 use chiffre_ir::container::Reader;
 use chiffre_ir::output::Output;
@@ -26,7 +25,7 @@ use chiffre_passes::options::{AccuracyTarget, ActivationOptions, BootstrapWish, 
 use chiffre_runtime::{Engine, RuntimeError, Session, UnknownIsa};
 use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -195,6 +194,21 @@ fn program_data_options(
     Ok(chiffre::data::DataOptions { shape, normalisation, count: count.map(std::num::NonZeroUsize::get) })
 }
 
+/// The images that a program takes.
+fn images(s: &Session, path: &Path, files: &[PathBuf], options: &chiffre::data::DataOptions) -> Result<chiffre::data::Images, Error> {
+    chiffre::data::load_inputs(files, &interface(s, path)?.inputs, options)
+}
+
+/// The inputs and outputs of the program at `path`, by name.
+fn interface(s: &Session, path: &Path) -> Result<Interface, Error> {
+    chiffre::outputs::interface(&s.file).map_err(|e| Error::input_in(path, e))
+}
+
+/// Files as a message names them.
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// The compiler's request from the command line.
 fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<chiffre::pipeline::Request, Error> {
     let options = CompileOptions {
@@ -222,8 +236,9 @@ const ACCURATE: f64 = 0.045;
 
 /// What the command line says about activations, with the calibration images.
 fn activations(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<ActivationOptions, Error> {
-    let load = |path: &std::path::PathBuf| -> Result<Arc<CalibrationSet>, Error> {
-        let images = chiffre::data::load(path, &data_options(model, &args.normalisation, args.calibrate_count)?)?;
+    let load = || -> Result<Arc<CalibrationSet>, Error> {
+        let options = data_options(model, &args.normalisation, args.calibrate_count)?;
+        let images = chiffre::data::load_inputs(&args.calibrate, &model.inputs, &options)?;
         if images.n < FEW_IMAGES {
             tracing::warn!("{} calibration images are few: ranges of other images may differ (500 and more are better)", images.n);
         }
@@ -232,7 +247,7 @@ fn activations(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model
     Ok(ActivationOptions {
         degree: args.activation_degree.map(|d| d as usize),
         target: if args.accurate { AccuracyTarget::LogitError(ACCURATE) } else { AccuracyTarget::Loss(args.accuracy_loss / 100.0) },
-        calibration: args.calibrate.as_ref().map(load).transpose()?,
+        calibration: if args.calibrate.is_empty() { None } else { Some(load()?) },
         ..ActivationOptions::default()
     })
 }

@@ -113,15 +113,17 @@ pub(super) fn interp(args: &InterpArgs) -> Result<(), Error> {
     file.verify(false)?;
     file.need_constants()?;
     let shape = file.graph.input_shape().ok_or_else(|| Error::input("the graph has no input"))?;
-    let (pixels, n) = match (&args.input, args.noise) {
-        (Some(path), _) => {
+    let (pixels, n) = match (&args.input[..], args.noise) {
+        ([], Some(n)) => (noise(shape, n.get()), n.get()),
+        ([], None) => return Err(Error::input("give --input or --noise")),
+        (files, _) => {
             let normalisation = args.normalisation.or(file.normalisation.as_deref())?;
             let count = args.count.map(std::num::NonZeroUsize::get);
-            let images = data::load(path, &data::DataOptions { shape, normalisation, count })?;
+            let plain = chiffre::Interface::plain(shape, 0).inputs;
+            let inputs = if file.inputs.is_empty() { &plain } else { &file.inputs };
+            let images = data::load_inputs(files, inputs, &data::DataOptions { shape, normalisation, count })?;
             (images.pixels, images.n)
         }
-        (None, Some(n)) => (noise(shape, n.get()), n.get()),
-        (None, None) => return Err(Error::input("give --input or --noise")),
     };
     let outputs = file.graph.interp(&pixels, n)?;
     for (k, out) in outputs.iter().enumerate() {

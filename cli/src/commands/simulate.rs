@@ -1,7 +1,7 @@
 //! `chiffre simulate`.
 
 use crate::args::SimulateArgs;
-use chiffre::{Error, data, logits};
+use chiffre::{Error, data, logits, outputs};
 use chiffre_frontend::{ImportOptions, Reference};
 use chiffre_ir::he::{self, Noise, interp};
 use chiffre_ir::tensor::OperandRange;
@@ -15,12 +15,12 @@ use std::sync::Arc;
 /// ones compare.
 pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, true)?;
-    let original = args
-        .model
-        .as_deref()
-        .map(|m| original(m, &args.input_shape.options(), &session.program().header.model, &args.program))
-        .transpose()?;
-    let images = data::load(&args.input, &super::program_data_options(&session, &args.program, &args.normalisation, args.count)?)?;
+    let interface = super::interface(&session, &args.program)?;
+    let ports = &interface.outputs;
+    let import = ImportOptions { outputs: ports.iter().map(|o| o.name.clone()).collect(), ..args.input_shape.options() };
+    let original = args.model.as_deref().map(|m| original(m, &import, &session.program().header.model, &args.program)).transpose()?;
+    let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
+    let images = data::load_inputs(&args.input, &interface.inputs, &options)?;
     let g = session.file.he().map_err(|e| Error::input_in(&args.program, e))?;
     let ranges: BTreeMap<String, OperandRange> =
         super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.operands)).collect();
@@ -30,7 +30,7 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
     let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), range)?;
     let noisy = found.outputs.swap_remove(0);
     let classes = exact.len() / images.n.max(1);
-    let c = logits::compare(&noisy, &exact, classes, &BTreeSet::new())?;
+    let c = logits::compare_outputs(&noisy, &exact, classes, ports, &BTreeSet::new())?;
     let mut out = format!(
         "{} images: argmax with noise equals the exact one on {:.2} %, largest logit error {:.4}",
         images.n,
@@ -39,7 +39,7 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
     );
     if let Some(original) = &original {
         let clear = original.run(&images.pixels, images.n)?;
-        let c = logits::compare(&noisy, &clear, classes, &BTreeSet::new())?;
+        let c = logits::compare_outputs(&noisy, &clear, classes, ports, &BTreeSet::new())?;
         out += &format!(
             "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %, largest {:.4}",
             100.0 * c.agreement,
@@ -54,18 +54,22 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         out += &format!("\n{}", lines.join("\n  "));
     }
     if args.labels {
-        let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", args.input.display())))?;
-        let top1 = |l: &[f32]| logits::top1(l, labels, classes).unwrap_or(0.0) * 100.0;
+        let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", super::listed(&args.input))))?;
+        let first = &ports[0];
+        let top1 = |l: &[f32]| logits::top1(&logits::values_of(l, classes, first), labels, first.count).unwrap_or(0.0) * 100.0;
         out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
     }
     if let Some(path) = &args.output {
-        let (outputs, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
-        logits::write_logits(path, &outputs, per)?;
+        outputs::write(path, &outputs::of(&interface, &noisy, classes), &images.names)?;
     }
     if let Some(path) = &args.answers {
-        let (noisy, per) = super::tail::applied(&session, &args.program, &noisy, classes)?;
-        let (exact, _) = super::tail::applied(&session, &args.program, &exact, classes)?;
-        out += &format!("\n{}", against(path, &noisy, &exact, per)?);
+        let [noisy, exact] = [noisy, exact].map(|values| outputs::of(&interface, &values, classes));
+        let answers = outputs::load(path, &exact)?;
+        for ((answers, noisy), exact) in answers.iter().zip(&noisy).zip(&exact) {
+            let of = if ports.len() > 1 { format!(", output \"{}\"", exact.name) } else { String::new() };
+            out +=
+                &format!("\n{}{of}: {}", path.display(), against(path, &answers.values, &noisy.values, &exact.values, exact.per_image())?);
+        }
     }
     super::print(out)
 }
@@ -79,18 +83,16 @@ fn original(model: &Path, options: &ImportOptions, digest: &str, program: &Path)
 }
 
 /// Compares decrypted logits with the simulated ones of the same images, with and without noise.
-fn against(path: &Path, noisy: &[f32], exact: &[f32], classes: usize) -> Result<String, Error> {
-    let answers = data::load_logits(path, classes)?;
+fn against(path: &Path, answers: &[f32], noisy: &[f32], exact: &[f32], classes: usize) -> Result<String, Error> {
     let n = answers.len() / classes;
     if n == 0 || answers.len() > exact.len() {
         return Err(Error::input(format!("{} has {n} rows; {} images are simulated", path.display(), exact.len() / classes)));
     }
     let lost = (0..n).filter(|i| answers[i * classes..][..classes].iter().any(|x| x.is_nan())).collect();
-    let [a, b] = [exact, noisy].map(|want| logits::compare(&answers, &want[..answers.len()], classes, &lost));
+    let [a, b] = [exact, noisy].map(|want| logits::compare(answers, &want[..answers.len()], classes, &lost));
     let (a, b) = (a?, b?);
     Ok(format!(
-        "{}: argmax as simulated on {:.2} % of {n} images with noise, {:.2} % without; largest logit difference {:.4}, {:.4}",
-        path.display(),
+        "argmax as simulated on {:.2} % of {n} images with noise, {:.2} % without; largest logit difference {:.4}, {:.4}",
         100.0 * b.agreement,
         100.0 * a.agreement,
         b.max_abs_error,

@@ -14,6 +14,7 @@ mod interrupted;
 #[path = "../../../frontend/tests/common/mod.rs"]
 mod onnx;
 mod pages;
+mod ports;
 mod receipts;
 mod relu;
 mod resealed_files;

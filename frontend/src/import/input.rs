@@ -1,4 +1,5 @@
-//! The input of a file: its name, its shape and the order of its elements.
+//! The inputs of a file: their names, shapes and the order of their elements, and where they lie in
+//! the one input of the graph.
 
 use super::order::Order;
 use super::{Bound, Var, relation};
@@ -6,13 +7,14 @@ use crate::ImportOptions;
 use crate::constant::Dim;
 use crate::proto::{Attr, File, Node, Port as Declared};
 use crate::survey::Survey;
+use chiffre_ir::interface::{self, InputPort};
 use chiffre_ir::tensor::{MAX_ELEMENTS, MAX_EXTENT, TensorGraph, TensorOp, TensorType};
 use std::collections::HashMap;
 
 /// Largest fixed batch that a file may declare.
 const MAX_BATCH: i64 = 4096;
 
-/// How a file takes images.
+/// How a file takes one of its inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Port {
     pub name: String,
@@ -29,54 +31,116 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// The shape of what the file takes at once.
-    pub fn batch_shape(&self) -> Vec<usize> {
-        self.batched.then(|| self.batch.unwrap_or(1)).into_iter().chain(self.dims.iter().copied()).collect()
+    /// The shape of what the file takes at once, in batches of the given size.
+    pub fn batch_shape(&self, batch: usize) -> Vec<usize> {
+        self.batched.then_some(batch).into_iter().chain(self.dims.iter().copied()).collect()
     }
-    /// An image of the graph in the order of the file.
-    pub fn image(&self, x: &[f32]) -> Vec<f32> {
-        (0..x.len()).map(|i| x[self.order.at(i)]).collect()
+    /// Channels, rows and columns of an image.
+    fn chw(&self) -> [usize; 3] {
+        let at = |i: usize| self.shape.get(i).copied().unwrap_or(1);
+        [at(0), at(1), at(2)]
+    }
+    /// The file's image in an image of the graph.
+    pub fn image(&self, x: &[f32], frame: [usize; 3], input: &InputPort) -> Vec<f32> {
+        (0..input.len()).map(|i| x[input.place(self.order.at(i), frame)]).collect()
     }
 }
 
-/// Gives the inputs their values; `None` if there is not one whose shape is known.
+/// What a file takes: all of its inputs, where each lies in the graph's, and the extents of that.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports {
+    pub ports: Vec<Port>,
+    pub places: Vec<InputPort>,
+    pub frame: [usize; 3],
+    /// The batch that all of them fix, if one does.
+    pub batch: Option<usize>,
+}
+
+/// Gives the inputs their values; `None` if the shape of one is not known, or there is none.
 pub(super) fn bind(
     file: &File,
     options: &ImportOptions,
     graph: &mut TensorGraph,
     env: &mut HashMap<String, Bound>,
     survey: &mut Survey,
-) -> Option<Port> {
+) -> Option<Ports> {
     let declared: Vec<&Declared> = file.inputs.iter().filter(|p| !file.initializers.iter().any(|(n, _)| *n == p.name)).collect();
-    if declared.len() != 1 {
-        let names: Vec<&str> = declared.iter().map(|p| p.name.as_str()).collect();
-        survey.refuse_file(format!("the model must have one input, not {}: {}", names.len(), names.join(", ")), false);
+    if declared.is_empty() {
+        survey.refuse_file("the model has no input".into(), false);
+        return None;
     }
-    let mut found = None;
+    let several = declared.len() > 1;
+    if several && options.input_shape.is_some() {
+        let reason = "the shape of an image is given, but the model has several inputs: export it with fixed extents";
+        survey.refuse_file(reason.into(), false);
+    }
+    let mut ports = vec![];
     for d in &declared {
-        let options = if declared.len() == 1 { options } else { &ImportOptions::default() };
-        let bound = match port(file, d, options) {
+        let options = if several { &ImportOptions::default() } else { options };
+        match port(file, d, options) {
             Ok(p) => match type_of(&p.shape) {
-                Ok(ty) => {
-                    let id = graph.push(TensorOp::Input {}, vec![], ty, &p.name);
-                    let v = Var { id, dims: p.dims.clone(), order: p.order.clone() };
-                    let batched = p.batched;
-                    found = Some(p);
-                    if batched { Bound::Value(v) } else { Bound::Unbatched(v) }
-                }
+                Ok(_) => ports.push(p),
                 Err(reason) => {
                     survey.refuse_file(reason, false);
-                    Bound::Open
+                    env.insert(d.name.clone(), Bound::Open);
                 }
             },
             Err(Misfit { reason, open_extents }) => {
-                survey.refuse_file(format!("input \"{}\" {reason}", d.name), open_extents);
-                Bound::Open
+                survey.refuse_file(format!("input \"{}\" {reason}", d.name), open_extents && !several);
+                env.insert(d.name.clone(), Bound::Open);
             }
-        };
-        env.insert(d.name.clone(), bound);
+        }
     }
-    found
+    let (frame, channels) = interface::frame(&ports.iter().map(Port::chw).collect::<Vec<_>>());
+    let fixed: Vec<usize> = ports.iter().filter_map(|p| p.batch).collect();
+    if fixed.iter().any(|b| *b != fixed[0]) {
+        survey.refuse_file("its inputs fix different batches: export it with one, or with an open batch".into(), false);
+    }
+    let input = |(p, channel): (&Port, usize)| InputPort { name: p.name.clone(), shape: p.chw(), channel };
+    let places: Vec<InputPort> = ports.iter().zip(channels).map(input).collect();
+    let batch = fixed.first().copied();
+    if let Err(reason) = values(graph, &ports, &places, frame, env) {
+        survey.refuse_file(reason, false);
+        return None;
+    }
+    (ports.len() == declared.len()).then_some(Ports { ports, places, frame, batch })
+}
+
+/// The graph's input, and of several inputs what it holds of each.
+fn values(
+    graph: &mut TensorGraph,
+    ports: &[Port],
+    places: &[InputPort],
+    frame: [usize; 3],
+    env: &mut HashMap<String, Bound>,
+) -> Result<(), String> {
+    let mut bind = |p: &Port, id| {
+        let v = Var { id, dims: p.dims.clone(), order: p.order.clone() };
+        env.insert(p.name.clone(), if p.batched { Bound::Value(v) } else { Bound::Unbatched(v) });
+    };
+    if let [p] = ports {
+        bind(p, graph.push(TensorOp::Input {}, vec![], type_of(&p.shape)?, &p.name));
+        return Ok(());
+    }
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let vector = ports.iter().all(|p| p.shape.len() == 1);
+    let extents = if vector { vec![frame[0]] } else { frame.to_vec() };
+    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    let all = graph.push(TensorOp::Input {}, vec![], type_of(&extents)?, &names.join(", "));
+    for (p, place) in ports.iter().zip(places) {
+        let ty = type_of(&p.shape)?;
+        let id = if place.shape[1..] == frame[1..] && vector == (p.shape.len() == 1) {
+            let op = TensorOp::Slice { start: [place.channel, 0, 0], count: place.shape, step: [1; 3] };
+            graph.push(op, vec![all], ty, &p.name)
+        } else {
+            let whole = Var::plain(all, frame.to_vec());
+            relation::mapped(graph, &p.name, &whole, &p.shape, &|o, list| list.push((place.place(o, frame), 1.0)))?.0
+        };
+        bind(p, id);
+    }
+    Ok(())
 }
 
 /// Why an input cannot be taken.

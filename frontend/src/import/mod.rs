@@ -23,7 +23,7 @@ mod unary;
 mod window;
 mod windows;
 
-pub(crate) use input::Port;
+pub(crate) use input::Ports;
 
 use crate::constant::Const;
 use crate::proto::{File, Node};
@@ -112,6 +112,9 @@ pub(crate) fn import(name: &str, file: File, digest: Hash, options: &ImportOptio
     }
     let port = input::bind(&file, options, &mut graph, &mut env, &mut survey);
     let notes = nodes(&file, port.as_ref().and_then(|p| p.batch), &mut graph, &mut env, &mut survey);
+    if let Some(unknown) = options.outputs.iter().find(|o| !file.outputs.contains(o)) {
+        survey.refuse_file(format!("it has no output \"{unknown}\"; its outputs are {}", file.outputs.join(", ")), false);
+    }
     if notes.quantised > 0 {
         survey.warnings.push(format!(
             "{} quantisations of values are left out: what runs is the network in floating point, whose answers may differ a little",
@@ -119,11 +122,12 @@ pub(crate) fn import(name: &str, file: File, digest: Hash, options: &ImportOptio
         ));
     }
     let mut outputs = vec![];
-    let mut logits = None;
-    for o in &file.outputs {
-        let (v, ops, from) = match env.get(o) {
-            Some(Bound::Value(v)) => (v, vec![], o.clone()),
-            Some(Bound::Tail(t)) => (&t.value, t.ops.clone(), t.from.clone()),
+    let mut values = vec![];
+    let asked = |o: &&String| options.outputs.is_empty() || options.outputs.contains(o);
+    for o in file.outputs.iter().filter(asked) {
+        let (v, ops, from, shape) = match env.get(o) {
+            Some(Bound::Value(v)) => (v, vec![], o.clone(), v.dims.clone()),
+            Some(Bound::Tail(t)) => (&t.value, t.ops.clone(), t.from.clone(), t.dims().to_vec()),
             Some(Bound::Open | Bound::Broken(_)) => continue,
             Some(_) => {
                 survey.refuse_file(format!("output \"{o}\" does not depend on the input"), false);
@@ -138,10 +142,10 @@ pub(crate) fn import(name: &str, file: File, digest: Hash, options: &ImportOptio
             Ok(id) => graph.outputs.push(id),
             Err(reason) => survey.refuse_file(format!("output \"{o}\": {reason}"), false),
         }
-        logits.get_or_insert(from);
-        outputs.push(Output { name: o.clone(), tail: ops });
+        values.push(from);
+        outputs.push(Output { name: o.clone(), tail: ops, shape });
     }
-    let (Some(port), Some(logits), true) = (port, logits, survey.obstacles.is_empty()) else {
+    let (Some(port), false, true) = (port, values.is_empty(), survey.obstacles.is_empty()) else {
         if survey.obstacles.is_empty() {
             survey.refuse_file("the model has no output".into(), false);
         }
@@ -149,18 +153,25 @@ pub(crate) fn import(name: &str, file: File, digest: Hash, options: &ImportOptio
     };
     graph.prune(|op| matches!(op, TensorOp::Input {}));
     fuse::fuse(&mut graph);
-    let channels = graph.nodes[0].ty.chw()[0];
+    let channels = port.places.iter().map(|p| p.shape[0]).collect::<Vec<_>>();
     let normalisation = file.metadata.iter().find(|(k, _)| k == "normalisation");
     let normalisation = normalisation
-        .map(|(_, v)| v.parse().and_then(|n: Normalisation| n.check(channels).map(|()| n)))
+        .map(|(_, v)| v.parse().and_then(|n: Normalisation| fits_one(&n, &channels).map(|()| n)))
         .transpose()
         .map_err(|e| error(format!("metadata key normalisation: {e}")))?;
     let graph = verify(graph).map_err(|source| FrontendError::Verify { file: name.into(), source })?;
     tracing::debug!(file = name, opset, nodes = graph.nodes.len(), "imported");
-    let (input_name, input_shape) = (port.name.clone(), port.shape.clone());
+    let input_shape = graph.nodes[0].ty.shape.clone();
+    let inputs = port.places.clone();
     let warnings = survey.warnings.clone();
-    survey.model = Some(Model { graph, normalisation, input_name, input_shape, outputs, digest, warnings, port, logits });
+    survey.model = Some(Model { graph, normalisation, inputs, input_shape, outputs, digest, warnings, port, values });
     Ok(survey)
+}
+
+/// Checks that a normalisation fits the channels of an input.
+fn fits_one(n: &Normalisation, channels: &[usize]) -> Result<(), crate::NormalisationError> {
+    let mut found: Vec<_> = channels.iter().map(|c| n.check(*c)).collect();
+    if found.iter().any(Result::is_ok) { Ok(()) } else { found.swap_remove(0) }
 }
 
 /// Converts all nodes; what cannot be is noted, and others go on with what is known of its results.

@@ -22,6 +22,13 @@ pub(crate) struct Result {
     dims: Vec<usize>,
 }
 
+impl Result {
+    /// Extents of the result, without the batch.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+}
+
 /// Operators that end a network where nothing but its outputs depends on them.
 const ENDS: [&str; 6] = ["Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ArgMin", "TopK"];
 /// Operators that only change how a result is seen.

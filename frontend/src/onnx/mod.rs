@@ -9,7 +9,7 @@ use crate::proto::{Attr, File, Node, Port};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType};
-use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, TypedRunnableModel, tvec};
+use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, TypedRunnableModel};
 
 /// A model whose weights are all in memory and in single precision, and whose functions stand where
 /// they are called.
@@ -202,23 +202,28 @@ fn bfloat(h: u16) -> f32 {
 pub(crate) struct Runner(Arc<TypedRunnableModel>);
 
 impl Runner {
-    /// Prepares the model for inputs of `shape`, batch included, up to the value `output`.
-    pub fn new(complete: &Complete, shape: &[usize], output: &str) -> Result<Runner, String> {
+    /// Prepares the model for inputs of `shapes`, batch included, up to the values `outputs`.
+    pub fn new(complete: &Complete, shapes: &[Vec<usize>], outputs: &[&str]) -> Result<Runner, String> {
         let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
         let mut model = complete.model.clone();
         if let Some(graph) = &mut model.graph {
-            graph.output = vec![pb::ValueInfoProto { name: output.into(), ..Default::default() }];
+            let value = |name: &&str| pb::ValueInfoProto { name: (*name).into(), ..Default::default() };
+            graph.output = outputs.iter().map(value).collect();
         }
         guarded(|| {
-            let model = onnx.model_for_proto_model(&model)?.with_input_fact(0, f32_fact(shape))?;
+            let mut model = onnx.model_for_proto_model(&model)?;
+            for (k, shape) in shapes.iter().enumerate() {
+                model = model.with_input_fact(k, f32_fact(shape))?;
+            }
             Ok(Runner(model.into_optimized()?.into_runnable()?))
         })
     }
-    /// The first output on one batch.
-    pub fn run(&self, shape: &[usize], batch: &[f32]) -> Result<Vec<f32>, String> {
+    /// The outputs on one batch of each input, given by its shape and its values.
+    pub fn run(&self, inputs: &[(&[usize], Vec<f32>)]) -> Result<Vec<Vec<f32>>, String> {
         guarded(|| {
-            let out = self.0.run(tvec!(Tensor::from_shape(shape, batch)?.into()))?;
-            out.first().map_or(Ok(vec![]), |first| Ok(first.to_plain_array_view::<f32>()?.iter().copied().collect()))
+            let inputs = inputs.iter().map(|(shape, batch)| Ok(Tensor::from_shape(shape, batch)?.into()));
+            let out = self.0.run(inputs.collect::<tract_onnx::prelude::TractResult<_>>()?)?;
+            out.iter().map(|o| Ok(o.to_plain_array_view::<f32>()?.iter().copied().collect())).collect()
         })
     }
 }

@@ -24,8 +24,9 @@ pub struct ProgramFile {
     pub program: VerifiedProgram,
     /// Digest of the file; keys and ciphertexts name it.
     pub digest: String,
-    /// Text of the levels `tensor`, `packed`, `he`, by name; and `certificate`: the approximated
-    /// activations as JSON, if there are any.
+    /// Text of the levels `tensor`, `packed`, `he`, by name; and as JSON `certificate` and
+    /// `accuracy`: the approximated activations, if there are any; and `interface`: the model's
+    /// inputs and outputs ([`Interface`](crate::interface::Interface)).
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: Store,
@@ -114,7 +115,10 @@ pub fn read(source: impl Read + Seek, name: &str) -> Result<ProgramFile, Contain
 fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, ContainerError> {
     let source = r.meta("program")?.to_string();
     let mut program: Program = text::parse::<Prog>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
-    let stages = ["tensor", "packed", "he", "certificate", "accuracy", "tail"]
+    if r.meta("stage.tail").is_ok() {
+        return Err(r.error("the program is of an earlier form: compile it again"));
+    }
+    let stages = ["tensor", "packed", "he", "certificate", "accuracy", "interface"]
         .iter()
         .filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string())))
         .collect();

@@ -35,6 +35,15 @@ const LARGEST: f64 = 6.0;
 /// How often.
 const RETRIES: usize = 3;
 
+/// Values of a channel from which their extremes stand for those of other images, with the margin.
+pub const ENOUGH: u64 = 256;
+
+/// How much wider than its calibrated values a channel's range is taken before the margin, if they
+/// are few: the largest of n normal values is near √(2·ln n) deviations from the mean.
+pub fn widening(values: u64) -> f64 {
+    ((ENOUGH as f64).ln() / (values.clamp(2, ENOUGH) as f64).ln()).sqrt()
+}
+
 /// The range of one channel (or of a layer).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
@@ -86,15 +95,29 @@ pub fn ranges(channels: &[Histogram], plan: ActivationPlan, o: &FitOptions) -> V
     let widest = channels.iter().map(|h| raw(h.range())[1]).fold(0.0, f64::max);
     let widest = if widest > 0.0 { widest } else { 1.0 };
     let margin = margin(plan, o);
-    let range = |r: [f64; 2]| {
+    let range = |r: [f64; 2], count: u64| {
         let [centre, half] = raw(r);
-        Range { centre, radius: margin * half.max(NARROWEST * widest) }
+        let half = if count < ENOUGH { half.max(usual(channels, count)) } else { half };
+        Range { centre, radius: margin * widening(count) * half.max(NARROWEST * widest) }
     };
     if o.per_channel {
-        return channels.iter().map(|h| range(h.range())).collect();
+        return channels.iter().map(|h| range(h.range(), h.count())).collect();
     }
     let all = channels.iter().map(Histogram::range).fold([0f64, 0f64], |[a, b], [lo, hi]| [a.min(lo), b.max(hi)]);
-    vec![range(all); channels.len()]
+    vec![range(all, channels.iter().map(Histogram::count).sum()); channels.len()]
+}
+
+/// Half the width of a usual channel of a layer, of which each has `count` values. Few values of a
+/// channel may lie close together by chance, those of all channels do not. Up to three values say
+/// little of a width at all; then the distances between channels count as well.
+fn usual(channels: &[Histogram], count: u64) -> f64 {
+    let mean = |f: &dyn Fn([f64; 2]) -> f64| channels.iter().map(|h| f(h.range())).sum::<f64>() / channels.len().max(1) as f64;
+    let half = mean(&|[lo, hi]| ((hi - lo) / 2.0).powi(2)).sqrt();
+    if count > 3 {
+        return half;
+    }
+    let middle = if channels.len() > 1 { mean(&|[lo, hi]| (lo + hi) / 2.0) } else { 0.0 };
+    half.max(mean(&|[lo, hi]| ((lo + hi) / 2.0 - middle).powi(2)).sqrt())
 }
 
 /// Fits channel `c` (any channel that shares the polynomial) to the measured values `h` of all
@@ -109,7 +132,7 @@ pub fn fit(f: &Function, c: usize, h: &Histogram, range: Range, plan: Activation
     let fixed = |t: f64| if plan.refresh { (limit * t).sin() } else { t };
     let point = |t: f64, w: f64| Point { u: fixed(t), f: f.at(c, x_of(t)), w };
     let even = || grid().map(|t| point(t, 1.0)).collect::<Vec<_>>();
-    let coeffs = if h.range()[0] == h.range()[1] && h.range()[0] == range.centre {
+    let coeffs = if h.count() >= ENOUGH && h.range()[0] == h.range()[1] && h.range()[0] == range.centre {
         // One value only: nothing to fit.
         let mut k = vec![0.0; plan.degree + 1];
         k[0] = f.at(c, range.centre);
@@ -373,12 +396,34 @@ mod tests {
     #[test]
     fn a_channel_of_one_value_is_constant() {
         let mut h = Histogram::default();
-        h.add(-3.0, 5);
+        (0..ENOUGH).for_each(|_| h.add(-3.0, 5));
         let o = FitOptions::default();
         let r = ranges(&[h.clone(), spread(-1.0, 1.0)], REFRESHED, &o)[0];
         let a = fit(&Function::Named(ActivationKind::LeakyRelu, Some(0.5)), 0, &h, r, REFRESHED, &o);
         assert_eq!((a.coeffs[0], a.coeffs[1..].iter().all(|c| *c == 0.0), a.rms), (-1.5, true, 0.0));
         assert!(a.scale.is_finite() && a.operands().iter().all(|x| x.abs() <= o.angle + 1e-9));
+    }
+
+    /// Two images: a channel whose two values are nearly the same is as wide as the others.
+    #[test]
+    fn few_values_are_widened() {
+        let of = |values: &[f64]| {
+            let mut h = Histogram::default();
+            values.iter().for_each(|x| h.add(*x, 1));
+            h
+        };
+        let (o, plan) = (FitOptions::default(), ActivationPlan { refresh: false, degree: 7 });
+        let r = ranges(&[of(&[1.0, 1.001]), of(&[-1.0, 1.0]), of(&[0.5, 2.5])], plan, &o);
+        assert!(r.iter().all(|r| r.radius >= 0.8 * widening(2) * o.reach), "{r:?}");
+        // One value of each channel, and one channel.
+        assert!(ranges(&[of(&[1.0]), of(&[-1.0])], plan, &o).iter().all(|r| r.radius >= widening(1) * o.reach));
+        assert!(ranges(&[of(&[-3.0])], plan, &o)[0].radius >= 3.0 * o.reach);
+        // A series of such a range follows the function.
+        let relu = Function::Named(ActivationKind::Relu, None);
+        let f = fit(&relu, 0, &of(&[1.0, 1.001]), r[0], plan, &o);
+        let error = |x: f64| (chebyshev(&f.coeffs, f.scale * x + f.shift) - x.max(0.0)).abs();
+        assert!([-0.5, 0.0, 1.0, 2.0, 3.0].into_iter().all(|x| error(x) < 0.3), "{f:?}");
+        assert!(widening(ENOUGH) == 1.0 && widening(1 << 40) == 1.0 && widening(16) == 2f64.sqrt());
     }
 
     #[test]

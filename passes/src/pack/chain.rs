@@ -1,5 +1,6 @@
 //! Ways to compute a linear map, and the keys that maps share.
 
+use super::layouts::Way;
 use chiffre_backend::cost::{GiantShape, LinearShape};
 use chiffre_params::bootstrap::BootstrapSpec;
 use chiffre_params::{Gadget, KeyTarget};
@@ -15,8 +16,8 @@ pub(super) struct Link {
 /// The ops that compute a linear map, one behind the other.
 pub(super) struct Chain {
     pub links: Vec<Link>,
-    /// Where their rotations are cut, if they are.
-    pub modulus: Option<i64>,
+    /// What they make of the map.
+    pub way: Way,
     /// Seconds of a run on one unit.
     pub seconds: f64,
 }

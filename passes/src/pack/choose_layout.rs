@@ -96,8 +96,8 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             for price in pricer.prices(&packing, &values, &ring, limit) {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes() >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
-                    let Price { seconds, memory, tile, ref moduli } = price;
-                    let layouts = Layouts { log_n, tile, values: values.clone(), moduli: moduli.clone(), seconds, memory };
+                    let Price { seconds, memory, tile, ref ways } = price;
+                    let layouts = Layouts { log_n, tile, values: values.clone(), ways: ways.clone(), seconds, memory };
                     best = Some((price, layouts));
                 }
             }

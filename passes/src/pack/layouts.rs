@@ -14,14 +14,23 @@ pub struct Layouts {
     pub tile: usize,
     /// Layout of each value of the tensor graph.
     pub values: Vec<Layout>,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of
-    /// two at which they are.
-    pub moduli: Vec<Option<i64>>,
+    /// How each linear map is computed.
+    pub ways: Vec<Way>,
     /// Predicted time of a run on the whole batch, seconds; the program predicts the same.
     pub seconds: f64,
     /// Predicted memory of that run; the program predicts the same, but for the constants, which
     /// are estimated.
     pub memory: MemoryPlan,
+}
+
+/// How a linear map is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The power of two at which rotations are cut into baby steps and giant steps, if they are.
+    pub modulus: Option<i64>,
+    /// The most copies that a stage makes, if one position of a result that repeats is computed and
+    /// then copied.
+    pub radix: Option<usize>,
 }
 
 /// True for a value that is only an output.

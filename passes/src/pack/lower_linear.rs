@@ -9,11 +9,13 @@
 //! the same step: they are one more coordinate of the element, and add taps, not levels. A table
 //! describes one unit of the result.
 //!
-//! Global pooling becomes a pointwise map and sums by rotation (`pooling.rs`); a map with many
+//! Global pooling becomes a pointwise map and sums by rotation (`pooling.rs`), a map whose result
+//! repeats one position of it and copies (`copies.rs`); a map with many
 //! rotations, which channels in the slots need, is cut into baby steps and giant steps where
 //! `choose-layout` says so (`split.rs`).
 
 use super::channels::{Class, Extents, Meeting, Move, joint_period};
+use super::copies::{self, Copies, Stage};
 use super::layouts::{Layouts, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
@@ -57,17 +59,23 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                     let spec = |j: usize| Spec { stride: strides[j], ..Spec::of(&n.op, j) };
                     shapes.enumerate().map(|(j, shape)| Kernel::of(arrays[j], shape, output, spec(j))).collect()
                 };
-                let modulus = layouts.moduli[v.index()];
+                let way = layouts.ways[v.index()];
                 let strided = reads.0.is_empty() && groups.is_none();
                 let pooling = (strided && is_last(g, v)).then(|| Pooling::find(&arrays, origins, &from, ty)).flatten();
                 match pooling {
                     Some(p) => {
                         let points: Vec<Array> = arrays.iter().map(|k| pointwise(k)).collect();
                         let ks = of(&points.iter().collect::<Vec<_>>(), p.mid.shape, &vec![[1, 1]; points.len()]);
-                        let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, modulus);
+                        let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, way.modulus);
                         mid.and_then(|mid| sums(&mut out, mid, &p, ty, bias, &n.source))
                     }
-                    None => linear(&mut out, &args, &of(&arrays, n.ty.chw(), strides), ty, bias, &n.source, modulus),
+                    None => {
+                        let kernels = of(&arrays, n.ty.chw(), strides);
+                        match way.radix {
+                            Some(radix) => copied(&mut out, &args, kernels, ty, bias, &n.source, (way.modulus, radix)),
+                            None => linear(&mut out, &args, &kernels, ty, bias, &n.source, way.modulus),
+                        }
+                    }
                 }
                 .map_err(|e| PassError::capacity(PASS, &n.source, e.to_string()))?
             }
@@ -134,6 +142,33 @@ fn linear(
     let mid = split::partials_layout(ty, sum.taps.len());
     let v = push(out, args, partials, &mid, None, source);
     Ok(push(out, &[v], sum, ty, bias, source))
+}
+
+/// One position of a map whose result repeats, and its copies.
+fn copied(
+    out: &mut PackedGraph,
+    args: &[ValueId],
+    mut ks: Vec<Kernel>,
+    ty: &Layout,
+    bias: Option<&Array>,
+    source: &str,
+    (modulus, radix): (Option<i64>, usize),
+) -> Result<ValueId, TableError> {
+    let Some(along) = copies::axes(ks.iter().map(|k| (&k.reading, k.input)), ty.shape) else {
+        return linear(out, args, &ks, ty, bias, source, modulus);
+    };
+    for k in &mut ks {
+        k.reading = copies::first_position(&k.reading, along);
+        k.output = copies::first_shape(k.output, along);
+    }
+    let Copies { first, stages } = Copies::new(along, ty, radix);
+    let mut v = linear(out, args, &ks, &first, None, source, modulus)?;
+    let last = stages.len();
+    for (i, Stage { kernel, to }) in stages.into_iter().enumerate() {
+        let table = diagonals(&[kernel], &[out.ty(v)], &to)?;
+        v = push(out, &[v], table, &to, bias.filter(|_| i + 1 == last), source);
+    }
+    Ok(v)
 }
 
 /// Sums over columns and rows of a pooling; the result's other slots hold partial sums (`dirty`).

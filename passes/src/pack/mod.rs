@@ -3,6 +3,7 @@
 mod chain;
 mod channels;
 pub mod choose_layout;
+mod copies;
 pub mod layouts;
 pub mod lower_linear;
 pub mod packing;

@@ -2,7 +2,8 @@
 //! layouts lead to.
 
 use super::chain::{Chain, Keys, Link, cheapest};
-use super::layouts::is_last;
+use super::copies::{self, Copies, RADICES};
+use super::layouts::{Way, is_last};
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
 use super::shape::{Support, shape};
@@ -36,9 +37,8 @@ pub struct Price {
     pub memory: MemoryPlan,
     /// Images that pass an instruction together.
     pub tile: usize,
-    /// For each linear map whose rotations are cut into baby steps and giant steps, the power of
-    /// two at which they are.
-    pub moduli: Vec<Option<i64>>,
+    /// How each linear map is computed.
+    pub ways: Vec<Way>,
 }
 
 impl Price {
@@ -68,14 +68,24 @@ struct TableShape {
     splits: Vec<(i64, Shapes)>,
 }
 
+/// Counts of a map whose result repeats: for one position, and of the stages that copy it, by their
+/// radix.
+struct CopyShapes {
+    first: Rc<TableShape>,
+    stages: Vec<(usize, Vec<Rc<TableShape>>)>,
+}
+
 /// Prices packings of one network; tables of equal support are counted once.
 pub struct Pricer<'a> {
     g: &'a TensorGraph,
     opts: &'a CompileOptions,
     cost: &'a CostModel,
     supports: Vec<Supports>,
-    tables: HashMap<(u64, Vec<Layout>), Rc<TableShape>>,
+    tables: Tables,
 }
+
+/// Counts of tables, by a hash of the supports and by the layouts.
+type Tables = HashMap<(u64, Vec<Layout>), Rc<TableShape>>;
 
 /// Where the weights of a node's kernels are.
 struct Supports {
@@ -83,6 +93,26 @@ struct Supports {
     kernels: Vec<Support>,
     /// Of the pointwise kernels, if the node may be a pooling.
     points: Option<Vec<Support>>,
+    /// The axes along which the result repeats, and the kernels for one position of it.
+    repeats: Option<([bool; 2], Vec<Support>)>,
+}
+
+impl Supports {
+    /// Of kernels for a result of the given shape.
+    fn new(kernels: Vec<Support>, points: Option<Vec<Support>>, output: [usize; 3]) -> Supports {
+        let along = copies::axes(kernels.iter().map(Support::reading), output).filter(|_| !kernels.is_empty());
+        let repeats = along.map(|along| {
+            let first = |s: &Support| s.reading_as(copies::first_position(s.reading().0, along), copies::first_shape(output, along));
+            (along, kernels.iter().map(first).collect())
+        });
+        Supports { hash: hash(&kernels), kernels, points, repeats }
+    }
+}
+
+fn hash(kernels: &[Support]) -> u64 {
+    let mut h = DefaultHasher::new();
+    kernels.hash(&mut h);
+    h.finish()
 }
 
 impl<'a> Pricer<'a> {
@@ -106,30 +136,48 @@ impl<'a> Pricer<'a> {
                     }
                 }
             }
-            let mut h = DefaultHasher::new();
-            kernels.hash(&mut h);
-            supports.push(Supports { hash: h.finish(), kernels, points: is_last(g, v).then_some(points) });
+            supports.push(Supports::new(kernels, is_last(g, v).then_some(points), n.ty.chw()));
         }
         Ok(Pricer { g, opts, cost, supports, tables: HashMap::new() })
     }
 
     fn table(&mut self, v: usize, layouts: &[Layout], pooling: Option<&Pooling>) -> Rc<TableShape> {
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
-        let Supports { hash, kernels, points } = &self.supports[v];
+        let Supports { hash, kernels, points, .. } = &self.supports[v];
         let (supports, to) = match (pooling, points) {
             (Some(p), Some(points)) => (points, &p.mid),
             _ => (kernels, &layouts[v]),
         };
-        let key = (*hash, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
-        let build = || {
-            let (shape, turns) = shape(supports, &used, to);
-            let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
-            let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
-            let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };
-            let splits = moduli.into_iter().map(|m| (m, split::shapes(&shape, &turns, &copies, m))).collect();
-            Rc::new(TableShape { shape, taps: taps.into_iter().collect(), splits })
-        };
-        self.tables.entry(key).or_insert_with(build).clone()
+        counted(&mut self.tables, *hash, supports, &used, to)
+    }
+
+    /// One position of the result of node `v`, and the stages that copy it, in all ways that need
+    /// no mask; none if the result does not repeat.
+    fn copies(&mut self, v: usize, layouts: &[Layout]) -> Option<CopyShapes> {
+        let (along, kernels) = self.supports[v].repeats.as_ref()?;
+        let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
+        let mut stages = vec![];
+        let mut seen: Vec<Vec<usize>> = vec![];
+        for radix in RADICES {
+            let c = Copies::new(*along, &layouts[v], radix);
+            let numbers = c.stages.iter().map(|s| s.to.shape.iter().product()).collect();
+            if seen.contains(&numbers) {
+                continue;
+            }
+            seen.push(numbers);
+            let mut from = &c.first;
+            let mut counts = vec![];
+            for s in &c.stages {
+                let support = [s.support()];
+                counts.push(counted(&mut self.tables, hash(&support), &support, &[from], &s.to));
+                from = &s.to;
+            }
+            if counts.iter().all(|t| t.shape.weight_words == 1) {
+                stages.push((radix, counts));
+            }
+        }
+        let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
+        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to), stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
@@ -138,6 +186,7 @@ impl<'a> Pricer<'a> {
         let log_n = keys.log_n;
         let pooling = self.pooling(v, layouts);
         let table = self.table(v, layouts, pooling.as_ref());
+        let copies = if pooling.is_none() { self.copies(v, layouts) } else { None };
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         let mut sums = vec![];
         for taps in pooling.iter().flat_map(Pooling::sums) {
@@ -154,17 +203,25 @@ impl<'a> Pricer<'a> {
             };
             sums.push(Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] });
         }
-        let chain = |modulus: Option<i64>, first: Link| {
-            let links: Vec<Link> = std::iter::once(first).chain(sums.iter().cloned()).collect();
-            let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
-            Chain { links, modulus, seconds: self.cost.time(counts, log_n) }
+        // All ways to make a table's map, with what follows it.
+        let ways = |table: &TableShape, radix: Option<usize>, behind: &[Link]| {
+            let chain = |modulus: Option<i64>, first: Link| {
+                let links: Vec<Link> = std::iter::once(first).chain(behind.iter().cloned()).collect();
+                let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
+                Chain { links, way: Way { modulus, radix }, seconds: self.cost.time(counts, log_n) }
+            };
+            let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
+            let cut = |(m, s): &(i64, Shapes)| {
+                let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
+                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
+            };
+            std::iter::once(chain(None, flat)).chain(table.splits.iter().map(cut)).collect::<Vec<Chain>>()
         };
-        let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
-        let mut out = vec![chain(None, flat)];
-        out.extend(table.splits.iter().map(|(m, s)| {
-            let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
-            chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
-        }));
+        let mut out = ways(&table, None, &sums);
+        for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
+            let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
+            out.extend(ways(first, Some(*radix), &stages.iter().map(link).collect::<Vec<_>>()));
+        }
         out
     }
 
@@ -244,11 +301,11 @@ impl<'a> Pricer<'a> {
         let Some((chains, _)) = chosen else { return vec![] };
         let (chains, keys) = self.settled(chains, layouts, &limbs, packing.log_n, ring);
         let (mut outline, wires) = self.outline(&chains, layouts, &limbs, &keys, ring);
-        let moduli: Vec<Option<i64>> = (0..limbs.len()).map(|v| chains.get(&v).and_then(|c| c.modulus)).collect();
+        let ways: Vec<Way> = (0..limbs.len()).map(|v| chains.get(&v).map_or(Way::default(), |c| c.way)).collect();
         let mut price = |tile: usize| {
             let flow = |p: &Wire| Flow { args: p.args.clone(), ..Flow::new(&[], p.layout, self.opts.batch, tile) };
             outline.flow = wires.iter().map(flow).collect();
-            Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, moduli: moduli.clone() }
+            Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, ways: ways.clone() }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
@@ -353,6 +410,20 @@ impl<'a> Pricer<'a> {
         run.outputs = self.g.outputs.iter().map(|o| last[o.index()]).collect();
         (run, wires)
     }
+}
+
+/// Counts of the map from values of the layouts `used` to one of `to`.
+fn counted(tables: &mut Tables, hash: u64, supports: &[Support], used: &[&Layout], to: &Layout) -> Rc<TableShape> {
+    let key = (hash, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
+    let build = || {
+        let (shape, turns) = shape(supports, used, to);
+        let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
+        let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
+        let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };
+        let splits = moduli.into_iter().map(|m| (m, split::shapes(&shape, &turns, &copies, m))).collect();
+        Rc::new(TableShape { shape, taps: taps.into_iter().collect(), splits })
+    };
+    tables.entry(key).or_insert_with(build).clone()
 }
 
 /// An instruction of a planned run: what it reads, and the layout that tells its units.

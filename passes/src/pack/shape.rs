@@ -2,7 +2,7 @@
 
 use super::channels::{Class, Extents, Meeting, joint_period};
 use super::split::Turn;
-use crate::tensor::linear_form::{Reading, Spec};
+use crate::tensor::linear_form::{Kernel, Reading, Spec};
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
@@ -36,13 +36,35 @@ impl Support {
             if list.is_empty() {
                 continue;
             }
-            let at = s.lists.iter().position(|l| *l == list).unwrap_or_else(|| {
-                s.lists.push(list);
-                s.lists.len() - 1
-            });
-            s.taps.push(((origin[0] + y as i64, origin[1] + x as i64), at));
+            s.add((origin[0] + y as i64, origin[1] + x as i64), list);
         }
         s
+    }
+}
+
+impl Support {
+    /// Of a kernel.
+    pub fn of(k: &Kernel) -> Support {
+        let mut s = Support { input: k.input, output: k.output, reading: k.reading.clone(), lists: vec![], taps: vec![] };
+        for (at, cells) in &k.taps {
+            s.add(*at, cells.keys().map(|(o, i)| (*o as u32, *i as u32)).collect());
+        }
+        s
+    }
+    /// What taps read, and of what extents.
+    pub fn reading(&self) -> (&Reading, [usize; 3]) {
+        (&self.reading, self.input)
+    }
+    /// The same pairs, where taps read and make something else.
+    pub fn reading_as(&self, reading: Reading, output: [usize; 3]) -> Support {
+        Support { output, reading, ..self.clone() }
+    }
+    fn add(&mut self, at: (i64, i64), list: Vec<(u32, u32)>) {
+        let number = self.lists.iter().position(|l| *l == list).unwrap_or_else(|| {
+            self.lists.push(list);
+            self.lists.len() - 1
+        });
+        self.taps.push((at, number));
     }
 }
 
@@ -143,7 +165,6 @@ mod tests {
     use super::super::packing::Packing;
     use super::*;
     use crate::options::PackingWish;
-    use crate::tensor::linear_form::Kernel;
     use chiffre_backend::cost::LinearShape as Shape;
     use chiffre_ir::tensor::{Reads, TensorGraph, TensorOp, TensorType};
 

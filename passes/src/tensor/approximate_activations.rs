@@ -6,7 +6,7 @@
 //! are; longer ones without a bootstrap are only written in another basis.
 
 use crate::activation::degree::{Accuracy, DEGREES, ERROR_OF_LOSS, NOISE, accuracy};
-use crate::activation::fit::{Fitted, fit, is_searched, margin, ranges};
+use crate::activation::fit::{ENOUGH, Fitted, fit, is_searched, margin, ranges, widening};
 use crate::activation::function::Function;
 use crate::activation::histogram::Histogram;
 use crate::activation::statistics::{NodeStatistics, Statistics};
@@ -59,6 +59,7 @@ pub fn approximate_activations(
     };
     let first = degrees.first().copied().unwrap_or(DEGREES[0]);
     let (Some(s), Some(set)) = (statistics, &o.calibration) else { return Ok((with(first)?, None)) };
+    warn_of_few_values(s);
     let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
     for &degree in &degrees {
         let h = with(degree)?;
@@ -84,6 +85,21 @@ pub fn approximate_activations(
     let Some((degree, found, h)) = best else { return Ok((with(first)?, None)) };
     tracing::warn!("no degree keeps to {} on the calibration images: degree {degree} is taken, with {found}", wanted(o.target));
     Ok((h, Some(found)))
+}
+
+/// Says which ranges rest on few values.
+fn warn_of_few_values(s: &Statistics) {
+    const SHOWN: usize = 6;
+    let fewest = |n: &NodeStatistics| n.channels.iter().map(Histogram::count).min().unwrap_or(0);
+    let few: Vec<&NodeStatistics> = s.nodes.iter().filter(|n| fewest(n) < ENOUGH).collect();
+    let Some(least) = few.iter().map(|n| fewest(n)).min() else { return };
+    let names: Vec<String> = few.iter().take(SHOWN).map(|n| format!("\"{}\"", n.source)).collect();
+    let more = if few.len() > SHOWN { ", …" } else { "" };
+    tracing::warn!(
+        "the ranges of {}{more} rest on {least} values of each channel and are widened {:.1} times: give more calibration images ({ENOUGH} or more), so that the polynomials fit better",
+        names.join(", "),
+        widening(least)
+    );
 }
 
 /// A target in words.
