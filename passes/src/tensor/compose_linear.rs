@@ -209,9 +209,9 @@ impl Composer<'_> {
         })
     }
 
-    /// `a + factor·b`. A summand that is an affine image of a product's operand is read from that
-    /// operand's linear map, where the other summand comes no earlier: the layer before is not
-    /// computed twice, and the sum is no later.
+    /// `a + factor·b`. A summand that is an affine image of a value that has a linear map anyway, a
+    /// product's operand or what was computed before, is read from that map, where the other
+    /// summand comes no earlier: the layer before is not computed twice, and the sum is no later.
     fn sum(&mut self, a: ValueId, b: ValueId, factor: f64) -> Form {
         let [mut fa, mut fb] = [a, b].map(|v| self.get(v).clone());
         let [da, db] = [&fa, &fb].map(|f| self.form_depth(f));
@@ -233,22 +233,27 @@ impl Composer<'_> {
         f.terms.iter().map(|(v, _)| self.depth[v.index()]).max().unwrap_or(0)
     }
 
-    /// The product's operand that a value is an affine image of.
+    /// True if a linear map computes the value, whatever else does.
+    fn has_map(&self, v: ValueId) -> bool {
+        self.factors[v.index()] || self.shared[v.index()].is_some()
+    }
+
+    /// The value with a linear map of its own that a value is an affine image of.
     fn factor_below(&self, v: ValueId) -> Option<ValueId> {
         match &self.old.node(v).op {
-            _ if self.factors[v.index()] => Some(v),
+            _ if self.has_map(v) => Some(v),
             TensorOp::Affine { .. } => self.factor_below(self.old.node(v).args[0]),
             _ => None,
         }
     }
 
-    /// An affine image of a product's operand over that operand's linear map.
+    /// An affine image of such a value over its linear map.
     fn near(&mut self, v: ValueId) -> Form {
         let n = self.old.node(v);
         let shape = n.ty.chw();
         let data = |c: ConstId| self.old.consts.array(c).ok().map(|a| a.data.as_slice());
         match &n.op {
-            TensorOp::Affine { scale, shift } if !self.factors[v.index()] => {
+            TensorOp::Affine { scale, shift } if !self.has_map(v) => {
                 let (Some(s), Some(t)) = (data(*scale), data(*shift)) else { return self.get(v).clone() };
                 let mut f = self.near(n.args[0]);
                 f.terms.iter_mut().for_each(|(_, k)| k.scale_outputs(|c| f64::from(s[c % s.len()])));

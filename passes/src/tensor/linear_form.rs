@@ -17,6 +17,10 @@ pub type Cells = BTreeMap<(usize, usize), f64>;
 /// before a fully connected layer stays composable.
 const MAX_GROWTH: usize = 1 << 20;
 
+/// Weights up to which a composition is worth the level that it saves, however few channels lie
+/// between its parts.
+const NARROW: usize = 1 << 14;
+
 /// Weights from which a dense kernel is stored in groups, if it has some.
 const LARGE: usize = 1 << 16;
 
@@ -266,6 +270,19 @@ impl Kernel {
         out.reading = Reading::Listed(lists);
         Some(out.simplified())
     }
+    /// True if the channels between two maps are so few that both have far fewer weights than their
+    /// composition, as behind the last layer of an inverted bottleneck.
+    fn narrows(&self, then: &Kernel) -> bool {
+        let distinct = |k: &Kernel, of: fn(&(usize, usize)) -> usize| {
+            k.taps.values().flat_map(BTreeMap::keys).map(of).collect::<std::collections::BTreeSet<usize>>().len()
+        };
+        let (ins, mids, outs) = (distinct(self, |c| c.1), distinct(self, |c| c.0), distinct(then, |c| c.0));
+        // Where all channels meet all others, each pair of taps joins every input with every output.
+        let composed = ins * outs * self.taps.len() * then.taps.len();
+        let parts = self.nonzeros() + then.nonzeros();
+        let dense = 2 * self.nonzeros() > ins * mids * self.taps.len() && 2 * then.nonzeros() > mids * outs * then.taps.len();
+        dense && mids < ins.min(outs) && composed > NARROW && 2 * composed > 3 * parts
+    }
     /// Products of channel matrices of all pairs of taps, at what `tap` says; pairs without a tap
     /// read nothing.
     fn compose_taps(
@@ -274,6 +291,9 @@ impl Kernel {
         mut out: Kernel,
         mut tap: impl FnMut((i64, i64), (i64, i64)) -> Option<(i64, i64)>,
     ) -> Option<Kernel> {
+        if self.narrows(then) {
+            return None;
+        }
         let limit = 4 * self.nonzeros().max(then.nonzeros()) + MAX_GROWTH;
         let mut count = 0;
         for (&at, a) in &self.taps {
