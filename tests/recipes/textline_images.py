@@ -1,6 +1,6 @@
 """Draws lines of text, every other one upside down, as inputs of a network that tells text direction.
 
-    python3 -m venv VENV && VENV/bin/pip install pillow==12.3.0 numpy==2.4.6 onnxruntime==1.32.0
+    python3 -m venv VENV && VENV/bin/pip install pillow==13.0.0 numpy==2.4.6 onnxruntime==1.32.0
     VENV/bin/python tests/recipes/textline_images.py OUT.npy [COUNT [FIRST]]
     VENV/bin/python tests/recipes/textline_images.py --compare MODEL.onnx OUT.npy ANSWERS.npy
 

@@ -374,3 +374,61 @@ pub(crate) fn store_bias(consts: &mut Consts, bias: &[f64], shape: [usize; 3]) -
     let dims = if flat { vec![shape[0]] } else { shape.to_vec() };
     Some(consts.add("b", Array::new(dims, data)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chiffre_ir::gauss::Gauss;
+    use chiffre_ir::tensor::{ActivationKind, interp, verify};
+
+    /// A residual network of inverted bottlenecks: 64 → 256 channels, ReLU, → 64 channels, added to
+    /// what went in.
+    fn bottlenecks(blocks: usize) -> TensorGraph {
+        let mut gauss = Gauss::new(7);
+        let mut g = TensorGraph::new("bottlenecks");
+        let (narrow, wide) = (TensorType::new([64, 2, 2]), TensorType::new([256, 2, 2]));
+        let mut conv = |g: &mut TensorGraph, x: ValueId, to: &TensorType, name: &str| {
+            let shape = vec![to.chw()[0], g.ty(x).chw()[0], 1, 1];
+            let size = 1.0 / (shape[1] as f64).sqrt();
+            let data = (0..shape.iter().product()).map(|_| (size * gauss.number()) as f32).collect();
+            let weight = g.consts.add(name, Array::new(shape, data));
+            let op = TensorOp::Conv2d { weight, bias: None, stride: [1, 1], pad: [0; 4], dilation: [1, 1] };
+            g.push(op, vec![x], to.clone(), name)
+        };
+        let relu = TensorOp::Activation { kind: ActivationKind::Relu, alpha: None };
+        let input = g.push(TensorOp::Input {}, vec![], wide.clone(), "x");
+        let mut x = conv(&mut g, input, &narrow, "first");
+        for b in 0..blocks {
+            let y = conv(&mut g, x, &wide, &format!("expand{b}"));
+            let y = g.push(relu.clone(), vec![y], wide.clone(), &format!("relu{b}"));
+            let y = conv(&mut g, y, &narrow, &format!("project{b}"));
+            x = g.push(TensorOp::Add {}, vec![x, y], narrow.clone(), &format!("add{b}"));
+        }
+        let y = conv(&mut g, x, &wide, "last");
+        g.outputs = vec![g.push(relu, vec![y], wide, "end")];
+        verify(g).unwrap_or_else(|e| panic!("{e}")).into_inner()
+    }
+
+    /// Weights of all linear maps.
+    fn weights(g: &TensorGraph) -> usize {
+        let of = |n: &Node<Tensor>| match &n.op {
+            TensorOp::LinearMap { kernels, .. } => kernels.iter().map(|k| g.consts.array(*k).unwrap().data.len()).sum(),
+            _ => 0,
+        };
+        g.nodes.iter().map(of).sum()
+    }
+
+    #[test]
+    fn bottlenecks_are_computed_once_each() {
+        for blocks in [1, 4] {
+            let g = bottlenecks(blocks);
+            let h = verify(compose_linear(&g).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+            let mut gauss = Gauss::new(1);
+            let x: Vec<f32> = (0..1024).map(|_| gauss.number() as f32).collect();
+            let [want, got] = [&g, &*h].map(|g| interp(g, &x, 1).unwrap().swap_remove(0));
+            assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-4));
+            // Two layers of 64 × 256 weights and a shortcut for each block, and one at either end.
+            assert_eq!(weights(&h), (2 * blocks + 2) * 64 * 256 + blocks * 64 * 64);
+        }
+    }
+}
