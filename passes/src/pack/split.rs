@@ -36,24 +36,27 @@ pub(super) struct Shapes {
 /// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given
 /// numbers of slots.
 pub(super) fn shapes(flat: &LinearShape, turns: &[Turn], copies: &[usize], modulus: i64) -> Shapes {
-    let (mut rows, mut babies, mut steps) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for &(operand, ct, rotation) in turns {
-        let (b, g) = cut(rotation, modulus, copies[operand] as i64);
-        babies.insert(b);
-        steps.insert(g);
-        if b != 0 {
-            rows.insert((operand, ct, b));
-        }
-    }
+    // Sorted lists: sets of so many elements take several times as long.
+    let cuts = |&(operand, ct, rotation): &Turn| (operand, ct, cut(rotation, modulus, copies[operand] as i64));
+    let distinct = |mut all: Vec<i64>| {
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let babies = distinct(turns.iter().map(|t| cuts(t).2.0).collect());
+    let steps = distinct(turns.iter().map(|t| cuts(t).2.1).collect());
+    let mut rows: Vec<Turn> = turns.iter().map(cuts).map(|(operand, ct, (b, _))| (operand, ct, b)).filter(|r| r.2 != 0).collect();
+    rows.sort_unstable();
+    rows.dedup();
     let shape = LinearShape {
-        rotated: rows.iter().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
+        rotated: rows.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).count(),
         taps: babies.iter().filter(|b| **b != 0).count(),
         rows: rows.len(),
         outputs: giants::partial_sums(flat.outputs, Some(steps.len())),
         giants: Some(GiantShape { taps: steps.iter().filter(|g| **g != 0).count(), outputs: flat.outputs, alpha: 0 }),
         ..*flat
     };
-    Shapes { shape, babies: babies.into_iter().collect(), giants: steps.into_iter().collect() }
+    Shapes { shape, babies, giants: steps }
 }
 
 /// Moduli that cut some rotations into more than one baby step and more than one giant step.

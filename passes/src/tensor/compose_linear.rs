@@ -209,9 +209,9 @@ impl Composer<'_> {
         })
     }
 
-    /// `a + factor·b`. A summand that is an affine image of a product's operand is read from that
-    /// operand's linear map, where the other summand comes no earlier: the layer before is not
-    /// computed twice, and the sum is no later.
+    /// `a + factor·b`. A summand that is an affine image of a value that has a linear map anyway, a
+    /// product's operand or what was computed before, is read from that map, where the other
+    /// summand comes no earlier: the layer before is not computed twice, and the sum is no later.
     fn sum(&mut self, a: ValueId, b: ValueId, factor: f64) -> Form {
         let [mut fa, mut fb] = [a, b].map(|v| self.get(v).clone());
         let [da, db] = [&fa, &fb].map(|f| self.form_depth(f));
@@ -233,22 +233,27 @@ impl Composer<'_> {
         f.terms.iter().map(|(v, _)| self.depth[v.index()]).max().unwrap_or(0)
     }
 
-    /// The product's operand that a value is an affine image of.
+    /// True if a linear map computes the value, whatever else does.
+    fn has_map(&self, v: ValueId) -> bool {
+        self.factors[v.index()] || self.shared[v.index()].is_some()
+    }
+
+    /// The value with a linear map of its own that a value is an affine image of.
     fn factor_below(&self, v: ValueId) -> Option<ValueId> {
         match &self.old.node(v).op {
-            _ if self.factors[v.index()] => Some(v),
+            _ if self.has_map(v) => Some(v),
             TensorOp::Affine { .. } => self.factor_below(self.old.node(v).args[0]),
             _ => None,
         }
     }
 
-    /// An affine image of a product's operand over that operand's linear map.
+    /// An affine image of such a value over its linear map.
     fn near(&mut self, v: ValueId) -> Form {
         let n = self.old.node(v);
         let shape = n.ty.chw();
         let data = |c: ConstId| self.old.consts.array(c).ok().map(|a| a.data.as_slice());
         match &n.op {
-            TensorOp::Affine { scale, shift } if !self.factors[v.index()] => {
+            TensorOp::Affine { scale, shift } if !self.has_map(v) => {
                 let (Some(s), Some(t)) = (data(*scale), data(*shift)) else { return self.get(v).clone() };
                 let mut f = self.near(n.args[0]);
                 f.terms.iter_mut().for_each(|(_, k)| k.scale_outputs(|c| f64::from(s[c % s.len()])));
@@ -368,4 +373,62 @@ pub(crate) fn store_bias(consts: &mut Consts, bias: &[f64], shape: [usize; 3]) -
         if flat { bias.iter().step_by(area).map(|x| *x as f32).collect() } else { bias.iter().map(|x| *x as f32).collect() };
     let dims = if flat { vec![shape[0]] } else { shape.to_vec() };
     Some(consts.add("b", Array::new(dims, data)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chiffre_ir::gauss::Gauss;
+    use chiffre_ir::tensor::{ActivationKind, interp, verify};
+
+    /// A residual network of inverted bottlenecks: 64 → 256 channels, ReLU, → 64 channels, added to
+    /// what went in.
+    fn bottlenecks(blocks: usize) -> TensorGraph {
+        let mut gauss = Gauss::new(7);
+        let mut g = TensorGraph::new("bottlenecks");
+        let (narrow, wide) = (TensorType::new([64, 2, 2]), TensorType::new([256, 2, 2]));
+        let mut conv = |g: &mut TensorGraph, x: ValueId, to: &TensorType, name: &str| {
+            let shape = vec![to.chw()[0], g.ty(x).chw()[0], 1, 1];
+            let size = 1.0 / (shape[1] as f64).sqrt();
+            let data = (0..shape.iter().product()).map(|_| (size * gauss.number()) as f32).collect();
+            let weight = g.consts.add(name, Array::new(shape, data));
+            let op = TensorOp::Conv2d { weight, bias: None, stride: [1, 1], pad: [0; 4], dilation: [1, 1] };
+            g.push(op, vec![x], to.clone(), name)
+        };
+        let relu = TensorOp::Activation { kind: ActivationKind::Relu, alpha: None };
+        let input = g.push(TensorOp::Input {}, vec![], wide.clone(), "x");
+        let mut x = conv(&mut g, input, &narrow, "first");
+        for b in 0..blocks {
+            let y = conv(&mut g, x, &wide, &format!("expand{b}"));
+            let y = g.push(relu.clone(), vec![y], wide.clone(), &format!("relu{b}"));
+            let y = conv(&mut g, y, &narrow, &format!("project{b}"));
+            x = g.push(TensorOp::Add {}, vec![x, y], narrow.clone(), &format!("add{b}"));
+        }
+        let y = conv(&mut g, x, &wide, "last");
+        g.outputs = vec![g.push(relu, vec![y], wide, "end")];
+        verify(g).unwrap_or_else(|e| panic!("{e}")).into_inner()
+    }
+
+    /// Weights of all linear maps.
+    fn weights(g: &TensorGraph) -> usize {
+        let of = |n: &Node<Tensor>| match &n.op {
+            TensorOp::LinearMap { kernels, .. } => kernels.iter().map(|k| g.consts.array(*k).unwrap().data.len()).sum(),
+            _ => 0,
+        };
+        g.nodes.iter().map(of).sum()
+    }
+
+    #[test]
+    fn bottlenecks_are_computed_once_each() {
+        for blocks in [1, 4] {
+            let g = bottlenecks(blocks);
+            let h = verify(compose_linear(&g).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+            let mut gauss = Gauss::new(1);
+            let x: Vec<f32> = (0..1024).map(|_| gauss.number() as f32).collect();
+            let [want, got] = [&g, &*h].map(|g| interp(g, &x, 1).unwrap().swap_remove(0));
+            assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-4));
+            // Two layers of 64 × 256 weights and a shortcut for each block, and one at either end.
+            assert_eq!(weights(&h), (2 * blocks + 2) * 64 * 256 + blocks * 64 * 64);
+        }
+    }
 }

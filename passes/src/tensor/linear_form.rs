@@ -17,6 +17,10 @@ pub type Cells = BTreeMap<(usize, usize), f64>;
 /// before a fully connected layer stays composable.
 const MAX_GROWTH: usize = 1 << 20;
 
+/// Weights up to which a composition is worth the level that it saves, however few channels lie
+/// between its parts.
+const NARROW: usize = 1 << 14;
+
 /// Weights from which a dense kernel is stored in groups, if it has some.
 const LARGE: usize = 1 << 16;
 
@@ -266,6 +270,23 @@ impl Kernel {
         out.reading = Reading::Listed(lists);
         Some(out.simplified())
     }
+    /// True if the channels between two maps are so few that both have far fewer weights than their
+    /// composition, as behind the last layer of an inverted bottleneck.
+    fn narrows(&self, then: &Kernel) -> bool {
+        let distinct = |k: &Kernel, channels: usize, of: fn(&(usize, usize)) -> usize| {
+            let mut used = vec![false; channels];
+            k.taps.values().flat_map(BTreeMap::keys).for_each(|c| used[of(c)] = true);
+            used.into_iter().filter(|u| *u).count()
+        };
+        let ins = distinct(self, self.input[0], |c| c.1);
+        let mids = distinct(self, self.output[0], |c| c.0);
+        let outs = distinct(then, then.output[0], |c| c.0);
+        // Where all channels meet all others, each pair of taps joins every input with every output.
+        let composed = ins * outs * self.taps.len() * then.taps.len();
+        let parts = self.nonzeros() + then.nonzeros();
+        let dense = 2 * self.nonzeros() > ins * mids * self.taps.len() && 2 * then.nonzeros() > mids * outs * then.taps.len();
+        dense && mids < ins.min(outs) && composed > NARROW && 2 * composed > 3 * parts
+    }
     /// Products of channel matrices of all pairs of taps, at what `tap` says; pairs without a tap
     /// read nothing.
     fn compose_taps(
@@ -274,6 +295,9 @@ impl Kernel {
         mut out: Kernel,
         mut tap: impl FnMut((i64, i64), (i64, i64)) -> Option<(i64, i64)>,
     ) -> Option<Kernel> {
+        if self.narrows(then) {
+            return None;
+        }
         let limit = 4 * self.nonzeros().max(then.nonzeros()) + MAX_GROWTH;
         let mut count = 0;
         for (&at, a) in &self.taps {
@@ -485,6 +509,22 @@ mod tests {
         // Weights of zero are none.
         depthwise.scale_outputs(|_| 1.0);
         assert_eq!(again, depthwise);
+    }
+
+    #[test]
+    fn maps_through_few_channels_stay_two() {
+        let between = |mid: usize| [random([96, 4, 4], [mid, 4, 4], [1, 1], &[0], 1), random([mid, 4, 4], [192, 4, 4], [1, 1], &[0], 2)];
+        // 96 × 192 weights in place of 16 × (96 + 192), and in place of 88 × (96 + 192).
+        let [a, b] = between(16);
+        assert!(a.compose(&b).is_none());
+        let [a, b] = between(88);
+        assert_eq!(a.compose(&b).unwrap().nonzeros(), 96 * 192);
+        // Averages of all positions in front of a layer have more weights together, and pass no
+        // narrow place.
+        let mut pool = Kernel::empty([96, 4, 4], [96, 1, 1], [1, 1]);
+        (0..96 * 16).for_each(|i| pool.add((i / 4 % 4) as i64, (i % 4) as i64, i / 16, i / 16, 1.0 / 16.0));
+        let layer = random([96, 1, 1], [100, 1, 1], [1, 1], &[0], 3);
+        assert_eq!(pool.compose(&layer).unwrap().nonzeros(), 96 * 100 * 16);
     }
 
     #[test]
