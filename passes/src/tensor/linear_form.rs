@@ -281,7 +281,7 @@ impl Kernel {
         let ins = distinct(self, self.input[0], |c| c.1);
         let mids = distinct(self, self.output[0], |c| c.0);
         let outs = distinct(then, then.output[0], |c| c.0);
-        // Where all channels meet all others, each pair of taps joins every input with every output.
+        // Where all channels meet, each pair of taps joins every input with every output.
         let composed = ins * outs * self.taps.len() * then.taps.len();
         let parts = self.nonzeros() + then.nonzeros();
         let dense = 2 * self.nonzeros() > ins * mids * self.taps.len() && 2 * then.nonzeros() > mids * outs * then.taps.len();
