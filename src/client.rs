@@ -165,7 +165,7 @@ pub struct Answers {
 impl Answers {
     fn of(decrypted: Decrypted, names: Vec<String>, program: &Program) -> Result<Answers, Error> {
         let classes = decrypted.logits.len() / names.len().max(1);
-        Ok(Answers { logits: decrypted.logits, classes, names, report: decrypted.report, interface: program.interface()? })
+        Ok(Answers { logits: decrypted.logits, classes, names, report: decrypted.report, interface: program.interface().clone() })
     }
 
     /// The outputs of the model file by name, with what ends it: a softmax, say. NaN for images

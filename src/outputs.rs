@@ -3,7 +3,6 @@
 use crate::{Error, data, logits};
 use chiffre_ir::interface::Interface;
 use chiffre_ir::output;
-use chiffre_ir::program::file::ProgramFile;
 use ndarray::ArrayViewD;
 use ndarray_npy::NpzWriter;
 use std::io::{Cursor, Write};
@@ -26,25 +25,6 @@ impl Output {
         self.shape.iter().product()
     }
 }
-
-/// What a program takes and gives by name, checked against the program.
-///
-/// # Errors
-/// A program file whose description of them is malformed, or does not fit it; no compiler writes
-/// such.
-pub fn interface(file: &ProgramFile) -> Result<Interface, Error> {
-    let p = &file.program;
-    let shape = |v: Option<usize>| v.map_or([0; 3], |v| p.nodes[v].ty.layout.shape);
-    let input = shape(p.nodes.iter().position(|n| matches!(n.op, chiffre_ir::program::ProgramOp::Input {})));
-    let values = shape(p.outputs.first().map(|o| o.index())).iter().product();
-    let Some(text) = file.stages.get(STAGE) else { return Ok(Interface::plain(input, values)) };
-    let interface: Interface = serde_json::from_str(text).map_err(|e| Error::input(format!("the program's inputs and outputs: {e}")))?;
-    interface.check(input, values).map_err(|e| Error::input(format!("the program's inputs and outputs do not fit it: {e}")))?;
-    Ok(interface)
-}
-
-/// Where program files hold [`Interface`].
-pub(crate) const STAGE: &str = "interface";
 
 /// All outputs for rows of `per` decrypted values.
 pub fn of(interface: &Interface, values: &[f32], per: usize) -> Vec<Output> {

@@ -1,6 +1,6 @@
 //! The compiler as one call: model → passes → program.
 
-use crate::{Error, outputs};
+use crate::Error;
 use chiffre_backend::ckks::{Ckks, outline};
 pub use chiffre_backend::ckks::{bootstraps, memory as memory_plan, seconds as predicted_seconds};
 use chiffre_backend::clear::Clear;
@@ -11,6 +11,7 @@ use chiffre_backend::target::{Executable, Origin, Target};
 use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
+use chiffre_ir::program::file::INTERFACE;
 use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, TensorOp, certified};
 use chiffre_ir::text;
@@ -127,7 +128,7 @@ pub fn compile_for(target: &dyn Target, graph: &TensorGraph, digest: &str, reque
 /// over the memory budget.
 pub fn compile(model: &Model, request: &Request) -> Result<Compiled, Error> {
     let mut compiled = compile_graph(&model.joined(), &model.digest.to_string(), request)?;
-    compiled.stages.insert(outputs::STAGE.into(), serde_json::to_string(&model.interface()).map_err(Error::failed)?);
+    compiled.stages.insert(INTERFACE.into(), serde_json::to_string(&model.interface()).map_err(Error::failed)?);
     Ok(compiled)
 }
 

@@ -3,7 +3,7 @@
 use crate::data::{self, DataOptions, Images, Normalisation};
 use crate::overview::Overview;
 use crate::pipeline::{self, Request};
-use crate::{Error, outputs, page};
+use crate::{Error, page};
 use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::interface::Interface;
@@ -183,11 +183,8 @@ impl Program {
     }
 
     /// The inputs and outputs of the model, by name.
-    ///
-    /// # Errors
-    /// A program whose description of them does not fit it, which no compiler writes.
-    pub fn interface(&self) -> Result<Interface, Error> {
-        outputs::interface(&self.session.file)
+    pub fn interface(&self) -> &Interface {
+        &self.session.file.interface
     }
 
     /// What [`Client::encrypt`](crate::Client::encrypt) takes, of a program with several inputs:
@@ -197,7 +194,7 @@ impl Program {
     /// An input that is missing or not one of the program's; images of another shape than the
     /// input's, or not as many of each.
     pub fn join(&self, parts: Vec<(&str, Images)>) -> Result<Images, Error> {
-        let inputs = self.interface()?.inputs;
+        let inputs = &self.interface().inputs;
         if let Some((unknown, _)) = parts.iter().find(|(name, _)| !inputs.iter().any(|p| p.name == *name)) {
             let names: Vec<&str> = inputs.iter().map(|p| p.name.as_str()).collect();
             return Err(Error::input(format!("the program has no input \"{unknown}\"; its inputs are {}", names.join(", "))));

@@ -22,7 +22,7 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let task = |p: &Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
     let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
-    let images = super::images(&session, &args.program, &args.input, &options)?;
+    let images = super::images(&session, &args.input, &options)?;
     super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
     if let Some(difference) = screening::difference(&session.program().header, &images) {
         eprintln!("warning: {}: {difference}", super::listed(&args.input));
@@ -119,7 +119,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 /// Writes the outputs of the model file, and prints the best classes if they are wanted.
 fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits: &[f32], affected: &BTreeSet<usize>) -> Result<(), Error> {
     let classes = logits.len() / names.len().max(1);
-    let interface = super::interface(session, &args.program)?;
+    let interface = &session.file.interface;
     let all = outputs::of(&interface, logits, classes);
     outputs::write(&args.output, &all, names)?;
     let (Some(k), Some(first), Some(port)) = (args.top, all.first(), interface.outputs.first()) else { return Ok(()) };
@@ -188,7 +188,7 @@ fn share_labels(
     logits: &[f32],
     images: usize,
 ) -> Result<(), Error> {
-    let outputs = super::interface(session, &args.program)?.outputs;
+    let outputs = &session.file.interface.outputs;
     if outputs.len() > 1 {
         return Err(Error::input("labels are shared of programs with one output: choose it when compiling"));
     }

@@ -64,7 +64,7 @@ pub(super) fn debug(args: &DebugArgs, engine: &Arc<Engine>) -> Result<(), Error>
     let p = session.program();
     let key = ClientKey::load(&session, &args.secret)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
-    let mut images = super::images(&session, &args.program, &args.input, &options)?;
+    let mut images = super::images(&session, &args.input, &options)?;
     images.n = images.n.min(p.header.batch);
     images.pixels.truncate(images.n * options.shape.iter().product::<usize>());
     let mut clear: Vec<Vec<f32>> = vec![vec![]; p.nodes.len()];

@@ -24,12 +24,12 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let Some(stage) = args.stage else {
         return match args.form() {
             Format::Text => super::print(
-                Overview::of(&file).summary() + &ports(&file)? + &activation_table(&file, &args.program)? + &section_table(&file)?,
+                Overview::of(&file).summary() + &ports(&file) + &activation_table(&file, &args.program)? + &section_table(&file)?,
             ),
             Format::Json => {
                 let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
                 overview["activations"] = json!(certificate(&file, &args.program)?);
-                overview["interface"] = json!(chiffre::outputs::interface(&file)?);
+                overview["interface"] = json!(file.interface);
                 overview["accuracy"] = json!(accuracy(&file, &args.program)?);
                 let h = &file.program.header;
                 (overview["input_range"], overview["calibrated"]) = (json!(h.input_range), json!(h.calibrated));
@@ -57,8 +57,8 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
 }
 
 /// Inputs and outputs by name, a line for each.
-fn ports(file: &ProgramFile) -> Result<String, Error> {
-    Ok(super::check::ports(&chiffre::outputs::interface(file)?).into_iter().map(|line| format!("\n{line}")).collect())
+fn ports(file: &ProgramFile) -> String {
+    super::check::ports(&file.interface).into_iter().map(|line| format!("\n{line}")).collect()
 }
 
 /// The approximated activations of a program read from `path`; none in a program without them.

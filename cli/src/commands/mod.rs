@@ -16,7 +16,7 @@ mod simulate;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::{exit, signals};
-use chiffre::{Class, Error, Interface};
+use chiffre::{Class, Error};
 use chiffre_backend::ckks::{Task, peak};
 use chiffre_ir::container::Reader;
 use chiffre_ir::output::Output;
@@ -195,13 +195,8 @@ fn program_data_options(
 }
 
 /// The images that a program takes.
-fn images(s: &Session, path: &Path, files: &[PathBuf], options: &chiffre::data::DataOptions) -> Result<chiffre::data::Images, Error> {
-    chiffre::data::load_inputs(files, &interface(s, path)?.inputs, options)
-}
-
-/// The inputs and outputs of the program at `path`, by name.
-fn interface(s: &Session, path: &Path) -> Result<Interface, Error> {
-    chiffre::outputs::interface(&s.file).map_err(|e| Error::input_in(path, e))
+fn images(s: &Session, files: &[PathBuf], options: &chiffre::data::DataOptions) -> Result<chiffre::data::Images, Error> {
+    chiffre::data::load_inputs(files, &s.file.interface.inputs, options)
 }
 
 /// Files as a message names them.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// ones compare.
 pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let session = super::session(engine, &args.program, true)?;
-    let interface = super::interface(&session, &args.program)?;
+    let interface = &session.file.interface;
     let ports = &interface.outputs;
     let import = ImportOptions { outputs: ports.iter().map(|o| o.name.clone()).collect(), ..args.input_shape.options() };
     let original = args.model.as_deref().map(|m| original(m, &import, &session.program().header.model, &args.program)).transpose()?;

@@ -1,12 +1,13 @@
 //! Program files: the text of every level in the metadata, the constants as tensors named by their
 //! hashes.
 
-use super::{Prog, Program, VerifiedProgram, verify};
+use super::{Prog, Program, ProgramOp, VerifiedProgram, verify};
 use crate::consts::{Consts, Store, tensors};
 use crate::container::{ContainerError, Contents, Reader};
 use crate::error::{Finding, InterpError, VerifyError};
 use crate::graph::Verified;
 use crate::he::{self, He};
+use crate::interface::Interface;
 use crate::text;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -30,6 +31,22 @@ pub struct ProgramFile {
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: Store,
+    /// The model's inputs and outputs by name, which fit the program.
+    pub interface: Interface,
+}
+
+/// The stage that holds the [`Interface`].
+pub const INTERFACE: &str = "interface";
+
+/// The inputs and outputs that the stages name; without names, those of the program.
+fn interface(p: &Program, stages: &BTreeMap<String, String>) -> Result<Interface, String> {
+    let shape = |v: Option<usize>| v.map_or([0; 3], |v| p.nodes[v].ty.layout.shape);
+    let input = shape(p.nodes.iter().position(|n| matches!(n.op, ProgramOp::Input {})));
+    let values = shape(p.outputs.first().map(|o| o.index())).iter().product();
+    let Some(text) = stages.get(INTERFACE) else { return Ok(Interface::plain(input, values)) };
+    let interface: Interface = serde_json::from_str(text).map_err(|e| format!("the program's inputs and outputs: {e}"))?;
+    interface.check(input, values).map_err(|e| format!("the program's inputs and outputs do not fit it: {e}"))?;
+    Ok(interface)
 }
 
 impl ProgramFile {
@@ -43,7 +60,8 @@ impl ProgramFile {
         let of_graph = |e: ContainerError| VerifyError { findings: vec![Finding::of_graph(e.to_string())] };
         let store = store(&program, Path::new(IN_MEMORY)).map_err(of_graph)?;
         let digest = contents(&program, &stages, &store).digest(|w| tensors::write(w, &store)).map_err(of_graph)?;
-        Ok(ProgramFile { program, digest, stages, store })
+        let interface = interface(&program, &stages).map_err(|e| VerifyError { findings: vec![Finding::of_graph(e)] })?;
+        Ok(ProgramFile { program, digest, stages, store, interface })
     }
 
     /// The HE IR that the file holds beside its program, with its constants.
@@ -118,7 +136,7 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, Conta
     if r.meta("stage.tail").is_ok() {
         return Err(r.error("the program is of an earlier form: compile it again"));
     }
-    let stages = ["tensor", "packed", "he", "certificate", "accuracy", "interface"]
+    let stages: BTreeMap<_, _> = ["tensor", "packed", "he", "certificate", "accuracy", INTERFACE]
         .iter()
         .filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string())))
         .collect();
@@ -129,7 +147,8 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, Conta
     }
     let digest = r.digest().to_string();
     let program = verify(program).map_err(|e| r.error(format!("not a valid program: {e}")))?;
-    Ok(ProgramFile { program, digest, stages, store })
+    let interface = interface(&program, &stages).map_err(|e| r.error(e))?;
+    Ok(ProgramFile { program, digest, stages, store, interface })
 }
 
 fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<Store, ContainerError> {
