@@ -124,8 +124,16 @@ impl Sealed {
     /// Constants are named by the hash of their content. A changed one gets its new name in all
     /// texts as well, because otherwise nothing behind that check would see the change.
     pub fn mutate(&mut self, rng: &mut Rng) -> String {
-        let texts = !self.metadata.is_empty() && (self.tensors.is_empty() || rng.below(3) > 0);
-        if texts { self.mutate_metadata(rng) } else { self.mutate_tensors(rng) }
+        match (self.metadata.is_empty(), self.tensors.is_empty()) {
+            // Nothing is left that could change.
+            (true, true) => {
+                self.metadata.insert("entry".into(), String::new());
+                "metadata entry added".into()
+            }
+            (false, true) => self.mutate_metadata(rng),
+            (false, false) if rng.below(3) > 0 => self.mutate_metadata(rng),
+            _ => self.mutate_tensors(rng),
+        }
     }
 
     /// A mutable part of the content, chosen at random: the text of a metadata entry or the bytes
@@ -220,6 +228,13 @@ impl Sealed {
 mod tests {
     use super::*;
     use chiffre_ir::container::Reader;
+
+    #[test]
+    fn a_container_without_content_changes_too() {
+        let mut sealed = Sealed { kind: "test".into(), metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+        sealed.mutate(&mut Rng::new(1));
+        assert_eq!(sealed.metadata.len(), 1);
+    }
 
     fn sample(path: &Path) -> Sealed {
         let tensor = Tensor { dtype: Dtype::U64, shape: vec![2, 2], bytes: vec![7; 32] };
