@@ -202,7 +202,7 @@ impl Program {
         let place = |name: &str| inputs.iter().position(|p| p.name == name);
         let mut parts = parts;
         parts.sort_by_key(|(name, _)| place(name));
-        data::joined(parts.into_iter().map(|(_, x)| x).collect(), &inputs)
+        data::joined(parts.into_iter().map(|(_, x)| x).collect(), inputs)
     }
 
     /// How files of images are read for this program.
