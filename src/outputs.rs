@@ -71,7 +71,7 @@ fn write_archive(path: &Path, outputs: &[Output]) -> Result<(), Error> {
     written.map_err(|e| Error::write(path, e))
 }
 
-/// Reads outputs that [`write`] wrote, for as many images as there are; `like` are outputs of the
+/// Reads outputs that [`write()`] wrote, for as many images as there are; `like` are outputs of the
 /// same program.
 ///
 /// # Errors

@@ -120,7 +120,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits: &[f32], affected: &BTreeSet<usize>) -> Result<(), Error> {
     let classes = logits.len() / names.len().max(1);
     let interface = &session.file.interface;
-    let all = outputs::of(&interface, logits, classes);
+    let all = outputs::of(interface, logits, classes);
     outputs::write(&args.output, &all, names)?;
     let (Some(k), Some(first), Some(port)) = (args.top, all.first(), interface.outputs.first()) else { return Ok(()) };
     // Classes are ranked by what the file puts out for each, or by what its index or its list of

@@ -60,10 +60,10 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         out += &format!("\ntop-1: {:.2} % exact, {:.2} % with noise", top1(&exact), top1(&noisy));
     }
     if let Some(path) = &args.output {
-        outputs::write(path, &outputs::of(&interface, &noisy, classes), &images.names)?;
+        outputs::write(path, &outputs::of(interface, &noisy, classes), &images.names)?;
     }
     if let Some(path) = &args.answers {
-        let [noisy, exact] = [noisy, exact].map(|values| outputs::of(&interface, &values, classes));
+        let [noisy, exact] = [noisy, exact].map(|values| outputs::of(interface, &values, classes));
         let answers = outputs::load(path, &exact)?;
         for ((answers, noisy), exact) in answers.iter().zip(&noisy).zip(&exact) {
             let of = if ports.len() > 1 { format!(", output \"{}\"", exact.name) } else { String::new() };
