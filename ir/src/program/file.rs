@@ -27,7 +27,7 @@ pub struct ProgramFile {
     pub digest: String,
     /// Text of the levels `tensor`, `packed`, `he`, by name; and as JSON `certificate` and
     /// `accuracy`: the approximated activations, if there are any; and `interface`: the model's
-    /// inputs and outputs ([`Interface`](crate::interface::Interface)).
+    /// inputs and outputs ([`Interface`]).
     pub stages: BTreeMap<String, String>,
     /// Constants by hash, to resolve those of the stages.
     pub store: Store,
