@@ -5,7 +5,10 @@ use chiffre_frontend::{Model, Reference, load};
 use chiffre_ir::tensor::interp;
 use chiffre_testing::shared;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[path = "zoo/encrypted.rs"]
+mod encrypted;
 
 /// Files that are refused, and a phrase of the reason.
 const REFUSED: &[(&str, &str)] = &[];
@@ -105,18 +108,23 @@ fn compare(model: &Model, path: &Path, stored: &[Stored]) -> String {
     format!("{} ops, difference {worst:.0e}", model.graph.nodes.len())
 }
 
-#[test]
-fn every_file_gives_its_answers_or_is_refused_for_a_reason() {
-    let Some(zoo) = shared("zoo") else { return };
+/// The model files with their names, in order.
+fn files(zoo: &Path) -> Vec<(String, PathBuf)> {
     let mut files: Vec<_> = std::fs::read_dir(zoo).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|p| p.extension().is_some_and(|e| e == "onnx"));
     files.sort();
+    files.into_iter().map(|p| (p.file_stem().unwrap().to_string_lossy().into_owned(), p)).collect()
+}
+
+#[test]
+fn every_file_gives_its_answers_or_is_refused_for_a_reason() {
+    let Some(zoo) = shared("zoo") else { return };
+    let files = files(&zoo);
     let mut wrong = vec![];
     let mut imported = 0;
-    for path in &files {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    for (name, path) in &files {
         let answers = path.with_extension("npz");
-        let line = match (load(path), REFUSED.iter().find(|(f, _)| *f == name)) {
+        let line = match (load(path), REFUSED.iter().find(|(f, _)| f == name)) {
             (Ok(model), None) => {
                 imported += 1;
                 if answers.exists() { compare(&model, path, &arrays(&answers)) } else { format!("{} ops", model.graph.nodes.len()) }
