@@ -3,10 +3,12 @@
 use crate::Error;
 use chiffre_ir::const_file::{self, Store};
 use chiffre_ir::consts::{Array, Hash};
+use chiffre_ir::container::ContainerError;
 use chiffre_ir::input;
 use chiffre_ir::interface::InputPort;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::output::Output;
+use chiffre_ir::quant;
 use chiffre_ir::tail::TailOp;
 use chiffre_ir::text::SourceMap;
 use std::collections::BTreeSet;
@@ -43,7 +45,15 @@ impl IrFile {
                 return whole(AnyGraph::Tensor(model.graph.into_inner()), normalisation, tails, model.inputs);
             }
             "chf" => {
-                let program = chiffre_ir::program::file::load(path)?.program.into_inner();
+                let file = match chiffre_ir::program::file::load(path) {
+                    Err(ContainerError::Kind { found, .. }) if found == quant::file::KIND => {
+                        let program = quant::file::load(path)?.program.into_inner();
+                        let normalisation = program.header.normalisation.clone();
+                        return whole(AnyGraph::Quant(program), normalisation, vec![], vec![]);
+                    }
+                    other => other?,
+                };
+                let program = file.program.into_inner();
                 let normalisation = program.header.normalisation.clone();
                 return whole(AnyGraph::Program(program), normalisation, vec![], vec![]);
             }
@@ -63,6 +73,7 @@ impl IrFile {
         let normalisation = match &graph {
             AnyGraph::Program(p) => p.header.normalisation.clone(),
             AnyGraph::Tensor(g) => g.header.normalisation.clone(),
+            AnyGraph::Quant(g) => g.header.normalisation.clone(),
             AnyGraph::Packed(_) | AnyGraph::He(_) => None,
         };
         Ok(IrFile { graph, normalisation, tails: vec![], inputs: vec![], path: path.into(), text: Some((text, map)) })
@@ -111,7 +122,7 @@ impl IrFile {
 fn constants(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, Error> {
     match path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
         Some("npz") => npz(path, wanted),
-        Some("tir" | "pir" | "hir" | "prog") => {
+        Some("tir" | "qir" | "pir" | "hir" | "prog") => {
             let text = input::read_to_string(path).map_err(|e| Error::read(path, e))?;
             let (g, _) = AnyGraph::parse(&text).map_err(|e| Error::input_in(path, e.with_caret(&text)))?;
             Ok(g.consts().store())

@@ -8,6 +8,7 @@ use chiffre_backend::cost::{CostModel, Counts};
 pub use chiffre_backend::facts::CkksFacts;
 use chiffre_backend::property::Property;
 use chiffre_backend::target::{Executable, Origin, Target};
+use chiffre_backend::tfhe::Tfhe;
 use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
@@ -29,8 +30,8 @@ use std::time::Duration;
 pub static CKKS: Ckks = Ckks::new(&CkksFacts);
 
 /// The targets that the compiler ships with, the default one first.
-pub fn targets() -> [&'static dyn Target; 2] {
-    [&CKKS, &Clear]
+pub fn targets() -> [&'static dyn Target; 3] {
+    [&CKKS, &Tfhe, &Clear]
 }
 
 /// The shipped target of a name.

@@ -54,6 +54,7 @@ fn tables_of_ops_are_fresh() {
     let level = |title: &str, what: &str, table: &str| format!("\n## {title}\n\n{what}\n\n{table}");
     let text = "# Ops\n\nMade from the op tables of `ir` (`define_ops!`) by `tests/docs.rs`. [ir-language.md](ir-language.md) explains the text form.\n".to_string()
         + &level("Tensor IR", "Values are tensors of one image.", &markdown_table(chiffre_ir::tensor::TensorOp::TABLE))
+        + &level("Quant IR", "Values are tensors of integers of one image.", &markdown_table(chiffre_ir::quant::QuantOp::TABLE))
         + &level("Packed IR", "Values are bundles of slot vectors under a layout.", &markdown_table(chiffre_ir::packed::PackedOp::TABLE))
         + &level("HE IR", "Values are bundles of ciphertexts.", &markdown_table(chiffre_ir::he::HeOp::TABLE))
         + &level("Program", "Instructions on whole batches.", &markdown_table(chiffre_ir::program::ProgramOp::TABLE));

@@ -3,6 +3,7 @@
 use chiffre_params::bootstrap::{BootstrapSpec, BootstrapWish};
 use chiffre_params::primes::ntt_primes_below;
 use chiffre_params::security;
+use chiffre_params::tfhe::{Demand, Found, Unreachable};
 
 /// Limbs at which a bootstrap starts: the bottom prime and one prime for each factor of
 /// SlotsToCoeffs.
@@ -20,6 +21,11 @@ pub trait ParameterFacts: Sync {
     /// and special primes; `None` if there is none for this ring.
     fn bootstrap(&self, log_n: u32, ciphertexts: usize, wish: &BootstrapWish) -> Option<BootstrapSpec> {
         let _ = (log_n, ciphertexts, wish);
+        None
+    }
+    /// The cheapest TFHE parameters that keep to a demand; `None` if there are none of that scheme.
+    fn tfhe(&self, demand: &Demand) -> Option<Result<Found, Unreachable>> {
+        let _ = demand;
         None
     }
 }

@@ -13,3 +13,4 @@ pub mod facts;
 pub mod memory;
 pub mod property;
 pub mod target;
+pub mod tfhe;

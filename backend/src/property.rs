@@ -18,6 +18,10 @@ pub enum Property {
     Approximated,
     /// The tensor IR has no polynomial but squares and Chebyshev series.
     Squared,
+    /// There is quant IR.
+    Quantised,
+    /// TFHE parameters are chosen for the quant IR.
+    Selected,
     /// Every value of this very tensor IR has a layout.
     Layouts,
     /// There is packed IR.
@@ -33,13 +37,15 @@ pub enum Property {
 }
 
 impl Property {
-    /// All properties, in the order in which the default pipeline reaches them.
-    pub const ALL: [Property; 11] = [
+    /// All properties, in the order in which pipelines reach them.
+    pub const ALL: [Property; 13] = [
         Property::Tensor,
         Property::Composed,
         Property::Calibrated,
         Property::Approximated,
         Property::Squared,
+        Property::Quantised,
+        Property::Selected,
         Property::Layouts,
         Property::Packed,
         Property::He,
@@ -55,6 +61,8 @@ impl Property {
             Property::Calibrated => "calibrated",
             Property::Approximated => "approximated",
             Property::Squared => "squared",
+            Property::Quantised => "quantised",
+            Property::Selected => "selected",
             Property::Layouts => "layouts",
             Property::Packed => "packed",
             Property::He => "he",
@@ -71,6 +79,8 @@ impl Property {
             Property::Calibrated => "activations measured on this very graph",
             Property::Approximated => "no activations but polynomials",
             Property::Squared => "no polynomials but squares and Chebyshev series",
+            Property::Quantised => "quant IR",
+            Property::Selected => "TFHE parameters for the quant IR",
             Property::Layouts => "a layout for every value",
             Property::Packed => "packed IR",
             Property::He => "HE IR",

@@ -9,6 +9,7 @@ use chiffre_ir::he::HeGraph;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
 use chiffre_ir::program::ChannelStatistics;
+use chiffre_ir::quant::QuantGraph;
 use chiffre_ir::tensor::TensorGraph;
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::BootstrapSpec;
@@ -115,6 +116,8 @@ impl Params {
 pub struct Lowered<'a> {
     /// Tensor IR.
     pub tensor: Option<&'a TensorGraph>,
+    /// Quant IR.
+    pub quant: Option<&'a QuantGraph>,
     /// Packed IR.
     pub packed: Option<&'a PackedGraph>,
     /// HE IR.

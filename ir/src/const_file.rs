@@ -9,12 +9,16 @@ pub use crate::consts::Store;
 use crate::consts::{Consts, Hash, tensors};
 use crate::container::{ContainerError, Contents, Reader};
 use crate::program::file as program;
+use crate::quant::file as quant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Kind of files of constants.
 pub const KIND: &str = "constants";
+
+/// Kinds of program files, which hold constants under the same names.
+const PROGRAMS: [&str; 2] = [program::KIND, quant::KIND];
 
 /// Where the constants of a text file are looked for and written: `net.tir` → `net.tir.consts`.
 pub fn beside(text: &Path) -> PathBuf {
@@ -58,7 +62,7 @@ fn contents(store: &Store) -> Contents {
 /// their name.
 pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let r = match Reader::open(path, KIND) {
-        Err(ContainerError::Kind { found, .. }) if found == program::KIND => Reader::open(path, program::KIND)?,
+        Err(ContainerError::Kind { found, .. }) if PROGRAMS.contains(&found.as_str()) => Reader::open(path, &found)?,
         other => other?,
     };
     from_container(r, wanted)
@@ -71,12 +75,12 @@ pub fn load(path: &Path, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerErro
 pub fn read(mut source: impl Read + Seek, name: &str, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {
     let io = |source| ContainerError::Io { path: name.into(), source };
     let start = source.stream_position().map_err(io)?;
-    match Reader::new(&mut source, name, KIND) {
-        Err(ContainerError::Kind { found, .. }) if found == program::KIND => {}
+    let kind = match Reader::new(&mut source, name, KIND) {
+        Err(ContainerError::Kind { found, .. }) if PROGRAMS.contains(&found.as_str()) => found,
         other => return from_container(other?, wanted),
-    }
+    };
     source.seek(SeekFrom::Start(start)).map_err(io)?;
-    from_container(Reader::new(source, name, program::KIND)?, wanted)
+    from_container(Reader::new(source, name, &kind)?, wanted)
 }
 
 fn from_container<R: Read + Seek>(mut r: Reader<R>, wanted: &BTreeSet<Hash>) -> Result<Store, ContainerError> {

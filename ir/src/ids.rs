@@ -21,6 +21,10 @@ pub struct ConstId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TableId(pub ConstId);
 
+/// Index of a constant that is an array of integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IntsId(pub ConstId);
+
 /// Kinds of constants: what an op's attribute asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConstKind {

@@ -42,6 +42,19 @@ fn check(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The permissions of a file that others than its owner may read, where there are such; `None` if
+/// it is its owner's alone, or cannot be looked at.
+#[cfg(unix)]
+pub fn shared_mode(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+#[cfg(not(unix))]
+pub fn shared_mode(_: &Path) -> Option<u32> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

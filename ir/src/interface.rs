@@ -100,6 +100,17 @@ impl Interface {
             outputs: vec![OutputPort { name: "output".into(), first: 0, count: output, tail: vec![], shape: vec![output] }],
         }
     }
+    /// Of a program that takes images of extents `frame` and gives `values` values of each, as its
+    /// file describes them in JSON; plain ones without a description.
+    ///
+    /// # Errors
+    /// A description that is malformed or does not fit, in words.
+    pub fn read(text: Option<&str>, frame: [usize; 3], values: usize) -> Result<Interface, String> {
+        let Some(text) = text else { return Ok(Interface::plain(frame, values)) };
+        let interface: Interface = serde_json::from_str(text).map_err(|e| format!("the program's inputs and outputs: {e}"))?;
+        interface.check(frame, values).map_err(|e| format!("the program's inputs and outputs do not fit it: {e}"))?;
+        Ok(interface)
+    }
     /// Checks that inputs and outputs fit a program that takes images of extents `frame` and gives
     /// `values` values for each.
     ///

@@ -1,4 +1,4 @@
-//! What the four levels have in common, and a graph of any of them: for tools that take whatever a
+//! What the levels have in common, and a graph of any of them: for tools that take whatever a
 //! file holds.
 
 use crate::consts::{Consts, Store};
@@ -7,6 +7,7 @@ use crate::graph::{Dialect, Graph, RemapConsts, Verified};
 use crate::he::{He, HeGraph, HeOp};
 use crate::packed::{Packed, PackedGraph, PackedOp};
 use crate::program::{Prog, Program, ProgramOp};
+use crate::quant::{Quant, QuantGraph, QuantOp};
 use crate::tensor::{Tensor, TensorGraph, TensorOp};
 use crate::text::{self, SourceMap};
 
@@ -64,6 +65,7 @@ macro_rules! level {
     };
 }
 level!(Tensor, tensor, TensorOp, "tir", Tensor, |t: &crate::tensor::TensorType| t.chw(), crate::tensor::interp);
+level!(Quant, quant, QuantOp, "qir", Quant, |t: &crate::quant::QuantType| t.chw(), crate::quant::interp);
 level!(Packed, packed, PackedOp, "pir", Packed, |t: &crate::layout::Layout| t.shape, crate::packed::interp);
 level!(He, he, HeOp, "hir", He, |t: &crate::he::HeType| t.layout.shape, |g, images, n| crate::he::interp(g, images, n, None));
 level!(Prog, program, ProgramOp, "prog", Program, |t: &crate::he::HeType| t.layout.shape, crate::program::interp);
@@ -74,6 +76,8 @@ level!(Prog, program, ProgramOp, "prog", Program, |t: &crate::he::HeType| t.layo
 pub enum AnyGraph {
     /// Tensor IR.
     Tensor(TensorGraph),
+    /// Quant IR.
+    Quant(QuantGraph),
     /// Packed IR.
     Packed(PackedGraph),
     /// HE IR.
@@ -87,6 +91,7 @@ macro_rules! on_level {
     ($any:expr, $g:ident => $f:expr) => {
         match $any {
             AnyGraph::Tensor($g) => $f,
+            AnyGraph::Quant($g) => $f,
             AnyGraph::Packed($g) => $f,
             AnyGraph::He($g) => $f,
             AnyGraph::Program($g) => $f,
@@ -101,6 +106,7 @@ impl AnyGraph {
     /// A text that is no graph, with the place.
     pub fn parse(text: &str) -> Result<(AnyGraph, SourceMap), ParseError> {
         match text::keyword(text) {
+            Some("quant") => text::parse_mapped::<Quant>(text).map(|(g, m)| (AnyGraph::Quant(g), m)),
             Some("packed") => text::parse_mapped::<Packed>(text).map(|(g, m)| (AnyGraph::Packed(g), m)),
             Some("he") => text::parse_mapped::<He>(text).map(|(g, m)| (AnyGraph::He(g), m)),
             Some("program") => text::parse_mapped::<Prog>(text).map(|(g, m)| (AnyGraph::Program(g), m)),
@@ -115,6 +121,7 @@ impl AnyGraph {
     pub fn level(&self) -> &'static str {
         match self {
             AnyGraph::Tensor(_) => Tensor::NAME,
+            AnyGraph::Quant(_) => Quant::NAME,
             AnyGraph::Packed(_) => Packed::NAME,
             AnyGraph::He(_) => He::NAME,
             AnyGraph::Program(_) => Prog::NAME,
@@ -124,6 +131,7 @@ impl AnyGraph {
     pub fn extension(&self) -> &'static str {
         match self {
             AnyGraph::Tensor(_) => Tensor::EXTENSION,
+            AnyGraph::Quant(_) => Quant::EXTENSION,
             AnyGraph::Packed(_) => Packed::EXTENSION,
             AnyGraph::He(_) => He::EXTENSION,
             AnyGraph::Program(_) => Prog::EXTENSION,
@@ -194,7 +202,7 @@ impl AnyGraph {
     /// Images that the layouts of a packed graph, an HE graph or a program are made for.
     pub fn batch(&self) -> Option<usize> {
         match self {
-            AnyGraph::Tensor(_) => None,
+            AnyGraph::Tensor(_) | AnyGraph::Quant(_) => None,
             AnyGraph::Packed(g) => g.nodes.first().map(|n| n.ty.batch),
             AnyGraph::He(g) => g.nodes.first().map(|n| n.ty.layout.batch),
             AnyGraph::Program(g) => Some(g.header.batch),

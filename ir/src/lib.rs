@@ -1,4 +1,4 @@
-//! Intermediate representations of Chiffre: tensor IR, packed IR, HE IR and program.
+//! Intermediate representations of Chiffre: tensor IR, quant IR, packed IR, HE IR and program.
 //!
 //! Every level is a [`graph::Graph`] over a dialect: an op enum made by [`define_ops!`], a type,
 //! a verifier and a clear interpreter. All levels share one text form ([`text`]) whose parser
@@ -25,6 +25,7 @@ pub mod output;
 pub mod packed;
 pub mod patch;
 pub mod program;
+pub mod quant;
 pub mod table;
 pub mod tail;
 pub mod tensor;

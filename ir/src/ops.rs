@@ -1,7 +1,7 @@
 //! Op tables: one declaration per dialect yields enum, printer, parser, arity check and
 //! documentation.
 
-use crate::ids::{ConstId, ConstKind, TableId};
+use crate::ids::{ConstId, ConstKind, IntsId, TableId};
 use chiffre_params::Gadget;
 use chiffre_params::scale::IndexedScale;
 use std::fmt;
@@ -157,6 +157,20 @@ impl AttrValue for ConstId {
     }
     fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
         *self = f(*self);
+    }
+}
+impl AttrValue for IntsId {
+    fn to_attr(&self) -> Option<Attr> {
+        self.0.to_attr()
+    }
+    fn from_attr(a: Option<Attr>) -> Result<Self, String> {
+        ConstId::from_attr(a).map(IntsId)
+    }
+    fn uses(&self, out: &mut Vec<(ConstId, ConstKind)>) {
+        out.push((self.0, ConstKind::I64));
+    }
+    fn remap(&mut self, f: &dyn Fn(ConstId) -> ConstId) {
+        self.0.remap(f);
     }
 }
 impl AttrValue for TableId {

@@ -9,9 +9,10 @@ use chiffre_ir::he::{He, HeType, Scale};
 use chiffre_ir::layout::Layout;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::Prog;
+use chiffre_ir::quant::{Quant, QuantType};
 use chiffre_ir::tensor::{Tensor, TensorType};
 use chiffre_ir::text::{parse, print, print_with_values};
-use chiffre_ir::{he, packed, program, tensor};
+use chiffre_ir::{he, packed, program, quant, tensor};
 use common::Rng;
 use proptest::prelude::*;
 
@@ -40,6 +41,7 @@ fn survives(text: &str) {
         }
     }
     one::<Tensor, _, _>(text, tensor::verify);
+    one::<Quant, _, _>(text, quant::verify);
     one::<Packed, _, _>(text, packed::verify);
     one::<He, _, _>(text, he::verify);
     one::<Prog, _, _>(text, program::verify);
@@ -107,6 +109,7 @@ proptest! {
     fn graphs_of_every_level(seed in any::<u64>()) {
         let mut r = Rng(seed);
         round_trip(r.tensor());
+        round_trip(r.quant());
         round_trip(r.packed());
         round_trip(r.he());
         round_trip(r.program());
@@ -121,6 +124,9 @@ proptest! {
             prop_assert_eq!(&HeType::parse(&n.ty.to_string()).unwrap(), &n.ty);
             prop_assert_eq!(&n.ty.scale.to_string().parse::<Scale>().unwrap(), &n.ty.scale);
         }
+        for n in &r.quant().nodes {
+            prop_assert_eq!(&QuantType::parse(&n.ty.to_string()).unwrap(), &n.ty);
+        }
         for n in &r.tensor().nodes {
             prop_assert_eq!(&TensorType::parse(&n.ty.to_string()).unwrap(), &n.ty);
         }
@@ -134,9 +140,14 @@ proptest! {
     fn mutated_texts_do_not_panic(seed in any::<u64>()) {
         let mut r = Rng(seed);
         let values = if r.below(2) == 0 { 0 } else { usize::MAX };
-        let (t, p, h, g) = (r.tensor(), r.packed(), r.he(), r.program());
-        let texts =
-            [print_with_values(&t, values), print_with_values(&p, values), print_with_values(&h, values), print_with_values(&g, values)];
+        let (t, q, p, h, g) = (r.tensor(), r.quant(), r.packed(), r.he(), r.program());
+        let texts = [
+            print_with_values(&t, values),
+            print_with_values(&q, values),
+            print_with_values(&p, values),
+            print_with_values(&h, values),
+            print_with_values(&g, values),
+        ];
         for text in texts {
             survives(&mutate(&text, &mut r));
         }

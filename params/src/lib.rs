@@ -11,6 +11,7 @@
 //! * [`gadget`], [`keys`], [`galois`]: the shape of a switching key, and what it is for.
 //! * [`polynomial`]: plans of polynomials and of the modular reduction.
 //! * [`bootstrap`]: the plan of a refresh.
+//! * [`tfhe`]: parameter sets of TFHE, their noise and the search for one.
 //! * [`table`]: linear maps between bundles, as tables of diagonals.
 //! * [`work`]: counted work of operations, and how much the kernels have in work at a time.
 //!
@@ -31,6 +32,7 @@ pub mod primes;
 pub mod scale;
 pub mod security;
 pub mod table;
+pub mod tfhe;
 pub mod work;
 
 pub use chain::Chain;

@@ -177,7 +177,7 @@ fn parameters(p: &Params) -> String {
 /// A folder that cannot be read.
 pub fn cases(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
-    all.retain(|p| p.extension().is_some_and(|e| ["tir", "pir", "hir"].iter().any(|x| e == *x)));
+    all.retain(|p| p.extension().is_some_and(|e| ["tir", "qir", "pir", "hir"].iter().any(|x| e == *x)));
     all.sort();
     Ok(all)
 }

@@ -13,6 +13,7 @@ pub mod pack;
 pub mod pass;
 pub mod pipeline;
 pub mod place;
+pub mod quant;
 pub mod reduce;
 pub mod registry;
 mod set_option;

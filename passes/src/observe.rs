@@ -96,6 +96,7 @@ impl Stats {
     pub fn of(g: &AnyGraph) -> Stats {
         match g {
             AnyGraph::Tensor(g) => Stats::count(g),
+            AnyGraph::Quant(g) => Stats::count(g),
             AnyGraph::Packed(g) => Stats::count(g),
             AnyGraph::He(g) => Stats::count(g),
             AnyGraph::Program(g) => Stats::count(g),

@@ -191,6 +191,26 @@ impl Default for ActivationOptions {
     }
 }
 
+/// How a network becomes one on integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantOptions {
+    /// Bits of inputs, weights and results of activations; without them, the fewest that keep the
+    /// answers to the calibration images.
+    pub bits: Option<[u32; 3]>,
+    /// log2 of the entries of every table; without it, what is cheapest among those that keep the
+    /// answers.
+    pub table_bits: Option<u32>,
+    /// What sums may reach, as a multiple of what they reach on the calibration images about the
+    /// middle: beyond, they wrap.
+    pub margin: f64,
+}
+
+impl Default for QuantOptions {
+    fn default() -> Self {
+        QuantOptions { bits: None, table_bits: None, margin: 1.2 }
+    }
+}
+
 /// Options of a compilation.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
@@ -215,6 +235,8 @@ pub struct CompileOptions {
     pub special_bits: u32,
     /// Activations that are not polynomials.
     pub activations: ActivationOptions,
+    /// Integers, for targets that compute on these.
+    pub quant: QuantOptions,
 }
 
 impl Default for CompileOptions {
@@ -230,6 +252,7 @@ impl Default for CompileOptions {
             prime_bits: 49,
             special_bits: 50,
             activations: ActivationOptions::default(),
+            quant: QuantOptions::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ impl<'a> Context<'a> {
 pub enum Level {
     /// Tensors of one image.
     Tensor,
+    /// Integers.
+    Quant,
     /// Bundles of slot vectors.
     Packed,
     /// Ciphertexts.
@@ -47,6 +49,7 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Level::Tensor => "tensor",
+            Level::Quant => "quant",
             Level::Packed => "packed",
             Level::He => "he",
             Level::Program => "program",

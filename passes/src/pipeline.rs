@@ -42,8 +42,8 @@ impl Pipeline {
             let name = rest[..n].trim();
             rest = &rest[n..];
             if rest.starts_with('(') {
-                if group.is_some() || !["tensor", "packed", "he"].contains(&name) {
-                    return Err(bad(format!("`{name}(`: groups are tensor(…), packed(…) and he(…), not nested")));
+                if group.is_some() || !["tensor", "quant", "packed", "he"].contains(&name) {
+                    return Err(bad(format!("`{name}(`: groups are tensor(…), quant(…), packed(…) and he(…), not nested")));
                 }
                 group = Some(name.into());
                 rest = &rest[1..];

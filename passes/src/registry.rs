@@ -2,15 +2,19 @@
 
 use crate::error::PassError;
 use crate::pass::{Level, PassInfo, PassOption, Requires, Run};
-use crate::{activation, he, pack, place, tensor};
+use crate::{activation, he, pack, place, quant, tensor};
 use chiffre_backend::property::Property::{
-    self, Approximated, Calibrated, Composed, He, Layouts, Packed, Parameters, Program, Relinearised, Squared, Tensor,
+    self, Approximated, Calibrated, Composed, He, Layouts, Packed, Parameters, Program, Quantised, Relinearised, Selected, Squared, Tensor,
 };
 use chiffre_backend::target::{Lowered, ScheduleError, Target};
 use std::fmt::Write;
 
 /// The size of the ring, which is decided once.
 const LOG_N: PassOption = PassOption::of_program("log-n", "log2 of the ring degree, instead of choosing it");
+
+/// How far sums may go.
+const RANGE_MARGIN: PassOption =
+    PassOption::of_pass("range-margin", "what sums may reach, as a multiple of what they reach on the calibration images (1.2)");
 
 /// All passes, in the order of the default pipeline.
 pub const PASSES: &[PassInfo] = &[
@@ -164,6 +168,57 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::Tensor(|g, _| tensor::fold_scales::fold_scales(g)),
     },
     PassInfo {
+        name: "quantise",
+        level: Level::Quant,
+        summary: "integers instead of real numbers: weights with a scale for each output channel, values with one for each layer, activations as tables; \
+                  the fewest bits that keep the answers to the calibration images",
+        requires: Requires::These(&[Composed]),
+        establishes: &[Quantised],
+        options: &[
+            PassOption::of_pass("input-bits", "bits of inputs, 2 to 8, instead of choosing them; bits that are not given are then 4"),
+            PassOption::of_pass("weight-bits", "bits of weights, likewise"),
+            PassOption::of_pass("activation-bits", "bits of results of activations, likewise"),
+            RANGE_MARGIN,
+        ],
+        run: Run::State(|s, cx| {
+            let Some(g) = s.tensor() else { return Ok(()) };
+            let (g, accuracy) = quant::quantise::quantise(g, cx.options)?;
+            s.set_quant(g);
+            s.accuracy = Some(accuracy);
+            Ok(())
+        }),
+    },
+    PassInfo {
+        name: "fit-accumulators",
+        level: Level::Quant,
+        summary: "small tables: sums lose their lowest bits, and are shifted so that a table's symmetry yields what has saturated; of the sizes that keep \
+                  the answers the one with the least predicted time",
+        requires: Requires::These(&[Tensor, Quantised]),
+        establishes: &[Quantised],
+        options: &[PassOption::of_pass("table-bits", "log2 of the entries of every table, 1 to 8, instead of choosing it"), RANGE_MARGIN],
+        run: Run::State(|s, cx| {
+            let (Some(g), Some(original)) = (s.quant(), s.tensor()) else { return Ok(()) };
+            let (g, accuracy) = quant::fit_accumulators::fit_accumulators(g, original, cx)?;
+            s.set_quant(g);
+            s.accuracy = Some(accuracy);
+            Ok(())
+        }),
+    },
+    PassInfo {
+        name: "select-tfhe-params",
+        level: Level::Quant,
+        summary: "the cheapest secure dimensions, degree and decompositions under which all look-ups are right",
+        requires: Requires::These(&[Quantised]),
+        establishes: &[Quantised, Selected],
+        options: &[],
+        run: Run::State(|s, cx| {
+            let Some(g) = s.quant() else { return Ok(()) };
+            let g = quant::select_params::select_params(g, cx)?;
+            s.set_quant(g);
+            Ok(())
+        }),
+    },
+    PassInfo {
         name: "choose-layout",
         level: Level::Packed,
         summary: "ring degree, packing, tile and layout of every value, by the cost model and the memory model",
@@ -244,6 +299,7 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::State(|s, cx| {
             let lowered = Lowered {
                 tensor: s.tensor(),
+                quant: s.quant(),
                 packed: s.packed(),
                 he: s.he(),
                 params: s.params(),

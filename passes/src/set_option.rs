@@ -57,6 +57,19 @@ impl CompileOptions {
                 let bits = value.split_once('x').and_then(|(y, x)| Some([y.parse().ok()?, x.parse().ok()?]));
                 o.packing.phases = Some(bits.ok_or_else(|| format!("option {key}={value}: expected bits of rows and columns, as in 1x1"))?);
             }
+            "input-bits" | "weight-bits" | "activation-bits" => {
+                let bits = number()?;
+                let fits = u32::try_from(bits).ok().filter(|b| (2..=8).contains(b));
+                let bits = fits.ok_or_else(|| format!("option {key}={value}: must lie in 2..=8"))?;
+                let which = ["input-bits", "weight-bits", "activation-bits"].iter().position(|k| *k == key).unwrap_or(0);
+                o.quant.bits.get_or_insert([4; 3])[which] = bits;
+            }
+            "table-bits" => {
+                let bits = number()?;
+                let fits = u32::try_from(bits).ok().filter(|b| (1..=8).contains(b));
+                o.quant.table_bits = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=8"))?);
+            }
+            "range-margin" => o.quant.margin = positive()?,
             "log-scale" => {
                 let bits = number()?;
                 let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));

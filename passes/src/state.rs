@@ -13,8 +13,9 @@ use chiffre_ir::error::VerifyError;
 use chiffre_ir::he::{HeGraph, HeOp};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::packed::PackedGraph;
+use chiffre_ir::quant::QuantGraph;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
-use chiffre_ir::{he, packed, tensor};
+use chiffre_ir::{he, packed, quant, tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub struct State {
     pub accuracy: Option<Accuracy>,
     tensor: Option<TensorGraph>,
     calibration: Option<Calibration>,
+    quant: Option<QuantGraph>,
     layouts: Option<Layouts>,
     packed: Option<PackedGraph>,
     he: Option<HeGraph>,
@@ -50,6 +52,7 @@ struct Calibration(Option<Arc<Statistics>>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Unverified {
     tensor: bool,
+    quant: bool,
     packed: bool,
     he: bool,
 }
@@ -68,6 +71,7 @@ impl State {
     pub fn from_graph(g: AnyGraph) -> Result<State, PassError> {
         match g {
             AnyGraph::Tensor(g) => Ok(g.into()),
+            AnyGraph::Quant(g) => Ok(State { quant: Some(g), ..State::default() }),
             AnyGraph::Packed(g) => Ok(State { packed: Some(g), ..State::default() }),
             AnyGraph::He(g) => Ok(State { he: Some(g), ..State::default() }),
             AnyGraph::Program(_) => Err(PassError::at("pipeline", "", "there are no passes on programs".into())),
@@ -89,6 +93,10 @@ impl State {
     pub fn layouts(&self) -> Option<&Layouts> {
         self.layouts.as_ref()
     }
+    /// Quant IR, once quantised.
+    pub fn quant(&self) -> Option<&QuantGraph> {
+        self.quant.as_ref()
+    }
     /// Packed IR, once lowered.
     pub fn packed(&self) -> Option<&PackedGraph> {
         self.packed.as_ref()
@@ -108,7 +116,7 @@ impl State {
     /// Replaces the tensor IR.
     pub fn set_tensor(&mut self, g: TensorGraph) {
         (self.tensor, self.calibration, self.unverified.tensor) = (Some(g), None, true);
-        (self.layouts, self.packed, self.he, self.params, self.program) = (None, None, None, None, None);
+        (self.quant, self.layouts, self.packed, self.he, self.params, self.program) = (None, None, None, None, None, None);
     }
     /// Says what the activations read; `None` if nothing had to be measured.
     pub fn set_statistics(&mut self, found: Option<Statistics>) {
@@ -118,6 +126,10 @@ impl State {
     pub fn set_layouts(&mut self, layouts: Layouts) {
         self.layouts = Some(layouts);
         (self.packed, self.he, self.params, self.program) = (None, None, None, None);
+    }
+    /// Sets the quant IR.
+    pub fn set_quant(&mut self, g: QuantGraph) {
+        (self.quant, self.unverified.quant, self.program) = (Some(g), true, None);
     }
     /// Sets the packed IR.
     pub fn set_packed(&mut self, g: PackedGraph) {
@@ -144,7 +156,8 @@ impl State {
         }
         let he = self.he.clone().map(AnyGraph::He);
         let packed = || self.packed.clone().map(AnyGraph::Packed);
-        he.or_else(packed).or_else(|| self.tensor.clone().map(AnyGraph::Tensor))
+        let quant = || self.quant.clone().map(AnyGraph::Quant);
+        he.or_else(packed).or_else(quant).or_else(|| self.tensor.clone().map(AnyGraph::Tensor))
     }
     /// Text of the latest level.
     pub fn dump(&self) -> String {
@@ -181,6 +194,8 @@ impl State {
             Property::Calibrated => missing(self.calibration.is_some()),
             Property::Approximated => self.tensor_without(TensorOp::is_activation),
             Property::Squared => self.tensor_without(|op| matches!(op, TensorOp::Poly { .. })),
+            Property::Quantised => missing(self.quant.is_some()),
+            Property::Selected => missing(self.quant.as_ref().is_some_and(|g| g.header.params.is_some())),
             Property::Layouts => missing(self.layouts.is_some()),
             Property::Packed => missing(self.packed.is_some()),
             Property::He => missing(self.he.is_some()),
@@ -210,9 +225,12 @@ impl State {
     /// # Errors
     /// All findings of the first graph that has some.
     pub(crate) fn verify(&mut self, relinearised: bool) -> Result<(), VerifyError> {
-        let Unverified { tensor, packed, he } = std::mem::take(&mut self.unverified);
+        let Unverified { tensor, quant, packed, he } = std::mem::take(&mut self.unverified);
         if let Some(g) = self.tensor.take_if(|_| tensor) {
             self.tensor = Some(tensor::verify(g)?.into_inner());
+        }
+        if let Some(g) = self.quant.take_if(|_| quant) {
+            self.quant = Some(quant::verify(g)?.into_inner());
         }
         if let Some(g) = self.packed.take_if(|_| packed) {
             self.packed = Some(packed::verify(g)?.into_inner());

@@ -1,4 +1,4 @@
-//! File tests: `filetests/<pass>/<case>.{tir,pir,hir}` → `<case>.snap` beside it;
+//! File tests: `filetests/<pass>/<case>.{tir,qir,pir,hir}` → `<case>.snap` beside it;
 //! `chiffre_passes::filetest` says how cases are written.
 //!
 //! `INSTA_UPDATE=always cargo test -p chiffre-passes --test filetests` writes the results; review
@@ -35,6 +35,9 @@ folders! {
     calibrate_activations = "calibrate-activations",
     approximate_activations = "approximate-activations",
     fold_scales = "fold-scales",
+    quantise = "quantise",
+    fit_accumulators = "fit-accumulators",
+    select_tfhe_params = "select-tfhe-params",
     lower_linear = "lower-linear",
     assign_levels = "assign-levels",
     place_relin = "place-relin",
@@ -94,8 +97,8 @@ fn specs_are_refused_with_a_reason() {
         ("choose-layout{log-n=10", "the options of `choose-layout` are not closed [pass pipeline]"),
         ("tensor(fold-affine", "a group is not closed [pass pipeline]"),
         ("fold-affine)", "`)` without `(` [pass pipeline]"),
-        ("tensor(he(place-relin))", "`he(`: groups are tensor(…), packed(…) and he(…), not nested [pass pipeline]"),
-        ("ring(fold-affine)", "`ring(`: groups are tensor(…), packed(…) and he(…), not nested [pass pipeline]"),
+        ("tensor(he(place-relin))", "`he(`: groups are tensor(…), quant(…), packed(…) and he(…), not nested [pass pipeline]"),
+        ("ring(fold-affine)", "`ring(`: groups are tensor(…), quant(…), packed(…) and he(…), not nested [pass pipeline]"),
     ];
     for (spec, message) in cases {
         assert_eq!(Pipeline::parse(spec).unwrap_err().to_string(), message);

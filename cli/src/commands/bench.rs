@@ -7,6 +7,7 @@ use chiffre::Error;
 use chiffre::pipeline::{self, Request};
 use chiffre::{data, logits};
 use chiffre_backend::target::Target;
+use chiffre_backend::tfhe::Tfhe;
 use chiffre_client::ClientKey;
 use chiffre_frontend::{Model, Reference};
 use chiffre_ir::program::file::ProgramFile;
@@ -39,6 +40,9 @@ pub(super) struct Outcome {
 
 /// Runs everything in one process and reports times, memory and agreement.
 pub(super) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    if args.compiler.target == Tfhe.name() {
+        return super::tfhe::bench(args);
+    }
     let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
     if args.compiler.target != chiffre::pipeline::CKKS.name() {
         return Err(Error::input(format!("bench measures encrypted runs, and the {} target has none", args.compiler.target)));

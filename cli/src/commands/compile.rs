@@ -7,6 +7,7 @@ use chiffre::overview::Overview;
 use chiffre::pipeline;
 use chiffre_backend::cost::CostModel;
 use chiffre_backend::target::{Executable, Target};
+use chiffre_backend::tfhe::Tfhe;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file;
 use std::path::Path;
@@ -17,6 +18,9 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
     let request = super::request(&args.compiler, &model)?;
     let target = pipeline::target(&args.compiler.target)?;
+    if target.name() == Tfhe.name() {
+        return super::tfhe::compile(args, &model, &request);
+    }
     if target.name() != pipeline::CKKS.name() {
         let lowered = pipeline::compile_for(target, &model.graph, &model.digest.to_string(), &request)?;
         show(args, &lowered.dumps, &lowered.times)?;
@@ -35,7 +39,7 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
 }
 
 /// Dumps and times of passes.
-fn show(args: &CompileArgs, dumps: &[(String, AnyGraph)], times: &[(&'static str, Duration)]) -> Result<(), Error> {
+pub(super) fn show(args: &CompileArgs, dumps: &[(String, AnyGraph)], times: &[(&'static str, Duration)]) -> Result<(), Error> {
     match &args.compiler.dump_to {
         Some(folder) => write_dumps(folder, dumps)?,
         None => dumps.iter().for_each(|(title, g)| eprintln!("# {title}\n{}", g.print(0))),

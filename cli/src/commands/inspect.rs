@@ -143,12 +143,12 @@ fn stage_text(file: &ProgramFile, name: &str, path: &Path) -> Result<String, Err
     file.stages.get(name).cloned().ok_or_else(|| Error::input(format!("{} does not hold its {name} IR", path.display())))
 }
 
-fn other<D: Dialect>(source: &str, format: Format, path: &Path) -> Result<(), Error> {
+pub(super) fn other<D: Dialect>(source: &str, format: Format, path: &Path) -> Result<(), Error> {
     let g: Graph<D> = text::parse(source).map_err(|e| Error::input(format!("{}: stored IR: {e}", path.display())))?;
     if format == Format::Dot { super::print(dot(&g)) } else { super::print(graph_json(&g)) }
 }
 
-fn graph_json<D: Dialect>(g: &Graph<D>) -> Value {
+pub(super) fn graph_json<D: Dialect>(g: &Graph<D>) -> Value {
     let nodes: Vec<Value> = g
         .iter()
         .map(|(v, n)| json!({"value": v.0, "op": n.op.info().mnemonic, "args": n.args.iter().map(|a| a.0).collect::<Vec<_>>(), "type": n.ty.to_string(), "node": n.source}))
@@ -157,7 +157,7 @@ fn graph_json<D: Dialect>(g: &Graph<D>) -> Value {
 }
 
 /// The graph for Graphviz.
-fn dot<D: Dialect>(g: &Graph<D>) -> String {
+pub(super) fn dot<D: Dialect>(g: &Graph<D>) -> String {
     let mut s = format!("digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n", g.name.replace('"', "'"));
     for (v, n) in g.iter() {
         let label = format!("%{} {}\\n{}\\n{}", v.0, n.op.info().mnemonic, n.source.replace(['"', '\\'], "'"), n.ty);

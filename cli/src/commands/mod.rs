@@ -13,6 +13,7 @@ mod opt;
 mod passes;
 mod run;
 mod simulate;
+mod tfhe;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::{exit, signals};
@@ -57,6 +58,12 @@ fn dispatch(command: &Command, engine: &Arc<Engine>) -> Result<(), Error> {
         Command::Compile(args) => compile::compile(args),
         Command::Check(args) => check::check(args),
         Command::Passes(args) => passes::passes(args),
+        Command::Inspect(args) if tfhe::is_program(&args.program) => tfhe::inspect(args),
+        Command::Keygen(args) if tfhe::is_program(&args.program) => tfhe::keygen(args),
+        Command::Encrypt(args) if tfhe::is_program(&args.program) => tfhe::encrypt(args),
+        Command::Decrypt(args) if tfhe::is_program(&args.program) => tfhe::decrypt(args),
+        Command::Run(args) if tfhe::is_program(&args.program) => tfhe::run(args),
+        Command::Simulate(args) if tfhe::is_program(&args.program) => tfhe::simulate(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Keygen(args) => keygen::keygen(args, engine),
         Command::Encrypt(args) => crypt::encrypt(args, engine),

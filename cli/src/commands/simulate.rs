@@ -75,7 +75,7 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
 }
 
 /// The network that the program at `program` was compiled from, whose digest it holds.
-fn original(model: &Path, options: &ImportOptions, digest: &str, program: &Path) -> Result<Reference, Error> {
+pub(super) fn original(model: &Path, options: &ImportOptions, digest: &str, program: &Path) -> Result<Reference, Error> {
     if chiffre_frontend::load_with(model, options)?.digest.to_string() != digest {
         return Err(Error::input(format!("{} was not compiled from {}", program.display(), model.display())));
     }

@@ -22,4 +22,5 @@ mod screening;
 mod secrets;
 mod share;
 mod slow;
+mod tfhe;
 mod tools;

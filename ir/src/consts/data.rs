@@ -97,6 +97,10 @@ impl Data {
     pub fn as_f32(&self) -> Option<&Arc<Array>> {
         if let Data::F32(a) = self { Some(a) } else { None }
     }
+    /// Integers, if it is of these.
+    pub fn as_i64(&self) -> Option<&Arc<Array<i64>>> {
+        if let Data::I64(a) = self { Some(a) } else { None }
+    }
     /// The table, if it is one.
     pub fn as_table(&self) -> Option<&Arc<DiagTable>> {
         if let Data::Table(t) = self { Some(t) } else { None }

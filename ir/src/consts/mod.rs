@@ -16,7 +16,7 @@ pub use data::{ConstType, Data};
 pub use crate::element::Element;
 use crate::error::InterpError;
 pub use crate::hash::{Hash, digest};
-pub use crate::ids::{ConstId, ConstKind, TableId};
+pub use crate::ids::{ConstId, ConstKind, IntsId, TableId};
 use crate::table::DiagTable;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,6 +76,10 @@ impl Consts {
     pub fn add_data(&mut self, name: &str, data: impl Into<Data>) -> ConstId {
         self.push(Const::new(name, data))
     }
+    /// Adds an array of integers under `name`; a taken name gets a number appended.
+    pub fn add_ints(&mut self, name: &str, array: Array<i64>) -> IntsId {
+        IntsId(self.push(Const::new(name, array)))
+    }
     /// Adds a table under `name`; a taken name gets a number appended.
     pub fn add_table(&mut self, name: &str, table: impl Into<Arc<DiagTable>>) -> TableId {
         TableId(self.push(Const::new(name, table.into())))
@@ -114,6 +118,13 @@ impl Consts {
     /// A constant without values or of another kind.
     pub fn table(&self, id: TableId) -> Result<&Arc<DiagTable>, InterpError> {
         self.of(id.0, ConstKind::Table, Data::as_table)
+    }
+    /// The integers of a constant.
+    ///
+    /// # Errors
+    /// A constant without values or of another kind.
+    pub fn ints(&self, id: IntsId) -> Result<&Array<i64>, InterpError> {
+        self.of(id.0, ConstKind::I64, Data::as_i64).map(Arc::as_ref)
     }
     fn of<'a, T>(&'a self, id: ConstId, want: ConstKind, pick: impl Fn(&'a Data) -> Option<&'a T>) -> Result<&'a T, InterpError> {
         let c = self.get(id);

@@ -43,10 +43,7 @@ fn interface(p: &Program, stages: &BTreeMap<String, String>) -> Result<Interface
     let shape = |v: Option<usize>| v.map_or([0; 3], |v| p.nodes[v].ty.layout.shape);
     let input = shape(p.nodes.iter().position(|n| matches!(n.op, ProgramOp::Input {})));
     let values = shape(p.outputs.first().map(|o| o.index())).iter().product();
-    let Some(text) = stages.get(INTERFACE) else { return Ok(Interface::plain(input, values)) };
-    let interface: Interface = serde_json::from_str(text).map_err(|e| format!("the program's inputs and outputs: {e}"))?;
-    interface.check(input, values).map_err(|e| format!("the program's inputs and outputs do not fit it: {e}"))?;
-    Ok(interface)
+    Interface::read(stages.get(INTERFACE).map(String::as_str), input, values)
 }
 
 impl ProgramFile {

@@ -12,7 +12,7 @@ const SPARSE: usize = 8;
 const BLOCK: usize = 1 << 16;
 
 /// Where a kernel reads: output `y` and tap `ky` meet input row `stride·y + origin + dilation·ky`.
-pub(super) struct Window {
+pub(crate) struct Window {
     pub stride: [usize; 2],
     pub origin: [i64; 2],
     pub dilation: [usize; 2],

@@ -293,21 +293,47 @@ pub(super) fn eval(g: &TensorGraph, consts: &Prepared, v: ValueId, args: &[&[f64
         TensorOp::Concat {} => args.concat(),
         TensorOp::Flatten {} => args[0].to_vec(),
         TensorOp::LinearMap { kernels, strides, origins, bias, reads, .. } => {
-            let mut acc = biased(out, bias.map(|b| consts[&b].as_slice()));
-            for (i, kernel) in kernels.iter().enumerate() {
-                let k = Window { stride: strides[i], origin: origins[i], dilation: [1, 1] };
-                let parts = Parts::new(n.op.groups(i), shape(kernel), dims(i), out);
-                for g in 0..parts.groups {
-                    let (x, w, acc) = (&args[i][parts.input(g)], &consts[kernel][parts.kernel(g)], &mut acc[parts.output(g)]);
-                    match reads.of(i) {
-                        Some(lists) => super::reads::apply(x, parts.dims, w, &parts.shape, lists, acc, parts.out),
-                        None => convolve(x, parts.dims, w, &parts.shape, &k, acc, parts.out),
-                    }
-                }
-            }
-            acc
+            let part = |i: usize| MapPart {
+                x: args[i],
+                dims: dims(i),
+                kernel: &consts[&kernels[i]],
+                shape: shape(&kernels[i]),
+                window: Window { stride: strides[i], origin: origins[i], dilation: [1, 1] },
+                lists: reads.of(i),
+                groups: n.op.groups(i),
+            };
+            let parts: Vec<MapPart> = (0..kernels.len()).map(part).collect();
+            linear_map(&parts, bias.map(|b| consts[&b].as_slice()), out)
         }
     }
+}
+
+/// An operand of a linear map: its elements and extents, the kernel with its shape, and where it
+/// reads.
+pub(crate) struct MapPart<'a> {
+    pub x: &'a [f64],
+    pub dims: [usize; 3],
+    pub kernel: &'a [f64],
+    pub shape: &'a [usize],
+    pub window: Window,
+    pub lists: Option<&'a [super::Lists; 2]>,
+    pub groups: usize,
+}
+
+/// A sum of strided kernels over several operands, plus a bias of `[out]` or of the result's shape.
+pub(crate) fn linear_map(operands: &[MapPart], bias: Option<&[f64]>, out: [usize; 3]) -> Vec<f64> {
+    let mut acc = biased(out, bias);
+    for o in operands {
+        let parts = Parts::new(o.groups, o.shape, o.dims, out);
+        for g in 0..parts.groups {
+            let (x, w, acc) = (&o.x[parts.input(g)], &o.kernel[parts.kernel(g)], &mut acc[parts.output(g)]);
+            match o.lists {
+                Some(lists) => super::reads::apply(x, parts.dims, w, &parts.shape, lists, acc, parts.out),
+                None => convolve(x, parts.dims, w, &parts.shape, &o.window, acc, parts.out),
+            }
+        }
+    }
+    acc
 }
 
 /// The parts of a kernel in groups, each a map of its own between some of the channels.

@@ -15,13 +15,16 @@ mod verify;
 
 pub use adjoint::{Trace, trace};
 pub use certificate::{Certificate, CertifiedNode, certified};
+pub(crate) use convolve::Window;
 pub use expr::{Binary, Expr, MAX_EXPR, Unary};
 pub use infer::{MAX_ELEMENTS, MAX_EXTENT, infer};
+pub(crate) use interp::{MapPart, linear_map};
 pub use interp::{activate, chebyshev, fold, interp, ranges, slope, visit};
 pub use reads::{Lists, Reads};
 pub use relation::{Listed, Relation, groups_of, weighted_lists};
 pub use simulate::{Excess, OperandRange, RefreshNoise, Simulation, operand_ranges, simulate};
 pub use ty::TensorType;
+pub(crate) use verify::check_linear_map;
 pub use verify::verify;
 
 use crate::consts::ConstId;

@@ -15,8 +15,8 @@
 
 #[cfg(doc)]
 use super::{MAX_ELEMENTS, MAX_EXTENT};
-use super::{Tensor, TensorGraph, TensorOp, infer, infer::check_size, reads};
-use crate::consts::Data;
+use super::{Tensor, TensorGraph, TensorOp, TensorType, infer, infer::check_size, reads};
+use crate::consts::{Consts, Data};
 use crate::error::{Finding, VerifyError};
 use crate::graph::Verified;
 
@@ -45,25 +45,7 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
         let args: Vec<_> = n.args.iter().map(|&a| g.ty(a)).collect();
         let rule = check_size(&n.ty).and_then(|()| infer(&n.op, &args, &g.consts)).and_then(|ty| match (ty, &n.op) {
             (Some(ty), _) if ty != n.ty => Err(format!("declared {}, but the op yields {ty}", n.ty)),
-            (None, TensorOp::LinearMap { kernels, bias, reads, .. }) => {
-                let out = g.consts.get(kernels[0]).shape()[0];
-                let bias = bias.map(|b| g.consts.get(b).shape());
-                if n.ty.chw()[0] != out {
-                    return Err(format!("declared {}, but the kernels yield {out} channels", n.ty));
-                }
-                let [_, h, w] = n.ty.chw();
-                for (k, a) in args.iter().enumerate() {
-                    let (Some(lists), shape) = (reads.of(k), g.consts.get(kernels[k]).shape()) else { continue };
-                    let [_, rows, columns] = a.chw();
-                    reads::check(lists, [shape[2], shape[3]], [rows, columns], [h, w]).map_err(|e| format!("operand {k}: {e}"))?;
-                }
-                match bias {
-                    Some(b) if b != [out] && b != n.ty.chw() && b != n.ty.shape => {
-                        Err(format!("bias has shape {b:?}, expected [{out}] or {:?}", n.ty.shape))
-                    }
-                    _ => Ok(()),
-                }
-            }
+            (None, op @ TensorOp::LinearMap { .. }) => check_declared(op, &args, &n.ty, &g.consts),
             _ => Ok(()),
         });
         if let Err(message) = rule {
@@ -72,6 +54,37 @@ fn check(g: &TensorGraph, findings: &mut Vec<Finding>) {
     }
     if inputs != 1 {
         findings.push(Finding::of_graph(format!("the graph has {inputs} inputs, not one")));
+    }
+}
+
+/// Checks a `linear_map` with a result of type `ty`: the rules of [`infer`], and that the
+/// declaration fits.
+///
+/// # Errors
+/// The rule that is broken, in words.
+pub(crate) fn check_linear_map(op: &TensorOp, args: &[&TensorType], ty: &TensorType, consts: &Consts) -> Result<(), String> {
+    check_size(ty)?;
+    infer(op, args, consts)?;
+    check_declared(op, args, ty, consts)
+}
+
+/// What the declared type of a `linear_map` that follows the other rules has to have.
+fn check_declared(op: &TensorOp, args: &[&TensorType], ty: &TensorType, consts: &Consts) -> Result<(), String> {
+    let TensorOp::LinearMap { kernels, bias, reads, .. } = op else { return Ok(()) };
+    let out = consts.get(kernels[0]).shape()[0];
+    let bias = bias.map(|b| consts.get(b).shape());
+    if ty.chw()[0] != out {
+        return Err(format!("declared {ty}, but the kernels yield {out} channels"));
+    }
+    let [_, h, w] = ty.chw();
+    for (k, a) in args.iter().enumerate() {
+        let (Some(lists), shape) = (reads.of(k), consts.get(kernels[k]).shape()) else { continue };
+        let [_, rows, columns] = a.chw();
+        reads::check(lists, [shape[2], shape[3]], [rows, columns], [h, w]).map_err(|e| format!("operand {k}: {e}"))?;
+    }
+    match bias {
+        Some(b) if b != [out] && b != ty.chw() && b != ty.shape => Err(format!("bias has shape {b:?}, expected [{out}] or {:?}", ty.shape)),
+        _ => Ok(()),
     }
 }
 

@@ -93,7 +93,7 @@ pub fn keyword(text: &str) -> Option<&str> {
 }
 
 /// Keywords that open a graph.
-const LEVELS: [&str; 4] = ["tensor", "packed", "he", "program"];
+const LEVELS: [&str; 5] = ["tensor", "quant", "packed", "he", "program"];
 
 struct Parser<'a> {
     c: Cursor<'a>,

@@ -1,15 +1,17 @@
 //! Small random graphs of every level. They follow the grammar, not the verifiers' rules.
 
 use crate::common::Rng;
-use chiffre_ir::consts::{ConstId, Consts, TableId};
+use chiffre_ir::consts::{ConstId, Consts, IntsId, TableId};
 use chiffre_ir::graph::{Dialect, Graph, ValueId};
 use chiffre_ir::he::{He, HeOp, HeType, PrimeIndex, Scale};
 use chiffre_ir::layout::{Bit, Dim, Layout, bit};
 use chiffre_ir::packed::{Packed, PackedOp};
 use chiffre_ir::program::{ChannelStatistics, Prog, ProgramHeader, ProgramOp};
+use chiffre_ir::quant::{Quant, QuantHeader, QuantOp, QuantType};
 use chiffre_ir::tensor::{ActivationKind, Binary, Certificate, Expr, Reads, Tensor, TensorOp, TensorType, Unary};
 use chiffre_params::Gadget;
 use chiffre_params::bootstrap::{BootstrapSpec, FactorSpec};
+use chiffre_params::tfhe::{Decomposition, TfheParams};
 
 impl Rng {
     fn array<const N: usize>(&mut self, n: usize) -> [usize; N] {
@@ -170,6 +172,47 @@ impl Rng {
             },
             |r| TensorType::new((0..1 + r.below(4)).map(|_| 1 + r.below(40)).collect::<Vec<_>>()),
         )
+    }
+    /// Quant IR.
+    pub fn quant(&mut self) -> Graph<Quant> {
+        let mut g = self.graph(
+            |r, c, _| match r.below(5) {
+                0 => QuantOp::Input {},
+                1 => QuantOp::Round {},
+                2 => QuantOp::Lookup { table: IntsId(c), flip: r.int() },
+                _ => QuantOp::LinearMap {
+                    kernels: r.list(3, |_| IntsId(c)),
+                    strides: r.list(3, |r| r.array(4)),
+                    origins: r.list(3, |r| [r.int(), r.int()]),
+                    bias: r.coin().then_some(IntsId(c)),
+                    reads: Reads(r.list(3, |r| [(); 2].map(|()| r.list(3, |r| r.list(4, |r| r.int()))))),
+                    groups: r.coin().then(|| r.list(3, |r| r.below(5))),
+                },
+            },
+            |r| {
+                let shape = TensorType::new((0..1 + r.below(4)).map(|_| 1 + r.below(40)).collect::<Vec<_>>());
+                let scale = (0..1 + r.below(3)).map(|_| r.int() as f64 / 7.0).collect();
+                QuantType { bits: 1 + r.below(16) as u32, range: [0; 2].map(|_: i64| r.below(1 << 30) as i64 - (1 << 29)), scale, shape }
+            },
+        );
+        let digits = |r: &mut Self| Decomposition { base_log: 1 + r.below(20) as u32, levels: 1 + r.below(3) as u32 };
+        let params = self.coin().then(|| TfheParams {
+            n: 1 + self.below(2000),
+            k: 1 + self.below(4),
+            log_n: 8 + self.below(8) as u32,
+            rotation: digits(self),
+            keyswitch: digits(self),
+            lwe_bound: self.below(60) as u32,
+            glwe_bound: self.below(60) as u32,
+        });
+        g.header = QuantHeader {
+            model: self.text(),
+            normalisation: self.coin().then(|| self.text()),
+            params,
+            log2_failure: self.coin().then(|| self.int() as f64 / 7.0),
+            insecure: self.coin(),
+        };
+        g
     }
     /// Packed IR.
     pub fn packed(&mut self) -> Graph<Packed> {

@@ -11,6 +11,7 @@ use chiffre_ir::level::{AnyGraph, Level};
 pub(super) fn candidates(g: &AnyGraph) -> Vec<AnyGraph> {
     let mut out = match g {
         AnyGraph::Tensor(g) => structure(g),
+        AnyGraph::Quant(g) => structure(g),
         AnyGraph::Packed(g) => structure(g),
         AnyGraph::He(g) => structure(g),
         AnyGraph::Program(g) => structure(g),
@@ -20,7 +21,7 @@ pub(super) fn candidates(g: &AnyGraph) -> Vec<AnyGraph> {
     }
     out.extend(match g {
         AnyGraph::Tensor(g) => simpler(g),
-        AnyGraph::Packed(_) | AnyGraph::He(_) | AnyGraph::Program(_) => vec![],
+        AnyGraph::Quant(_) | AnyGraph::Packed(_) | AnyGraph::He(_) | AnyGraph::Program(_) => vec![],
     });
     out
 }

@@ -5,6 +5,7 @@ use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, Lists, Reads, TensorGraph, TensorOp, TensorType};
 use chiffre_params::bootstrap::{BootstrapSpec, BootstrapWish, FactorSpec};
+use chiffre_params::tfhe::{Demand, Found, Unreachable, find};
 use chiffre_passes::options::{CompileOptions, ParameterFacts};
 
 /// Deterministic numbers in [-1, 1).
@@ -30,6 +31,9 @@ impl ParameterFacts for Facts {
     fn primes(&self, bits: u32, log_n: u32, count: usize, skip: &[u64]) -> Option<Vec<u64>> {
         let all = (1..).map(|i: u64| (1 << bits) - (i << (log_n + 1)) + 1);
         Some(all.filter(|p| !skip.contains(p)).take(count).collect())
+    }
+    fn tfhe(&self, demand: &Demand) -> Option<Result<Found, Unreachable>> {
+        Some(find(demand))
     }
     fn bootstrap(&self, log_n: u32, _: usize, _: &BootstrapWish) -> Option<BootstrapSpec> {
         let slots = log_n - 1;

@@ -33,21 +33,14 @@ pub const KIND: &str = "secret-key";
 
 /// Refuses a secret that others may read. What cannot be looked at cannot be read either, and is
 /// left to the reader to name.
-#[cfg(unix)]
 fn check_private(path: &Path) -> Result<(), RuntimeError> {
-    use std::os::unix::fs::PermissionsExt;
-    match std::fs::metadata(path) {
-        Ok(m) if m.permissions().mode() & 0o077 != 0 => Err(RuntimeError::Input(format!(
-            "{} is a secret that others may read (mode {:o}): make it yours alone (chmod 600), and keys anew if somebody may have read it",
-            path.display(),
-            m.permissions().mode() & 0o777
+    match chiffre_ir::input::shared_mode(path) {
+        Some(mode) => Err(RuntimeError::Input(format!(
+            "{} is a secret that others may read (mode {mode:o}): make it yours alone (chmod 600), and keys anew if somebody may have read it",
+            path.display()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
-}
-#[cfg(not(unix))]
-fn check_private(_: &Path) -> Result<(), RuntimeError> {
-    Ok(())
 }
 
 /// A generator seeded by the operating system.

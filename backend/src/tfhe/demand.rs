@@ -1,0 +1,148 @@
+//! What a program on integers asks of parameters: its look-ups, with the noise of what they read.
+
+use chiffre_ir::consts::IntsId;
+use chiffre_ir::error::InterpError;
+use chiffre_ir::graph::Node;
+use chiffre_ir::quant::{Quant, QuantGraph, QuantOp};
+use chiffre_params::tfhe::{Demand, MARGIN_OF_SIGN, Site, lookup_margin};
+
+/// Squared norms of a value's worst element as a sum of results of look-ups and of fresh
+/// ciphertexts, each of them independent of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Norms {
+    /// Over results of look-ups.
+    pub lookups: f64,
+    /// Over fresh ciphertexts.
+    pub fresh: f64,
+}
+
+/// Look-ups that a node of a run on one image makes.
+pub fn lookups(g: &QuantGraph, n: &Node<Quant>) -> usize {
+    match n.op {
+        QuantOp::Lookup { .. } => n.ty.shape.len(),
+        QuantOp::Round {} => n.ty.shape.len() * (g.ty(n.args[0]).bits - n.ty.bits) as usize,
+        QuantOp::Input {} | QuantOp::LinearMap { .. } => 0,
+    }
+}
+
+/// The norms of every value.
+///
+/// # Errors
+/// Weights without data.
+pub fn norms(g: &QuantGraph) -> Result<Vec<Norms>, InterpError> {
+    let mut all: Vec<Norms> = vec![];
+    for n in &g.nodes {
+        let operand = |i: usize| all[n.args[i].index()];
+        let of = match &n.op {
+            QuantOp::Input {} => Norms { lookups: 0.0, fresh: 1.0 },
+            QuantOp::Lookup { .. } => Norms { lookups: 1.0, fresh: 0.0 },
+            QuantOp::Round {} => {
+                let removed = g.ty(n.args[0]).bits - n.ty.bits;
+                Norms { lookups: operand(0).lookups + f64::from(removed), ..operand(0) }
+            }
+            QuantOp::LinearMap { kernels, .. } => linear(g, n, kernels, &all)?,
+        };
+        all.push(of);
+    }
+    Ok(all)
+}
+
+/// Of a linear map: squares of weights add up where all elements that are read are independent;
+/// where they may share noise, magnitudes do.
+fn linear(g: &QuantGraph, n: &Node<Quant>, kernels: &[IntsId], all: &[Norms]) -> Result<Norms, InterpError> {
+    let independent = |i: usize| {
+        let once = n.args.iter().filter(|a| **a == n.args[i]).count() == 1;
+        once && matches!(g.node(n.args[i]).op, QuantOp::Input {} | QuantOp::Lookup { .. })
+    };
+    let channels = n.ty.chw()[0];
+    let (mut apart, mut together) = (vec![Norms::default(); channels], vec![Norms::default(); channels]);
+    for (i, kernel) in kernels.iter().enumerate() {
+        let (a, of) = (g.ty(n.args[i]), all[n.args[i].index()]);
+        let shift = 2f64.powi((a.bits - n.ty.bits) as i32);
+        let weights = g.consts.ints(*kernel)?;
+        let per = (weights.data.len() / channels).max(1);
+        for (c, row) in weights.data.chunks(per).enumerate() {
+            let magnitude = |w: &i64| shift * w.unsigned_abs() as f64;
+            if independent(i) {
+                let squares: f64 = row.iter().map(|w| magnitude(w).powi(2)).sum();
+                apart[c].lookups += squares * of.lookups;
+                apart[c].fresh += squares * of.fresh;
+            } else {
+                let sum: f64 = row.iter().map(magnitude).sum();
+                together[c].lookups += sum * of.lookups.sqrt();
+                together[c].fresh += sum * of.fresh.sqrt();
+            }
+        }
+    }
+    let whole = |(a, b): (&Norms, &Norms)| {
+        // Two sums that may share noise: magnitudes add up, where there are both.
+        let join = |apart: f64, together: f64| (apart.sqrt() + together).powi(2);
+        Norms { lookups: join(a.lookups, b.lookups), fresh: join(a.fresh, b.fresh) }
+    };
+    let larger = |a: Norms, b: Norms| Norms { lookups: a.lookups.max(b.lookups), fresh: a.fresh.max(b.fresh) };
+    Ok(apart.iter().zip(&together).map(whole).fold(Norms::default(), larger))
+}
+
+/// What a program asks of parameters so that a run on one image is wrong with probability
+/// 2^-`failure_bits` at most.
+///
+/// # Errors
+/// Weights without data.
+pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> {
+    let norms = norms(g)?;
+    let mut sites = vec![];
+    for n in &g.nodes {
+        let Some(of) = n.args.first().map(|a| norms[a.index()]) else { continue };
+        let bits = g.ty(n.args[0]).bits;
+        match n.op {
+            QuantOp::Lookup { .. } => {
+                let margin = lookup_margin(bits);
+                sites.push(Site { lookups: n.ty.shape.len(), margin, of_lookups: of.lookups, of_fresh: of.fresh, bits });
+            }
+            QuantOp::Round {} => {
+                for j in 0..bits - n.ty.bits {
+                    // Shifted to the top of the word, with what removing the bits below has added.
+                    let shift = 4f64.powi((bits - j) as i32);
+                    let of_lookups = shift * (of.lookups + f64::from(j));
+                    sites.push(Site { lookups: n.ty.shape.len(), margin: MARGIN_OF_SIGN, of_lookups, of_fresh: shift * of.fresh, bits: 1 });
+                }
+            }
+            QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
+        }
+    }
+    let output = |o: &chiffre_ir::graph::ValueId| {
+        let (ty, of) = (g.ty(*o), norms[o.index()]);
+        Site { lookups: ty.shape.len(), margin: lookup_margin(ty.bits), of_lookups: of.lookups, of_fresh: of.fresh, bits: ty.bits }
+    };
+    Ok(Demand { sites, outputs: g.outputs.iter().map(output).collect(), failure_bits })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_follow_the_operations() {
+        let text = "quant @t {
+            const @k : i64[1x2x1x1] = [3, -4]
+            const @m : i64[1x1x1x1] = [2]
+            const @t : i64[1x8] = [0, 0, 0, 1, 2, 3, 4, 5]
+            %0 = input : int<bits=6 range=-8..7 scale=1.0> 2
+            %1 = linear_map %0 {kernels=[@k], strides=[[1, 1]], origins=[[0, 0]]} : int<bits=5 range=-30..30 scale=1.0> 1
+            %2 = round %1 : int<bits=3 range=-8..7 scale=4.0> 1
+            %3 = lookup %2 {table=@t, flip=5} : int<bits=4 range=0..5 scale=1.0> 1
+            %4 = linear_map %3, %3 {kernels=[@m, @m], strides=[[1, 1], [1, 1]], origins=[[0, 0], [0, 0]]} : int<bits=4 range=0..20 scale=1.0> 1
+            return %4
+        }";
+        let g = chiffre_ir::text::parse::<Quant>(text).unwrap();
+        let found = norms(&g).unwrap();
+        // One bit is lost on the way into the sum: weights count twice.
+        assert_eq!(found[1], Norms { lookups: 0.0, fresh: 100.0 });
+        assert_eq!(found[2], Norms { lookups: 2.0, fresh: 100.0 });
+        assert_eq!(found[4], Norms { lookups: 16.0, fresh: 0.0 }, "the same value twice");
+        let d = demand(&g, 40.0).unwrap();
+        assert_eq!(d.lookups(), 3);
+        assert_eq!((d.sites[0].of_fresh, d.sites[1].of_fresh, d.sites[1].of_lookups), (102_400.0, 25_600.0, 256.0));
+        assert_eq!((d.sites[2].margin, d.outputs[0].margin), (1.0 / 32.0, 1.0 / 64.0));
+    }
+}

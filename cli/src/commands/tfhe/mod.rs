@@ -1,0 +1,213 @@
+//! The commands on programs for TFHE: compiling, inspecting and running in the clear. The others
+//! need an engine, which there is none of yet.
+
+mod without;
+
+pub(super) use without::{bench, decrypt, encrypt, keygen, run};
+
+use crate::args::{CompileArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
+use chiffre::memory::human_bytes;
+use chiffre::{Error, data, logits, outputs, pipeline};
+use chiffre_backend::target::Target;
+use chiffre_backend::tfhe::{Tfhe, TfheProgram, lookups};
+use chiffre_frontend::{ImportOptions, Model};
+use chiffre_ir::container::Reader;
+use chiffre_ir::quant::file::{self, KIND, QuantFile};
+use chiffre_ir::quant::{QuantGraph, QuantOp, QuantType, interp, outside};
+use chiffre_ir::program::file::INTERFACE;
+use chiffre_ir::{graph::Op, text};
+use chiffre_params::tfhe::TfheParams;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// True if a file is a program for TFHE, as far as its beginning tells.
+pub(super) fn is_program(path: &Path) -> bool {
+    Reader::peek(path, KIND).is_ok()
+}
+
+/// Compiles a model: the program, and the texts of the levels it came from.
+fn lower(model: &Model, request: &pipeline::Request) -> Result<(pipeline::Lowered, QuantFile), Error> {
+    let lowered = pipeline::compile_for(&Tfhe, &model.graph, &model.digest.to_string(), request)?;
+    let program = lowered.program.downcast::<TfheProgram>().ok_or_else(|| Error::bug("not a program of this target"))?;
+    let mut stages = BTreeMap::new();
+    stages.extend(lowered.state.tensor().map(|g| ("tensor".to_string(), text::print(g))));
+    stages.insert(INTERFACE.into(), serde_json::to_string(&model.interface()).map_err(Error::failed)?);
+    let file = QuantFile::in_memory((*program.graph).clone(), stages).map_err(Error::bug)?;
+    Ok((lowered, file))
+}
+
+/// Compiles a model and writes the program.
+pub(super) fn compile(args: &CompileArgs, model: &Model, request: &pipeline::Request) -> Result<(), Error> {
+    let (lowered, program) = lower(model, request)?;
+    super::compile::show(args, &lowered.dumps, &lowered.times)?;
+    let digest = file::save(&args.output, &program.program, &program.stages)?;
+    let accuracy = lowered.state.accuracy.map(|a| format!("\naccuracy     {a}: on the calibration images")).unwrap_or_default();
+    super::print(format!("{}{accuracy}\nwrote {} ({}…)", summary(&program)?, args.output.display(), &digest[..16]))
+}
+
+fn params(program: &QuantFile) -> Result<TfheParams, Error> {
+    program.program.header.params.ok_or_else(|| Error::input("the program has no parameters"))
+}
+
+fn input(program: &QuantFile) -> Result<&QuantType, Error> {
+    let found = program.program.nodes.iter().find(|n| matches!(n.op, QuantOp::Input {})).map(|n| &n.ty);
+    found.ok_or_else(|| Error::bug("a verified program has an input"))
+}
+
+/// Reads images for a program.
+fn images(
+    program: &QuantFile,
+    path: &Path,
+    files: &[PathBuf],
+    args: &NormalisationArgs,
+    count: Option<NonZeroUsize>,
+) -> Result<data::Images, Error> {
+    let named = program.program.header.normalisation.as_deref();
+    let normalisation = args.or(named).map_err(|e| Error::input_in(path, e))?;
+    let options = data::DataOptions { shape: input(program)?.chw(), normalisation, count: count.map(NonZeroUsize::get) };
+    Ok(data::load_inputs(files, &program.interface.inputs, &options)?)
+}
+
+/// Look-ups of a run on one image.
+fn all_lookups(g: &QuantGraph) -> usize {
+    g.nodes.iter().map(|n| lookups(g, n)).sum()
+}
+
+/// Predicted time of a run on one image on two cores, seconds, and memory.
+fn predicted(program: &QuantFile) -> Result<(f64, u64), Error> {
+    let p = TfheProgram { graph: program.program.clone(), params: params(program)? };
+    let seconds = Tfhe.cost(&p, &chiffre_backend::cost::CostModel::default(), 1);
+    Ok((seconds, Tfhe.memory(&p, 1).peak() as u64))
+}
+
+fn set(p: &TfheParams) -> String {
+    let digits = |d: chiffre_params::tfhe::Decomposition| format!("{} digits of {} bits", d.levels, d.base_log);
+    format!(
+        "n = {}, k = {}, N = 2^{}, rotation with {}, keyswitch with {}, {}",
+        p.n,
+        p.k,
+        p.log_n,
+        digits(p.rotation),
+        digits(p.keyswitch),
+        if p.is_secure() { format!("{}-bit noise", TfheParams::SECURITY_BITS) } else { "INSECURE".into() }
+    )
+}
+
+fn summary(program: &QuantFile) -> Result<String, Error> {
+    let (g, p) = (&program.program, params(program)?);
+    let (seconds, bytes) = predicted(program)?;
+    let mut s = format!(
+        "network      {}\ntarget       tfhe: {}\nparameters   {}\nlook-ups     {} an image\nfailure      a run on one image is wrong with probability 2^{:.1} at most\n\
+         keys         {} as files, {} in memory\ntime         {seconds:.2} s an image predicted\nmemory       {} predicted",
+        g.name,
+        Tfhe.summary(),
+        set(&p),
+        all_lookups(g),
+        g.header.log2_failure.unwrap_or(0.0),
+        human_bytes(p.seeded_key_bytes() as u64),
+        human_bytes(p.key_bytes() as u64),
+        human_bytes(bytes),
+    );
+    s += "\n\nvalues       bits: integers are modulo 2^(bits+1)\n  op          bits  range                look-ups  shape       node";
+    for n in &g.nodes {
+        let [lo, hi] = n.ty.range;
+        let shape: Vec<String> = n.ty.shape.shape.iter().map(usize::to_string).collect();
+        let (op, range, count) = (n.op.info().mnemonic, format!("{lo}…{hi}"), lookups(g, n));
+        s += &format!("\n  {op:<10} {:>5}  {range:<20} {count:>8}  {:<10}  {}", n.ty.bits, shape.join("x"), n.source);
+    }
+    Ok(s)
+}
+
+fn overview(program: &QuantFile) -> Result<Value, Error> {
+    let (g, p) = (&program.program, params(program)?);
+    let (seconds, bytes) = predicted(program)?;
+    let node = |n: &chiffre_ir::graph::Node<chiffre_ir::quant::Quant>| json!({"op": n.op.info().mnemonic, "bits": n.ty.bits, "range": n.ty.range, "lookups": lookups(g, n), "node": n.source});
+    let digits = |d: chiffre_params::tfhe::Decomposition| json!({"base_log": d.base_log, "levels": d.levels});
+    Ok(json!({
+        "target": "tfhe",
+        "network": g.name,
+        "model": g.header.model,
+        "digest": program.digest,
+        "params": {"n": p.n, "k": p.k, "log_n": p.log_n, "rotation": digits(p.rotation), "keyswitch": digits(p.keyswitch)},
+        "security_bits": if p.is_secure() { TfheParams::SECURITY_BITS } else { 0 },
+        "log2_failure": g.header.log2_failure,
+        "lookups": all_lookups(g),
+        "eval_key_bytes": p.seeded_key_bytes(),
+        "predicted_s": seconds,
+        "predicted_bytes": bytes,
+        "values": g.nodes.iter().map(node).collect::<Vec<_>>(),
+    }))
+}
+
+/// Prints a program's summary or one of its IRs.
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
+    let program = file::load(&args.program)?;
+    if args.html.is_some() {
+        return Err(Error::input("there is a page of ckks programs only; without --html, all there is to know is printed"));
+    }
+    match (args.stage, args.form()) {
+        (None, Format::Text) => super::print(summary(&program)?),
+        (None, Format::Json) => super::print(overview(&program)?),
+        (None | Some(Stage::Program), Format::Dot) => super::print(super::inspect::dot(&program.program)),
+        (Some(Stage::Program), Format::Text) => super::print(text::print(&*program.program).trim_end()),
+        (Some(Stage::Program), Format::Json) => super::print(super::inspect::graph_json(&program.program)),
+        (Some(Stage::Tensor), form) => match program.stages.get("tensor") {
+            Some(source) if form == Format::Text => super::print(source.trim_end()),
+            Some(source) => super::inspect::other::<chiffre_ir::tensor::Tensor>(source, form, &args.program),
+            None => Err(Error::input_in(&args.program, "it does not hold its tensor IR")),
+        },
+        (Some(Stage::Packed | Stage::He), _) => Err(Error::input("programs for tfhe have a tensor and a program level")),
+    }
+}
+
+/// Runs a program in the clear, which is what decryption yields, and says which sums leave the range
+/// that they are expected in.
+pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
+    let program = file::load(&args.program)?;
+    let ports = &program.interface.outputs;
+    let images = images(&program, &args.program, &args.input, &args.normalisation, args.count)?;
+    let g = &program.program;
+    let exact = interp(g, &images.pixels, images.n)?.swap_remove(0);
+    let classes = exact.len() / images.n.max(1);
+    let mut out = format!("{} images, {} look-ups each", images.n, all_lookups(g));
+    if let Some(model) = &args.model {
+        let import = ImportOptions { outputs: ports.iter().map(|o| o.name.clone()).collect(), ..args.input_shape.options() };
+        let original = super::simulate::original(model, &import, &g.header.model, &args.program)?;
+        let c = logits::compare_outputs(&exact, &original.run(&images.pixels, images.n)?, classes, ports, &BTreeSet::new())?;
+        out += &format!(
+            "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %",
+            100.0 * c.agreement,
+            100.0 * c.logit_error
+        );
+    }
+    let left = outside(g, &images.pixels, images.n)?;
+    for (v, count) in &left {
+        let [lo, hi] = g.ty(*v).range;
+        let node = &g.node(*v).source;
+        out +=
+            &format!("\n{count} images leave {lo}…{hi} at \"{node}\": what they read there may be wrong, in the clear and encrypted alike");
+    }
+    if left.is_empty() {
+        out += &format!("\nno image of {} leaves the range of a sum", images.n);
+    }
+    if args.labels {
+        let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", super::listed(&args.input))))?;
+        let first = &ports[0];
+        let top1 = logits::top1(&logits::values_of(&exact, classes, first), labels, first.count).unwrap_or(0.0);
+        out += &format!("\ntop-1: {:.2} %", 100.0 * top1);
+    }
+    let all = outputs::of(&program.interface, &exact, classes);
+    if let Some(path) = &args.output {
+        outputs::write(path, &all, &images.names)?;
+    }
+    if let Some(path) = &args.answers {
+        for (answers, exact) in outputs::load(path, &all)?.iter().zip(&all) {
+            let per = exact.per_image().max(1);
+            let same = answers.values.chunks(per).zip(exact.values.chunks(per)).filter(|(a, b)| a == b).count();
+            out += &format!("\n{}: {same} of {} images have the very answers of this run", path.display(), answers.values.len() / per);
+        }
+    }
+    super::print(out)
+}

@@ -1,0 +1,9 @@
+//! Passes from tensor IR to quant IR, and on it.
+
+pub mod accuracy;
+pub mod fit_accumulators;
+mod measure;
+mod number;
+pub mod quantise;
+pub mod select_params;
+pub mod settle;
