@@ -196,7 +196,8 @@ mod tests {
             %3 = lookup %2 {table=@t, flip=5} : int<bits=4 range=-1..6 scale=1.0> 1
             return %1, %2, %3",
         );
-        // 1.0 is 2: 200/64 = 3.1; -1.2 is -2: -200/64 = -3.1, which is 13 modulo 16; 2.5 is 5: 500, 7.8.
+        // 1.0 is 2: 200/64 = 3.1; -1.2 is -2: -200/64 = -3.1, which is 13 modulo 16; 2.5 is 5: 500,
+        // 7.8.
         let out = run_integers(&g, &[1.0, -1.2, 2.5], 3).unwrap();
         assert_eq!(out, [vec![200, -200, 500], vec![3, -3, -8], vec![1, 5 - 3, 5 + 1]]);
         assert_eq!(interp(&g, &[1.0], 1).unwrap(), [vec![1.0], vec![0.96], vec![1.0]]);

@@ -26,14 +26,14 @@ define_ops! {
     pub enum QuantOp {
         /// An input of the network: `x/scale`, rounded to the nearest integer of the range.
         Input = "input" (0) {},
-        /// As in the tensor IR, on integers: kernels are `[out, in, kh, kw]`, the bias `[out]` or of
-        /// the result's shape. No operand has fewer bits than the result.
+        /// As in the tensor IR, on integers: kernels are `[out, in, kh, kw]`, the bias `[out]` or
+        /// of the result's shape. No operand has fewer bits than the result.
         LinearMap = "linear_map" (1 +) { kernels: Vec<IntsId>, strides: Vec<[usize; 2]>, origins: Vec<[i64; 2]>, bias: Option<IntsId>, reads: Reads, groups: Option<Vec<usize>> },
         /// The nearest integer to `x/2^t`, halves upwards, where the operand has t bits more than
         /// the result.
         Round = "round" (1) {},
-        /// An entry of the table of each channel, `[C, 2^p]` or `[1, 2^p]`, where p is the number of
-        /// bits of the operand: with `i = x mod 2^(p+1)`, entry i below 2^p, and beyond
+        /// An entry of the table of each channel, `[C, 2^p]` or `[1, 2^p]`, where p is the number
+        /// of bits of the operand: with `i = x mod 2^(p+1)`, entry i below 2^p, and beyond
         /// `flip − entry(i − 2^p)`.
         Lookup = "lookup" (1) { table: IntsId, flip: i64 },
     }

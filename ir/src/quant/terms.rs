@@ -79,8 +79,8 @@ mod tests {
     use super::*;
     use crate::quant::{Quant, run_integers, verify};
 
-    /// The sums of all terms are what the interpreter computes: with strides, padding, groups, lists
-    /// and a bias for each position.
+    /// The sums of all terms are what the interpreter computes: with strides, padding, groups,
+    /// lists and a bias for each position.
     #[test]
     fn terms_add_up() {
         let text = "quant @t {

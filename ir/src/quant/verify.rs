@@ -10,8 +10,8 @@
 //!    result; with weights and operands as large as they may be, no sum reaches 2^53, so that the
 //!    interpreter is exact.
 //! 5. A `round` has a result of fewer bits, a `lookup` a table of `2^bits` entries for each channel
-//!    or for all, whose results lie in the range; under parameters of degree N, of fewer than log2 N
-//!    bits.
+//!    or for all, whose results lie in the range; under parameters of degree N, of fewer than log2
+//!    N bits.
 //! 6. Parameters are those of a set, and secure unless the header says otherwise.
 
 use super::{MAX_BITS, Quant, QuantGraph, QuantOp, QuantType};

@@ -133,7 +133,8 @@ pub fn find(demand: &Demand) -> Result<Found, Unreachable> {
     best.map(|(_, found)| found).ok_or(Unreachable { lookups: demand.lookups(), bits: demand.failure_bits, best: closest })
 }
 
-/// False if no keyswitch makes a rotation good enough: with a keyswitch that adds nothing it is not.
+/// False if no keyswitch makes a rotation good enough: with a keyswitch that adds nothing it is
+/// not.
 fn hopeful(demand: &Demand, shape: &TfheParams) -> bool {
     let fine = Decomposition { base_log: 1, levels: 40 };
     let free = TfheParams { keyswitch: fine, lwe_bound: 0, ..*shape };

@@ -81,8 +81,8 @@ impl TfheParams {
         let rotation = self.n * self.rotation.levels as usize * (self.k + 1) * (self.k + 1) * self.degree();
         8 * (rotation + self.big() * self.keyswitch.levels as usize * (self.n + 1))
     }
-    /// Predicted time of a programmable bootstrap with its keyswitch on one thread, seconds: fitted to
-    /// tfhe 1.8 on a Zen 4 core, built for any x86-64.
+    /// Predicted time of a programmable bootstrap with its keyswitch on one thread, seconds: fitted
+    /// to tfhe 1.8 on a Zen 4 core, built for any x86-64.
     pub fn bootstrap_seconds(&self) -> f64 {
         self.rotation_seconds() + self.keyswitch_seconds()
     }
@@ -96,8 +96,8 @@ impl TfheParams {
     pub(super) fn keyswitch_seconds(&self) -> f64 {
         KEY_WORD * (self.big() * self.keyswitch.levels as usize * (self.n + 1)) as f64
     }
-    /// Predicted time of a multiplication of a ciphertext by an integer that is added to another one,
-    /// seconds.
+    /// Predicted time of a multiplication of a ciphertext by an integer that is added to another
+    /// one, seconds.
     pub fn multiply_add_seconds(&self) -> f64 {
         MULTIPLY_ADD * (self.big() + 1) as f64
     }

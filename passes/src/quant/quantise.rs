@@ -261,7 +261,8 @@ impl Builder<'_> {
         self.out.push(op, args, ty, &n.source)
     }
 
-    /// An activation: a sum of its own, shifted so that what it reaches is in the middle of a table.
+    /// An activation: a sum of its own, shifted so that what it reaches is in the middle of a
+    /// table.
     fn lookup(&mut self, v: ValueId, f: &Applied, values: &[Option<ValueId>]) -> Result<ValueId, PassError> {
         let (n, root) = (self.g.node(v), self.g.node(f.root));
         let made = match &root.op {

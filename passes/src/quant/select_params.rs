@@ -1,4 +1,5 @@
-//! `select-tfhe-params`: the parameters under which the look-ups of a program on integers are right.
+//! `select-tfhe-params`: the parameters under which the look-ups of a program on integers are
+//! right.
 
 use crate::error::PassError;
 use crate::pass::Context;

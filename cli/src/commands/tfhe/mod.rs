@@ -162,8 +162,8 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     }
 }
 
-/// Runs a program in the clear, which is what decryption yields, and says which sums leave the range
-/// that they are expected in.
+/// Runs a program in the clear, which is what decryption yields, and says which sums leave the
+/// range that they are expected in.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     let program = file::load(&args.program)?;
     let ports = &program.interface.outputs;
