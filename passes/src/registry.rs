@@ -16,7 +16,7 @@ const LOG_N: PassOption = PassOption::of_program("log-n", "log2 of the ring degr
 const RANGE_MARGIN: PassOption =
     PassOption::of_pass("range-margin", "what sums may reach, as a multiple of what they reach on the calibration images (1.2)");
 
-/// All passes, in the order of the default pipeline.
+/// All passes, in the order of the default pipeline; between them those on integers.
 pub const PASSES: &[PassInfo] = &[
     PassInfo {
         name: "recognise-activation",

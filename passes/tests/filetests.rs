@@ -7,6 +7,7 @@
 mod common;
 
 use chiffre_passes::filetest::{Runner, cases, unreferenced};
+use chiffre_passes::pass::Level;
 use chiffre_passes::pipeline::Pipeline;
 use chiffre_passes::registry::PASSES;
 use common::Facts;
@@ -103,6 +104,11 @@ fn specs_are_refused_with_a_reason() {
     for (spec, message) in cases {
         assert_eq!(Pipeline::parse(spec).unwrap_err().to_string(), message);
     }
-    let steps = Pipeline::parse(chiffre_passes::pipeline::DEFAULT).unwrap().entries;
-    assert_eq!(steps.iter().map(|s| s.pass.name).collect::<Vec<_>>(), PASSES.iter().map(|p| p.name).collect::<Vec<_>>());
+    // The table has the passes of the default pipeline in its order, and between them those on
+    // integers, in the order of theirs.
+    let names = |quant: bool| PASSES.iter().filter(|p| (p.level == Level::Quant) == quant).map(|p| p.name).collect::<Vec<_>>();
+    let steps = |spec: &str| Pipeline::parse(spec).unwrap().entries.iter().map(|s| s.pass).collect::<Vec<_>>();
+    assert_eq!(steps(chiffre_passes::pipeline::DEFAULT).iter().map(|p| p.name).collect::<Vec<_>>(), names(false));
+    let on_integers = steps(chiffre_backend::tfhe::PIPELINE).into_iter().filter(|p| p.level == Level::Quant);
+    assert_eq!(on_integers.map(|p| p.name).collect::<Vec<_>>(), names(true));
 }
