@@ -58,7 +58,12 @@ fn one(x: &Bound<'_, PyAny>, name: &str, options: &DataOptions) -> PyResult<Imag
 
 /// What a model with these inputs takes: an array, or the path of a file or folder, or either of
 /// them for each input by its name; with labels if there are some.
-pub(crate) fn images(x: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>, ports: &[InputPort], options: &DataOptions) -> PyResult<Images> {
+pub(crate) fn images(
+    x: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+    ports: &[InputPort],
+    options: &DataOptions,
+) -> PyResult<Images> {
     let py = x.py();
     let mut found = if let Ok(parts) = x.cast::<PyDict>() {
         let mut named = vec![];
