@@ -1,12 +1,47 @@
 //! The data owner's side: keys, encryption, decryption.
 
 use crate::data::Images;
+use crate::memory::{self, Task};
 use crate::outputs::{self, Output};
 use crate::{Error, Program, logits, screening};
 use chiffre_client::{Absurd, ClientKey, Decrypted, Receipt, Report, Screening};
 use chiffre_ir::interface::Interface;
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 use std::path::Path;
+
+/// What is done with images that would harm others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAbsurd {
+    /// The batch is refused, and the error names them.
+    #[default]
+    Refuse,
+    /// They are left out, and have no answer.
+    LeaveOut,
+    /// They are taken: one far out of range may take the answers of others with it, unnoticed.
+    Take,
+}
+
+/// How images are encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EncryptOptions {
+    /// One more image in every unit, whose answer is known.
+    pub canaries: bool,
+    /// What is done with images that would harm others.
+    pub absurd: OnAbsurd,
+    /// Memory that may be taken, bytes; without it, what the system allows.
+    pub memory: Option<u64>,
+}
+
+/// Encrypted images.
+#[derive(Debug)]
+pub struct Encrypted {
+    /// For the server.
+    pub batch: Batch,
+    /// For [`Client::decrypt`]; it stays with the data owner.
+    pub receipt: Receipt,
+    /// Images that were left out, and why.
+    pub left_out: Vec<Absurd>,
+}
 
 /// A secret key with the program it is for. It never leaves this value, but for [`Client::save`].
 pub struct Client {
@@ -37,6 +72,21 @@ impl Client {
         Ok(Client { key: ClientKey::load(program.session(), path.as_ref())?, program: program.clone() })
     }
 
+    /// The secret key of a program, as `chiffre-client` has it.
+    pub fn with_key(program: &Program, key: ClientKey) -> Client {
+        Client { program: program.clone(), key }
+    }
+
+    /// The program that the key is for.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The key, as `chiffre-client` has it, for what this type has no function for.
+    pub fn key(&self) -> &ClientKey {
+        &self.key
+    }
+
     /// Writes the secret key to a file that only its owner can read.
     ///
     /// # Errors
@@ -61,7 +111,7 @@ impl Client {
     /// Images of another shape, too many of them, or values beyond 10^6; images outside of the
     /// program's range of inputs, or that would harm others: each is named.
     pub fn encrypt(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
-        self.encrypt_screened(images, false)
+        self.encrypt_with(images, &EncryptOptions::default()).map(|e| (e.batch, e.receipt))
     }
 
     /// As [`Client::encrypt`], with one more image in every unit, a canary, whose answer is known:
@@ -72,7 +122,8 @@ impl Client {
     /// As [`Client::encrypt`]; a batch that has no room for canaries; images so far out of range
     /// that no mixture of them has usable logits.
     pub fn encrypt_with_canaries(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
-        self.encrypt_screened(images, true)
+        let wish = EncryptOptions { canaries: true, ..EncryptOptions::default() };
+        self.encrypt_with(images, &wish).map(|e| (e.batch, e.receipt))
     }
 
     /// As [`Client::encrypt`], without the images that would harm others: they have no answer, and
@@ -81,14 +132,38 @@ impl Client {
     /// # Errors
     /// As [`Client::encrypt`], but for such images, if there are others.
     pub fn encrypt_without_absurd(&self, images: &Images) -> Result<(Batch, Receipt), Error> {
-        let absurd = self.absurd(images)?;
-        if absurd.len() == images.n {
+        let wish = EncryptOptions { absurd: OnAbsurd::LeaveOut, ..EncryptOptions::default() };
+        self.encrypt_with(images, &wish).map(|e| (e.batch, e.receipt))
+    }
+
+    /// Encrypts images as the options say.
+    ///
+    /// # Errors
+    /// As [`Client::encrypt`] and [`Client::encrypt_with_canaries`]; [`Error::Budget`] for more
+    /// images than there is memory to screen or to encrypt.
+    pub fn encrypt_with(&self, images: &Images, options: &EncryptOptions) -> Result<Encrypted, Error> {
+        self.program.check_shape(images)?;
+        let (session, most) = (self.program.session(), self.program.batch());
+        let task_of = if options.canaries { Task::Canary } else { Task::Encrypt };
+        let admit = |task| memory::admit_task(session.program(), task, session.engine().threads(), options.memory);
+        admit(task_of(images.n.min(most)))?;
+        // What no program takes at all is an error of its own.
+        let absurd = if options.absurd == OnAbsurd::Take || images.n > most {
+            vec![]
+        } else {
+            let screening = Screening::new(session)?;
+            admit(Task::Screen { images: images.n, slots: screening.bytes(images.n) })?;
+            session.engine().install(|| screening.absurd(&images.pixels, images.n))?
+        };
+        if !absurd.is_empty() && (options.absurd == OnAbsurd::Refuse || absurd.len() == images.n) {
             return Err(screening::refusal(&absurd, &images.names));
         }
         let left_out: Vec<usize> = absurd.iter().map(|a| a.image).collect();
-        let kept = screening::without(images, &left_out);
-        let (batch, receipt) = self.key.encrypt_unscreened(self.program.session(), &kept.pixels, kept.n, false)?;
-        Ok((batch, receipt.with_left_out(images.names.clone(), left_out)?))
+        let chosen = (!left_out.is_empty()).then(|| screening::without(images, &left_out));
+        let kept = chosen.as_ref().unwrap_or(images);
+        let (batch, receipt) = self.key.encrypt_unscreened(session, &kept.pixels, kept.n, options.canaries)?;
+        let receipt = receipt.with_left_out(images.names.clone(), left_out)?;
+        Ok(Encrypted { batch, receipt, left_out: absurd })
     }
 
     /// The images that [`Client::encrypt`] refuses because they would harm others, or have no
@@ -97,7 +172,7 @@ impl Client {
     /// # Errors
     /// Images of another shape.
     pub fn absurd(&self, images: &Images) -> Result<Vec<Absurd>, Error> {
-        self.check_shape(images)?;
+        self.program.check_shape(images)?;
         Ok(Screening::new(self.program.session())?.absurd(&images.pixels, images.n)?)
     }
 
@@ -105,23 +180,6 @@ impl Client {
     /// normalisation, as a rule.
     pub fn difference(&self, images: &Images) -> Option<screening::Difference> {
         screening::difference(&self.program.session().program().header, images)
-    }
-
-    fn encrypt_screened(&self, images: &Images, canaries: bool) -> Result<(Batch, Receipt), Error> {
-        let absurd = self.absurd(images)?;
-        if !absurd.is_empty() {
-            return Err(screening::refusal(&absurd, &images.names));
-        }
-        let (batch, receipt) = self.key.encrypt_unscreened(self.program.session(), &images.pixels, images.n, canaries)?;
-        Ok((batch, receipt.with_names(images.names.clone())?))
-    }
-
-    fn check_shape(&self, images: &Images) -> Result<(), Error> {
-        let shape = self.program.image_shape()?;
-        if images.shape != shape {
-            return Err(Error::input(format!("images of shape {:?}, where the program takes {shape:?}", images.shape)));
-        }
-        Ok(())
     }
 
     /// Decrypts the result of the batch that the receipt is of.

@@ -21,9 +21,12 @@
 //! about graphs lives in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod clear;
 mod client;
 pub mod data;
 mod error;
+pub mod export;
 pub mod ir_file;
 pub mod logits;
 pub mod machine;
@@ -33,15 +36,17 @@ pub mod overview;
 pub mod page;
 pub mod pipeline;
 mod program;
+pub mod report;
 pub mod screening;
 mod server;
+pub mod survey;
 
 pub use chiffre_backend::cost::CostModel;
 pub use chiffre_client::Receipt;
 pub use chiffre_ir::interface::{InputPort, Interface, OutputPort};
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
-pub use client::{Answers, Client};
+pub use client::{Answers, Client, EncryptOptions, Encrypted, OnAbsurd};
 pub use data::{DataOptions, Images, Normalisation};
 pub use error::{Class, Detail, Error, Setting};
-pub use program::{Options, Program, compile, compile_model};
+pub use program::{AccuracyTarget, Options, Program, compile, compile_model};
 pub use server::Server;

@@ -1,6 +1,9 @@
 //! Memory: what this process has taken, what it may take, and bytes as text.
 
 use crate::Error;
+pub use chiffre_backend::ckks::Task;
+use chiffre_backend::ckks::peak;
+use chiffre_ir::program::Program;
 use std::path::Path;
 
 /// `1.5 GiB`, `17 B`.
@@ -10,6 +13,30 @@ pub fn human_bytes(bytes: u64) -> String {
     match unit {
         0 => format!("{bytes} B"),
         _ => format!("{:.1} {}", bytes as f64 / (1u64 << (10 * unit)) as f64, UNITS[unit]),
+    }
+}
+
+/// Bytes from `16GiB`, `4096 MiB` or a number of bytes.
+///
+/// # Errors
+/// What is wrong with the text, in words.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "kib" => 10,
+        "mib" => 20,
+        "gib" => 30,
+        "tib" => 40,
+        _ => return Err("give a whole number of bytes, or one with KiB, MiB, GiB or TiB, like 16GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "give a whole number, like 16GiB".to_string())?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("must be positive".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("is more than any machine has".into()),
     }
 }
 
@@ -103,6 +130,34 @@ pub fn admit(what: &str, need: u64, budget: Option<u64>) -> Result<(), Error> {
     }
 }
 
+/// Refuses what is predicted to need too much memory with a program, by the plan that follows from
+/// its instructions.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_task(p: &Program, task: Task, threads: usize, budget: Option<u64>) -> Result<(), Error> {
+    let what = match task {
+        Task::Keygen => "key generation".to_string(),
+        Task::Screen { images, .. } => format!("screening of {images} images"),
+        Task::Encrypt(images) | Task::Canary(images) => format!("encryption of {images} images"),
+        Task::Prepare => "preparation".into(),
+        Task::Run(images) => format!("a run on {images} images"),
+        Task::Decrypt(images) => format!("decryption of {images} answers"),
+    };
+    admit(&what, peak(p, task, threads) as u64, budget)
+}
+
+/// Refuses to do everything with a program in one process, on so many images at a time, if any of
+/// it is predicted to need too much memory.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_all(p: &Program, threads: usize, images: usize, budget: Option<u64>) -> Result<(), Error> {
+    let tasks = [Task::Keygen, Task::Encrypt(images), Task::Prepare, Task::Run(images), Task::Decrypt(images)];
+    let largest = tasks.into_iter().max_by_key(|&task| peak(p, task, threads));
+    largest.map_or(Ok(()), |task| admit_task(p, task, threads, budget))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +165,17 @@ mod tests {
     #[test]
     fn bytes_are_printed_in_binary_units() {
         assert_eq!((human_bytes(0), human_bytes(1536), human_bytes(u64::MAX)), ("0 B".into(), "1.5 KiB".into(), "16777216.0 TiB".into()));
+    }
+
+    #[test]
+    fn bytes_are_read_with_units() {
+        let cases = [("16GiB", 16 << 30), ("4096MiB", 4 << 30), (" 1 kib ", 1024), ("1TiB", 1 << 40), ("12345", 12345), ("7B", 7)];
+        for (text, bytes) in cases {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "GiB", "16GB", "1.5GiB", "-1", "0", "0MiB", "99999999999GiB", "99999999999999999999", "16G"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
     }
 
     #[test]

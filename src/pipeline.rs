@@ -13,7 +13,7 @@ use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file::INTERFACE;
-use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, VerifiedProgram};
+use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, Step, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, TensorOp, certified};
 use chiffre_ir::text;
 use chiffre_passes::observe::{Dump, Recorder};
@@ -202,4 +202,46 @@ fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -
 /// Counted work of each instruction for a run on `images` images.
 pub fn counts(p: &Program, images: usize) -> Vec<Counts> {
     outline(p, images).counts()
+}
+
+/// How much of one or several runs is done, in predicted time, so that an estimate of what is left
+/// holds.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Predicted microseconds of one unit of each instruction.
+    unit_us: Vec<f64>,
+    total_us: f64,
+    done_us: f64,
+}
+
+impl Work {
+    /// Of runs on so many images each.
+    pub fn new(p: &Program, images: &[usize]) -> Work {
+        let cost = CostModel::default();
+        let us = |c: &Counts| cost.time(*c, p.header.log_n) * 1e6;
+        let total_us: f64 = images.iter().flat_map(|&n| counts(p, n)).map(|c| us(&c)).sum();
+        let most = images.iter().copied().max().unwrap_or(1);
+        let unit_us = counts(p, most).iter().zip(p.flow(most)).map(|(c, f)| us(c) / f.units.max(1) as f64).collect();
+        Work { unit_us, total_us, done_us: 0.0 }
+    }
+
+    /// An instruction is done on so many units.
+    pub fn step(&mut self, instruction: usize, units: usize) {
+        self.done_us += self.unit_us[instruction] * units as f64;
+    }
+
+    /// Steps that an interrupted run has done.
+    pub fn skip(&mut self, steps: &[Step]) {
+        steps.iter().for_each(|s| self.step(s.node, s.units.len()));
+    }
+
+    /// Predicted microseconds of all work, and of what is done.
+    pub fn us(&self) -> [f64; 2] {
+        [self.total_us, self.done_us]
+    }
+
+    /// The share that is done, from 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        (self.done_us / self.total_us.max(1e-9)).min(1.0)
+    }
 }

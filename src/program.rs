@@ -8,8 +8,9 @@ use chiffre_backend::cost::CostModel;
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::interface::Interface;
 use chiffre_ir::program::file::{self, ProgramFile};
+pub use chiffre_passes::options::AccuracyTarget;
 use chiffre_passes::options::{ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
-use chiffre_runtime::Session;
+use chiffre_runtime::{Engine, RuntimeError, Session};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +53,11 @@ pub struct Options {
     /// Permit parameters below 128-bit security, for tests only. The program is marked, and whoever
     /// uses it has to permit it as well.
     pub allow_insecure: bool,
+    /// What approximated activations may cost on the calibration images.
+    pub accuracy: AccuracyTarget,
+    /// What compilation and the program compute on; without it, an engine of its own with all
+    /// defaults.
+    pub engine: Option<Arc<Engine>>,
 }
 
 impl Default for Options {
@@ -71,6 +77,8 @@ impl Default for Options {
             machine: CostModel::default(),
             passes: None,
             allow_insecure: false,
+            accuracy: ActivationOptions::default().target,
+            engine: None,
         }
     }
 }
@@ -82,6 +90,7 @@ impl Options {
         let activations = ActivationOptions {
             degree: self.activation_degree,
             calibration: self.calibration.as_ref().map(set),
+            target: self.accuracy,
             ..ActivationOptions::default()
         };
         let options = CompileOptions {
@@ -110,6 +119,8 @@ impl Options {
 #[derive(Clone)]
 pub struct Program {
     session: Arc<Session>,
+    /// What errors call it: its file, or "the program".
+    name: Arc<Path>,
 }
 
 impl std::fmt::Debug for Program {
@@ -133,13 +144,36 @@ pub fn compile(model: impl AsRef<Path>, options: &Options) -> Result<Program, Er
 /// # Errors
 /// As [`compile()`].
 pub fn compile_model(model: &Model, options: &Options) -> Result<Program, Error> {
-    let compiled = pipeline::compile(model, &options.request(model))?;
-    Program::of(ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?, options.allow_insecure)
+    let engine = match &options.engine {
+        Some(engine) => engine.clone(),
+        None => Arc::new(Engine::new().map_err(RuntimeError::from)?),
+    };
+    let compiled = engine.install(|| pipeline::compile(model, &options.request(model)))?;
+    let file = ProgramFile::in_memory(compiled.program, compiled.stages).map_err(Error::bug)?;
+    Ok(Program::from(Arc::new(Session::on(engine, file, options.allow_insecure)?)))
+}
+
+impl From<Arc<Session>> for Program {
+    /// The program of a session, which says what it computes on.
+    fn from(session: Arc<Session>) -> Program {
+        Program { session, name: Path::new("the program").into() }
+    }
 }
 
 impl Program {
-    fn of(file: ProgramFile, allow_insecure: bool) -> Result<Program, Error> {
-        Ok(Program { session: Arc::new(Session::new(file, allow_insecure)?) })
+    fn read(path: &Path, allow_insecure: bool) -> Result<Program, Error> {
+        Ok(Program::from(Arc::new(Session::new(file::load(path)?, allow_insecure)?)).called(path))
+    }
+
+    /// The same, with what errors call it.
+    #[must_use]
+    pub fn called(self, name: impl AsRef<Path>) -> Program {
+        Program { name: name.as_ref().into(), ..self }
+    }
+
+    /// What errors call it: its file, or "the program".
+    pub fn name(&self) -> &Path {
+        &self.name
     }
 
     /// Reads a program file.
@@ -148,7 +182,7 @@ impl Program {
     /// A file that cannot be read, is of another kind, or is damaged; [`Error::Security`] for
     /// parameters below 128-bit security.
     pub fn load(path: impl AsRef<Path>) -> Result<Program, Error> {
-        Program::of(file::load(path.as_ref())?, false)
+        Program::read(path.as_ref(), false)
     }
 
     /// As [`Program::load`], where parameters below 128-bit security are permitted, for tests only.
@@ -156,7 +190,7 @@ impl Program {
     /// # Errors
     /// As [`Program::load`], but for security.
     pub fn load_insecure(path: impl AsRef<Path>) -> Result<Program, Error> {
-        Program::of(file::load(path.as_ref())?, true)
+        Program::read(path.as_ref(), true)
     }
 
     /// Writes a program file. The same program gives the same bytes.
@@ -194,15 +228,16 @@ impl Program {
     /// An input that is missing or not one of the program's; images of another shape than the
     /// input's, or not as many of each.
     pub fn join(&self, parts: Vec<(&str, Images)>) -> Result<Images, Error> {
-        let inputs = &self.interface().inputs;
-        if let Some((unknown, _)) = parts.iter().find(|(name, _)| !inputs.iter().any(|p| p.name == *name)) {
-            let names: Vec<&str> = inputs.iter().map(|p| p.name.as_str()).collect();
-            return Err(Error::input(format!("the program has no input \"{unknown}\"; its inputs are {}", names.join(", "))));
+        data::join_named(parts, &self.interface().inputs)
+    }
+
+    /// Refuses images of another shape.
+    pub(crate) fn check_shape(&self, images: &Images) -> Result<(), Error> {
+        let shape = self.image_shape()?;
+        if images.shape != shape {
+            return Err(Error::input(format!("images of shape {:?}, where the program takes {shape:?}", images.shape)));
         }
-        let place = |name: &str| inputs.iter().position(|p| p.name == name);
-        let mut parts = parts;
-        parts.sort_by_key(|(name, _)| place(name));
-        data::joined(parts.into_iter().map(|(_, x)| x).collect(), inputs)
+        Ok(())
     }
 
     /// How files of images are read for this program.

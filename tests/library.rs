@@ -193,3 +193,59 @@ fn errors_name_node_file_and_what_to_do() {
     let e = Program::load(shipped("tiny_mlp.onnx")).unwrap_err();
     assert_eq!((e.class(), e.file()), (Class::Damaged, Some(shipped("tiny_mlp.onnx").as_path())));
 }
+
+/// A file computes the outputs that its network is said to have, or the error says that the export
+/// is wrong, and where.
+#[test]
+fn an_export_is_compared_with_its_network() {
+    use chiffre::data::Array;
+    use chiffre::export::{Example, compare};
+    let path = shipped("tiny_mlp.onnx");
+    let (model, reference) = (chiffre_frontend::load(&path).unwrap(), chiffre_frontend::Reference::load(&path).unwrap());
+    let program = chiffre::compile(&path, &options()).unwrap();
+    let looks = program.data_options().unwrap();
+    let images = Images::load(shipped("tiny1_test.npz"), &looks.clone().first(5)).unwrap();
+    let clear = reference.run(&images.pixels, images.n).unwrap();
+    let bytes = |v: &[f32]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let pixels = bytes(&images.pixels);
+    let compared = |outputs: &[f32], classes: usize| {
+        let shape = [5, classes as u64];
+        let outputs = bytes(outputs);
+        let [x, y] = [("inputs", &[5, 1, 8, 8][..], &pixels), ("outputs", &shape[..], &outputs)].map(|(name, shape, bytes)| Array {
+            name,
+            descr: "<f4",
+            shape,
+            bytes,
+        });
+        let inputs = Images::from_arrays(&x, None, &looks).unwrap();
+        compare(&model, &reference, "net.onnx", &Example::from_arrays(inputs, &[y], &model).unwrap())
+    };
+    assert_eq!(compared(&clear, 4).unwrap(), 0.0);
+    let mut other = clear.clone();
+    other[6] += 0.5;
+    let e = compared(&other, 4).unwrap_err();
+    assert_eq!(e.class(), Class::Input);
+    let text = e.to_string();
+    assert!(text.starts_with("net.onnx does not compute what the reference says: output 2 of image 1 is"), "{text}");
+    assert!(text.contains("The export is wrong, not the encryption") && e.advice().is_some(), "{text}");
+    other[6] = f32::NAN;
+    assert!(compared(&other, 4).is_err());
+    assert!(compared(&clear[..5], 1).unwrap_err().to_string().contains("1 outputs for each image, where net.onnx computes 4"));
+}
+
+/// A program says what it computes in the clear, and what is left to do behind decryption.
+#[test]
+fn a_program_runs_in_the_clear() {
+    let program = chiffre::compile(shipped("tiny_mlp.onnx"), &options()).unwrap();
+    let images = Images::load(shipped("tiny1_test.npz"), &program.data_options().unwrap().first(5)).unwrap();
+    let (exact, none) = program.simulate(&images, None).unwrap();
+    let (noisy, found) = program.simulate(&images, Some(1)).unwrap();
+    assert!(none.is_none() && found.is_some() && exact.len() == 20);
+    let off = exact.iter().zip(&noisy).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off > 0.0 && off < 0.05, "{off}");
+    let [output] = &program.outputs(&exact, 4).unwrap()[..] else { panic!("one output") };
+    assert_eq!((&output.name, &output.values, &output.shape[..]), (&program.interface().outputs[0].name, &exact, &[4][..]));
+    assert_eq!(program.outputs(&exact, 5).unwrap_err().class(), Class::Input);
+    let wide = Images::new(vec![0.0; 3 * 8 * 8], [3, 8, 8]).unwrap();
+    assert_eq!(program.simulate(&wide, None).unwrap_err().class(), Class::Input);
+}

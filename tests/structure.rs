@@ -9,14 +9,14 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut out = vec![];
-    let mut todo: Vec<PathBuf> = ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"]
+    let mut todo: Vec<PathBuf> = ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "python"]
         .iter()
         .map(|d| root().join(d))
         .collect();
     while let Some(d) = todo.pop() {
         for e in std::fs::read_dir(&d).unwrap().flatten() {
             let p = e.path();
-            if p.is_dir() {
+            if p.is_dir() && !p.ends_with("python/target") {
                 todo.push(p);
             } else if p.extension().is_some_and(|x| x == "rs") {
                 let text = std::fs::read_to_string(&p).unwrap();
@@ -206,6 +206,25 @@ fn tests_are_skipped_in_one_place() {
             assert!(!text.contains(own), "{} has {own}: chiffre_testing::{{shared, slow, skip}} record what is skipped", path.display());
         }
     }
+}
+
+/// The Python package is a workspace of its own, which inherits neither profiles nor the lock.
+#[test]
+fn the_python_package_is_built_like_the_rest() {
+    let read = |path: &str| -> toml::Table { std::fs::read_to_string(root().join(path)).unwrap().parse().unwrap() };
+    assert_eq!(read("python/Cargo.toml")["profile"], read("Cargo.toml")["profile"]);
+    let versions = |path: &str| {
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for p in read(path)["package"].as_array().unwrap() {
+            all.entry(p["name"].as_str().unwrap().into()).or_default().push(p["version"].as_str().unwrap().into());
+        }
+        all
+    };
+    let (ours, theirs) = (versions("Cargo.lock"), versions("python/Cargo.lock"));
+    let of_ours = |name: &String| ours.get(name).cloned().unwrap_or_default();
+    let others: Vec<_> =
+        theirs.iter().filter(|(name, v)| ours.contains_key(*name) && v.iter().any(|v| !of_ours(name).contains(v))).collect();
+    assert!(others.is_empty(), "python/Cargo.lock names other versions than Cargo.lock: {others:?}; copy Cargo.lock there and build");
 }
 
 /// Sources of the libraries, without the command line and tests.

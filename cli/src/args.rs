@@ -3,6 +3,7 @@
 
 use crate::progress::ProgressMode;
 use chiffre::data::{Normalisation, NormalisationError};
+use chiffre::memory::parse_bytes;
 use chiffre_frontend::ImportOptions;
 use chiffre_ir::program::LARGEST_INPUT;
 use chiffre_passes::observe::Dump;
@@ -82,7 +83,7 @@ pub struct CompilerArgs {
     pub batch: Option<NonZeroUsize>,
     /// Memory the run may take, which the plan is chosen for: 16GiB, 4096MiB or bytes [default:
     /// 6GiB or the leanest plan]
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub memory: Option<u64>,
     /// Unit times written by `measure-machine` [default: two Zen 4 cores]
     #[arg(long, value_name = "FILE")]
@@ -218,7 +219,7 @@ pub struct ThreadArgs {
 pub struct MemoryArgs {
     /// Refuse to begin if more memory is predicted: 16GiB, 4096MiB or bytes [default: what the
     /// machine, the limits of the process and those of its control groups allow]
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub memory: Option<u64>,
 }
 
@@ -240,6 +241,10 @@ pub struct CompileArgs {
     /// The program to write
     #[arg(short, long, value_name = "P.chf")]
     pub output: PathBuf,
+    /// Inputs and outputs of the network that the model was exported from (`inputs` and `outputs`
+    /// in a .npz archive): compile only if the model computes the same in the clear
+    #[arg(long, value_name = "FILE.npz")]
+    pub reference: Option<PathBuf>,
     #[command(flatten)]
     /// Choices of the compiler.
     pub compiler: CompilerArgs,
@@ -619,27 +624,6 @@ pub enum Format {
     Dot,
 }
 
-/// Bytes from `16GiB`, `4096MiB`, `512KiB`, `1TiB`, `1000B` or `1000`; positive.
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "kib" => 10,
-        "mib" => 20,
-        "gib" => 30,
-        "tib" => 40,
-        _ => return Err("give a whole number of bytes, or one with KiB, MiB, GiB or TiB, like 16GiB".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "give a whole number, like 16GiB".to_string())?;
-    match number.checked_mul(1 << shift) {
-        Some(0) => Err("must be positive".into()),
-        Some(bytes) => Ok(bytes),
-        None => Err("is more than any machine has".into()),
-    }
-}
-
 /// The weights that `--ephemeral-weight` takes.
 fn ephemeral_weights() -> impl TypedValueParser<Value = usize> {
     PossibleValuesParser::new(["32", "64", "128"]).try_map(|weight| weight.parse::<usize>())
@@ -666,16 +650,5 @@ mod tests {
     #[test]
     fn definition_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn memory_is_read_in_binary_units() {
-        let cases = [("16GiB", 16 << 30), ("4096MiB", 4 << 30), ("1 kib", 1024), ("1TiB", 1 << 40), ("12345", 12345), ("7B", 7)];
-        for (text, bytes) in cases {
-            assert_eq!(parse_memory(text), Ok(bytes));
-        }
-        for text in ["", "GiB", "16GB", "1.5GiB", "-1", "0", "0MiB", "99999999999GiB", "99999999999999999999", "16G"] {
-            assert!(parse_memory(text).is_err(), "{text}");
-        }
     }
 }

@@ -8,6 +8,5 @@ pub mod commands;
 pub mod exit;
 pub mod profile;
 pub mod progress;
-pub mod report;
 pub mod signals;
 pub mod trace;

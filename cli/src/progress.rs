@@ -1,7 +1,6 @@
 //! Progress of long work, on stderr.
 
-use chiffre::pipeline::counts;
-use chiffre_backend::cost::{CostModel, Counts};
+use chiffre::pipeline::Work;
 use chiffre_ir::program::{Program, Step};
 use chiffre_runtime::server::Event;
 use clap::ValueEnum;
@@ -80,20 +79,15 @@ impl Progress {
 /// Progress of runs of a program, in predicted time, so that the estimate of what is left holds.
 pub struct RunProgress {
     inner: Progress,
-    /// Predicted microseconds of one unit of each instruction.
-    unit_us: Vec<f64>,
-    done: f64,
+    work: Work,
 }
 
 impl RunProgress {
     /// Begins runs on so many images each.
     pub fn new(mode: ProgressMode, p: &Program, images: &[usize]) -> Self {
-        let cost = CostModel::default();
-        let us = |c: &Counts| cost.time(*c, p.header.log_n) * 1e6;
-        let total: f64 = images.iter().flat_map(|&n| counts(p, n)).map(|c| us(&c)).sum();
-        let most = images.iter().copied().max().unwrap_or(1);
-        let per_unit = counts(p, most).iter().zip(p.flow(most)).map(|(c, f)| us(c) / f.units as f64).collect();
-        RunProgress { inner: Progress::new(mode, "running", total.max(1.0) as u64), unit_us: per_unit, done: 0.0 }
+        let work = Work::new(p, images);
+        let [total, _] = work.us();
+        RunProgress { inner: Progress::new(mode, "running", total.max(1.0) as u64), work }
     }
 
     /// A step is done.
@@ -101,14 +95,14 @@ impl RunProgress {
         if let Some(w) = &event.warning {
             tracing::warn!("{w}");
         }
-        self.done += self.unit_us[event.instruction] * event.units.len() as f64;
-        self.inner.set(self.done as u64);
+        self.work.step(event.instruction, event.units.len());
+        self.inner.set(self.work.us()[1] as u64);
     }
 
     /// Steps that an interrupted run has done: they do not count as work of this one.
     pub fn skip(&mut self, steps: &[Step]) {
-        self.done += steps.iter().map(|s| self.unit_us[s.node] * s.units.len() as f64).sum::<f64>();
-        self.inner.skipped = self.done as u64;
+        self.work.skip(steps);
+        self.inner.skipped = self.work.us()[1] as u64;
     }
 
     /// Ends the display.

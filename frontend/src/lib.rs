@@ -105,7 +105,15 @@ pub fn load_with(path: &Path, options: &ImportOptions) -> Result<Model, Frontend
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(name: &str, bytes: &[u8]) -> Result<Model, FrontendError> {
-    Source::of_bytes(name, bytes)?.model(&ImportOptions::default())
+    load_bytes_with(name, bytes, &ImportOptions::default())
+}
+
+/// As [`load_bytes`], with what the file leaves open.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes_with(name: &str, bytes: &[u8], options: &ImportOptions) -> Result<Model, FrontendError> {
+    Source::of_bytes(name, bytes)?.model(options)
 }
 
 /// What import makes of a file: all of it, whether it can be taken or not.
@@ -114,6 +122,14 @@ pub fn load_bytes(name: &str, bytes: &[u8]) -> Result<Model, FrontendError> {
 /// The file cannot be read or is not a model of a known opset.
 pub fn survey(path: &Path, options: &ImportOptions) -> Result<Survey, FrontendError> {
     Source::of(path)?.survey(options)
+}
+
+/// As [`survey`], of the bytes of a file; `name` is used in messages.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_bytes(name: &str, bytes: &[u8], options: &ImportOptions) -> Result<Survey, FrontendError> {
+    Source::of_bytes(name, bytes)?.survey(options)
 }
 
 /// A file that is a model, with all its weights.

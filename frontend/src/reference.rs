@@ -38,7 +38,15 @@ impl Reference {
     /// # Errors
     /// As [`Reference::load`].
     pub fn load_bytes(name: &str, bytes: &[u8]) -> Result<Reference, FrontendError> {
-        Self::new(&Source::of_bytes(name, bytes)?, name.into(), &ImportOptions::default())
+        Self::load_bytes_with(name, bytes, &ImportOptions::default())
+    }
+
+    /// As [`Reference::load_bytes`], with what the file leaves open.
+    ///
+    /// # Errors
+    /// As [`Reference::load`].
+    pub fn load_bytes_with(name: &str, bytes: &[u8], options: &ImportOptions) -> Result<Reference, FrontendError> {
+        Self::new(&Source::of_bytes(name, bytes)?, name.into(), options)
     }
 
     fn new(source: &Source, file: String, options: &ImportOptions) -> Result<Reference, FrontendError> {

@@ -145,6 +145,12 @@ pub enum AccuracyTarget {
     LogitError(f64),
 }
 
+impl AccuracyTarget {
+    /// An error of the logits of 4.5 % on the calibration images, and nearly the same on others:
+    /// about 99 % of a ResNet-20's answers stay the same.
+    pub const ACCURATE: AccuracyTarget = AccuracyTarget::LogitError(0.045);
+}
+
 /// Images that ranges are measured on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalibrationSet {

@@ -138,6 +138,12 @@ impl EvalKeySet {
         let expand = || self.keys.into_iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
         ServerKeys { id: self.id, keys: s.engine().install(expand) }
     }
+    /// As [`Self::prepare`], and keeps the seeded form.
+    pub fn expanded(&self, s: &Session) -> ServerKeys {
+        let ring = s.context.ring();
+        let expand = || self.keys.iter().map(|k| PreparedKey::new(ring, k.expand(ring))).collect();
+        ServerKeys { id: self.id, keys: s.engine().install(expand) }
+    }
 }
 
 /// The evaluation keys of one client for one program, expanded: what a server runs with.

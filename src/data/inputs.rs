@@ -14,11 +14,7 @@ use std::path::{Path, PathBuf};
 /// different numbers of images.
 pub fn load_inputs(files: &[PathBuf], inputs: &[InputPort], options: &DataOptions) -> Result<Images, Error> {
     let named: Vec<(Option<&str>, PathBuf)> = files.iter().map(|f| split(f, inputs)).collect();
-    let of = |port: &InputPort| {
-        // A normalisation is that of the inputs with as many channels.
-        let normalisation = options.normalisation.clone().filter(|n| inputs.len() == 1 || n.check(port.shape[0]).is_ok());
-        DataOptions { shape: port.shape, normalisation, count: options.count }
-    };
+    let of = |port: &InputPort| options.of_input(port, inputs.len());
     let names: Vec<&str> = inputs.iter().map(|p| p.name.as_str()).collect();
     if let ([port], [(_, path)]) = (inputs, &named[..]) {
         return Ok(load_array(path, &of(port), Some((port.name.as_str(), names.as_slice())))?);
@@ -54,6 +50,32 @@ pub fn load_inputs(files: &[PathBuf], inputs: &[InputPort], options: &DataOption
         let m = format!("{} images, where {} has {}: give as many of every input", x.n, first.display(), y.n);
         return Err(Error::input_in(path, m));
     }
+    joined(parts.into_iter().map(|(_, x)| x).collect(), inputs)
+}
+
+impl DataOptions {
+    /// How the images of an input look, one of so many: a normalisation is that of the inputs with
+    /// as many channels.
+    pub fn of_input(&self, port: &InputPort, inputs: usize) -> DataOptions {
+        let normalisation = self.normalisation.clone().filter(|n| inputs == 1 || n.check(port.shape[0]).is_ok());
+        DataOptions { shape: port.shape, normalisation, count: self.count }
+    }
+}
+
+/// Images by the names of the inputs as one.
+///
+/// # Errors
+/// An input that is missing, is given twice or is none; those of [`joined`].
+pub fn join_named(parts: Vec<(&str, Images)>, inputs: &[InputPort]) -> Result<Images, Error> {
+    let list = || inputs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some((unknown, _)) = parts.iter().find(|(name, _)| !inputs.iter().any(|p| p.name == *name)) {
+        return Err(Error::input(format!("there is no input \"{unknown}\"; the inputs are {}", list())));
+    }
+    if let Some(p) = inputs.iter().find(|p| parts.iter().filter(|(name, _)| *name == p.name).count() != 1) {
+        return Err(Error::input(format!("images of the input \"{}\" are needed once; the inputs are {}", p.name, list())));
+    }
+    let mut parts = parts;
+    parts.sort_by_key(|(name, _)| inputs.iter().position(|p| p.name == *name));
     joined(parts.into_iter().map(|(_, x)| x).collect(), inputs)
 }
 

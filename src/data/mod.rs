@@ -3,7 +3,7 @@
 //! | source | pixels | labels |
 //! |---|---|---|
 //! | `.npy` | floating-point or uint8, N×C×H×W or N×H×W×C; axes of extent 1 may be left out: N×K, N×C×L, N×H×W, and H×W for one picture | no |
-//! | `.npz` | the same, as `images`, `x`, the only array, or the one with the input's name | `labels` or `y` |
+//! | `.npz` | the same, as `images`, `x`, `inputs`, the only array, or the one with the input's name | `labels` or `y` |
 //! | `.csv` | a table: a line of headings, then a row of numbers for each image | column `label` |
 //! | `.bin` | CIFAR-10 or CIFAR-100 records | class (CIFAR-100: the fine one) |
 //! | `.png`, `.jpg`, `.jpeg`, or a folder of them | 8 bits per channel | no |
@@ -13,6 +13,7 @@
 //! error that names the file. Sizes in headers are compared with the size of the file before
 //! anything is allocated for them.
 
+mod array;
 mod cifar;
 mod inputs;
 mod npy;
@@ -20,8 +21,9 @@ mod npz;
 mod pictures;
 mod table;
 
+pub use array::Array;
 pub use chiffre_frontend::{Normalisation, NormalisationError};
-pub use inputs::{joined, load_inputs};
+pub use inputs::{join_named, joined, load_inputs};
 
 use crate::Error;
 use std::collections::BTreeMap;
@@ -68,6 +70,15 @@ impl Images {
     /// What is wrong with the data; names the file.
     pub fn load(path: impl AsRef<Path>, options: &DataOptions) -> Result<Images, Error> {
         Ok(load(path.as_ref(), options)?)
+    }
+
+    /// Takes images from arrays in memory, with their labels if there are some: what the same
+    /// arrays in a file would give.
+    ///
+    /// # Errors
+    /// What is wrong with the arrays.
+    pub fn from_arrays(images: &Array<'_>, labels: Option<&Array<'_>>, options: &DataOptions) -> Result<Images, Error> {
+        Ok(array::images(images, labels, options)?)
     }
 
     /// C×H×W values of image `i < n`.

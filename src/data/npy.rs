@@ -290,7 +290,7 @@ fn half(h: u16) -> f32 {
     }
 }
 
-fn wrong_element(descr: &str) -> Problem {
+pub(super) fn wrong_element(descr: &str) -> Problem {
     Problem::Element { found: descr.chars().take(40).collect(), expected: "floating-point numbers or uint8 are needed" }
 }
 
@@ -317,7 +317,7 @@ fn parse_header(text: &str) -> Option<(&str, bool, Vec<u64>)> {
 }
 
 /// `<f4`, `|u1`, `>i8`.
-fn parse_element(descr: &str) -> Option<Element> {
+pub(super) fn parse_element(descr: &str) -> Option<Element> {
     let &[order @ (b'<' | b'>' | b'|' | b'='), kind, size @ b'0'..=b'9'] = descr.as_bytes() else { return None };
     Some(Element { kind, size: (size - b'0') as usize, big_endian: order == b'>' })
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-const IMAGES: [&str; 2] = ["images", "x"];
+const IMAGES: [&str; 3] = ["images", "x", "inputs"];
 const LABELS: [&str; 2] = ["labels", "y"];
 /// Deflate cannot pack more than this many bytes into one.
 const MAX_RATIO: u64 = 1032;
 
-/// Reads `images` (or `x`, or the only array, or that of the input's name among those of all
-/// inputs) and, where present, `labels` (or `y`).
+/// Reads `images` (or `x`, `inputs`, or the only array, or that of the input's name among those of
+/// all inputs) and, where present, `labels` (or `y`).
 pub(super) fn load(path: &Path, options: &DataOptions, input: Option<(&str, &[&str])>) -> Result<Batch, Problem> {
     let file = input::open(path)?;
     let bytes = file.metadata()?.len();
@@ -27,7 +27,7 @@ pub(super) fn load(path: &Path, options: &DataOptions, input: Option<(&str, &[&s
     let only = || if inputs.len() > 1 { None } else { find(&IMAGES).or((names.len() == 1 && labels.is_none()).then_some(0)) };
     let wanted = match input {
         Some((own, [_, _, ..])) => format!("`{own}`"),
-        _ => "`images` or `x`".into(),
+        _ => "`images`, `x` or `inputs`".into(),
     };
     let images = own.or_else(only).ok_or_else(|| Problem::Format {
         format: "npz",

@@ -1,6 +1,7 @@
 //! Arguments of the commands that look into the compiler: `opt`, `interp`, `reduce`, `debug`.
 
-use super::{NormalisationArgs, ThreadArgs, parse_memory};
+use super::{NormalisationArgs, ThreadArgs};
+use chiffre::memory::parse_bytes;
 use chiffre_passes::observe::Dump;
 use chiffre_passes::reduce::Test;
 use clap::Args;
@@ -32,7 +33,7 @@ pub struct PassArgs {
     #[arg(long, value_name = "LOG_N", value_parser = clap::value_parser!(u32).range(3..=17))]
     pub log_n: Option<u32>,
     /// Memory that plans are chosen for: 16GiB, 4096MiB or bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub memory: Option<u64>,
     /// Images that activation ranges are measured on
     #[arg(long, value_name = "DATA")]

@@ -1,13 +1,14 @@
 //! `chiffre compile`.
 
 use crate::args::CompileArgs;
-use chiffre::Error;
+use chiffre::export::{self, Example};
 use chiffre::memory::human_bytes;
 use chiffre::overview::Overview;
-use chiffre::pipeline;
+use chiffre::{Error, pipeline, survey};
 use chiffre_backend::cost::CostModel;
 use chiffre_backend::target::{Executable, Target};
 use chiffre_backend::tfhe::Tfhe;
+use chiffre_frontend::Reference;
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file;
 use std::path::Path;
@@ -16,6 +17,12 @@ use std::time::Duration;
 /// Compiles a model and writes the program.
 pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
     let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
+    if let Some(path) = &args.reference {
+        let example = Example::load(path, &model, &super::data_options(&model, &args.compiler.normalisation, None)?)?;
+        let reference = Reference::load_with(&args.model, &args.compiler.import())?;
+        let worst = export::compare(&model, &reference, &args.model.display().to_string(), &example)?;
+        eprintln!("{} computes the outputs of {} images in the clear, up to {worst:.1e}", args.model.display(), example.images.n);
+    }
     let request = super::request(&args.compiler, &model)?;
     let target = pipeline::target(&args.compiler.target)?;
     if target.name() == Tfhe.name() {
@@ -32,8 +39,8 @@ pub(super) fn compile(args: &CompileArgs) -> Result<(), Error> {
         super::explain(&compiled.explained);
     }
     let digest = file::save(&args.output, &compiled.program, &compiled.stages).map_err(Error::input)?;
-    let ports = super::check::ports(&model.interface());
-    let tail: String = ports.into_iter().chain(super::check::tail(&model)).map(|line| format!("{line}\n")).collect();
+    let ports = survey::ports(&model.interface());
+    let tail: String = ports.into_iter().chain(survey::tail(&model)).map(|line| format!("{line}\n")).collect();
     let summary = Overview::of_program(&compiled.program).summary();
     super::print(format!("{summary}\n{tail}wrote {} ({}…)", args.output.display(), &digest[..16]))
 }

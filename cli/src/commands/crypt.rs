@@ -1,12 +1,10 @@
 //! `chiffre encrypt` and `chiffre decrypt`: the data owner's side.
 
 use crate::args::{DecryptArgs, EncryptArgs, Share};
-use crate::report;
-use chiffre::{Error, data, logits, outputs, screening};
-use chiffre_backend::ckks::Task;
-use chiffre_client::{ClientKey, Decrypted, Receipt, Screening, share};
+use chiffre::memory::Task;
+use chiffre::{Client, EncryptOptions, Encrypted, Error, OnAbsurd, Program, logits, outputs, report, screening};
+use chiffre_client::{ClientKey, Decrypted, Receipt, share};
 use chiffre_ir::output::Output;
-use chiffre_ir::program::Program;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,20 +17,23 @@ const RECEIPT: &str = "receipt";
 pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     // The number of images is checked again when they are there.
     let task_of = if args.canary { Task::Canary } else { Task::Encrypt };
-    let task = |p: &Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
+    let task = |p: &chiffre_ir::program::Program| Ok(task_of(args.count.map_or(1, |n| n.get().min(p.header.batch))));
     let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = super::images(&session, &args.input, &options)?;
-    super::admit(&session, task_of(images.n.min(session.program().header.batch)), &args.memory)?;
     if let Some(difference) = screening::difference(&session.program().header, &images) {
         eprintln!("warning: {}: {difference}", super::listed(&args.input));
     }
-    let left_out = left_out(args, &session, &images)?;
-    let key = ClientKey::load(&session, &args.secret)?;
-    let names = images.names.clone();
-    let images = if left_out.is_empty() { images } else { screening::without(&images, &left_out) };
-    let (batch, receipt) = key.encrypt_unscreened(&session, &images.pixels, images.n, args.canary)?;
-    let receipt = receipt.with_left_out(names, left_out)?;
+    let session = Arc::new(session);
+    let client = Client::with_key(&Program::from(session.clone()), ClientKey::load(&session, &args.secret)?);
+    let absurd = match (args.unscreened, args.skip_absurd) {
+        (true, _) => OnAbsurd::Take,
+        (_, true) => OnAbsurd::LeaveOut,
+        _ => OnAbsurd::Refuse,
+    };
+    let options = EncryptOptions { canaries: args.canary, absurd, memory: args.memory.memory };
+    let Encrypted { batch, receipt, left_out } = client.encrypt_with(&images, &options)?;
+    left_out.iter().for_each(|a| eprintln!("left out: {}: {}", images.names[a.image], a.reason));
     let path = args.receipt.clone().unwrap_or_else(|| {
         let mut name = args.output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
         name.push(".");
@@ -49,28 +50,12 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
         n => format!(" and {n} canaries"),
     };
     let ciphertexts = batch.cts.iter().map(Vec::len).sum::<usize>();
+    let sent = images.n - receipt.left_out().len();
     let skipped = match receipt.left_out().len() {
         0 => String::new(),
         n => format!(", {n} left out,"),
     };
-    super::print(format!("{} images{canaries}{skipped} in {ciphertexts} ciphertexts; receipt in {}", images.n, path.display()))
-}
-
-/// The images that are not encrypted because they would harm others: names them, and refuses them
-/// unless they may be left out.
-fn left_out(args: &EncryptArgs, session: &Session, images: &data::Images) -> Result<Vec<usize>, Error> {
-    // What no program takes at all is an error of its own.
-    if args.unscreened || images.n > session.program().header.batch {
-        return Ok(vec![]);
-    }
-    let screening = Screening::new(session)?;
-    super::admit(session, Task::Screen { images: images.n, slots: screening.bytes(images.n) }, &args.memory)?;
-    let absurd = screening.absurd(&images.pixels, images.n)?;
-    if !absurd.is_empty() && (!args.skip_absurd || absurd.len() == images.n) {
-        return Err(screening::refusal(&absurd, &images.names));
-    }
-    absurd.iter().for_each(|a| eprintln!("left out: {}: {}", images.names[a.image], a.reason));
-    Ok(absurd.into_iter().map(|a| a.image).collect())
+    super::print(format!("{sent} images{canaries}{skipped} in {ciphertexts} ciphertexts; receipt in {}", path.display()))
 }
 
 /// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and

@@ -1,6 +1,6 @@
 //! `chiffre demo`.
 
-use super::bench::{encrypted_run, table};
+use super::bench::{Compared, encrypted_run};
 use crate::args::DemoArgs;
 use chiffre::data::{self, DataOptions};
 use chiffre::pipeline::Request;
@@ -45,9 +45,10 @@ pub(super) fn demo(args: &DemoArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     let options = CompileOptions { batch: IMAGES, memory, ..CompileOptions::default() };
     let request = Request { options, normalisation, ..Request::default() };
     super::print(format!("ResNet-20 with degree-2 activations on {IMAGES} encrypted 32×32 images; the server half has no secret key"))?;
-    let out = encrypted_run("resnet20_shapes", &model, &reference, &request, &images, engine, args.progress.progress)?;
+    let Compared { outcome: out, reference: clear } =
+        encrypted_run("resnet20_shapes", &model, &reference, &request, &images, engine, args.progress.progress)?;
     super::print("image  label      encrypted  clear      largest logit difference")?;
-    let rows = out.answers.chunks(out.classes).zip(out.reference.chunks(out.classes));
+    let rows = out.answers.chunks(out.classes).zip(clear.chunks(out.classes));
     for (i, (a, b)) in rows.enumerate().take(8) {
         let name = |l: &[f32]| logits::argmax(l).and_then(|c| CLASSES.get(c)).copied().unwrap_or("?");
         let label = images.labels.as_ref().and_then(|l| CLASSES.get(l[i] as usize)).copied().unwrap_or("?");
@@ -56,7 +57,7 @@ pub(super) fn demo(args: &DemoArgs, engine: &Arc<Engine>) -> Result<(), Error> {
         super::print(format!("{i:>5}  {label:<9}  {encrypted:<9}  {:<9}  {error:.4}", name(b)))?;
     }
     super::print(format!("  … {} more", images.n.saturating_sub(8)))?;
-    super::print(table(&out))?;
+    super::print(out.table())?;
     // Written so that an error that is not a number does not pass.
     let close = out.report.max_abs_logit_error <= TOLERANCE;
     if out.report.agreement < 1.0 - 1.0 / IMAGES as f64 - 1e-9 || !close {

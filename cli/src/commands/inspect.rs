@@ -1,15 +1,15 @@
 //! `chiffre inspect`.
 
 use crate::args::{Format, InspectArgs, Stage};
-use chiffre::Error;
 use chiffre::overview::Overview;
+use chiffre::{Error, clear, survey};
 use chiffre_ir::graph::{Dialect, Graph, Op};
 use chiffre_ir::he::He;
 use chiffre_ir::output::Output;
 use chiffre_ir::packed::Packed;
 use chiffre_ir::program::Prog;
 use chiffre_ir::program::file::ProgramFile;
-use chiffre_ir::tensor::{CertifiedNode, Tensor};
+use chiffre_ir::tensor::Tensor;
 use chiffre_ir::text;
 use chiffre_passes::activation::degree::Accuracy;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
             ),
             Format::Json => {
                 let mut overview = serde_json::to_value(Overview::of(&file)).map_err(Error::failed)?;
-                overview["activations"] = json!(certificate(&file, &args.program)?);
+                overview["activations"] = json!(clear::certificate(&file, &args.program)?);
                 overview["interface"] = json!(file.interface);
                 overview["accuracy"] = json!(accuracy(&file, &args.program)?);
                 let h = &file.program.header;
@@ -58,13 +58,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
 
 /// Inputs and outputs by name, a line for each.
 fn ports(file: &ProgramFile) -> String {
-    super::check::ports(&file.interface).into_iter().map(|line| format!("\n{line}")).collect()
-}
-
-/// The approximated activations of a program read from `path`; none in a program without them.
-pub(super) fn certificate(file: &ProgramFile, path: &Path) -> Result<Vec<CertifiedNode>, Error> {
-    let read = |text: &String| serde_json::from_str(text).map_err(|e| Error::input(format!("{}: certificate: {e}", path.display())));
-    file.stages.get("certificate").map_or(Ok(vec![]), read)
+    survey::ports(&file.interface).into_iter().map(|line| format!("\n{line}")).collect()
 }
 
 /// What the answers to the calibration images lose by the approximated activations of a program
@@ -77,7 +71,7 @@ fn accuracy(file: &ProgramFile, path: &Path) -> Result<Option<Accuracy>, Error> 
 /// The certificate as a table, one line per activation, with a heading; empty without approximated
 /// activations.
 fn activation_table(file: &ProgramFile, path: &Path) -> Result<String, Error> {
-    let nodes = certificate(file, path)?;
+    let nodes = clear::certificate(file, path)?;
     if nodes.is_empty() {
         return Ok(String::new());
     }

@@ -2,7 +2,7 @@
 
 use crate::args::KeygenArgs;
 use chiffre::Error;
-use chiffre_backend::ckks::Task;
+use chiffre::memory::Task;
 use chiffre_client::ClientKey;
 use chiffre_ir::output::Output;
 use chiffre_runtime::Engine;

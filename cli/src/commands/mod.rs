@@ -17,8 +17,8 @@ mod tfhe;
 
 use crate::args::{Cli, Command, ThreadArgs};
 use crate::{exit, signals};
+use chiffre::memory::{Task, admit_task};
 use chiffre::{Class, Error};
-use chiffre_backend::ckks::{Task, peak};
 use chiffre_ir::container::Reader;
 use chiffre_ir::output::Output;
 use chiffre_ir::program::Program;
@@ -144,7 +144,7 @@ fn admitted(
     task: impl FnOnce(&Program) -> Result<Task, Error>,
 ) -> Result<Session, Error> {
     let file = chiffre_ir::program::file::load(path)?;
-    admit_program(&file.program, engine.threads(), task(&file.program)?, args.memory)?;
+    admit_task(&file.program, task(&file.program)?, engine.threads(), args.memory)?;
     Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
 }
 
@@ -152,32 +152,6 @@ fn admitted(
 fn session(engine: &Arc<Engine>, path: &Path, allow_insecure: bool) -> Result<Session, Error> {
     let file = chiffre_ir::program::file::load(path)?;
     Session::on(engine.clone(), file, allow_insecure).map_err(Error::from)
-}
-
-/// Refuses what the program is predicted to need too much memory for, by the plan that follows from
-/// its instructions.
-fn admit(s: &Session, task: Task, args: &crate::args::MemoryArgs) -> Result<(), Error> {
-    admit_program(s.program(), s.engine().threads(), task, args.memory)
-}
-
-/// Refuses to do everything with a program in one process, on so many images at a time, if any of
-/// it is predicted to need too much memory.
-fn admit_all(p: &Program, threads: usize, images: usize, budget: Option<u64>) -> Result<(), Error> {
-    let tasks = [Task::Keygen, Task::Encrypt(images), Task::Prepare, Task::Run(images), Task::Decrypt(images)];
-    let largest = tasks.into_iter().max_by_key(|&task| peak(p, task, threads));
-    largest.map_or(Ok(()), |task| admit_program(p, threads, task, budget))
-}
-
-fn admit_program(p: &Program, threads: usize, task: Task, budget: Option<u64>) -> Result<(), Error> {
-    let what = match task {
-        Task::Keygen => "key generation".to_string(),
-        Task::Screen { images, .. } => format!("screening of {images} images"),
-        Task::Encrypt(images) | Task::Canary(images) => format!("encryption of {images} images"),
-        Task::Prepare => "preparation".into(),
-        Task::Run(images) => format!("a run on {images} images"),
-        Task::Decrypt(images) => format!("decryption of {images} answers"),
-    };
-    chiffre::memory::admit(&what, peak(p, task, threads) as u64, budget)
 }
 
 /// The number of images that an encrypted file says it holds, within what the program takes;
@@ -232,10 +206,6 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
     })
 }
 
-/// The largest error of the logits that `--accurate` takes: as a share, on the calibration images
-/// and nearly the same on others.
-const ACCURATE: f64 = 0.045;
-
 /// What the command line says about activations, with the calibration images.
 fn activations(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<ActivationOptions, Error> {
     let load = || -> Result<Arc<CalibrationSet>, Error> {
@@ -248,7 +218,7 @@ fn activations(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model
     };
     Ok(ActivationOptions {
         degree: args.activation_degree.map(|d| d as usize),
-        target: if args.accurate { AccuracyTarget::LogitError(ACCURATE) } else { AccuracyTarget::Loss(args.accuracy_loss / 100.0) },
+        target: if args.accurate { AccuracyTarget::ACCURATE } else { AccuracyTarget::Loss(args.accuracy_loss / 100.0) },
         calibration: if args.calibrate.is_empty() { None } else { Some(load()?) },
         ..ActivationOptions::default()
     })

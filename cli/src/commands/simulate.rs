@@ -1,12 +1,10 @@
 //! `chiffre simulate`.
 
 use crate::args::SimulateArgs;
-use chiffre::{Error, data, logits, outputs};
+use chiffre::{Error, clear, data, logits, outputs};
 use chiffre_frontend::{ImportOptions, Reference};
-use chiffre_ir::he::{self, Noise, interp};
-use chiffre_ir::tensor::OperandRange;
 use chiffre_runtime::Engine;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,14 +19,9 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
     let original = args.model.as_deref().map(|m| original(m, &import, &session.program().header.model, &args.program)).transpose()?;
     let options = super::program_data_options(&session, &args.program, &args.normalisation, args.count)?;
     let images = data::load_inputs(&args.input, &interface.inputs, &options)?;
-    let g = session.file.he().map_err(|e| Error::input_in(&args.program, e))?;
-    let ranges: BTreeMap<String, OperandRange> =
-        super::inspect::certificate(&session.file, &args.program)?.into_iter().map(|c| (c.node, c.operands)).collect();
-    let range = |node: &str| ranges.get(node).cloned().unwrap_or_default();
-    let exact = interp(&g, &images.pixels, images.n, None)?.swap_remove(0);
-    let mut noise = Noise::of(&session.program().header, args.seed);
-    let mut found = he::simulate(&g, &images.pixels, images.n, Some(&mut noise), range)?;
-    let noisy = found.outputs.swap_remove(0);
+    let certified = !clear::certificate(&session.file, &args.program)?.is_empty();
+    let exact = clear::exact(&session, &args.program, &images)?;
+    let (noisy, found) = clear::noisy(&session, &args.program, &images, args.seed)?;
     let classes = exact.len() / images.n.max(1);
     let c = logits::compare_outputs(&noisy, &exact, classes, ports, &BTreeSet::new())?;
     let mut out = format!(
@@ -38,8 +31,8 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
         c.max_abs_error
     );
     if let Some(original) = &original {
-        let clear = original.run(&images.pixels, images.n)?;
-        let c = logits::compare_outputs(&noisy, &clear, classes, ports, &BTreeSet::new())?;
+        let wanted = original.run(&images.pixels, images.n)?;
+        let c = logits::compare_outputs(&noisy, &wanted, classes, ports, &BTreeSet::new())?;
         out += &format!(
             "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %, largest {:.4}",
             100.0 * c.agreement,
@@ -47,7 +40,7 @@ pub(super) fn simulate(args: &SimulateArgs, engine: &Arc<Engine>) -> Result<(), 
             c.max_abs_error
         );
     }
-    if !ranges.is_empty() {
+    if certified {
         let lines = found.report(images.n);
         let none = || vec![format!("no image of {} leaves the range of an activation", images.n)];
         let lines = if lines.is_empty() { none() } else { lines };

@@ -3,9 +3,9 @@
 
 use chiffre::Class;
 use chiffre::logits::write_logits;
+use chiffre::report::BenchReport;
 use chiffre_cli::args::{Cli, Command, Format};
 use chiffre_cli::progress::ProgressMode;
-use chiffre_cli::report::BenchReport;
 use clap::Parser;
 use ndarray::Array2;
 use std::path::Path;

@@ -1,8 +1,7 @@
-//! Results for people and for programs: the bench report, images without an answer, memory of the
-//! process.
+//! Results for people and for programs: what an encrypted run measures, images without an answer.
 
-use chiffre::Error;
-use chiffre::memory::human_bytes;
+use crate::Error;
+use crate::memory::human_bytes;
 use chiffre_client::Report as DecryptionReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -181,7 +180,7 @@ pub fn without_answer(report: &DecryptionReport, names: Option<&[String]>) -> Ve
     lines
 }
 
-/// `a.npy[0-31], a.npy[40], cat.png`: names as [`chiffre::Images`] has them, rows of a file
+/// `a.npy[0-31], a.npy[40], cat.png`: names as [`crate::Images`] has them, rows of a file
 /// together.
 fn named(images: &BTreeSet<usize>, names: &[String]) -> String {
     let row = |name: &str| -> Option<(String, usize)> {
