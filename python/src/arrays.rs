@@ -27,7 +27,7 @@ impl<'py> Elements<'py> {
         let dtype = made.getattr("dtype")?;
         let descr: String = dtype.getattr("str")?.extract()?;
         // Elements that are no numbers are not looked at as bytes.
-        if dtype.getattr("hasobject")?.extract()? {
+        if !"fiubc".contains(&dtype.getattr("kind")?.extract::<String>()?) {
             return Err(error::input(py, &format!("{name}: has elements of type {descr}; floating-point numbers or uint8 are needed")));
         }
         let rows = numpy.call_method1("ascontiguousarray", (made,))?.call_method1("reshape", (-1,))?;

@@ -68,7 +68,7 @@ def test_types():
 
 def test_stubs():
     pytest.importorskip("mypy")
-    mypy("mypy.stubtest", "chiffre", "--ignore-missing-stub", "--mypy-config-file", "pyproject.toml", "--concise")
+    mypy("mypy.stubtest", "chiffre._native", "--ignore-missing-stub", "--mypy-config-file", "pyproject.toml", "--concise")
 
 
 def test_the_notebook_runs(tmp_path):
