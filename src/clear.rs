@@ -60,8 +60,8 @@ impl Program {
         }
     }
 
-    /// The outputs of the model file by name for decrypted values, rows of `per`, with what ends the
-    /// model: a softmax, say.
+    /// The outputs of the model file by name for decrypted values, rows of `per`, with what ends
+    /// the model: a softmax, say.
     ///
     /// # Errors
     /// Rows of another length than the program's; a program whose description of its outputs does

@@ -229,7 +229,8 @@ impl Receipt {
 
 #[pymethods]
 impl Answers {
-    /// Decrypted logits, images × classes; of several outputs, one behind the other; NaN for images without an answer.
+    /// Decrypted logits, images × classes; of several outputs, one behind the other; NaN for images
+    /// without an answer.
     #[getter]
     fn logits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         arrays::rows(py, self.inner.logits.clone(), self.inner.classes)
