@@ -86,7 +86,8 @@ impl Client {
             }
             self.admit(Task::Keygen)?;
             let keys = self.inner.evaluation_keys()?;
-            Ok(if replace { keys.save(s, &path)? } else { keys.save_new(s, &path)? })
+            let saved = if replace { keys.save(s, &path) } else { keys.save_new(s, &path) };
+            Ok(saved?)
         })
     }
 
