@@ -67,7 +67,7 @@ fn images(
     let named = program.program.header.normalisation.as_deref();
     let normalisation = args.or(named).map_err(|e| Error::input_in(path, e))?;
     let options = data::DataOptions { shape: input(program)?.chw(), normalisation, count: count.map(NonZeroUsize::get) };
-    Ok(data::load_inputs(files, &program.interface.inputs, &options)?)
+    data::load_inputs(files, &program.interface.inputs, &options)
 }
 
 /// Look-ups of a run on one image.
