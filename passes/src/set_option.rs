@@ -57,10 +57,11 @@ impl CompileOptions {
                 let bits = value.split_once('x').and_then(|(y, x)| Some([y.parse().ok()?, x.parse().ok()?]));
                 o.packing.phases = Some(bits.ok_or_else(|| format!("option {key}={value}: expected bits of rows and columns, as in 1x1"))?);
             }
+            "precision" => o.precision = Some(positive()?),
             "log-scale" => {
                 let bits = number()?;
                 let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));
-                o.log_scale = fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?;
+                o.log_scale = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?);
             }
             _ => return Err(format!("unknown option {key}")),
         }
