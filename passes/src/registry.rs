@@ -210,7 +210,7 @@ pub const PASSES: &[PassInfo] = &[
         options: &[PassOption::of_pass("log-scale", "log2 of the scale of values behind a rescale (27, less where primes are short)")],
         run: Run::State(|s, cx| {
             let Some(g) = s.packed() else { return Ok(()) };
-            let he = he::assign_levels::assign_levels(g, cx.options, s.layouts().map(|l| l.sizes))?;
+            let he = he::assign_levels::assign_levels(g, cx.options, s.layouts().and_then(pack::layouts::Layouts::short_primes))?;
             s.set_he(he);
             Ok(())
         }),
@@ -233,7 +233,8 @@ pub const PASSES: &[PassInfo] = &[
         options: &[],
         run: Run::State(|s, cx| {
             let Some(g) = s.he() else { return Ok(()) };
-            let params = he::select_params::select_params(g, cx.options, cx.facts(), s.layouts().map(|l| l.sizes))?;
+            let params =
+                he::select_params::select_params(g, cx.options, cx.facts(), s.layouts().and_then(pack::layouts::Layouts::short_primes))?;
             s.set_params(params);
             Ok(())
         }),

@@ -51,7 +51,8 @@ fn has_unit_weights(t: &DiagTable) -> bool {
 pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, chosen: Option<PrimeSizes>) -> Result<HeGraph, PassError> {
     let series = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: false, .. }));
     let refresh = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: true, .. }));
-    let sizes = chosen.unwrap_or_else(|| PrimeSizes::of(opts, series, refresh));
+    let usual = || PrimeSizes::of(opts, series, refresh);
+    let sizes = chosen.map_or_else(usual, |s| PrimeSizes { log_scale: opts.log_scale.unwrap_or(s.log_scale), ..s });
     let delta = Scale::pow2(sizes.log_scale);
     let users = g.users();
     let read_by = |v: ValueId, sine: bool| {

@@ -28,6 +28,14 @@ pub struct Layouts {
     pub memory: MemoryPlan,
 }
 
+impl Layouts {
+    /// The sizes of primes and scales, where primes are shorter than usual. Elsewhere the passes
+    /// behind choose them by their own options.
+    pub fn short_primes(&self) -> Option<PrimeSizes> {
+        self.precision.map(|_| self.sizes)
+    }
+}
+
 /// How a linear map is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
