@@ -105,7 +105,7 @@ fn files() {
             let text = std::fs::read_to_string(&path).unwrap();
             let g: HeGraph = parse(&text).unwrap_or_else(|e| panic!("{}: {}", path.display(), e.with_caret(&text)));
             let opts = CompileOptions { batch: 2, allow_insecure: true, ..CompileOptions::default() };
-            let mut params = select_params(&g, &opts, &Facts).unwrap();
+            let mut params = select_params(&g, &opts, &Facts, None).unwrap();
             if text.starts_with("# no key shapes") {
                 params.gadgets.clear();
             }

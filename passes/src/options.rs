@@ -5,6 +5,9 @@ pub use chiffre_params::bootstrap::BootstrapWish;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// log2 of the scale of values where primes have their full size.
+const LOG_SCALE: i32 = 27;
+
 /// Sizes of primes and scales, bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrimeSizes {
@@ -37,7 +40,7 @@ impl PrimeSizes {
             bottom: opts.prime_bits,
             prime: opts.prime_bits,
             special: opts.special_bits,
-            log_scale: opts.log_scale,
+            log_scale: opts.log_scale.unwrap_or(LOG_SCALE),
             refresh_log_scale: 0,
             output: 1,
         };
@@ -232,9 +235,13 @@ pub struct CompileOptions {
     pub allow_insecure: bool,
     /// What bootstraps are to hold to.
     pub bootstrap: BootstrapWish,
-    /// log2 of the scale of a value after rescaling.
-    pub log_scale: i32,
-    /// Size of the chain's primes, bits.
+    /// log2 of the scale of a value after rescaling; chosen if absent.
+    pub log_scale: Option<i32>,
+    /// Bits of precision that answers need if the primes are shorter than `prime_bits`, so that the
+    /// ring can be smaller: log2 of how much the logits of an image differ from each other, over
+    /// the error of one, both root mean squares. Without it primes have their usual sizes.
+    pub precision: Option<f64>,
+    /// Size of the chain's primes, bits, at most.
     pub prime_bits: u32,
     /// Size of the special primes, bits. A bit more than the chain's keeps the noise of key
     /// switching below that of rescaling.
@@ -254,7 +261,8 @@ impl Default for CompileOptions {
             memory: None,
             allow_insecure: false,
             bootstrap: BootstrapWish::default(),
-            log_scale: 27,
+            log_scale: None,
+            precision: None,
             prime_bits: 49,
             special_bits: 50,
             activations: ActivationOptions::default(),

@@ -230,6 +230,10 @@ pub const PASSES: &[PassInfo] = &[
             PassOption::of_pass("channels", "channel bits in the slots"),
             PassOption::of_pass("fill", "channel bits that go into gaps which no batch bit takes"),
             PassOption::of_pass("tile", "images that pass an instruction together"),
+            PassOption::of_pass(
+                "precision",
+                "bits of precision that shorter primes, for a smaller ring, must leave to the answers; without it none are tried",
+            ),
         ],
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };
@@ -258,10 +262,10 @@ pub const PASSES: &[PassInfo] = &[
         summary: "limbs and exact scales; one prime per linear map and the product before it; products are not relinearised yet",
         requires: Requires::These(&[Packed]),
         establishes: &[He],
-        options: &[PassOption::of_pass("log-scale", "log2 of the scale of values behind a rescale (27)")],
+        options: &[PassOption::of_pass("log-scale", "log2 of the scale of values behind a rescale (27, less where primes are short)")],
         run: Run::State(|s, cx| {
             let Some(g) = s.packed() else { return Ok(()) };
-            let he = he::assign_levels::assign_levels(g, cx.options)?;
+            let he = he::assign_levels::assign_levels(g, cx.options, s.layouts().and_then(pack::layouts::Layouts::short_primes))?;
             s.set_he(he);
             Ok(())
         }),
@@ -284,7 +288,8 @@ pub const PASSES: &[PassInfo] = &[
         options: &[],
         run: Run::State(|s, cx| {
             let Some(g) = s.he() else { return Ok(()) };
-            let params = he::select_params::select_params(g, cx.options, cx.facts())?;
+            let params =
+                he::select_params::select_params(g, cx.options, cx.facts(), s.layouts().and_then(pack::layouts::Layouts::short_primes))?;
             s.set_params(params);
             Ok(())
         }),

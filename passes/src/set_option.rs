@@ -70,10 +70,11 @@ impl CompileOptions {
                 o.quant.table_bits = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=8"))?);
             }
             "range-margin" => o.quant.margin = positive()?,
+            "precision" => o.precision = Some(positive()?),
             "log-scale" => {
                 let bits = number()?;
                 let fits = i32::try_from(bits).ok().filter(|b| (1..=60).contains(b));
-                o.log_scale = fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?;
+                o.log_scale = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=60"))?);
             }
             _ => return Err(format!("unknown option {key}")),
         }

@@ -14,7 +14,7 @@ use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
-use common::{Facts, Net, Rng, chain, options, related_net, residual_net, with_series};
+use common::{Facts, Net, Rng, chain, dense_net, options, related_net, residual_net, with_series};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
@@ -110,10 +110,10 @@ proptest! {
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, n).unwrap()[0], 2e-3);
 
-        let h = place_relin(&assign_levels(&p, &opts).unwrap());
+        let h = place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap());
         let h = he::verify(h).unwrap().into_inner();
         close(&want[0], &he::interp(&h, &images, n, None).unwrap()[0], 2e-3);
-        let params = select_params(&h, &opts, &Facts).unwrap();
+        let params = select_params(&h, &opts, &Facts, Some(layouts.sizes)).unwrap();
         prop_assert_eq!(params.q.len(), 7);
         prop_assert_eq!(h.nodes[0].ty.limbs, 7);
     }
@@ -238,9 +238,55 @@ proptest! {
         let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
-        let h = he::verify(place_relin(&assign_levels(&p, &opts).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let h = he::verify(place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
         close(&want[0], &he::interp(&h, &images, batch, None).unwrap()[0], 2e-3);
         let read = |v: usize| g.nodes.iter().any(|n| matches!(n.op, tensor::TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v));
         prop_assert!(channels < 2 || (0..g.nodes.len()).any(|v| layouts.ways[v].modulus.is_some() && read(v)), "no map before a series is cut");
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Vectors in the places of rows and columns, and folded maps: the copies of a result that each
+    /// take a window of the inputs add up to it.
+    #[test]
+    fn vectors_lie_in_the_places_of_images(seed in any::<u64>(), side in 3usize..9, middle in 3usize..40, last in 2usize..9) {
+        let g = tensor::verify(dense_net(seed, side, &[middle, 6, last])).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let mut rng = Rng(seed ^ 3);
+        let images: Vec<f32> = (0..side * side).map(|_| rng.next()).collect();
+        let want = tensor::interp(&g, &images, 1).unwrap();
+        let g = tensor::verify(fold_scales(&compose_linear(&g).unwrap()).unwrap()).unwrap().into_inner();
+        let packing = PackingWish { phases: Some([0, 0]), channels: Some(1), fill: Some(0), tile: None };
+        let opts = CompileOptions { packing, ..options(1, 12) };
+        let mut layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
+        prop_assert!(layouts.values.iter().filter(|l| l.shape[0] == 6).all(|l| l.copy_slots() == 8), "vectors are not in the lowest slots");
+        // The ways that were chosen, and every map folded that can be.
+        let mut maps = vec![];
+        for folded in [false, true] {
+            layouts.ways.iter_mut().for_each(|w| w.folded |= folded);
+            let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
+            close(&want[0], &packed::interp(&p, &images, 1).unwrap()[0], 2e-3);
+            let h = place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap());
+            let h = he::verify(h).unwrap_or_else(|e| panic!("{e}")).into_inner();
+            close(&want[0], &he::interp(&h, &images, 1, None).unwrap()[0], 2e-3);
+            maps.push(p.nodes.len());
+        }
+        prop_assert!(side < 5 || maps[1] > g.nodes.len(), "no map was folded");
+    }
+}
+
+/// A wide layer has as many rotations as it has outputs, and a few to add.
+#[test]
+fn wide_layers_are_folded() {
+    let g = tensor::verify(fold_scales(&compose_linear(&dense_net(1, 16, &[32, 6, 4])).unwrap()).unwrap()).unwrap().into_inner();
+    let layouts = choose_layout(&g, &options(1, 12), &Facts, &CostModel::default()).unwrap();
+    let wide = g.iter().find(|(_, n)| n.source == "fc0").map(|(v, _)| v.index()).unwrap();
+    assert!(layouts.ways[wide].folded, "{:?}", layouts.ways);
+    let rotations = |n: &chiffre_ir::graph::Node<packed::Packed>| match &n.op {
+        packed::PackedOp::Linear { taps, .. } => taps.iter().filter(|t| **t != 0).count(),
+        _ => 0,
+    };
+    let p = lower_linear(&g, &layouts).unwrap();
+    let all: usize = p.nodes.iter().filter(|n| n.source == "fc0").map(rotations).sum();
+    assert!(all < 32, "{all} rotations");
 }

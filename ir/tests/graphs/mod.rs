@@ -84,6 +84,10 @@ impl Rng {
             l.copies = self.below(3);
             l.slots.resize(l.slots.len() + l.copies, None);
         }
+        // As many slots as there may be at most.
+        if l.slots.len() > 20 {
+            return self.layout();
+        }
         let extent: [usize; 4] = count.map(|n| 1 + self.below(1 << n));
         (l.batch, l.shape) = (extent[0], [extent[1], extent[2], extent[3]]);
         assert_eq!(l.check(), [""; 0], "{l}");

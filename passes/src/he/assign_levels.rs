@@ -46,11 +46,13 @@ fn has_unit_weights(t: &DiagTable) -> bool {
     t.entries.iter().all(|e| e.mask.is_none() && e.weight == 1.0)
 }
 
-/// Turns packed IR into HE IR without relinearisation.
-pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions) -> Result<HeGraph, PassError> {
+/// Turns packed IR into HE IR without relinearisation, with the sizes of primes that layouts were
+/// chosen for, if they were.
+pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, chosen: Option<PrimeSizes>) -> Result<HeGraph, PassError> {
     let series = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: false, .. }));
     let refresh = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: true, .. }));
-    let sizes = PrimeSizes::of(opts, series, refresh);
+    let usual = || PrimeSizes::of(opts, series, refresh);
+    let sizes = chosen.map_or_else(usual, |s| PrimeSizes { log_scale: opts.log_scale.unwrap_or(s.log_scale), ..s });
     let delta = Scale::pow2(sizes.log_scale);
     let users = g.users();
     let read_by = |v: ValueId, sine: bool| {

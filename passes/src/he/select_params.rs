@@ -23,10 +23,17 @@ pub const KEY_RANGE_WASTE: f64 = 1.15;
 /// Rotation keys of a range from which on they have one digit.
 const MANY_KEYS: usize = 48;
 
-/// Chooses parameters for HE IR whose layouts have 2^(log_n − 1) slots.
-pub fn select_params(g: &HeGraph, opts: &CompileOptions, facts: &dyn ParameterFacts) -> Result<Params, PassError> {
+/// Chooses parameters for HE IR whose layouts have 2^(log_n − 1) slots, with the sizes of primes
+/// that layouts were chosen for, if they were.
+pub fn select_params(
+    g: &HeGraph,
+    opts: &CompileOptions,
+    facts: &dyn ParameterFacts,
+    chosen: Option<PrimeSizes>,
+) -> Result<Params, PassError> {
     let log_n = g.nodes.first().map_or(0, |n| n.ty.layout.slots.len() as u32 + 1);
-    let sizes = PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
+    let usual = || PrimeSizes::of(opts, has(g, |o| matches!(o, HeOp::Chebyshev { .. })), has(g, |o| matches!(o, HeOp::Refresh { .. })));
+    let sizes = chosen.unwrap_or_else(usual);
     let bootstrap = find_bootstrap(g, log_n, opts, facts)?;
     let raised = raised_limbs(g, bootstrap.as_ref());
     let chain = g.nodes.iter().map(|n| n.ty.limbs).max().unwrap_or(1).max(raised);

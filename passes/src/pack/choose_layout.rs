@@ -61,18 +61,23 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         let raised = effects.iter().zip(&limbs).map(raise).max().unwrap_or(0);
         let primes = limbs.iter().copied().max().unwrap_or(1).max(raised);
         let longest = longest_chain(room, &sizes);
-        if primes > longest {
+        let (fits, short) = (primes <= longest, short_primes(&effects, primes, room, opts, &sizes));
+        if !fits {
             (too_deep, deepest) = (true, primes);
             refusals.push(format!("2^{log_n} has room for {} levels within {room:.0} bits", longest.saturating_sub(1)));
-            continue;
+            if short.is_empty() {
+                continue;
+            }
         }
         if opts.allow_insecure && opts.log_n.is_none() && log_n > 12 {
             break;
         }
+        deepest = primes;
         let most = ((room - sizes.chain(primes)) / f64::from(sizes.special)).min(primes as f64) as usize;
         let bootstrap = bootstrap.map(|b| shape_keys(b, raised, most));
-        let ring = Ring { limbs: &limbs, most, bootstrap };
-        deepest = primes;
+        let usual = fits.then_some(Ring { limbs: &limbs, most, bootstrap, sizes, short: false });
+        let shorter = short.into_iter().map(|(sizes, most)| Ring { limbs: &limbs, most, bootstrap: None, sizes, short: true });
+        let rings: Vec<Ring> = usual.into_iter().chain(shorter).collect();
         let packings = match Packing::candidates(g, log_n, opts.batch, &opts.packing) {
             Ok(p) => p,
             Err(e) => {
@@ -93,11 +98,11 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
             // What cannot fit is given up early, once something fits.
             let fits = best.as_ref().is_some_and(|(b, _)| b.bytes() <= budget);
             let limit = if fits { budget } else { usize::MAX };
-            for price in pricer.prices(&packing, &values, &ring, limit) {
+            for price in rings.iter().flat_map(|ring| pricer.prices(&packing, &values, ring, limit)).collect::<Vec<_>>() {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes() >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
-                    let Price { seconds, memory, tile, ref ways } = price;
-                    let layouts = Layouts { log_n, tile, values: values.clone(), ways: ways.clone(), seconds, memory };
+                    let Price { seconds, memory, tile, ref ways, sizes, precision } = price;
+                    let layouts = Layouts { log_n, tile, values: values.clone(), ways: ways.clone(), sizes, precision, seconds, memory };
                     best = Some((price, layouts));
                 }
             }
@@ -115,6 +120,40 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         PassError::capacity(PASS, &node, m)
     })
 }
+
+/// Shorter primes than usual for a chain of so many, with the special primes that fit beside them,
+/// that a ring with `room` bits has and that allow other key shapes or make the ring possible at
+/// all. Networks with series have primes as large as their scale.
+fn short_primes(effects: &[LimbEffect], chain: usize, room: f64, opts: &CompileOptions, usual: &PrimeSizes) -> Vec<(PrimeSizes, usize)> {
+    let series = effects.iter().any(|e| matches!(e, LimbEffect::Series(_) | LimbEffect::Refresh(_)));
+    if opts.precision.is_none()
+        || series
+        || chain > MOST_PRIMES
+        || opts.allow_insecure
+        || opts.log_scale.is_some()
+        || usual.bottom != usual.prime
+    {
+        return vec![];
+    }
+    let mut out: Vec<(PrimeSizes, usize)> = vec![];
+    // From few special primes, which leave long ones, to keys with one digit.
+    for special in chain.div_ceil(MAX_DIGITS)..=chain.min(MOST_SHORT) {
+        let bits = ((room - special as f64) / (chain + special) as f64) as u32;
+        if (SHORTEST_PRIME..usual.prime).contains(&bits) {
+            out.push((PrimeSizes { bottom: bits, prime: bits, special: bits + 1, ..*usual }, special));
+        }
+    }
+    out
+}
+
+/// Shortest primes that are tried, bits: shorter ones leave nothing between the noise and the
+/// weights.
+const SHORTEST_PRIME: u32 = 24;
+/// Primes of a chain for which short ones are tried: errors add up over the layers, and every
+/// length is a search of its own.
+const MOST_PRIMES: usize = 8;
+/// Special primes beside short ones that are tried at most.
+const MOST_SHORT: usize = 6;
 
 /// Number of primes whose chain, with a special prime for every [`MAX_DIGITS`] of them, has at most
 /// `room` bits.

@@ -1,5 +1,6 @@
 //! A choice of layouts: what the search ends with and lowering starts from.
 
+use crate::options::PrimeSizes;
 use chiffre_backend::memory::MemoryPlan;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::layout::Layout;
@@ -16,6 +17,10 @@ pub struct Layouts {
     pub values: Vec<Layout>,
     /// How each linear map is computed.
     pub ways: Vec<Way>,
+    /// Sizes of primes and scales.
+    pub sizes: PrimeSizes,
+    /// Predicted bits of precision of the answers, where primes are shorter than they could be.
+    pub precision: Option<f64>,
     /// Predicted time of a run on the whole batch, seconds; the program predicts the same.
     pub seconds: f64,
     /// Predicted memory of that run; the program predicts the same, but for the constants, which
@@ -23,9 +28,19 @@ pub struct Layouts {
     pub memory: MemoryPlan,
 }
 
+impl Layouts {
+    /// The sizes of primes and scales, where primes are shorter than usual. Elsewhere the passes
+    /// behind choose them by their own options.
+    pub fn short_primes(&self) -> Option<PrimeSizes> {
+        self.precision.map(|_| self.sizes)
+    }
+}
+
 /// How a linear map is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
+    /// By the rotations of a window, and sums of copies.
+    pub folded: bool,
     /// The power of two at which rotations are cut into baby steps and giant steps, if they are.
     pub modulus: Option<i64>,
     /// The most copies that a stage makes, if one position of a result that repeats is computed and

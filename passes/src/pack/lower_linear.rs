@@ -16,7 +16,8 @@
 
 use super::channels::{Class, Extents, Meeting, Move, joint_period};
 use super::copies::{self, Copies, Stage};
-use super::layouts::{Layouts, is_last};
+use super::fold::{Fold, Window};
+use super::layouts::{Layouts, Way, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
 use crate::error::PassError;
@@ -66,14 +67,14 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                     Some(p) => {
                         let points: Vec<Array> = arrays.iter().map(|k| pointwise(k)).collect();
                         let ks = of(&points.iter().collect::<Vec<_>>(), p.mid.shape, &vec![[1, 1]; points.len()]);
-                        let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, way.modulus);
-                        mid.and_then(|mid| sums(&mut out, mid, &p, ty, bias, &n.source))
+                        let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, way);
+                        mid.and_then(|mid| sums(&mut out, mid, &p.sums(), &dirty(&p.mid), &dirty(ty), bias, &n.source))
                     }
                     None => {
                         let kernels = of(&arrays, n.ty.chw(), strides);
                         match way.radix {
-                            Some(radix) => copied(&mut out, &args, kernels, ty, bias, &n.source, (way.modulus, radix)),
-                            None => linear(&mut out, &args, &kernels, ty, bias, &n.source, way.modulus),
+                            Some(radix) => copied(&mut out, &args, kernels, ty, bias, &n.source, (way, radix)),
+                            None => linear(&mut out, &args, &kernels, ty, bias, &n.source, way),
                         }
                     }
                 }
@@ -124,7 +125,12 @@ fn product(
     Ok(push(out, &[v], table, ty, None, source))
 }
 
-/// One linear map, or two if a modulus cuts its rotations.
+/// The same places, where other slots hold partial sums.
+fn dirty(l: &Layout) -> Layout {
+    Layout { dirty: true, ..l.clone() }
+}
+
+/// One linear map, or two if a modulus cuts its rotations, and the sums of one that is folded.
 fn linear(
     out: &mut PackedGraph,
     args: &[ValueId],
@@ -132,10 +138,30 @@ fn linear(
     ty: &Layout,
     bias: Option<&Array>,
     source: &str,
+    way: Way,
+) -> Result<ValueId, TableError> {
+    let layouts: Vec<Layout> = args.iter().map(|a| out.ty(*a).clone()).collect();
+    let from: Vec<&Layout> = layouts.iter().collect();
+    if let Some(fold) = Fold::find(&from, ty).filter(|_| way.folded) {
+        let table = diagonals(ks, &from, ty, Some(fold.window))?;
+        let v = cut(out, args, table, &fold.mid, None, source, way.modulus)?;
+        return sums(out, v, &fold.sums(), &fold.mid, ty, bias, source);
+    }
+    let table = diagonals(ks, &from, ty, None)?;
+    cut(out, args, table, ty, bias, source, way.modulus)
+}
+
+/// One linear map by a table, or two if a modulus cuts its rotations.
+fn cut(
+    out: &mut PackedGraph,
+    args: &[ValueId],
+    table: DiagTable,
+    ty: &Layout,
+    bias: Option<&Array>,
+    source: &str,
     modulus: Option<i64>,
 ) -> Result<ValueId, TableError> {
     let layouts: Vec<Layout> = args.iter().map(|a| out.ty(*a).clone()).collect();
-    let table = diagonals(ks, &layouts.iter().collect::<Vec<_>>(), ty)?;
     let Some(modulus) = modulus else { return Ok(push(out, args, table, ty, bias, source)) };
     let copies: Vec<usize> = layouts.iter().map(Layout::copy_slots).collect();
     let [partials, sum] = split::tables(&table, &copies, modulus)?;
@@ -152,36 +178,37 @@ fn copied(
     ty: &Layout,
     bias: Option<&Array>,
     source: &str,
-    (modulus, radix): (Option<i64>, usize),
+    (way, radix): (Way, usize),
 ) -> Result<ValueId, TableError> {
     let Some(along) = copies::axes(ks.iter().map(|k| (&k.reading, k.input)), ty.shape) else {
-        return linear(out, args, &ks, ty, bias, source, modulus);
+        return linear(out, args, &ks, ty, bias, source, way);
     };
     for k in &mut ks {
         k.reading = copies::first_position(&k.reading, along);
         k.output = copies::first_shape(k.output, along);
     }
     let Copies { first, stages } = Copies::new(along, ty, radix);
-    let mut v = linear(out, args, &ks, &first, None, source, modulus)?;
+    let mut v = linear(out, args, &ks, &first, None, source, way)?;
     let last = stages.len();
     for (i, Stage { kernel, to }) in stages.into_iter().enumerate() {
-        let table = diagonals(&[kernel], &[out.ty(v)], &to)?;
+        let table = diagonals(&[kernel], &[out.ty(v)], &to, None)?;
         v = push(out, &[v], table, &to, bias.filter(|_| i + 1 == last), source);
     }
     Ok(v)
 }
 
-/// Sums over columns and rows of a pooling; the result's other slots hold partial sums (`dirty`).
+/// Sums under rotations, one after the other: results have the layout `mid`, the last one `ty`.
 fn sums(
     out: &mut PackedGraph,
     mut v: ValueId,
-    p: &Pooling,
+    all: &[Vec<i64>],
+    mid: &Layout,
     ty: &Layout,
     bias: Option<&Array>,
     source: &str,
 ) -> Result<ValueId, TableError> {
-    let (n, axes) = (p.mid.unit_cts(), p.sums());
-    for (i, taps) in axes.iter().enumerate() {
+    let n = mid.unit_cts();
+    for (i, taps) in all.iter().enumerate() {
         let mut t = TableLiteral { taps: taps.clone(), outputs: n, ..TableLiteral::default() };
         for tap in 0..taps.len() as u32 {
             for ct in 0..n as u32 {
@@ -189,9 +216,9 @@ fn sums(
                 t.rows.push(Row { operand: 0, ct, tap });
             }
         }
-        let last = i + 1 == axes.len();
-        let ty = Layout { dirty: true, ..if last { ty } else { &p.mid }.clone() };
-        v = push(out, &[v], DiagTable::new(t)?, &ty, if last { bias } else { None }, source);
+        let last = i + 1 == all.len();
+        let ty = if last { ty } else { mid };
+        v = push(out, &[v], DiagTable::new(t)?, ty, if last { bias } else { None }, source);
     }
     Ok(v)
 }
@@ -231,11 +258,12 @@ struct Cell {
 /// A move of the class's first ciphertexts: row, output, and number of the mask.
 type Numbered = (Row, usize, Option<u32>);
 
-/// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result.
+/// The table of Σ_k kernel_k(arg_k) under layouts, for one unit of the result; with a window only
+/// what rotations in it contribute.
 ///
 /// # Errors
 /// A map beyond the limits of a table.
-pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<DiagTable, TableError> {
+pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout, window: Option<Window>) -> Result<DiagTable, TableError> {
     let period = joint_period(from, to);
     let mut taps: BTreeMap<i64, u32> = BTreeMap::new();
     let mut masks: HashMap<Vec<usize>, u32> = HashMap::new();
@@ -257,7 +285,8 @@ pub fn diagonals(kernels: &[Kernel], from: &[&Layout], to: &Layout) -> Result<Di
                         let mask = m.mask.map(|list| *masks.entry(list).or_insert(n));
                         (Row { operand: operand as u32, ct: m.in_ct as u32, tap }, m.out_ct, mask)
                     };
-                    meeting.moves(&shifts, &filled, class).into_iter().map(numbered).collect()
+                    let inside = |m: &Move| window.is_none_or(|w| w.holds(m.rotation));
+                    meeting.moves(&shifts, &filled, class).into_iter().filter(inside).map(numbered).collect()
                 });
                 cells.extend(moves.iter().map(|&(row, out_ct, mask)| Cell {
                     row: Row { ct: row.ct + pi.ct as u32, ..row },

@@ -8,7 +8,8 @@
 //! layer before are merged into it), and then, if asked for, a channel bit. The lowest row and
 //! column bits may select the ciphertext instead (**phases**): then a convolution reads each phase
 //! under fewer rotations, images fill more of the slots, and a stride of two drops phases instead
-//! of leaving gaps.
+//! of leaving gaps. Vectors may have their channels where images have rows and columns: then those
+//! of one image repeat many times.
 
 use crate::options::PackingWish;
 use chiffre_ir::graph::{Node, ValueId};
@@ -29,6 +30,8 @@ pub struct Packing {
     pub complex: bool,
     /// Gaps that no batch bit takes and that are given to channel bits.
     pub fill: usize,
+    /// Channels of vectors (1×1 images) lie where other values have rows and columns.
+    pub vectors: bool,
 }
 
 /// Where the batch bits of a value are.
@@ -48,6 +51,11 @@ struct BatchBits {
 const FILLS: [usize; 4] = [0, 1, 2, 4];
 /// Numbers of phase bits that are tried.
 const PHASES: [[usize; 2]; 5] = [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2]];
+
+/// A batch that fills one of so many slots may have a ciphertext for each element.
+const SPREAD_SHARE: usize = 8;
+/// Elements of all values of a network for which a ciphertext for each is tried.
+const MOST_SPREAD: usize = 1 << 12;
 
 /// `⌈log2 n⌉`.
 pub fn log2_ceil(n: usize) -> usize {
@@ -90,9 +98,18 @@ impl Packing {
     pub fn candidates(g: &TensorGraph, log_n: u32, batch: usize, wish: &PackingWish) -> Result<Vec<Packing>, String> {
         let [yb, xb] = Grid::of(g)?.bits;
         let slots = log_n.saturating_sub(1) as usize;
+        // Vectors that something reads: the last one has few channels.
+        let inner = |v: &ValueId| g.nodes.iter().any(|n| n.args.contains(v));
+        let has_vectors = yb + xb > 0 && g.iter().any(|(v, n)| n.ty.chw()[0] > 1 && n.ty.chw()[1..] == [1, 1] && inner(&v));
         let widest = g.nodes.iter().map(|n| log2_ceil(n.ty.chw()[0])).max().unwrap_or(0);
         let mut out = vec![];
-        for phases in wish.phases.map_or(PHASES.to_vec(), |p| vec![p]) {
+        let mut all_phases = PHASES.to_vec();
+        // A ciphertext for each element, and no rotation at all.
+        let elements: usize = g.nodes.iter().map(|n| n.ty.chw().iter().product::<usize>()).sum();
+        if elements <= MOST_SPREAD && SPREAD_SHARE * batch >= 1 << slots && !all_phases.contains(&[yb, xb]) {
+            all_phases.push([yb, xb]);
+        }
+        for phases in wish.phases.map_or(all_phases, |p| vec![p]) {
             if phases[0] > yb || phases[1] > xb || yb + xb - phases[0] - phases[1] > slots {
                 continue;
             }
@@ -115,7 +132,16 @@ impl Packing {
                         continue;
                     }
                     for fill in wish.fill.map_or(FILLS.to_vec(), |f| vec![f]) {
-                        out.push(Packing { log_n, phases, channels, complex, fill });
+                        // Where images take units, their bits take the places of rows and columns.
+                        let own_places = has_vectors && channels > 0 && batch <= 1 << room;
+                        out.extend([false, true].into_iter().filter(|v| !v || own_places).map(|vectors| Packing {
+                            log_n,
+                            phases,
+                            channels,
+                            complex,
+                            fill,
+                            vectors,
+                        }));
                     }
                 }
             }
@@ -194,6 +220,7 @@ impl Packing {
         let first_gap_bit = inside + usize::from(self.complex);
         (0..inside).for_each(|i| s[first_batch + i] = Some(bit(Dim::B, i)));
         gaps.sort_unstable();
+        let vector = self.vectors && shape[1..] == [1, 1] && first_gap_bit >= in_slots;
         let mut free = gaps.into_iter().map(|(_, p)| p);
         let mut next = first_gap_bit;
         while next < in_slots {
@@ -203,15 +230,18 @@ impl Packing {
         }
         let channel_bits = log2_ceil(shape[0]);
         let mut channels = 0..channel_bits;
-        for (p, c) in free.take(self.fill).zip(channels.by_ref()) {
-            s[p] = Some(bit(Dim::C, c));
-        }
         let top = first_batch + inside;
-        for (p, c) in (top..top + self.channels).zip(channels.by_ref()) {
+        let places: Vec<usize> = if vector {
+            (0..first_batch).chain(top..slots).collect()
+        } else {
+            free.take(self.fill).chain(top..top + self.channels).collect()
+        };
+        for (p, c) in places.into_iter().zip(channels.by_ref()) {
             s[p] = Some(bit(Dim::C, c));
         }
         // Above images and channels lie copies, if channels are to be rotated.
-        let copies = if self.channels > 0 { s[top..].iter().rev().take_while(|b| b.is_none()).count() } else { 0 };
+        let first = if vector && inside == 0 { 0 } else { top };
+        let copies = if self.channels > 0 { s[first..].iter().rev().take_while(|b| b.is_none()).count() } else { 0 };
         cts.extend(channels.map(|i| bit(Dim::C, i)));
         cts.extend((next..total).map(|i| bit(Dim::B, i)));
         Layout { slots: s, cts, complex: self.complex.then(|| bit(Dim::B, inside)), shape, batch, copies, dirty: false }

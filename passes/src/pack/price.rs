@@ -3,14 +3,16 @@
 
 use super::chain::{Chain, Keys, Link, cheapest};
 use super::copies::{self, Copies, RADICES};
+use super::fold::{Fold, Window};
 use super::layouts::{Way, is_last};
 use super::packing::Packing;
 use super::pooling::{Pooling, pointwise};
+use super::precision::Sensitivity;
 use super::shape::{Support, shape};
 use super::split::{self, Shapes};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
-use crate::options::CompileOptions;
+use crate::options::{CompileOptions, PrimeSizes};
 use crate::tensor::linear_form::Spec;
 use crate::tensor::products_rescale;
 use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape, Work};
@@ -39,6 +41,10 @@ pub struct Price {
     pub tile: usize,
     /// How each linear map is computed.
     pub ways: Vec<Way>,
+    /// Sizes of primes and scales.
+    pub sizes: PrimeSizes,
+    /// Predicted bits of precision of the answers, where primes are short.
+    pub precision: Option<f64>,
 }
 
 impl Price {
@@ -57,6 +63,10 @@ pub struct Ring<'a> {
     pub most: usize,
     /// The bootstrap of all refreshes.
     pub bootstrap: Option<BootstrapSpec>,
+    /// Sizes of its primes.
+    pub sizes: PrimeSizes,
+    /// True if they are shorter than usual, so that precision decides.
+    pub short: bool,
 }
 
 /// Counts of a table that do not depend on the level, its inputs under their rotations, and what it
@@ -81,11 +91,12 @@ pub struct Pricer<'a> {
     opts: &'a CompileOptions,
     cost: &'a CostModel,
     supports: Vec<Supports>,
+    sensitivity: Option<Option<Rc<Sensitivity>>>,
     tables: Tables,
 }
 
-/// Counts of tables, by a hash of the supports and by the layouts.
-type Tables = HashMap<(u64, Vec<Layout>), Rc<TableShape>>;
+/// Counts of tables, by a hash of the supports, the window of a fold, and the layouts.
+type Tables = HashMap<(u64, Option<Window>, Vec<Layout>), Rc<TableShape>>;
 
 /// Where the weights of a node's kernels are.
 struct Supports {
@@ -138,17 +149,23 @@ impl<'a> Pricer<'a> {
             }
             supports.push(Supports::new(kernels, is_last(g, v).then_some(points), n.ty.chw()));
         }
-        Ok(Pricer { g, opts, cost, supports, tables: HashMap::new() })
+        Ok(Pricer { g, opts, cost, supports, sensitivity: None, tables: HashMap::new() })
     }
 
-    fn table(&mut self, v: usize, layouts: &[Layout], pooling: Option<&Pooling>) -> Rc<TableShape> {
+    /// How answers depend on values, worked out when it is asked for.
+    fn sensitivity(&mut self) -> Option<Rc<Sensitivity>> {
+        let (g, opts) = (self.g, self.opts);
+        self.sensitivity.get_or_insert_with(|| Sensitivity::of(g, opts).ok().map(Rc::new)).clone()
+    }
+
+    fn table(&mut self, v: usize, layouts: &[Layout], pooling: Option<&Pooling>, fold: Option<&Fold>) -> Rc<TableShape> {
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let Supports { hash, kernels, points, .. } = &self.supports[v];
         let (supports, to) = match (pooling, points) {
             (Some(p), Some(points)) => (points, &p.mid),
             _ => (kernels, &layouts[v]),
         };
-        counted(&mut self.tables, *hash, supports, &used, to)
+        counted(&mut self.tables, *hash, supports, &used, to, fold.map(|f| f.window))
     }
 
     /// One position of the result of node `v`, and the stages that copy it, in all ways that need
@@ -169,7 +186,7 @@ impl<'a> Pricer<'a> {
             let mut counts = vec![];
             for s in &c.stages {
                 let support = [s.support()];
-                counts.push(counted(&mut self.tables, hash(&support), &support, &[from], &s.to));
+                counts.push(counted(&mut self.tables, hash(&support), &support, &[from], &s.to, None));
                 from = &s.to;
             }
             if counts.iter().all(|t| t.shape.weight_words == 1) {
@@ -177,7 +194,7 @@ impl<'a> Pricer<'a> {
             }
         }
         let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
-        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to), stages })
+        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None), stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
@@ -185,12 +202,30 @@ impl<'a> Pricer<'a> {
     fn chains(&mut self, v: usize, layouts: &[Layout], limbs: usize, drop: usize, keys: &Keys) -> Vec<Chain> {
         let log_n = keys.log_n;
         let pooling = self.pooling(v, layouts);
-        let table = self.table(v, layouts, pooling.as_ref());
+        let from: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
+        let fold = if pooling.is_none() { Fold::find(&from, &layouts[v]) } else { None };
         let copies = if pooling.is_none() { self.copies(v, layouts) } else { None };
+        // The flat map, and the folded one, with the rotations of the sums behind.
+        let mut tables = vec![(self.table(v, layouts, pooling.as_ref(), None), pooling.as_ref().map(Pooling::sums).unwrap_or_default())];
+        if let Some(fold) = &fold {
+            tables.push((self.table(v, layouts, None, Some(fold)), fold.sums()));
+        }
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
-        let mut sums = vec![];
-        for taps in pooling.iter().flat_map(Pooling::sums) {
-            let outputs = table.shape.outputs;
+        // All ways to make a table's map, with what follows it.
+        let ways = |table: &TableShape, (folded, radix): (bool, Option<usize>), behind: &[Link]| {
+            let chain = |modulus: Option<i64>, first: Link| {
+                let links: Vec<Link> = std::iter::once(first).chain(behind.iter().cloned()).collect();
+                let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
+                Chain { links, way: Way { folded, modulus, radix }, seconds: self.cost.time(counts, log_n) }
+            };
+            let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
+            let cut = |(m, s): &(i64, Shapes)| {
+                let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
+                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
+            };
+            std::iter::once(chain(None, flat)).chain(table.splits.iter().map(cut)).collect::<Vec<Chain>>()
+        };
+        let sum = |outputs: usize, taps: Vec<i64>, table: &TableShape| {
             let s = LinearShape {
                 inputs: outputs,
                 rotated: outputs,
@@ -201,26 +236,16 @@ impl<'a> Pricer<'a> {
                 weight_words: 1,
                 ..table.shape
             };
-            sums.push(Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] });
-        }
-        // All ways to make a table's map, with what follows it.
-        let ways = |table: &TableShape, radix: Option<usize>, behind: &[Link]| {
-            let chain = |modulus: Option<i64>, first: Link| {
-                let links: Vec<Link> = std::iter::once(first).chain(behind.iter().cloned()).collect();
-                let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
-                Chain { links, way: Way { modulus, radix }, seconds: self.cost.time(counts, log_n) }
-            };
-            let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
-            let cut = |(m, s): &(i64, Shapes)| {
-                let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
-                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
-            };
-            std::iter::once(chain(None, flat)).chain(table.splits.iter().map(cut)).collect::<Vec<Chain>>()
+            Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
         };
-        let mut out = ways(&table, None, &sums);
+        let mut out = vec![];
+        for (table, added) in &tables {
+            let sums: Vec<Link> = added.iter().map(|taps| sum(table.shape.outputs, taps.clone(), table)).collect();
+            out.extend(ways(table, (!out.is_empty(), None), &sums));
+        }
         for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
             let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
-            out.extend(ways(first, Some(*radix), &stages.iter().map(link).collect::<Vec<_>>()));
+            out.extend(ways(first, (false, Some(*radix)), &stages.iter().map(link).collect::<Vec<_>>()));
         }
         out
     }
@@ -300,12 +325,22 @@ impl<'a> Pricer<'a> {
         }
         let Some((chains, _)) = chosen else { return vec![] };
         let (chains, keys) = self.settled(chains, layouts, &limbs, packing.log_n, ring);
+        let (mut sizes, mut precision) = (ring.sizes, None);
+        if ring.short {
+            let Some(s) = self.sensitivity() else { return vec![] };
+            let Some((scale, bits)) = s.best_scale(self.g, &chains, layouts, &limbs, packing.log_n, &ring.sizes) else { return vec![] };
+            tracing::debug!(?packing, prime = sizes.prime, scale, bits, "precision");
+            if self.opts.precision.is_none_or(|least| bits < least) {
+                return vec![];
+            }
+            (sizes.log_scale, precision) = (scale, Some(bits));
+        }
         let (mut outline, wires) = self.outline(&chains, layouts, &limbs, &keys, ring);
-        let ways: Vec<Way> = (0..limbs.len()).map(|v| chains.get(&v).map_or(Way::default(), |c| c.way)).collect();
+        let ways: Vec<Way> = (0..limbs.len()).map(|v| chains.get(&v).map(|c| c.way).unwrap_or_default()).collect();
         let mut price = |tile: usize| {
             let flow = |p: &Wire| Flow { args: p.args.clone(), ..Flow::new(&[], p.layout, self.opts.batch, tile) };
             outline.flow = wires.iter().map(flow).collect();
-            Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, ways: ways.clone() }
+            Price { seconds: outline.seconds(self.cost), memory: outline.memory(), tile, ways: ways.clone(), sizes, precision }
         };
         let unit = layouts.first().map_or(1, Layout::unit_batch);
         let tiles = std::iter::successors(Some(unit), |t| Some(2 * t)).take_while(|t| *t == unit || *t < 2 * self.opts.batch);
@@ -412,11 +447,12 @@ impl<'a> Pricer<'a> {
     }
 }
 
-/// Counts of the map from values of the layouts `used` to one of `to`.
-fn counted(tables: &mut Tables, hash: u64, supports: &[Support], used: &[&Layout], to: &Layout) -> Rc<TableShape> {
-    let key = (hash, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
+/// Counts of the map from values of the layouts `used` to one of `to`, with a window only of the
+/// rotations in it.
+fn counted(tables: &mut Tables, hash: u64, supports: &[Support], used: &[&Layout], to: &Layout, window: Option<Window>) -> Rc<TableShape> {
+    let key = (hash, window, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
     let build = || {
-        let (shape, turns) = shape(supports, used, to);
+        let (shape, turns) = shape(supports, used, to, window);
         let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
         let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
         let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };

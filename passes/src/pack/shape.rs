@@ -1,6 +1,7 @@
 //! Counts of a table of diagonals from where its weights are, without the table.
 
 use super::channels::{Class, Extents, Meeting, joint_period};
+use super::fold::Window;
 use super::split::Turn;
 use crate::tensor::linear_form::{Kernel, Reading, Spec};
 use chiffre_backend::cost::LinearShape;
@@ -95,8 +96,8 @@ impl Bits {
 
 /// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under
 /// their rotations: what [`diagonals`](super::lower_linear::diagonals) of maps with this support
-/// has, as long as no weights cancel.
-pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (LinearShape, Vec<Turn>) {
+/// has, as long as no weights cancel. With a window only of the rotations in it.
+pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout, window: Option<Window>) -> (LinearShape, Vec<Turn>) {
     let period = joint_period(from, to);
     let (mut masked, mut entries) = (false, 0);
     // (operand, ciphertext, rotation) → outputs
@@ -122,7 +123,14 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
             }
             for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
                 let shifts = meeting.shifts(*at);
-                entries += shifts.len() * joined;
+                entries += match window {
+                    None => shifts.len() * joined,
+                    Some(w) => {
+                        let outputs = |cts: &BTreeMap<usize, Bits>| cts.values().map(Bits::len).sum::<usize>();
+                        let inside = |class: &Class| shifts.iter().filter(|s| w.holds(meeting.rotation(s, *class))).count();
+                        classes.iter().map(|(class, cts)| inside(class) * outputs(cts)).sum()
+                    }
+                };
                 if !masked {
                     let filled = meeting.filled(*at);
                     let mut all = classes.keys().flat_map(|class| shifts.iter().zip(&filled).map(move |(s, f)| (s, f, *class)));
@@ -131,6 +139,9 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout) -> (Lin
                 for (class, cts) in distances.values() {
                     for shift in &shifts {
                         let rotation = meeting.rotation(shift, *class);
+                        if window.is_some_and(|w| !w.holds(rotation)) {
+                            continue;
+                        }
                         for (ct, outputs) in cts {
                             rows.entry((operand, ct + shift.in_ct, rotation)).or_default().extend(outputs, shift.out_ct);
                         }
@@ -202,8 +213,8 @@ mod tests {
             for batch in [1, 20, 100] {
                 for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {
                     let Ok(layouts) = packing.assign(&g, batch) else { continue };
-                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1]).unwrap();
-                    let counted = shape(&support, &[&layouts[0]], &layouts[1]);
+                    let table = diagonals(&dense, &[&layouts[0]], &layouts[1], None).unwrap();
+                    let counted = shape(&support, &[&layouts[0]], &layouts[1], None);
                     let mut turns: Vec<Turn> =
                         table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();
                     turns.sort_unstable();

@@ -239,24 +239,25 @@ fn place(f: &Large, flip: i64, [lo, hi]: [i64; 2], size: u32, removed: u32) -> O
 mod tests {
     use super::*;
 
-    /// min(max(x − 8, 0), 7) on 0..32.
+    /// min(max(x − 8, 0), 3) on 0..32.
     fn relu() -> Vec<i64> {
-        (0..32).map(|x: i64| (x - 8).clamp(0, 7)).collect()
+        (0..32).map(|x: i64| (x - 8).clamp(0, 3)).collect()
     }
 
     #[test]
     fn saturation_needs_no_entries() {
         let table = relu();
-        // Where the whole of 0..24 is reached, eight entries do: −1…7 below, and as much above.
-        let shift = place(&Large(&table), 7, [4, 19], 3, 0).expect("eight cells");
+        // Eight entries serve fourteen arguments: where f is 0, it is 3 eight further.
+        let shift = place(&Large(&table), 3, [3, 16], 3, 0).expect("eight cells");
         let cell = |x: i64| (x + shift).rem_euclid(16);
         let entry = |i: i64| table[(i - shift) as usize];
-        for x in 4..=19 {
-            let found = if cell(x) < 8 { entry(cell(x)) } else { 7 - entry(cell(x) - 8) };
+        for x in 3..=16 {
+            let found = if cell(x) < 8 { entry(cell(x)) } else { 3 - entry(cell(x) - 8) };
             assert_eq!(found, table[x as usize], "{x}");
         }
-        assert_eq!(place(&Large(&table), 0, [4, 19], 3, 0), None, "without the right symmetry");
-        assert_eq!(place(&Large(&table), 7, [0, 31], 3, 0), None, "more than two tables");
+        assert_eq!(place(&Large(&table), 3, [3, 17], 3, 0), None, "9 is 1, and 17 is not 2");
+        assert_eq!(place(&Large(&table), 0, [3, 16], 3, 0), None, "without the right symmetry");
+        assert_eq!(place(&Large(&table), 3, [0, 31], 3, 0), None, "more than two tables");
     }
 
     #[test]

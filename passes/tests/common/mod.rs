@@ -269,3 +269,23 @@ pub fn chain(seed: u64) -> TensorGraph {
     n.g.outputs.push(v);
     n.g
 }
+
+/// Fully connected layers with squares behind an image of `side`×`side`.
+pub fn dense_net(seed: u64, side: usize, widths: &[usize]) -> TensorGraph {
+    let mut rng = Rng(seed);
+    let mut g = TensorGraph::new("dense");
+    let mut x = g.push(TensorOp::Input {}, vec![], TensorType::new([1, side, side]), "input");
+    x = g.push(TensorOp::Flatten {}, vec![x], TensorType::new([side * side]), "flatten");
+    let mut before = side * side;
+    for (i, &width) in widths.iter().enumerate() {
+        let (weight, bias) = (rng.array(&[width, before], 1.5 / (before as f32).sqrt()), rng.array(&[width], 0.2));
+        let (weight, bias) = (g.consts.add(&format!("w{i}"), weight), Some(g.consts.add(&format!("b{i}"), bias)));
+        x = g.push(TensorOp::Linear { weight, bias }, vec![x], TensorType::new([width]), &format!("fc{i}"));
+        if i + 1 < widths.len() {
+            x = g.push(TensorOp::Square {}, vec![x], TensorType::new([width]), &format!("square{i}"));
+        }
+        before = width;
+    }
+    g.outputs.push(x);
+    g
+}
