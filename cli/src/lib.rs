@@ -1,5 +1,5 @@
 //! The command line of Chiffre: [`args`] states the arguments, [`commands`] answers them with the
-//! library `chiffre`, [`exit`] says how they ended, [`report`] writes results, [`progress`],
+//! library `chiffre`, [`exit`] says how they ended, [`progress`],
 //! [`profile`] and [`trace`] watch a run, [`signals`] ends it early.
 #![forbid(unsafe_code)]
 

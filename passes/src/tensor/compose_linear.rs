@@ -427,8 +427,8 @@ mod tests {
             let x: Vec<f32> = (0..1024).map(|_| gauss.number() as f32).collect();
             let [want, got] = [&g, &*h].map(|g| interp(g, &x, 1).unwrap().swap_remove(0));
             assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-4));
-            // Two layers of 64 × 256 weights and a shortcut for each block, one layer at either end,
-            // and the identity of each channel behind the last activation.
+            // Two layers of 64 × 256 weights and a shortcut for each block, a layer at either end,
+            // and the identity behind the last activation.
             assert_eq!(weights(&h), (2 * blocks + 2) * 64 * 256 + blocks * 64 * 64 + 256);
         }
     }
