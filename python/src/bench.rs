@@ -70,8 +70,8 @@ pub(crate) fn bench(
     if progress.as_ref().is_some_and(|p| !p.bind(py).is_callable()) {
         return Err(error::input(py, "progress: something that can be called is needed"));
     }
-    let interface = program.inner.interface().map_err(|e| Failure::from(e).raise(py))?;
-    let outputs: Vec<String> = interface.outputs.into_iter().map(|o| o.name).collect();
+    let interface = program.inner.interface();
+    let outputs: Vec<String> = interface.outputs.iter().map(|o| o.name.clone()).collect();
     let reference = model.map(|m| compile::reference(py, &m, outputs)).transpose()?;
     let session = program.session();
     let measured = || -> Result<Outcome, Failure> {

@@ -164,7 +164,7 @@ impl Client {
 impl Answers {
     /// Refuses what ranks classes where there are several outputs.
     fn only_output(&self, py: Python<'_>, what: &str) -> PyResult<()> {
-        let outputs = self.program.interface().map_err(|e| Failure::from(e).raise(py))?.outputs;
+        let outputs = &self.program.interface().outputs;
         if outputs.len() > 1 {
             let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
             let m = format!("{what} is for one output, and there are {}: rank them as outputs has them, or compile one", names.join(", "));

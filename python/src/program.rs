@@ -68,9 +68,8 @@ impl Prediction {
 
 /// What a program takes, from what a caller gives.
 pub(crate) fn images_for(p: &chiffre::Program, x: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<Images> {
-    let described = || Ok((p.data_options()?, p.interface().clone()));
-    let (options, interface) = described().map_err(|e: chiffre::Error| Failure::from(e).raise(x.py()))?;
-    arrays::images(x, labels, &interface.inputs, &options)
+    let options = p.data_options().map_err(|e| Failure::from(e).raise(x.py()))?;
+    arrays::images(x, labels, &p.interface().inputs, &options)
 }
 
 impl Program {
@@ -176,7 +175,7 @@ impl Program {
     /// given as a dict by these names.
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let interface = self.inner.interface().map_err(|e| Failure::from(e).raise(py))?;
+        let interface = self.inner.interface();
         let named = PyDict::new(py);
         interface.inputs.iter().try_for_each(|p| named.set_item(&p.name, (p.shape[0], p.shape[1], p.shape[2])))?;
         Ok(named)
