@@ -67,7 +67,7 @@ fn every_unit_has_a_place_less() {
     let data = shipped("tiny1_test.npz");
     let encrypt = |count: usize| format!("encrypt p.chf --secret secret.key --input {} --count {count} -o a.ct --canary", data.display());
     let error = fails(dir, 2, &words(&encrypt(8)));
-    assert!(error.contains("8 images and ") && error.contains("takes at most 7 images"), "{error}");
+    assert!(error.contains("8 images and 2 canaries") && error.contains("takes at most 7 images"), "{error}");
     does(dir, &encrypt(7));
     let tmp = prepared("tiny_mlp.onnx", "--batch 1 --log-n 9");
     let error = fails(tmp.path(), 2, &words(&encrypt(1)));

@@ -1,12 +1,38 @@
 //! Constants as tensors of a container: an array is one tensor, named by its hash; a table is
 //! several, `HASH.rows` and so on.
 
-use super::{Array, Data, Element, Hash, Store};
+use super::{Array, Consts, Data, Element, Hash, Store};
 use crate::container::{ContainerError, Dtype, Reader, Writer};
 use crate::element::{from_bytes, to_bytes};
 use crate::table::file as table;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
+use std::path::Path;
+
+/// The constants of a graph that is written to `path`, all of which have values.
+pub(crate) fn store(consts: &Consts, path: &Path) -> Result<Store, ContainerError> {
+    match consts.iter().find(|(_, c)| c.data.is_none()) {
+        Some((_, c)) => Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) }),
+        None => Ok(consts.store()),
+    }
+}
+
+/// Reads the values of all constants of a graph, and returns them by hash.
+pub(crate) fn resolve<R: Read + Seek>(r: &mut Reader<R>, consts: &mut Consts) -> Result<Store, ContainerError> {
+    let mut store = Store::new();
+    for (_, c) in consts.iter() {
+        if !store.contains_key(&c.hash)
+            && let Some(data) = read(r, c.hash)?
+        {
+            store.insert(c.hash, data);
+        }
+    }
+    consts.resolve(&store);
+    match consts.iter().find(|(_, c)| c.data.is_none()) {
+        Some((_, c)) => Err(r.error(format!("constant @{} is missing", c.name))),
+        None => Ok(store),
+    }
+}
 
 /// Declarations of the tensors of a store, for [`Writer::create`].
 pub(crate) fn declare(store: &Store) -> Vec<(String, Dtype, Vec<usize>)> {

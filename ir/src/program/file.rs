@@ -2,7 +2,7 @@
 //! hashes.
 
 use super::{Prog, Program, ProgramOp, VerifiedProgram, verify};
-use crate::consts::{Consts, Store, tensors};
+use crate::consts::{Store, tensors};
 use crate::container::{ContainerError, Contents, Reader};
 use crate::error::{Finding, InterpError, VerifyError};
 use crate::graph::Verified;
@@ -55,7 +55,7 @@ impl ProgramFile {
     pub fn in_memory(program: Program, stages: BTreeMap<String, String>) -> Result<ProgramFile, VerifyError> {
         let program = verify(program)?;
         let of_graph = |e: ContainerError| VerifyError { findings: vec![Finding::of_graph(e.to_string())] };
-        let store = store(&program, Path::new(IN_MEMORY)).map_err(of_graph)?;
+        let store = tensors::store(&program.consts, Path::new(IN_MEMORY)).map_err(of_graph)?;
         let digest = contents(&program, &stages, &store).digest(|w| tensors::write(w, &store)).map_err(of_graph)?;
         let interface = interface(&program, &stages).map_err(|e| VerifyError { findings: vec![Finding::of_graph(e)] })?;
         Ok(ProgramFile { program, digest, stages, store, interface })
@@ -84,7 +84,7 @@ impl ProgramFile {
 /// # Errors
 /// I/O errors; a constant without data.
 pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let store = store(program, path)?;
+    let store = tensors::store(&program.consts, path)?;
     contents(program, stages, &store).save(path, |w| tensors::write(w, &store))
 }
 
@@ -93,16 +93,8 @@ pub fn save(path: &Path, program: &Program, stages: &BTreeMap<String, String>) -
 /// # Errors
 /// As [`save`].
 pub fn write(sink: impl Write, name: &str, program: &Program, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let store = store(program, Path::new(name))?;
+    let store = tensors::store(&program.consts, Path::new(name))?;
     contents(program, stages, &store).write(sink, name, |w| tensors::write(w, &store))
-}
-
-/// The constants of a program, all of which have values.
-fn store(program: &Program, path: &Path) -> Result<Store, ContainerError> {
-    match program.consts.iter().find(|(_, c)| c.data.is_none()) {
-        Some((_, c)) => Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) }),
-        None => Ok(program.consts.store()),
-    }
 }
 
 fn contents(program: &Program, stages: &BTreeMap<String, String>, store: &Store) -> Contents {
@@ -137,25 +129,9 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<ProgramFile, Conta
         .iter()
         .filter_map(|s| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string())))
         .collect();
-    let store = read_consts(&mut r, &program.consts)?;
-    program.consts.resolve(&store);
-    if let Some((_, c)) = program.consts.iter().find(|(_, c)| c.data.is_none()) {
-        return Err(r.error(format!("constant @{} is missing", c.name)));
-    }
+    let store = tensors::resolve(&mut r, &mut program.consts)?;
     let digest = r.digest().to_string();
     let program = verify(program).map_err(|e| r.error(format!("not a valid program: {e}")))?;
     let interface = interface(&program, &stages).map_err(|e| r.error(e))?;
     Ok(ProgramFile { program, digest, stages, store, interface })
-}
-
-fn read_consts<R: Read + Seek>(r: &mut Reader<R>, consts: &Consts) -> Result<Store, ContainerError> {
-    let mut store = Store::new();
-    for (_, c) in consts.iter() {
-        if !store.contains_key(&c.hash)
-            && let Some(data) = tensors::read(r, c.hash)?
-        {
-            store.insert(c.hash, data);
-        }
-    }
-    Ok(store)
 }

@@ -2,7 +2,7 @@
 //! hashes.
 
 use super::{Quant, QuantGraph, QuantOp, Quantised, verify};
-use crate::consts::{Consts, Store, tensors};
+use crate::consts::{Store, tensors};
 use crate::container::{ContainerError, Contents, Reader};
 use crate::error::{Finding, VerifyError};
 use crate::interface::Interface;
@@ -45,7 +45,7 @@ impl QuantFile {
     pub fn in_memory(program: QuantGraph, stages: BTreeMap<String, String>) -> Result<QuantFile, VerifyError> {
         let program = verify(program)?;
         let of_graph = |e: ContainerError| VerifyError { findings: vec![Finding::of_graph(e.to_string())] };
-        let store = store(&program.consts, Path::new("the program")).map_err(of_graph)?;
+        let store = tensors::store(&program.consts, Path::new("the program")).map_err(of_graph)?;
         let digest = contents(&program, &stages, &store).digest(|w| tensors::write(w, &store)).map_err(of_graph)?;
         let interface = interface(&program, &stages).map_err(|e| VerifyError { findings: vec![Finding::of_graph(e)] })?;
         Ok(QuantFile { program, digest, stages, interface })
@@ -57,15 +57,8 @@ impl QuantFile {
 /// # Errors
 /// I/O errors; a constant without data.
 pub fn save(path: &Path, program: &QuantGraph, stages: &BTreeMap<String, String>) -> Result<String, ContainerError> {
-    let store = store(&program.consts, path)?;
+    let store = tensors::store(&program.consts, path)?;
     contents(program, stages, &store).save(path, |w| tensors::write(w, &store))
-}
-
-fn store(consts: &Consts, path: &Path) -> Result<Store, ContainerError> {
-    match consts.iter().find(|(_, c)| c.data.is_none()) {
-        Some((_, c)) => Err(ContainerError::Content { path: path.into(), message: format!("constant @{} has no data", c.name) }),
-        None => Ok(consts.store()),
-    }
 }
 
 fn contents(program: &QuantGraph, stages: &BTreeMap<String, String>, store: &Store) -> Contents {
@@ -95,16 +88,7 @@ fn from_container<R: Read + Seek>(mut r: Reader<R>) -> Result<QuantFile, Contain
     let mut program = text::parse::<Quant>(&source).map_err(|e| r.error(format!("program text: {e}")))?;
     let stage = |s: &&str| Some((s.to_string(), r.meta(&format!("stage.{s}")).ok()?.to_string()));
     let stages: BTreeMap<String, String> = STAGES.iter().filter_map(stage).collect();
-    let mut store = Store::new();
-    for (_, c) in program.consts.iter() {
-        if let Some(data) = tensors::read(&mut r, c.hash)? {
-            store.insert(c.hash, data);
-        }
-    }
-    program.consts.resolve(&store);
-    if let Some((_, c)) = program.consts.iter().find(|(_, c)| c.data.is_none()) {
-        return Err(r.error(format!("constant @{} is missing", c.name)));
-    }
+    tensors::resolve(&mut r, &mut program.consts)?;
     let digest = r.digest().to_string();
     let program = verify(program).map_err(|e| r.error(format!("not a valid program: {e}")))?;
     let interface = interface(&program, &stages).map_err(|e| r.error(e))?;
