@@ -6,7 +6,7 @@
 
 use super::layouts::Layouts;
 use super::packing::Packing;
-use super::price::{Price, Pricer, Ring};
+use super::price::{Bounds, Price, Pricer, Ring};
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
 use crate::levels::LimbEffect;
@@ -95,14 +95,25 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
                     continue;
                 }
             };
-            // What cannot fit is given up early, once something fits.
-            let fits = best.as_ref().is_some_and(|(b, _)| b.bytes() <= budget);
-            let limit = if fits { budget } else { usize::MAX };
-            for price in rings.iter().flat_map(|ring| pricer.prices(&packing, &values, ring, limit)).collect::<Vec<_>>() {
+            // What cannot fit is given up early, once something fits, and so is what is slower.
+            let none = Bounds { bytes: usize::MAX, seconds: f64::INFINITY };
+            let best_fits = best.as_ref().filter(|(b, _)| b.bytes() <= budget);
+            let bounds = best_fits.map_or(none, |(b, _)| Bounds { bytes: budget, seconds: worth(b, budget) });
+            for price in rings.iter().flat_map(|ring| pricer.prices(&packing, &values, ring, bounds)).collect::<Vec<_>>() {
                 tracing::debug!(?packing, seconds = price.seconds, mib = price.bytes() >> 20, tile = price.tile, "candidate");
                 if best.as_ref().is_none_or(|(b, _)| better(&price, b, budget)) {
                     let Price { seconds, memory, tile, ref ways, sizes, precision } = price;
-                    let layouts = Layouts { log_n, tile, values: values.clone(), ways: ways.clone(), sizes, precision, seconds, memory };
+                    let layouts = Layouts {
+                        log_n,
+                        tile,
+                        values: values.clone(),
+                        ways: ways.clone(),
+                        sizes,
+                        precision,
+                        answer_log_scale: None,
+                        seconds,
+                        memory,
+                    };
                     best = Some((price, layouts));
                 }
             }
@@ -180,12 +191,16 @@ fn deepest_node(g: &TensorGraph, facts: &dyn ParameterFacts, opts: &CompileOptio
 /// The faster of two that keep the budget, where memory counts too; else the one that keeps it, or
 /// the leaner.
 fn better(a: &Price, b: &Price, budget: usize) -> bool {
-    let worth = |p: &Price| p.seconds * (1.0 + BUDGET_WORTH * p.bytes() as f64 / budget as f64);
     match (a.bytes() <= budget, b.bytes() <= budget) {
-        (true, true) => worth(a) < worth(b),
+        (true, true) => worth(a, budget) < worth(b, budget),
         (false, false) => a.bytes() < b.bytes(),
         (fits, _) => fits,
     }
+}
+
+/// Seconds of a plan that keeps the budget, with a part of them for the memory that it takes.
+fn worth(p: &Price, budget: usize) -> f64 {
+    p.seconds * (1.0 + BUDGET_WORTH * p.bytes() as f64 / budget as f64)
 }
 
 /// Share of the time that saving the whole budget would be worth: of plans that take nearly as long

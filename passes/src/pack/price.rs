@@ -96,7 +96,29 @@ pub struct Pricer<'a> {
 }
 
 /// Counts of tables, by a hash of the supports, the window of a fold, and the layouts.
-type Tables = HashMap<(u64, Option<Window>, Vec<Layout>), Rc<TableShape>>;
+type Tables = HashMap<(u64, Option<Window>, Vec<Layout>), Counted>;
+
+/// What is known of a table.
+#[derive(Clone)]
+enum Counted {
+    /// Its counts.
+    All(Rc<TableShape>),
+    /// That it has more rows than these.
+    MoreRowsThan(usize),
+}
+
+/// What a packing must keep to, to be worth a price.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes that its keys alone may need.
+    pub bytes: usize,
+    /// Seconds that a run may take.
+    pub seconds: f64,
+}
+
+/// Bounds on the time are compared with sums that leave out most of a run, and are made before it
+/// is known what keys there are; so that a candidate is given up if the sum is this much beyond.
+const BEYOND: f64 = 1.5;
 
 /// Where the weights of a node's kernels are.
 struct Supports {
@@ -158,19 +180,27 @@ impl<'a> Pricer<'a> {
         self.sensitivity.get_or_insert_with(|| Sensitivity::of(g, opts).ok().map(Rc::new)).clone()
     }
 
-    fn table(&mut self, v: usize, layouts: &[Layout], pooling: Option<&Pooling>, fold: Option<&Fold>) -> Rc<TableShape> {
+    /// None if it has more than `most_rows` rows.
+    fn table(
+        &mut self,
+        v: usize,
+        layouts: &[Layout],
+        pooling: Option<&Pooling>,
+        fold: Option<&Fold>,
+        most_rows: usize,
+    ) -> Option<Rc<TableShape>> {
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let Supports { hash, kernels, points, .. } = &self.supports[v];
         let (supports, to) = match (pooling, points) {
             (Some(p), Some(points)) => (points, &p.mid),
             _ => (kernels, &layouts[v]),
         };
-        counted(&mut self.tables, *hash, supports, &used, to, fold.map(|f| f.window))
+        counted(&mut self.tables, *hash, supports, &used, to, fold.map(|f| f.window), most_rows)
     }
 
     /// One position of the result of node `v`, and the stages that copy it, in all ways that need
     /// no mask; none if the result does not repeat.
-    fn copies(&mut self, v: usize, layouts: &[Layout]) -> Option<CopyShapes> {
+    fn copies(&mut self, v: usize, layouts: &[Layout], most_rows: usize) -> Option<CopyShapes> {
         let (along, kernels) = self.supports[v].repeats.as_ref()?;
         let used: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let mut stages = vec![];
@@ -186,29 +216,36 @@ impl<'a> Pricer<'a> {
             let mut counts = vec![];
             for s in &c.stages {
                 let support = [s.support()];
-                counts.push(counted(&mut self.tables, hash(&support), &support, &[from], &s.to, None));
+                counts.push(counted(&mut self.tables, hash(&support), &support, &[from], &s.to, None, most_rows));
                 from = &s.to;
             }
-            if counts.iter().all(|t| t.shape.weight_words == 1) {
+            if let Some(counts) = counts.into_iter().collect::<Option<Vec<_>>>().filter(|c| c.iter().all(|t| t.shape.weight_words == 1)) {
                 stages.push((radix, counts));
             }
         }
         let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
-        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None), stages })
+        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None, most_rows)?, stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
-    /// `drop`.
-    fn chains(&mut self, v: usize, layouts: &[Layout], limbs: usize, drop: usize, keys: &Keys) -> Vec<Chain> {
+    /// `drop`, without those of which a single unit takes far more than `seconds`.
+    fn chains(&mut self, v: usize, layouts: &[Layout], [limbs, drop]: [usize; 2], keys: &Keys, seconds: f64) -> Vec<Chain> {
         let log_n = keys.log_n;
+        // Every row has a cell, and that a multiplication on all limbs of both components.
+        let most_rows = (BEYOND * seconds / self.cost.time(Counts::macs(2 * limbs), log_n)) as usize;
         let pooling = self.pooling(v, layouts);
         let from: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let fold = if pooling.is_none() { Fold::find(&from, &layouts[v]) } else { None };
-        let copies = if pooling.is_none() { self.copies(v, layouts) } else { None };
+        let copies = if pooling.is_none() { self.copies(v, layouts, most_rows) } else { None };
         // The flat map, and the folded one, with the rotations of the sums behind.
-        let mut tables = vec![(self.table(v, layouts, pooling.as_ref(), None), pooling.as_ref().map(Pooling::sums).unwrap_or_default())];
-        if let Some(fold) = &fold {
-            tables.push((self.table(v, layouts, None, Some(fold)), fold.sums()));
+        let mut tables = vec![];
+        if let Some(table) = self.table(v, layouts, pooling.as_ref(), None, most_rows) {
+            tables.push((table, false, pooling.as_ref().map(Pooling::sums).unwrap_or_default()));
+        }
+        if let Some(fold) = &fold
+            && let Some(table) = self.table(v, layouts, None, Some(fold), most_rows)
+        {
+            tables.push((table, true, fold.sums()));
         }
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         // All ways to make a table's map, with what follows it.
@@ -239,9 +276,9 @@ impl<'a> Pricer<'a> {
             Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
         };
         let mut out = vec![];
-        for (table, added) in &tables {
+        for (table, folded, added) in &tables {
             let sums: Vec<Link> = added.iter().map(|taps| sum(table.shape.outputs, taps.clone(), table)).collect();
-            out.extend(ways(table, (!out.is_empty(), None), &sums));
+            out.extend(ways(table, (*folded, None), &sums));
         }
         for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
             let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
@@ -250,15 +287,15 @@ impl<'a> Pricer<'a> {
         out
     }
 
-    /// The chain of each linear map, and all keys; none if the keys alone need far more than
-    /// `limit` bytes.
+    /// The chain of each linear map, and all keys; none if the keys alone, or one unit of each map
+    /// alone, are far beyond the bounds.
     fn maps(
         &mut self,
         layouts: &[Layout],
         limbs: &[usize],
         level: &[usize],
         keys: &mut Keys,
-        limit: usize,
+        bounds: Bounds,
     ) -> Option<BTreeMap<usize, Chain>> {
         for (v, node) in self.g.iter() {
             let v = v.index();
@@ -270,13 +307,19 @@ impl<'a> Pricer<'a> {
             }
         }
         let mut all: BTreeMap<usize, (Vec<Chain>, usize)> = BTreeMap::new();
+        let mut least = 0.0;
         for (v, node) in self.g.iter().filter(|(_, n)| matches!(n.op, TensorOp::LinearMap { .. })) {
             let v = v.index();
-            let ways = self.chains(v, layouts, limbs[v], limbs[v] - level[v].min(limbs[v]), keys);
+            let ways = self.chains(v, layouts, [limbs[v], limbs[v] - level[v].min(limbs[v])], keys, bounds.seconds);
+            least += ways.iter().map(|c| c.seconds).fold(f64::INFINITY, f64::min);
+            if least > BEYOND * bounds.seconds {
+                tracing::debug!(node = node.source, "slower than another packing");
+                return None;
+            }
             let way = cheapest(&ways, keys);
             keys.add_chain(&ways[way]);
             all.insert(v, (ways, way));
-            if keys.bytes() / 2 > limit {
+            if keys.bytes() / 2 > bounds.bytes {
                 tracing::debug!(node = node.source, "keys beyond the budget");
                 return None;
             }
@@ -303,9 +346,9 @@ impl<'a> Pricer<'a> {
         Pooling::find(&arrays, origins, &node.args.iter().map(|a| &layouts[a.index()]).collect::<Vec<_>>(), &layouts[v])
     }
 
-    /// Prices of a packing for tiles of several sizes, smallest tile first; none if its keys alone
-    /// need more than `limit` bytes.
-    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, limit: usize) -> Vec<Price> {
+    /// Prices of a packing for tiles of several sizes, smallest tile first; none if it cannot keep
+    /// to the bounds.
+    pub fn prices(&mut self, packing: &Packing, layouts: &[Layout], ring: &Ring, bounds: Bounds) -> Vec<Price> {
         let (most, level) = (ring.most.max(1), ring.limbs);
         let limbs_of = |v: usize| self.g.nodes[v].args.iter().map(|a| level[a.index()]).min().unwrap_or(level[v]);
         let limbs: Vec<usize> = (0..self.g.nodes.len()).map(limbs_of).collect();
@@ -317,7 +360,7 @@ impl<'a> Pricer<'a> {
             if chosen.as_ref().is_some_and(|(_, k): &(_, Keys)| k.gadgets == keys.gadgets) {
                 break;
             }
-            let Some(chains) = self.maps(layouts, &limbs, level, &mut keys, limit) else { return vec![] };
+            let Some(chains) = self.maps(layouts, &limbs, level, &mut keys, bounds) else { return vec![] };
             for (limbs, taps) in chains.values().flat_map(|c| &c.links).flat_map(|l| &l.turns) {
                 used.entry(*limbs).or_default().extend(taps.iter().filter(|t| **t != 0));
             }
@@ -448,18 +491,33 @@ impl<'a> Pricer<'a> {
 }
 
 /// Counts of the map from values of the layouts `used` to one of `to`, with a window only of the
-/// rotations in it.
-fn counted(tables: &mut Tables, hash: u64, supports: &[Support], used: &[&Layout], to: &Layout, window: Option<Window>) -> Rc<TableShape> {
+/// rotations in it; none if it has more than `most_rows` rows.
+fn counted(
+    tables: &mut Tables,
+    hash: u64,
+    supports: &[Support],
+    used: &[&Layout],
+    to: &Layout,
+    window: Option<Window>,
+    most_rows: usize,
+) -> Option<Rc<TableShape>> {
     let key = (hash, window, used.iter().map(|l| (*l).clone()).chain([to.clone()]).collect());
-    let build = || {
-        let (shape, turns) = shape(supports, used, to, window);
-        let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
-        let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
-        let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };
-        let splits = moduli.into_iter().map(|m| (m, split::shapes(&shape, &turns, &copies, m))).collect();
-        Rc::new(TableShape { shape, taps: taps.into_iter().collect(), splits })
+    match tables.get(&key) {
+        Some(Counted::All(t)) => return Some(t.clone()),
+        Some(Counted::MoreRowsThan(n)) if *n >= most_rows => return None,
+        _ => {}
+    }
+    let Some((shape, turns)) = shape(supports, used, to, window, most_rows) else {
+        tables.insert(key, Counted::MoreRowsThan(most_rows));
+        return None;
     };
-    tables.entry(key).or_insert_with(build).clone()
+    let taps: BTreeSet<i64> = turns.iter().map(|t| t.2).collect();
+    let copies: Vec<usize> = used.iter().map(|l| l.copy_slots()).collect();
+    let moduli = if taps.len() >= MANY_ROTATIONS { split::moduli(&turns) } else { vec![] };
+    let splits = moduli.into_iter().map(|m| (m, split::shapes(&shape, &turns, &copies, m))).collect();
+    let all = Rc::new(TableShape { shape, taps: taps.into_iter().collect(), splits });
+    tables.insert(key, Counted::All(all.clone()));
+    Some(all)
 }
 
 /// An instruction of a planned run: what it reads, and the layout that tells its units.

@@ -1,6 +1,6 @@
 //! Counts of a table of diagonals from where its weights are, without the table.
 
-use super::channels::{Class, Extents, Meeting, joint_period};
+use super::channels::{Class, Extents, Meeting, Shift, joint_period};
 use super::fold::Window;
 use super::split::Turn;
 use crate::tensor::linear_form::{Kernel, Reading, Spec};
@@ -96,8 +96,15 @@ impl Bits {
 
 /// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under
 /// their rotations: what [`diagonals`](super::lower_linear::diagonals) of maps with this support
-/// has, as long as no weights cancel. With a window only of the rotations in it.
-pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout, window: Option<Window>) -> (LinearShape, Vec<Turn>) {
+/// has, as long as no weights cancel. With a window only of the rotations in it. None if there are
+/// more rows, of one cell or more each, than `most_rows`.
+pub(super) fn shape(
+    supports: &[Support],
+    from: &[&Layout],
+    to: &Layout,
+    window: Option<Window>,
+    most_rows: usize,
+) -> Option<(LinearShape, Vec<Turn>)> {
     let period = joint_period(from, to);
     let (mut masked, mut entries) = (false, 0);
     // (operand, ciphertext, rotation) → outputs
@@ -112,39 +119,34 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout, window:
                 let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
                 classes.entry(Class { out_slot: po.slot, in_slot: pi.slot }).or_default().entry(pi.ct).or_default().insert(po.ct);
             }
-            let joined: usize = classes.values().flat_map(BTreeMap::values).map(Bits::len).sum();
-            // Classes with equal distances move under equal rotations: a representative, and what
-            // all of them join.
-            let mut distances: BTreeMap<i64, (Class, BTreeMap<usize, Bits>)> = BTreeMap::new();
+            // Classes with equal distances move under equal rotations: a representative, what all
+            // of them join, and how many pairs of ciphertexts each of them joins, added up.
+            let mut distances: BTreeMap<i64, (Class, BTreeMap<usize, Bits>, usize)> = BTreeMap::new();
             for (class, cts) in &classes {
                 let distance = (class.in_slot as i64 - class.out_slot as i64).rem_euclid(l.copy_slots() as i64);
-                let (_, all) = distances.entry(distance).or_insert_with(|| (*class, BTreeMap::new()));
+                let (_, all, joined) = distances.entry(distance).or_insert_with(|| (*class, BTreeMap::new(), 0));
                 cts.iter().for_each(|(ct, outputs)| all.entry(*ct).or_default().extend(outputs, 0));
+                *joined += cts.values().map(Bits::len).sum::<usize>();
             }
             for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
                 let shifts = meeting.shifts(*at);
-                entries += match window {
-                    None => shifts.len() * joined,
-                    Some(w) => {
-                        let outputs = |cts: &BTreeMap<usize, Bits>| cts.values().map(Bits::len).sum::<usize>();
-                        let inside = |class: &Class| shifts.iter().filter(|s| w.holds(meeting.rotation(s, *class))).count();
-                        classes.iter().map(|(class, cts)| inside(class) * outputs(cts)).sum()
-                    }
-                };
+                let holds = |shift: &Shift, class: Class| window.is_none_or(|w| w.holds(meeting.rotation(shift, class)));
+                let inside = |class: Class| shifts.iter().filter(|s| holds(s, class)).count();
+                entries += distances.values().map(|(class, _, joined)| inside(*class) * joined).sum::<usize>();
                 if !masked {
                     let filled = meeting.filled(*at);
                     let mut all = classes.keys().flat_map(|class| shifts.iter().zip(&filled).map(move |(s, f)| (s, f, *class)));
                     masked = all.any(|(shift, filled, class)| meeting.is_masked(shift, filled, class));
                 }
-                for (class, cts) in distances.values() {
-                    for shift in &shifts {
+                for (class, cts, _) in distances.values() {
+                    for shift in shifts.iter().filter(|s| holds(s, *class)) {
                         let rotation = meeting.rotation(shift, *class);
-                        if window.is_some_and(|w| !w.holds(rotation)) {
-                            continue;
-                        }
                         for (ct, outputs) in cts {
                             rows.entry((operand, ct + shift.in_ct, rotation)).or_default().extend(outputs, shift.out_ct);
                         }
+                    }
+                    if rows.len() > most_rows {
+                        return None;
                     }
                 }
             }
@@ -167,7 +169,7 @@ pub(super) fn shape(supports: &[Support], from: &[&Layout], to: &Layout, window:
         alpha: 0,
         giants: None,
     };
-    (shape, turns)
+    Some((shape, turns))
 }
 
 #[cfg(test)]
@@ -214,7 +216,7 @@ mod tests {
                 for packing in Packing::candidates(&g, 9, batch, &PackingWish::default()).unwrap() {
                     let Ok(layouts) = packing.assign(&g, batch) else { continue };
                     let table = diagonals(&dense, &[&layouts[0]], &layouts[1], None).unwrap();
-                    let counted = shape(&support, &[&layouts[0]], &layouts[1], None);
+                    let counted = shape(&support, &[&layouts[0]], &layouts[1], None, usize::MAX).unwrap();
                     let mut turns: Vec<Turn> =
                         table.rows.iter().map(|r| (r.operand as usize, r.ct as usize, table.taps[r.tap as usize])).collect();
                     turns.sort_unstable();
