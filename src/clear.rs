@@ -39,7 +39,7 @@ pub fn noisy(s: &Session, name: &Path, images: &Images, seed: u64) -> Result<(Ve
     let g = s.file.he().map_err(|e| Error::input_in(name, e))?;
     let ranges: BTreeMap<String, OperandRange> = certificate(&s.file, name)?.into_iter().map(|c| (c.node, c.operands)).collect();
     let range = |node: &str| ranges.get(node).cloned().unwrap_or_default();
-    let run = || he::simulate(&g, &images.pixels, images.n, Some(&mut Noise::of(&s.program().header, seed)), range);
+    let run = || he::simulate(&g, &images.pixels, images.n, Some(&mut Noise::of(s.program(), seed)), range);
     let mut found = s.engine().install(run)?;
     let values = found.outputs.swap_remove(0);
     Ok((values, found))

@@ -13,7 +13,7 @@ use chiffre_frontend::{Model, Normalisation};
 use chiffre_ir::he::{HeGraph, HeOp, Noise};
 use chiffre_ir::level::AnyGraph;
 use chiffre_ir::program::file::INTERFACE;
-use chiffre_ir::program::{ChannelStatistics, Program, ProgramHeader, Step, VerifiedProgram};
+use chiffre_ir::program::{ChannelStatistics, Program, Step, VerifiedProgram};
 use chiffre_ir::tensor::{CertifiedNode, TensorGraph, TensorOp, certified};
 use chiffre_ir::text;
 use chiffre_passes::observe::{Dump, Recorder};
@@ -155,7 +155,7 @@ pub fn compile_graph(graph: &TensorGraph, digest: &str, request: &Request) -> Re
     stages.extend(state.packed().map(|g| ("packed".to_string(), text::print(g))));
     let mut certified = state.tensor().map(certified).transpose().map_err(Error::failed)?.unwrap_or_default();
     if let Some(he) = state.he() {
-        predict_noise(&mut certified, he, &program.header)?;
+        predict_noise(&mut certified, he, &program)?;
     }
     if !certified.is_empty() {
         stages.insert("certificate".into(), serde_json::to_string(&certified).map_err(Error::failed)?);
@@ -184,16 +184,16 @@ fn input_range(request: &Request, channels: usize) -> Option<Vec<[f64; 2]>> {
 
 /// Predicted errors of the operands of approximated activations: of a bootstrap for the widest
 /// angles, in radians.
-fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, h: &ProgramHeader) -> Result<(), Error> {
+fn predict_noise(nodes: &mut [CertifiedNode], he: &HeGraph, p: &Program) -> Result<(), Error> {
     if nodes.is_empty() {
         return Ok(());
     }
-    let model = Noise::of(h, 0);
+    let model = Noise::of(p, 0);
     let operand = |node: &str| he.nodes.iter().find(|n| n.source == node && matches!(n.op, HeOp::Chebyshev { .. })).map(|n| n.args[0]);
     for n in nodes {
         n.noise = match operand(&n.node) {
             Some(x) => model.rescale_std(&he.ty(x).scale),
-            None => h.refresh_noise(n.certificate.limit).map_err(Error::failed)?,
+            None => p.header.refresh_noise(n.certificate.limit).map_err(Error::failed)?,
         };
     }
     Ok(())

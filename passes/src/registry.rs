@@ -265,7 +265,7 @@ pub const PASSES: &[PassInfo] = &[
         options: &[PassOption::of_pass("log-scale", "log2 of the scale of values behind a rescale (27, less where primes are short)")],
         run: Run::State(|s, cx| {
             let Some(g) = s.packed() else { return Ok(()) };
-            let he = he::assign_levels::assign_levels(g, cx.options, s.layouts().and_then(pack::layouts::Layouts::short_primes))?;
+            let he = he::assign_levels::assign_levels(g, cx.options, s.layouts())?;
             s.set_he(he);
             Ok(())
         }),

@@ -110,7 +110,7 @@ proptest! {
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, n).unwrap()[0], 2e-3);
 
-        let h = place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap());
+        let h = place_relin(&assign_levels(&p, &opts, Some(&layouts)).unwrap());
         let h = he::verify(h).unwrap().into_inner();
         close(&want[0], &he::interp(&h, &images, n, None).unwrap()[0], 2e-3);
         let params = select_params(&h, &opts, &Facts, Some(layouts.sizes)).unwrap();
@@ -238,7 +238,7 @@ proptest! {
         let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
         let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
         close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 2e-3);
-        let h = he::verify(place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
+        let h = he::verify(place_relin(&assign_levels(&p, &opts, Some(&layouts)).unwrap())).unwrap_or_else(|e| panic!("{e}")).into_inner();
         close(&want[0], &he::interp(&h, &images, batch, None).unwrap()[0], 2e-3);
         let read = |v: usize| g.nodes.iter().any(|n| matches!(n.op, tensor::TensorOp::Chebyshev { .. }) && n.args.iter().any(|a| a.index() == v));
         prop_assert!(channels < 2 || (0..g.nodes.len()).any(|v| layouts.ways[v].modulus.is_some() && read(v)), "no map before a series is cut");
@@ -266,7 +266,7 @@ proptest! {
             layouts.ways.iter_mut().for_each(|w| w.folded |= folded);
             let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap().into_inner();
             close(&want[0], &packed::interp(&p, &images, 1).unwrap()[0], 2e-3);
-            let h = place_relin(&assign_levels(&p, &opts, Some(layouts.sizes)).unwrap());
+            let h = place_relin(&assign_levels(&p, &opts, Some(&layouts)).unwrap());
             let h = he::verify(h).unwrap_or_else(|e| panic!("{e}")).into_inner();
             close(&want[0], &he::interp(&h, &images, 1, None).unwrap()[0], 2e-3);
             maps.push(p.nodes.len());

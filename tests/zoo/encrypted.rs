@@ -108,7 +108,7 @@ fn one(name: &str, path: &Path) -> (serde_json::Value, Vec<String>) {
     let classes = exact.len() / n;
     let approximated = simulate(compiled.tensor.as_ref().unwrap(), &x, n, None).unwrap().outputs.swap_remove(0);
     let he = ProgramFile::in_memory(p.clone(), compiled.stages.clone()).unwrap().he().unwrap();
-    let mut noise = Noise::of(&p.header, 1);
+    let mut noise = Noise::of(p, 1);
     let simulated = he::simulate(&he, &x, n, Some(&mut noise), |_| OperandRange::default()).unwrap().outputs.swap_remove(0);
     // What the answers to these very images lose is part of the certificate.
     let certified: Option<Accuracy> = compiled.stages.get("accuracy").map(|a| serde_json::from_str(a).unwrap());

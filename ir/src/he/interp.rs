@@ -6,17 +6,22 @@ use crate::error::InterpError;
 use crate::gauss::Gauss;
 use crate::graph::Node;
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
+use crate::program::{Program, ProgramOp};
 use crate::table::{DiagTable, TableError, apply};
 use chiffre_params::bootstrap::CALIBRATED_RADIANS;
+use chiffre_params::noise::NoiseModel;
 use num_complex::Complex64;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Noise model of an execution: sizes of rounding errors, and the generator of the errors drawn.
 ///
 /// Rescaling (and the ModDown merged with it) leaves an error of standard deviation
 /// `sqrt(N/12·(1 + 2N/3))` per slot at the result's scale for a uniform ternary secret; a weight at
 /// scale ω is an integer (error of a scalar ≤ 1/2) or an integer polynomial with 2g coefficients
-/// (error sqrt(2g/12) per slot).
+/// (error sqrt(2g/12) per slot). Every rotated operand of a linear map brings the error of its key
+/// switch, at the operand's scale and times its weight, and so does the conjugate of a complex
+/// operand of a product.
 pub struct Noise {
     /// Ring degree N.
     pub ring_degree: usize,
@@ -24,18 +29,38 @@ pub struct Noise {
     pub log2_prime: Box<dyn Fn(PrimeIndex) -> f64 + Sync>,
     /// Standard deviation of the error that a bootstrap leaves in each of its real values, radians.
     pub refresh_std: f64,
+    /// Error that the keys leave in a polynomial of so many limbs, before the division by the
+    /// scale: root mean square over complex slots.
+    pub switch_std: BTreeMap<usize, f64>,
     /// The errors drawn: a fixed seed gives the same.
     pub gauss: Gauss,
 }
 
 impl Noise {
-    /// The model for the parameters of a verified program.
-    pub fn of(h: &crate::program::ProgramHeader, seed: u64) -> Noise {
+    /// The model for the parameters and keys of a verified program.
+    pub fn of(p: &Program, seed: u64) -> Noise {
+        let (h, model) = (&p.header, NoiseModel::new(&p.header.chain()));
+        let mut switch_std = BTreeMap::new();
+        for n in &p.nodes {
+            let limbs = n.args.iter().map(|a| p.ty(*a).limbs).min().unwrap_or(1);
+            let gadgets = match &n.op {
+                ProgramOp::Linear { gadget, drop, giant_gadget, .. } => vec![(limbs, *gadget), (limbs - drop, *giant_gadget)],
+                ProgramOp::Mul { gadget } | ProgramOp::Square { gadget } => vec![(limbs, Some(*gadget))],
+                _ => vec![],
+            };
+            for (limbs, gadget) in gadgets {
+                if let Some(gadget) = gadget {
+                    let most = switch_std.entry(limbs).or_insert(0.0);
+                    *most = model.key_switch(gadget, limbs).max(*most);
+                }
+            }
+        }
         let q: Vec<f64> = h.q.iter().map(|&q| (q as f64).log2()).collect();
         Noise {
             ring_degree: 1 << h.log_n,
             log2_prime: Box::new(move |PrimeIndex(i)| q.get(i as usize).copied().unwrap_or(0.0)),
             refresh_std: h.refresh_noise(CALIBRATED_RADIANS).unwrap_or(0.0),
+            switch_std,
             gauss: Gauss::new(seed),
         }
     }
@@ -50,7 +75,14 @@ impl Noise {
     /// `scale`.
     pub fn rescale_std(&self, scale: &super::Scale) -> f64 {
         let n = self.ring_degree as f64;
-        (n / 12.0 * (1.0 + 2.0 * n / 3.0)).sqrt() / 2f64.powf(scale.log2_with(&self.log2_prime))
+        (n / 12.0 * (1.0 + 2.0 * n / 3.0)).sqrt() / self.size(scale)
+    }
+    /// Standard deviation of the error of a key switch of a value, in units of the plaintext.
+    fn key_std(&self, limbs: usize, scale: &super::Scale) -> f64 {
+        self.switch_std.get(&limbs).copied().unwrap_or(0.0) / self.size(scale)
+    }
+    fn size(&self, scale: &super::Scale) -> f64 {
+        2f64.powf(scale.log2_with(&self.log2_prime))
     }
 }
 
@@ -86,6 +118,21 @@ fn periodic_weight_std(t: &DiagTable, omega: &[f64], energy: &[Vec<f64>], output
         .sqrt()
 }
 
+/// For each output of a table, the root of the sum of the mean squares of the weights of rotated
+/// operands, each times the error of its key switch.
+fn rotation_std(t: &DiagTable, taps: &[i64], keys: &[f64]) -> Vec<f64> {
+    let share = |m: usize| t.masks.ones(m).count() as f64 / t.period() as f64;
+    let shares: Vec<f64> = (0..t.masks.len()).map(share).collect();
+    let mut out = vec![0.0; t.outputs];
+    for e in &t.entries {
+        let row = &t.rows[e.row as usize];
+        if taps[row.tap as usize] != 0 {
+            out[e.output as usize] += (e.weight * keys[row.operand as usize]).powi(2) * e.mask.map_or(1.0, |m| shares[m as usize]);
+        }
+    }
+    out.into_iter().map(f64::sqrt).collect()
+}
+
 /// Runs the graph on the slot vectors of its inputs.
 pub fn run(g: &HeGraph, inputs: &[Bundle], noise: Option<&mut Noise>) -> Result<Vec<Bundle>, InterpError> {
     run_watched(g, inputs, noise, |_, _| {})
@@ -110,12 +157,14 @@ pub(super) fn run_watched(
         args.first().into_iter().for_each(|x| watch(n, x));
         let out = match &n.op {
             HeOp::Input {} => next_input.next().cloned().ok_or_else(|| InterpError::Unsupported("too few inputs".into()))?,
-            HeOp::Linear { table, bias, scales, .. } => {
+            HeOp::Linear { taps, table, bias, scales } => {
                 let mut t = Cow::Borrowed(g.consts.table(*table)?.as_ref());
-                let mut omega = vec![];
+                let (mut omega, mut turned) = (vec![], vec![]);
                 if let Some(noise) = &noise {
                     omega = scales.iter().map(|s| 2f64.powf(s.log2_with(&noise.log2_prime))).collect();
                     t = Cow::Owned(quantise(&t, &omega).map_err(|e| InterpError::Unsupported(e.to_string()))?);
+                    let keys: Vec<f64> = n.args.iter().map(|a| noise.key_std(n.ty.limbs, &g.ty(*a).scale)).collect();
+                    turned = rotation_std(&t, taps, &keys);
                 }
                 let layouts: Vec<_> = n.args.iter().map(|a| &g.ty(*a).layout).collect();
                 let mut out = by_units(&args, &layouts, &n.ty.layout, |args| {
@@ -123,7 +172,7 @@ pub(super) fn run_watched(
                     let Some(noise) = &mut noise else { return out };
                     let energy = energies(args);
                     for (o, ct) in out.iter_mut().enumerate() {
-                        let std = periodic_weight_std(&t, &omega, &energy, o);
+                        let std = periodic_weight_std(&t, &omega, &energy, o).hypot(turned[o]);
                         let s = std / std::f64::consts::SQRT_2;
                         if s > 0.0 {
                             ct.iter_mut().for_each(|z| *z += Complex64::new(s * noise.gauss.number(), s * noise.gauss.number()));
@@ -134,8 +183,17 @@ pub(super) fn run_watched(
                 add_bias(&g.consts, *bias, n.ty.layout.complex.is_some(), &mut out)?;
                 out
             }
-            HeOp::Mul {} => multiply(args[0], args[1]),
-            HeOp::Square {} => multiply(args[0], args[0]),
+            HeOp::Mul {} | HeOp::Square {} => {
+                let mut operands: Vec<Bundle> = args.iter().map(|x| x.to_vec()).collect();
+                if let Some(noise) = noise.as_mut().filter(|_| n.ty.layout.complex.is_some()) {
+                    for (x, a) in operands.iter_mut().zip(&n.args) {
+                        // Half of the conjugate's error is in each part.
+                        let std = noise.key_std(n.ty.limbs, &g.ty(*a).scale) / std::f64::consts::SQRT_2;
+                        noise.disturb(x, std);
+                    }
+                }
+                multiply(&operands[0], &operands[operands.len() - 1])
+            }
             HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } => {
                 let sine = matches!(n.op, HeOp::Refresh { .. });
                 let mut x = args[0].to_vec();

@@ -92,7 +92,7 @@ impl Spill {
     /// Constants without data.
     pub fn of(p: &Program) -> Result<Spill, InterpError> {
         let h = &p.header;
-        let (model, noise) = (NoiseModel::new(&h.chain()), Noise::of(h, 0));
+        let (model, noise) = (NoiseModel::new(&h.chain()), Noise::of(p, 0));
         let size = |s: &Scale| 2f64.powf(s.log2_with(|PrimeIndex(i)| h.q.get(i as usize).map_or(0.0, |&q| (q as f64).log2())));
         let mut reaches = vec![];
         for n in &p.nodes {

@@ -1,15 +1,20 @@
 //! `assign-levels`: limbs and exact scales; one prime per linear map and the product before it.
 //!
-//! Every value behind a linear map has scale Δ. A product leaves Δ² (Δ²·4 if complex-packed), the
-//! next linear map multiplies by integers at weight scale ω = Δ·q / (operand scale), and one
-//! rescale by the prime q returns to Δ. So a rescale happens only behind a linear map (lazily), and
-//! residual branches meet because each operand has its own ω. A linear map with small integer
-//! scalar weights needs no prime. Limbs are counted from the outputs: a value has one limb more
+//! Every value behind a linear map has a scale Δ. A product leaves Δ² (Δ²·4 if complex-packed), the
+//! next linear map multiplies by integers at weight scale ω = Δ'·q / (operand scale), and one
+//! rescale by the prime q gives the scale Δ' of its own readers. So a rescale happens only behind a
+//! linear map (lazily), and residual branches meet because each operand has its own ω. A linear map
+//! with small integer scalar weights needs no prime.
+//!
+//! Errors are the smaller the larger Δ is, and errors of weights the smaller the larger ω: what a
+//! product reads takes the largest Δ that leaves ω its bits, and what only linear maps read, or
+//! nobody, the scale of answers. Limbs are counted from the outputs: a value has one limb more
 //! than the linear map that reads it leaves.
 
 use crate::error::PassError;
 use crate::levels::{LimbEffect, needed};
 use crate::options::{CompileOptions, PrimeSizes, REFRESH_BASE};
+use crate::pack::layouts::Layouts;
 use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::he::{HeGraph, HeOp, HeType, PrimeIndex, Scale, product_scale};
 use chiffre_ir::packed::{Packed, PackedGraph, PackedOp};
@@ -20,6 +25,10 @@ const PASS: &str = "assign-levels";
 /// Smallest weight scale, bits: below it, rounding the weights would change what the network
 /// computes.
 pub const MIN_WEIGHT_BITS: f64 = 8.0;
+
+/// Bits of the weights that read a product of two values, with the two bits that complex slots
+/// take: at primes of 49 bits these and values at scale 2^27 have errors alike.
+const PRODUCT_WEIGHT_BITS: i32 = 22;
 
 /// What reads a linear map, or reads nothing but a sum of it, and wants a scale of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +55,47 @@ fn has_unit_weights(t: &DiagTable) -> bool {
     t.entries.iter().all(|e| e.mask.is_none() && e.weight == 1.0)
 }
 
-/// Turns packed IR into HE IR without relinearisation, with the sizes of primes that layouts were
-/// chosen for, if they were.
-pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, chosen: Option<PrimeSizes>) -> Result<HeGraph, PassError> {
+/// log2 of the scale that each value should have, if it is the result of a linear map: the smallest
+/// that a reader wants. `readers` are those with a scale of their own, `unit` the maps that take no
+/// level.
+fn log_scales(
+    g: &PackedGraph,
+    users: &[Vec<ValueId>],
+    readers: &[Option<Reader>],
+    unit: &[bool],
+    sizes: &PrimeSizes,
+    answers: i32,
+) -> Vec<i32> {
+    let mut out = vec![answers; g.nodes.len()];
+    for (v, _) in g.iter().collect::<Vec<_>>().into_iter().rev() {
+        let wanted = |u: &ValueId| match (&g.node(*u).op, readers[u.index()]) {
+            (PackedOp::Linear { .. }, None) if unit[u.index()] => out[u.index()],
+            // The weights that read the product.
+            (PackedOp::Mul {} | PackedOp::Square {}, _) => {
+                let behind = users[u.index()].iter().map(|w| match (&g.node(*w).op, readers[w.index()]) {
+                    (PackedOp::Linear { .. }, None) => out[w.index()],
+                    (PackedOp::Linear { .. }, Some(Reader::Series)) => sizes.prime as i32 - 1,
+                    _ => sizes.log_scale,
+                });
+                let behind = behind.min().unwrap_or(sizes.log_scale);
+                ((sizes.prime as i32 + behind - PRODUCT_WEIGHT_BITS) / 2).clamp(sizes.log_scale, answers)
+            }
+            _ => answers,
+        };
+        out[v.index()] = users[v.index()].iter().map(wanted).min().unwrap_or(answers);
+    }
+    out
+}
+
+/// Turns packed IR into HE IR without relinearisation, with the sizes of primes and scales that
+/// layouts were chosen for, if they were.
+pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&Layouts>) -> Result<HeGraph, PassError> {
     let series = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: false, .. }));
     let refresh = g.nodes.iter().any(|n| matches!(n.op, PackedOp::Chebyshev { sine: true, .. }));
     let usual = || PrimeSizes::of(opts, series, refresh);
-    let sizes = chosen.map_or_else(usual, |s| PrimeSizes { log_scale: opts.log_scale.unwrap_or(s.log_scale), ..s });
-    let delta = Scale::pow2(sizes.log_scale);
+    let sizes = layouts
+        .and_then(Layouts::short_primes)
+        .map_or_else(usual, |s| PrimeSizes { log_scale: opts.log_scale.unwrap_or(s.log_scale), ..s });
     let users = g.users();
     let read_by = |v: ValueId, sine: bool| {
         users[v.index()].iter().any(|u| matches!(g.node(*u).op, PackedOp::Chebyshev { sine: s, .. } if s == sine))
@@ -78,6 +120,8 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, chosen: Option<Prim
             }
         }
     }
+    let answers = layouts.and_then(|l| l.answer_log_scale).filter(|_| opts.log_scale.is_none()).unwrap_or(sizes.log_scale);
+    let log_scales = log_scales(g, &users, &readers, &unit, &sizes, answers);
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => LimbEffect::Input,
@@ -132,7 +176,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, chosen: Option<Prim
                 let mut kept = match readers[v.index()] {
                     Some(Reader::Refresh) => Scale::pow2(sizes.refresh_log_scale),
                     Some(Reader::Series) => argument,
-                    None => delta.clone(),
+                    None => Scale::pow2(log_scales[v.index()]),
                 };
                 let rescale = effects[v.index()] == LimbEffect::Linear;
                 let mut target = if rescale { kept.mul_prime(PrimeIndex(limbs as u32 - 1)) } else { kept.clone() };

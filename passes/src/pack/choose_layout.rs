@@ -6,6 +6,7 @@
 
 use super::layouts::Layouts;
 use super::packing::Packing;
+use super::precision::answer_scale;
 use super::price::{Bounds, Price, Pricer, Ring};
 use crate::error::PassError;
 use crate::he::select_params::shape_keys;
@@ -121,6 +122,9 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         }
     }
     refusals.dedup();
+    if let Some((_, l)) = best.as_mut().filter(|(_, l)| !refreshes && l.precision.is_none() && opts.log_scale.is_none()) {
+        l.answer_log_scale = answer_scale(g, opts, &l.sizes).map_err(|e| PassError::clear(PASS, "", e))?;
+    }
     best.map(|(_, l)| l).ok_or_else(|| {
         if !too_deep {
             return PassError::capacity(PASS, "", format!("no ring degree fits:\n  {}", refusals.join("\n  ")));

@@ -21,6 +21,9 @@ pub struct Layouts {
     pub sizes: PrimeSizes,
     /// Predicted bits of precision of the answers, where primes are shorter than they could be.
     pub precision: Option<f64>,
+    /// log2 of the scale of answers, and of whatever else only linear maps read, where there is no
+    /// bootstrap and primes have their full size: as large as the answers leave room for.
+    pub answer_log_scale: Option<i32>,
     /// Predicted time of a run on the whole batch, seconds; the program predicts the same.
     pub seconds: f64,
     /// Predicted memory of that run; the program predicts the same, but for the constants, which

@@ -5,6 +5,8 @@
 //! the clear gives, for each value, the mean square of a gradient, and the error of a plan is a sum
 //! over its operations: independent errors add up in the square. The single errors are those of
 //! [`chiffre_params::noise`], for primes that are not chosen yet.
+//!
+//! Where primes have their full size, only the scale of the answers is chosen here, by their size.
 
 use super::chain::Chain;
 use crate::options::{CompileOptions, PrimeSizes};
@@ -12,8 +14,7 @@ use chiffre_ir::error::InterpError;
 use chiffre_ir::gauss::Gauss;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::layout::Layout;
-use chiffre_ir::tensor::trace;
-use chiffre_ir::tensor::{TensorGraph, TensorOp};
+use chiffre_ir::tensor::{TensorGraph, TensorOp, interp, trace};
 use chiffre_params::noise::SIGMA;
 use std::collections::BTreeMap;
 
@@ -27,6 +28,39 @@ const HEADROOM: f64 = 5.0;
 const LEAST_WEIGHT_BITS: i32 = 9;
 /// Smallest scale of values that is considered, bits.
 const LEAST_SCALE: i32 = 12;
+
+/// Bits between the largest answer of the run in the clear and the modulus. The data owner takes an
+/// answer for damaged from 12 bits below it on; 6 more are left to images that answer more loudly.
+const ANSWER_HEADROOM: f64 = 18.0;
+/// Answers below it leave no more room.
+const SMALL_ANSWER: f64 = 0.125;
+/// Largest scale of answers, bits: with more, the errors of other values are all that is left.
+const MOST_ANSWER_SCALE: i32 = 34;
+
+/// The first calibration images, or, without any, of images of standard normal numbers.
+fn sample(elements: usize, opts: &CompileOptions) -> Vec<f32> {
+    let mut gauss = Gauss::new(1);
+    match &opts.activations.calibration {
+        Some(set) => set.images.iter().take(IMAGES.min(set.n) * elements).copied().collect(),
+        None => (0..IMAGES * elements).map(|_| gauss.number() as f32).collect(),
+    }
+}
+
+/// log2 of the scale of answers for which a few images leave room; none if it is not above that of
+/// other values.
+///
+/// # Errors
+/// Constants without data.
+pub(super) fn answer_scale(g: &TensorGraph, opts: &CompileOptions, sizes: &PrimeSizes) -> Result<Option<i32>, InterpError> {
+    let elements =
+        g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Input {})).map(|n| n.ty.chw().iter().product::<usize>()).sum::<usize>();
+    let images = sample(elements, opts);
+    let answers = interp(g, &images, images.len() / elements.max(1))?;
+    let largest = answers.iter().flatten().fold(SMALL_ANSWER, |m: f64, x| m.max(f64::from(x.abs())));
+    let room = f64::from(sizes.bottom) - ANSWER_HEADROOM - largest.log2();
+    let scale = MOST_ANSWER_SCALE.min(if room.is_finite() { room as i32 } else { 0 });
+    Ok((scale > sizes.log_scale).then_some(scale))
+}
 
 /// How answers depend on the values of a network.
 pub(super) struct Sensitivity {
@@ -48,11 +82,7 @@ impl Sensitivity {
     pub fn of(g: &TensorGraph, opts: &CompileOptions) -> Result<Sensitivity, InterpError> {
         let input = g.iter().find(|(_, n)| matches!(n.op, TensorOp::Input {})).map(|(v, n)| (v, n.ty.chw().iter().product::<usize>()));
         let Some((input, elements)) = input else { return Err(InterpError::Unsupported("a network without an input".into())) };
-        let mut gauss = Gauss::new(1);
-        let images = match &opts.activations.calibration {
-            Some(set) => set.images.iter().take(IMAGES.min(set.n) * elements).copied().collect(),
-            None => (0..IMAGES * elements).map(|_| gauss.number() as f32).collect::<Vec<f32>>(),
-        };
+        let images = sample(elements, opts);
         let n = images.len() / elements.max(1);
         let zero = || vec![0.0; g.nodes.len()];
         let new = || Sensitivity { gradients: zero(), squares: zero(), spread: 0.0, largest: 0.0 };

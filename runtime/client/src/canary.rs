@@ -96,7 +96,7 @@ impl Canaries {
             if !kept.iter().take(count).copied().eq(0..count) {
                 continue;
             }
-            let mut noise = Noise::of(&s.program().header, dice.word());
+            let mut noise = Noise::of(s.program(), dice.word());
             let noisy = run(&chosen(&sample, per, &kept), Some(&mut noise))?;
             let Some(bound) = bound(&chosen(&exact, outputs, &kept), &noisy, outputs, count) else { continue };
             let all = merged(&places, &drawn, images, per);
