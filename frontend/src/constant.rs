@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-/// Most elements of a constant.
+/// Most elements of a constant that is made of others.
 pub(crate) const MAX_CONST: usize = 1 << 26;
+/// Most elements of a constant that the file holds, which is as large itself, and of what has no
+/// more elements than that.
+const MAX_STORED: usize = 1 << 28;
 /// Most elements of a constant that the file does not hold: a few bytes of a file can ask for any
 /// number of them.
 pub(crate) const MAX_MADE: usize = 1 << 22;
@@ -32,16 +35,24 @@ pub(crate) struct Const {
 
 /// Number of elements of a known shape, at most [`MAX_CONST`].
 pub(crate) fn count(shape: &[usize]) -> Result<usize, String> {
-    let n = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).filter(|&n| n <= MAX_CONST);
-    n.ok_or_else(|| format!("a constant of shape {shape:?} is larger than {MAX_CONST} elements"))
+    count_to(shape, MAX_CONST)
+}
+
+/// Number of elements of a shape whose numbers the file holds, at most [`MAX_STORED`].
+pub(crate) fn count_stored(shape: &[usize]) -> Result<usize, String> {
+    count_to(shape, MAX_STORED)
+}
+
+fn count_to(shape: &[usize], most: usize) -> Result<usize, String> {
+    let n = shape.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).filter(|&n| n <= most);
+    n.ok_or_else(|| format!("a constant of shape {shape:?} is larger than {most} elements"))
 }
 
 /// Number of elements of a constant that is computed from others, of which the largest has
 /// `operand`: no more than that, or [`MAX_MADE`].
 pub(crate) fn count_made(shape: &[usize], operand: usize) -> Result<usize, String> {
     let most = operand.max(MAX_MADE);
-    count(shape)?;
-    let n: usize = shape.iter().product();
+    let n = count_to(shape, operand.max(MAX_CONST))?;
     if n > most { Err(format!("a computed constant of shape {shape:?} is larger than {most} elements")) } else { Ok(n) }
 }
 
@@ -133,7 +144,7 @@ impl Const {
     }
     /// The same elements under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Result<Const, String> {
-        if count(shape)? != count(&self.shape()?)? {
+        if count_stored(shape)? != count_stored(&self.shape()?)? {
             return Err(format!("{:?} cannot take the shape {shape:?}", self.shape()?));
         }
         Ok(Const { dims: shape.iter().map(|&d| Dim::Known(d as i64)).collect(), data: self.data.clone() })
@@ -194,5 +205,10 @@ mod tests {
         assert_eq!(*t.floats().unwrap(), [1., 3., 2., 4.]);
         assert!(c.select(&[1], |_| 4).is_err());
         assert!(count(&[1 << 20, 1 << 20]).is_err() && count(&[usize::MAX, 2]).is_err());
+        // The first layer behind the convolutions of a VGG, which the file holds.
+        let layer = [4096, 25088];
+        assert!(count(&layer).is_err() && count_made(&layer, 0).is_err());
+        assert_eq!((count_stored(&layer), count_made(&layer, 4096 * 25088)), (Ok(4096 * 25088), Ok(4096 * 25088)));
+        assert!(count_stored(&[1 << 15, 1 << 15]).is_err());
     }
 }

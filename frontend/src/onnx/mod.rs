@@ -4,7 +4,7 @@ mod external;
 mod functions;
 mod widen;
 
-use crate::constant::{Const, Dim, count, extent};
+use crate::constant::{Const, Dim, count, count_stored, extent};
 use crate::proto::{Attr, File, Node, Port};
 use std::path::Path;
 use std::sync::Arc;
@@ -138,8 +138,10 @@ fn tensor(t: &pb::TensorProto) -> Result<Const, String> {
         return Err("its data lies in another file; store the weights inside the model".into());
     }
     let shape = t.dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>, _>>()?;
-    let n = count(&shape)?;
     let ty = DataType::try_from(t.data_type).map_err(|_| format!("unknown element type {}", t.data_type))?;
+    let is_float = matches!(ty, DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16);
+    // An integer takes several times as much memory as it may take in the file.
+    let n = if is_float { count_stored(&shape)? } else { count(&shape)? };
     let raw = |width: usize| match t.raw_data.len() == n * width {
         true => Ok(t.raw_data.chunks_exact(width)),
         false => Err(format!("it has {} bytes of data for shape {shape:?}", t.raw_data.len())),

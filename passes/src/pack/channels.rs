@@ -8,7 +8,8 @@
 
 use crate::tensor::linear_form::Reading;
 use chiffre_ir::layout::{Dim, Layout, bit};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 /// Where an element is in the result and in the operand, as far as one coordinate decides it.
 #[derive(Clone, Copy, Default)]
@@ -73,6 +74,8 @@ pub(super) struct Meeting<'a> {
     reading: &'a Reading,
     occupied: Vec<bool>,
     wanted: Vec<bool>,
+    /// By rotation, how many wanted slots read one that is occupied; worked out when asked for.
+    met: RefCell<HashMap<i64, usize>>,
     batch: Vec<Alignment>,
     /// Places of the rows and of the columns, in the result and in the operand.
     axes: [[Vec<ChannelOffset>; 2]; 2],
@@ -149,6 +152,7 @@ impl<'a> Meeting<'a> {
             reading: map.reading,
             occupied: from.occupied().into_iter().cycle().take(period).collect(),
             wanted: clean.occupied().into_iter().map(|o| o || !to.dirty).cycle().take(period).collect(),
+            met: RefCell::default(),
             batch: batch_alignments(from, to, period),
             axes,
             outs: places(to, Dim::C, map.output[0]),
@@ -224,11 +228,23 @@ impl<'a> Meeting<'a> {
         if r > self.copy() / 2 { r - self.copy() } else { r }
     }
 
-    /// True if a shift that fills these slots needs a mask for channels at the given slot offsets
-    /// in result and operand.
-    pub fn is_masked(&self, shift: &Shift, filled: &[usize], class: Class) -> bool {
-        let list: Vec<usize> = filled.iter().map(|s| s + class.out_slot).collect();
-        !self.is_scalar(&list, self.rotation(shift, class))
+    /// True if a shift that fills so many slots needs a mask for channels at the given slot offsets
+    /// in result and operand: if a constant diagonal moves more than that. Every slot that a shift
+    /// fills is wanted and reads an element, so that counting them is enough.
+    pub fn is_masked(&self, shift: &Shift, filled: usize, class: Class) -> bool {
+        self.met(self.rotation(shift, class)) > filled
+    }
+
+    /// Slots of the result that are wanted and read an occupied one under a rotation.
+    fn met(&self, rotation: i64) -> usize {
+        let count = || {
+            let by = rotation.rem_euclid(self.occupied.len() as i64) as usize;
+            let (front, back) = self.occupied.split_at(by);
+            let (low, high) = self.wanted.split_at(back.len());
+            let both = |w: &[bool], o: &[bool]| w.iter().zip(o).map(|(w, o)| usize::from(*w & *o)).sum::<usize>();
+            both(low, back) + both(high, front)
+        };
+        *self.met.borrow_mut().entry(rotation).or_insert_with(count)
     }
 
     /// What the tap of these shifts, and of the slots that each fills, does to channels at the
@@ -236,19 +252,69 @@ impl<'a> Meeting<'a> {
     pub fn moves(&self, shifts: &[Shift], filled: &[Vec<usize>], class: Class) -> Vec<Move> {
         let one = |(shift, slots): (&Shift, &Vec<usize>)| {
             let rotation = self.rotation(shift, class);
-            let list: Vec<usize> = slots.iter().map(|s| s + class.out_slot).collect();
-            let mask = (!self.is_scalar(&list, rotation)).then_some(list);
+            let masked = self.is_masked(shift, slots.len(), class);
+            let mask = masked.then(|| slots.iter().map(|s| s + class.out_slot).collect());
             Move { rotation, in_ct: shift.in_ct, out_ct: shift.out_ct, mask }
         };
         shifts.iter().zip(filled).map(one).collect()
     }
+}
 
-    /// True if a constant diagonal has the same effect as the mask: every output slot outside it
-    /// that is wanted reads a slot that is zero.
-    fn is_scalar(&self, list: &[usize], rotation: i64) -> bool {
-        let period = self.occupied.len();
-        let mut inside = vec![false; period];
-        list.iter().for_each(|&s| inside[s] = true);
-        (0..period).all(|s| inside[s] || !self.wanted[s] || !self.occupied[(s as i64 + rotation).rem_euclid(period as i64) as usize])
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::PackingWish;
+    use crate::pack::packing::Packing;
+    use chiffre_ir::consts::Array;
+    use chiffre_ir::tensor::{Reads, TensorGraph, TensorOp, TensorType};
+
+    impl Meeting<'_> {
+        /// Slot by slot: every output slot outside the mask that is wanted reads a slot that is
+        /// zero.
+        fn is_scalar(&self, list: &[usize], rotation: i64) -> bool {
+            let period = self.occupied.len();
+            let reads = |s: usize| self.occupied[(s as i64 + rotation).rem_euclid(period as i64) as usize];
+            (0..period).all(|s| list.contains(&s) || !self.wanted[s] || !reads(s))
+        }
+    }
+
+    #[test]
+    fn masks_are_needed_where_a_constant_moves_more() {
+        let mut seen = [0, 0];
+        for (stride, kernel) in [(1, 3), (2, 3), (1, 1), (2, 1)] {
+            let (input, output) = ([6, 8, 8], [5, 8 / stride, 8 / stride]);
+            let mut g = TensorGraph::new("t");
+            let x = g.push(TensorOp::Input {}, vec![], TensorType::new(input), "x");
+            let k = g.consts.add("k", Array::zeros(vec![5, 6, kernel, kernel]));
+            let (strides, origins) = (vec![[stride; 2]], vec![[0, 0]]);
+            let map = TensorOp::LinearMap { kernels: vec![k], strides, origins, bias: None, reads: Reads::default(), groups: None };
+            let y = g.push(map, vec![x], TensorType::new(output), "y");
+            g.outputs.push(y);
+            let reading = Reading::Strided([stride; 2]);
+            for (batch, packing) in [1, 20, 100].into_iter().flat_map(|b| {
+                let all = Packing::candidates(&g, 9, b, &PackingWish::default()).unwrap();
+                all.into_iter().map(move |p| (b, p))
+            }) {
+                let Ok(layouts) = packing.assign(&g, batch) else { continue };
+                let dirty = Layout { dirty: true, ..layouts[1].clone() };
+                for to in [&layouts[1], &dirty] {
+                    let period = joint_period(&[&layouts[0]], to);
+                    let m = Meeting::new(&layouts[0], to, Extents { input, output, reading: &reading }, period);
+                    let pairs = m.outs.iter().flat_map(|o| m.ins.iter().map(|i| Class { out_slot: o.slot, in_slot: i.slot }));
+                    let classes: BTreeSet<Class> = pairs.collect();
+                    for at in [(0, 0), (1, -1), (-1, 0)] {
+                        for (shift, filled) in m.shifts(at).iter().zip(m.filled(at)) {
+                            for class in &classes {
+                                let list: Vec<usize> = filled.iter().map(|s| s + class.out_slot).collect();
+                                let masked = m.is_masked(shift, filled.len(), *class);
+                                assert_eq!(masked, !m.is_scalar(&list, m.rotation(shift, *class)), "{packing:?} {batch} {stride} {at:?}");
+                                seen[usize::from(masked)] += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(seen.iter().all(|n| *n > 1000), "{seen:?}");
     }
 }

@@ -48,7 +48,7 @@ struct BatchBits {
 }
 
 /// Numbers of channel bits in gaps that are tried.
-const FILLS: [usize; 4] = [0, 1, 2, 4];
+const FILLS: [usize; 6] = [0, 1, 2, 4, 6, 8];
 /// Numbers of phase bits that are tried.
 const PHASES: [[usize; 2]; 5] = [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2]];
 

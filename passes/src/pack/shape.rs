@@ -94,6 +94,35 @@ impl Bits {
     }
 }
 
+/// What a list joins at one distance of slots, under rotations that are equal for all of it.
+struct Distance {
+    /// One of the classes that are so far apart: all need masks alike.
+    class: Class,
+    /// Pairs of channels.
+    pairs: usize,
+    /// Ciphertext of the operand's channel → those of the result's.
+    cts: BTreeMap<usize, Bits>,
+}
+
+/// The pairs of a list by the distance between the slots of their channels, of which a copy of the
+/// operand has `copy`.
+fn distances(list: &[(u32, u32)], meeting: &Meeting, copy: usize) -> Vec<Distance> {
+    let mut out: Vec<Distance> = vec![];
+    let mut number: Vec<Option<usize>> = vec![None; copy];
+    for &(o, i) in list {
+        let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
+        let class = Class { out_slot: po.slot, in_slot: pi.slot };
+        let place = &mut number[(class.in_slot as i64 - class.out_slot as i64).rem_euclid(copy as i64) as usize];
+        let n = *place.get_or_insert_with(|| {
+            out.push(Distance { class, pairs: 0, cts: BTreeMap::new() });
+            out.len() - 1
+        });
+        out[n].pairs += 1;
+        out[n].cts.entry(pi.ct).or_default().insert(po.ct);
+    }
+    out
+}
+
 /// Counts of the table of Σ_k map_k(arg_k) under layouts, with no limbs yet, and the inputs under
 /// their rotations: what [`diagonals`](super::lower_linear::diagonals) of maps with this support
 /// has, as long as no weights cancel. With a window only of the rotations in it. None if there are
@@ -112,33 +141,18 @@ pub(super) fn shape(
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
         let meeting = Meeting::new(l, to, Extents { input: s.input, output: s.output, reading: &s.reading }, period);
         for (index, list) in s.lists.iter().enumerate() {
-            // Slot offsets in result and operand → ciphertext of the operand's channel → those of
-            // the result's.
-            let mut classes: HashMap<Class, BTreeMap<usize, Bits>> = HashMap::new();
-            for &(o, i) in list {
-                let (po, pi) = (meeting.outs[o as usize], meeting.ins[i as usize]);
-                classes.entry(Class { out_slot: po.slot, in_slot: pi.slot }).or_default().entry(pi.ct).or_default().insert(po.ct);
-            }
-            // Classes with equal distances move under equal rotations: a representative, what all
-            // of them join, and how many pairs of ciphertexts each of them joins, added up.
-            let mut distances: BTreeMap<i64, (Class, BTreeMap<usize, Bits>, usize)> = BTreeMap::new();
-            for (class, cts) in &classes {
-                let distance = (class.in_slot as i64 - class.out_slot as i64).rem_euclid(l.copy_slots() as i64);
-                let (_, all, joined) = distances.entry(distance).or_insert_with(|| (*class, BTreeMap::new(), 0));
-                cts.iter().for_each(|(ct, outputs)| all.entry(*ct).or_default().extend(outputs, 0));
-                *joined += cts.values().map(Bits::len).sum::<usize>();
-            }
+            let distances = distances(list, &meeting, l.copy_slots());
             for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
                 let shifts = meeting.shifts(*at);
                 let holds = |shift: &Shift, class: Class| window.is_none_or(|w| w.holds(meeting.rotation(shift, class)));
                 let inside = |class: Class| shifts.iter().filter(|s| holds(s, class)).count();
-                entries += distances.values().map(|(class, _, joined)| inside(*class) * joined).sum::<usize>();
+                entries += distances.iter().map(|d| inside(d.class) * d.pairs).sum::<usize>();
                 if !masked {
-                    let filled = meeting.filled(*at);
-                    let mut all = classes.keys().flat_map(|class| shifts.iter().zip(&filled).map(move |(s, f)| (s, f, *class)));
+                    let filled: Vec<usize> = meeting.filled(*at).iter().map(Vec::len).collect();
+                    let mut all = distances.iter().flat_map(|d| shifts.iter().zip(&filled).map(|(s, f)| (s, *f, d.class)));
                     masked = all.any(|(shift, filled, class)| meeting.is_masked(shift, filled, class));
                 }
-                for (class, cts, _) in distances.values() {
+                for Distance { class, cts, .. } in &distances {
                     for shift in shifts.iter().filter(|s| holds(s, *class)) {
                         let rotation = meeting.rotation(shift, *class);
                         for (ct, outputs) in cts {

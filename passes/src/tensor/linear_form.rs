@@ -300,24 +300,38 @@ impl Kernel {
         }
         let limit = 4 * self.nonzeros().max(then.nonzeros()) + MAX_GROWTH;
         let mut count = 0;
+        // Sums of one output channel, by input channel, and which input channels have one.
+        let (mut sums, mut met, mut inputs) = (vec![0.0; self.input[0]], vec![false; self.input[0]], vec![]);
         for (&at, a) in &self.taps {
-            let mut by_mid: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+            let mut by_mid: Vec<Vec<(usize, f64)>> = vec![vec![]; self.output[0]];
             for (&(m, i), &w) in a {
-                by_mid.entry(m).or_default().push((i, w));
+                by_mid[m].push((i, w));
             }
             for (&then_at, b) in &then.taps {
                 let Some(at) = tap(at, then_at) else { continue };
                 let cells = out.taps.entry(at).or_default();
                 let before = cells.len();
-                for (&(o, m), &w) in b {
-                    for &(i, v) in by_mid.get(&m).map_or(&[][..], |v| v) {
-                        *cells.entry((o, i)).or_insert(0.0) += w * v;
+                let mut row = b.iter().peekable();
+                while let Some((&(o, _), _)) = row.peek().copied() {
+                    while let Some((&(_, m), &w)) = row.next_if(|((p, _), _)| *p == o) {
+                        for &(i, v) in &by_mid[m] {
+                            if !std::mem::replace(&mut met[i], true) {
+                                sums[i] = if before > 0 { cells.get(&(o, i)).copied().unwrap_or(0.0) } else { 0.0 };
+                                inputs.push(i);
+                            }
+                            sums[i] += w * v;
+                        }
+                    }
+                    inputs.sort_unstable();
+                    for i in inputs.drain(..) {
+                        cells.insert((o, i), sums[i]);
+                        met[i] = false;
+                    }
+                    if count + cells.len() - before > limit {
+                        return None;
                     }
                 }
                 count += cells.len() - before;
-                if count > limit {
-                    return None;
-                }
             }
         }
         out.taps.retain(|_, c| !c.is_empty());
