@@ -21,9 +21,11 @@
 //! about graphs lives in the crates below; the command line is a crate of its own.
 #![forbid(unsafe_code)]
 
+pub mod batches;
 pub mod bench;
 pub mod clear;
 mod client;
+pub mod cluster;
 pub mod data;
 mod error;
 pub mod export;

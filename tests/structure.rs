@@ -9,10 +9,11 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut out = vec![];
-    let mut todo: Vec<PathBuf> = ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "python"]
-        .iter()
-        .map(|d| root().join(d))
-        .collect();
+    let mut todo: Vec<PathBuf> =
+        ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "python", "integrations"]
+            .iter()
+            .map(|d| root().join(d))
+            .collect();
     while let Some(d) = todo.pop() {
         for e in std::fs::read_dir(&d).unwrap().flatten() {
             let p = e.path();
@@ -229,7 +230,9 @@ fn the_python_package_is_built_like_the_rest() {
 
 /// Sources of the libraries, without the command line and tests.
 fn libraries() -> Vec<(PathBuf, String)> {
-    let of_library = |p: &Path| !p.starts_with("cli") && p.components().any(|c| c.as_os_str() == "src") && !p.starts_with("tests");
+    let of_library = |p: &Path| {
+        !p.starts_with("cli") && !p.starts_with("integrations") && p.components().any(|c| c.as_os_str() == "src") && !p.starts_with("tests")
+    };
     sources().into_iter().filter(|(p, _)| of_library(p)).collect()
 }
 

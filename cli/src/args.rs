@@ -12,8 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+mod batches;
 mod tools;
 
+pub use batches::*;
 pub use tools::*;
 
 /// Compile ONNX models to homomorphic-encryption programs and run them on encrypted batches.
@@ -50,6 +52,12 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Run a program on encrypted images, or go on with an interrupted run; needs no secret key
     Run(RunArgs),
+    /// Look after many encrypted batches
+    #[command(subcommand)]
+    Batch(BatchCommand),
+    /// Say what many images take on many workers: time, bytes, and whether smaller batches would be
+    /// done sooner
+    PlanCluster(PlanClusterArgs),
     /// Decrypt the answers of a run; those of damaged ciphertexts are NaN, are named, and make it
     /// fail
     Decrypt(DecryptArgs),
@@ -413,20 +421,23 @@ pub struct RunArgs {
     #[arg(long, value_name = "server.chf", conflicts_with = "eval")]
     pub prepared: Option<PathBuf>,
     /// The encrypted images
-    #[arg(long, value_name = "in.ct")]
-    pub input: PathBuf,
+    #[arg(long, value_name = "in.ct", required_unless_present = "inputs", conflicts_with = "inputs", requires = "output")]
+    pub input: Option<PathBuf>,
     /// The encrypted answers to write
-    #[arg(short, long, value_name = "out.ct")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "out.ct", requires = "input")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    /// `--inputs`, `--outputs`, `--shard`.
+    pub many: ManyArgs,
     /// Work that an interruption may lose, or a tenth of the work so far, if that is more: a run
     /// that is started again goes on from its last checkpoint; 0 makes one at every good moment
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub checkpoint_every: u64,
     /// Write a trace of the run for Chrome's or Perfetto's viewer
-    #[arg(long, value_name = "TRACE.json")]
+    #[arg(long, value_name = "TRACE.json", conflicts_with = "inputs")]
     pub trace: Option<PathBuf>,
     /// Print measured against predicted time per kind of operation and per ONNX node
-    #[arg(long)]
+    #[arg(long, conflicts_with = "inputs")]
     pub profile: bool,
     /// Unit times written by `measure-machine`, for --profile [default: two Zen 4 cores]
     #[arg(long, value_name = "FILE", requires = "profile")]

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 /// Version of the metadata.
 pub const FORMAT: &str = "2";
 const MAX_HEADER: u64 = 64 << 20;
-const DIGEST: &str = "chiffre.digest";
+/// Key of the digest in the metadata.
+pub const DIGEST: &str = "chiffre.digest";
 /// Hexadecimal digits of a digest.
 const DIGEST_LENGTH: usize = 64;
 /// Bytes of the buffers in front of files.

@@ -232,6 +232,20 @@ impl ResultBatch {
     pub fn save(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
         self.contents(s)?.save(path, |w| self.fill(w)).map(|_| ())
     }
+    /// As [`Self::save`], where nothing may have the name.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn save_new(&self, s: &Session, path: &Path) -> Result<(), RuntimeError> {
+        self.contents(s)?.save_new(path, |w| self.fill(w)).map(|_| ())
+    }
+    /// Digest of the result as a file.
+    ///
+    /// # Errors
+    /// A program without exactly one output.
+    pub fn digest(&self, s: &Session) -> Result<String, RuntimeError> {
+        self.contents(s)?.digest(|w| self.fill(w))
+    }
     /// As [`Self::save`], to any sink, which errors call `name`.
     ///
     /// # Errors

@@ -16,5 +16,5 @@ pub use chiffre_ckks::engine::{Engine, EngineError};
 pub use chiffre_ckks::{Isa, UnknownIsa};
 pub use cts::{Batch, INPUT_KIND, RESULT_KIND, ResultBatch};
 pub use error::RuntimeError;
-pub use eval_keys::{EvalKeySet, KeyId, Nonce, ServerKeys, binding, check_binding, hex, parse_id};
+pub use eval_keys::{EvalKeySet, KIND as EVAL_KEYS_KIND, KeyId, Nonce, ServerKeys, binding, check_binding, hex, parse_id};
 pub use params::Session;

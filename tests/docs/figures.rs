@@ -27,6 +27,11 @@ fn column(title: &str) -> Option<Column> {
     use Column::*;
     Some(match title {
         "batch" => Key("batch"),
+        "batches" => Key("batches"),
+        "workers of two cores" => Key("workers"),
+        "done after" => Key("plan_s"),
+        "worker time" => Key("worker_s"),
+        "bytes to store" => Key("batch_bytes"),
         "images" => Key("images"),
         "levels" => Key("levels"),
         "bootstraps" => Key("bootstraps"),
@@ -160,6 +165,8 @@ fn agrees(text: &str, value: &Result<f64, String>) -> Result<(), String> {
         "" | "bits" => 1.0,
         "s" => 1.0,
         "ms" => 1e-3,
+        "h" => 3600.0,
+        "TB" => 1e12,
         "%" => 1e-2,
         "GiB" => (1u64 << 30) as f64,
         "MiB" => (1u64 << 20) as f64,

@@ -1,8 +1,10 @@
 //! The commands: each module turns its arguments into calls of the library and prints what comes
 //! back.
 
+mod batches;
 mod bench;
 mod check;
+mod cluster;
 mod compile;
 mod crypt;
 mod debug;
@@ -15,7 +17,7 @@ mod run;
 mod simulate;
 mod tfhe;
 
-use crate::args::{Cli, Command, ThreadArgs};
+use crate::args::{BatchCommand, Cli, Command, ThreadArgs};
 use crate::{exit, signals};
 use chiffre::memory::{Task, admit_task};
 use chiffre::{Class, Error};
@@ -70,6 +72,8 @@ fn dispatch(command: &Command, engine: &Arc<Engine>) -> Result<(), Error> {
         Command::Decrypt(args) => crypt::decrypt(args, engine),
         Command::Prepare(args) => run::prepare(args, engine),
         Command::Run(args) => run::run(args, engine),
+        Command::Batch(BatchCommand::Status(args)) => batches::status(args),
+        Command::PlanCluster(args) => cluster::plan(args),
         Command::Simulate(args) => simulate::simulate(args, engine),
         Command::Bench(args) => bench::bench(args, engine),
         Command::Demo(args) => demo::demo(args, engine),
@@ -96,9 +100,9 @@ fn threads(command: &Command) -> Option<NonZeroUsize> {
         Command::MeasureMachine(args) => &args.threads,
         Command::Interp(args) => &args.threads,
         Command::Debug(args) => &args.threads,
-        Command::Opt(_) | Command::Reduce(_) => return None,
+        Command::Opt(_) | Command::Reduce(_) | Command::Batch(_) => return None,
         // These compute nothing.
-        Command::Passes(_) | Command::Inspect(_) | Command::Check(_) => return Some(NonZeroUsize::MIN),
+        Command::Passes(_) | Command::Inspect(_) | Command::Check(_) | Command::PlanCluster(_) => return Some(NonZeroUsize::MIN),
     };
     *threads
 }

@@ -13,7 +13,9 @@ use chiffre_ir::output::Output;
 use chiffre_runtime::journal::Journal;
 use chiffre_runtime::server::{Checkpoints, Finished, Policy, Server};
 use chiffre_runtime::{Batch, Engine, INPUT_KIND, RuntimeError, ServerKeys};
+use chiffre_runtime::{Session, server::Run};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,33 +28,53 @@ pub(super) fn prepare(args: &PrepareArgs, engine: &Arc<Engine>) -> Result<(), Er
     super::print(format!("prepared state of {}", human_bytes(bytes)))
 }
 
-/// Runs a program on encrypted images.
-pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
-    let began = Instant::now();
-    let task = |p: &_| Ok(Task::Run(super::images_in(p, &args.input, INPUT_KIND)?));
-    let session = Arc::new(super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?);
-    let batch = Arc::new(Batch::load(&session, &args.input)?);
-    let buffers = chiffre::pipeline::memory_plan(session.program(), batch.images).working;
-    let server = match (&args.prepared, &args.eval) {
-        (Some(prepared), _) => Server::load(session.clone(), prepared, buffers)?,
-        (None, Some(eval)) => Server::new(session.clone(), ServerKeys::load(&session, eval)?, buffers)?,
-        (None, None) => return Err(Error::input("give the evaluation keys (--eval) or what `chiffre prepare` wrote (--prepared)")),
-    };
-    let read_at = server.read_at();
-    let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
-    let policy = match args.checkpoint_every {
+/// The server of a session: from prepared state, or from evaluation keys. `images` are those of the
+/// largest batch.
+pub(super) fn server(args: &RunArgs, session: &Arc<Session>, images: usize) -> Result<Server, Error> {
+    let buffers = chiffre::pipeline::memory_plan(session.program(), images).working;
+    match (&args.prepared, &args.eval) {
+        (Some(prepared), _) => Ok(Server::load(session.clone(), prepared, buffers)?),
+        (None, Some(eval)) => Ok(Server::new(session.clone(), ServerKeys::load(session, eval)?, buffers)?),
+        (None, None) => Err(Error::input("give the evaluation keys (--eval) or what `chiffre prepare` wrote (--prepared)")),
+    }
+}
+
+/// Begins a run, or goes on with the interrupted one whose journal is beside the output.
+pub(super) fn begin(server: &Server, batch: &Arc<Batch>, output: &Path, checkpoint_every: u64) -> Result<Run, Error> {
+    let policy = match checkpoint_every {
         0 => Policy::EVERY_MOMENT,
         seconds => Policy { least: Duration::from_secs(seconds), ..Policy::default() },
     };
-    signals::ask_first();
-    let checkpoints = Checkpoints::open(&session, &batch, &Journal::directory(&args.output))?;
+    let checkpoints = Checkpoints::open(server.session(), batch, &Journal::directory(output))?;
     if let Some(warning) = checkpoints.warning() {
         tracing::warn!("{warning}");
     }
     if let Some(step) = checkpoints.resumed() {
         eprintln!("going on with step {} of an interrupted run", step + 1);
     }
-    let mut run = server.start_with(batch.clone(), checkpoints.with_policy(policy))?;
+    Ok(server.start_with(batch.clone(), checkpoints.with_policy(policy))?)
+}
+
+/// The result of a run that was driven, and its journal.
+pub(super) fn end(run: Run) -> Result<Finished, Error> {
+    run.finish().map_err(|e| match e {
+        RuntimeError::Cancelled { .. } => Error::from(e).advise("what is done is stored, and the same command goes on from there"),
+        e => e.into(),
+    })
+}
+
+/// Runs a program on encrypted images.
+pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
+    let began = Instant::now();
+    let (Some(input), Some(output)) = (&args.input, &args.output) else { return super::batches::run(args, engine) };
+    let task = |p: &_| Ok(Task::Run(super::images_in(p, input, INPUT_KIND)?));
+    let session = Arc::new(super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?);
+    let batch = Arc::new(Batch::load(&session, input)?);
+    let server = server(args, &session, batch.images)?;
+    let read_at = server.read_at();
+    let mut bar = RunProgress::new(args.progress.progress, session.program(), &[batch.images]);
+    signals::ask_first();
+    let mut run = begin(&server, &batch, output, args.checkpoint_every)?;
     let (steps, done) = (run.steps().len(), run.done());
     bar.skip(&run.steps()[..done]);
     let mut trace = args.trace.as_ref().map(|_| Trace::new(session.program(), batch.images));
@@ -72,11 +94,8 @@ pub(super) fn run(args: &RunArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     signals::end_at_once();
     let _ = ended?;
     bar.finish();
-    let Finished { result, journal } = run.finish().map_err(|e| match e {
-        RuntimeError::Cancelled { .. } => Error::from(e).advise("what is done is stored, and the same command goes on from there"),
-        e => e.into(),
-    })?;
-    result.save(&session, &args.output)?;
+    let Finished { result, journal } = end(run)?;
+    result.save(&session, output)?;
     journal.map_or(Ok(()), Journal::finish)?;
     if let (Some(path), Some(t)) = (&args.trace, &trace) {
         Output::publish(path, t.json().to_string()).map_err(|e| Error::write(path, e))?;

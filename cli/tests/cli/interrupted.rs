@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Small units, so that there are many steps.
-const PASSES: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{phases=0x0,fill=0,tile=1},\
+pub const PASSES: &str = "tensor(recognise-activation,fold-affine,compose-linear,fold-scales),choose-layout{phases=0x0,fill=0,tile=1},\
     lower-linear,he(assign-levels,place-relin,select-params),schedule";
 
 /// A folder with a program for 200 images in several units, keys, and 120 encrypted images.

@@ -1,9 +1,11 @@
 //! The command line as a user meets it, as processes in folders of their own.
 
 mod arguments;
+mod batches;
 mod canary;
 mod check;
 mod clear_target;
+mod cluster;
 mod common;
 mod crash;
 mod damaged;

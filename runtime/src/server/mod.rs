@@ -16,6 +16,7 @@ mod values;
 pub use checkpoint::Checkpoints;
 pub use pace::Policy;
 pub use run::{Event, Finished, Run};
+pub use stored::KIND as PREPARED_KIND;
 
 use crate::{Batch, ResultBatch, RuntimeError, ServerKeys, Session};
 use prepared::Prepared;
