@@ -1,8 +1,8 @@
 """The networks, in torch, each with a `to_onnx` that writes the same graph.
 
-Every nonlinearity is a polynomial of degree two, or a ReLU where the name says so. A batch normalisation always follows
-a convolution directly and is folded into it at export, except in `TinyCnn`, which
-keeps its normalisations as nodes on purpose.
+Every nonlinearity is a polynomial of degree two, or a ReLU where the name says so, or max pooling. A batch
+normalisation always follows a convolution directly and is folded into it at export, except in `TinyCnn`, which keeps
+its normalisations as nodes on purpose.
 """
 
 import torch
@@ -214,6 +214,37 @@ class TinyCnn(nn.Module):
         x = self.act2.to_onnx(graph, "act2", x)
         x = graph.global_average_pool("pool", x)
         return graph.linear("fc", x, self.fc, output="logits")
+
+
+class PoolCnn(nn.Module):
+    """Two 5x5 convolutions, each with ReLU and 2x2 max pooling, and three fully connected layers.
+
+    The shape of PyTorch's tutorial "Training a classifier" (LeNet-5 with ReLU and max pooling), on 3 x 32 x 32.
+    """
+
+    opset = 17
+
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(16 * 5 * 5, 120), nn.Linear(120, 84), nn.Linear(84, classes)
+
+    def forward(self, x):
+        for conv in (self.conv1, self.conv2):
+            x = nn.functional.max_pool2d(conv(x).relu(), 2)
+        x = self.fc1(x.flatten(1)).relu()
+        return self.fc3(self.fc2(x).relu())
+
+    def to_onnx(self, graph, x):
+        for index, conv in enumerate((self.conv1, self.conv2), 1):
+            x = graph.conv(f"conv{index}", x, conv.weight, conv.bias, padding=0)
+            x = graph.node("Relu", f"relu{index}", [x])
+            x = graph.node("MaxPool", f"pool{index}", [x], kernel_shape=[2, 2], strides=[2, 2])
+        x = graph.node("Flatten", "flatten", [x], axis=1)
+        for index, layer in enumerate((self.fc1, self.fc2), 1):
+            x = graph.linear(f"fc{index}", x, layer)
+            x = graph.node("Relu", f"relu{index + 2}", [x])
+        return graph.linear("fc3", x, self.fc3, output="logits")
 
 
 def resnet20(classes):

@@ -24,13 +24,14 @@ class OnnxGraph:
         self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
-    def conv(self, name, x, weight, bias=None, stride=1):
-        """3x3 convolution with one pixel of zero padding."""
+    def conv(self, name, x, weight, bias=None, stride=1, padding=1):
+        """Square convolution, by default with one pixel of zero padding."""
+        kernel = list(weight.shape[2:])
         inputs = [x, self.constant(f"{name}.weight", weight)]
         if bias is not None:
             inputs.append(self.constant(f"{name}.bias", bias))
         return self.node(
-            "Conv", name, inputs, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[stride, stride]
+            "Conv", name, inputs, kernel_shape=kernel, pads=[padding] * 4, strides=[stride, stride]
         )
 
     def batch_norm(self, name, x, bn):

@@ -1,6 +1,6 @@
 """Trains a shipped model, or measures the linear baseline of a data set.
 
-    python models/train.py tiny_mlp | tiny_cnn | tiny_resnet | tiny_resnet_relu | resnet20_shapes
+    python models/train.py tiny_mlp | tiny_cnn | tiny_resnet | tiny_resnet_relu | cnn_maxpool | resnet20_shapes
     python models/train.py linear32 | linear8
     python models/train.py data          # writes the shipped test files
 
@@ -43,6 +43,11 @@ RECIPES = {
         net=lambda: networks.tiny_resnet(networks.Relu),
         data=lambda seed, count: dataset.shapes8(seed, count, 3),
         count=8_000, epochs=15, batch=100, rate=5e-3, decay=0.02, dihedral=False, seed=0, pressure=0.0, largest=1.0,
+    ),
+    "cnn_maxpool": dict(
+        net=lambda: networks.PoolCnn(10),
+        data=dataset.shapes32,
+        count=60_000, epochs=15, batch=100, rate=3e-3, decay=0.05, dihedral=True, seed=0, pressure=0.0, largest=1.0,
     ),
     "resnet20_shapes": dict(
         net=lambda: networks.resnet20(10),

@@ -35,6 +35,22 @@ fn real_resnet20_agrees() {
     assert!(report["peak_rss_bytes"].as_u64().unwrap() < 16 << 30, "{report}");
 }
 
+/// The shape of PyTorch's tutorial network, with max pooling.
+#[test]
+fn max_pooling_agrees() {
+    if !slow(COST) {
+        return;
+    }
+    let (model, data) = (shipped("cnn_maxpool.onnx"), shipped("shapes_test.npz"));
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    let options = ["--calibrate-count", "128", "--batch", "64", "--count", "64", "--json", "--progress", "none"];
+    let said = ok(root(), &[&["bench", model, "--calibrate", data, "--data", data][..], &options].concat());
+    let report: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert!(report["agreement"].as_f64().unwrap() >= 62.0 / 64.0, "{report}");
+    assert!(report["logit_error_simulated"].as_f64().unwrap() <= 0.02, "{report}");
+    assert!(report["security_bits"].as_u64().unwrap() >= 128 && report["bootstraps"] == 16, "{report}");
+}
+
 /// The largest memory of a command, as its status says while it runs.
 #[cfg(target_os = "linux")]
 fn measured(dir: &Path, arguments: &[&str]) -> usize {
