@@ -81,6 +81,8 @@ struct TableShape {
 /// Counts of a map whose result repeats: for one position, and of the stages that copy it, by their
 /// radix.
 struct CopyShapes {
+    /// Positions of the result that are alike.
+    positions: usize,
     first: Rc<TableShape>,
     stages: Vec<(usize, Vec<Rc<TableShape>>)>,
 }
@@ -194,7 +196,8 @@ impl<'a> Pricer<'a> {
             }
         }
         let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
-        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None), stages })
+        let positions = (0..2).filter(|d| along[*d]).map(|d| self.g.nodes[v].ty.chw()[d + 1]).product();
+        Some(CopyShapes { positions, first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None), stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
@@ -206,9 +209,11 @@ impl<'a> Pricer<'a> {
         let fold = if pooling.is_none() { Fold::find(&from, &layouts[v]) } else { None };
         let copies = if pooling.is_none() { self.copies(v, layouts) } else { None };
         // The flat map, and the folded one, with the rotations of the sums behind.
-        let mut tables = vec![(self.table(v, layouts, pooling.as_ref(), None), pooling.as_ref().map(Pooling::sums).unwrap_or_default())];
-        if let Some(fold) = &fold {
-            tables.push((self.table(v, layouts, None, Some(fold)), fold.sums()));
+        let mut tables = vec![];
+        if !copies.as_ref().is_some_and(|c| c.positions >= MANY_COPIES && !c.stages.is_empty()) {
+            let sums = pooling.as_ref().map(Pooling::sums).unwrap_or_default();
+            tables.push((self.table(v, layouts, pooling.as_ref(), None), sums, false));
+            tables.extend(fold.iter().map(|f| (self.table(v, layouts, None, Some(f)), f.sums(), true)));
         }
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         // All ways to make a table's map, with what follows it.
@@ -239,9 +244,9 @@ impl<'a> Pricer<'a> {
             Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
         };
         let mut out = vec![];
-        for (table, added) in &tables {
+        for (table, added, folded) in &tables {
             let sums: Vec<Link> = added.iter().map(|taps| sum(table.shape.outputs, taps.clone(), table)).collect();
-            out.extend(ways(table, (!out.is_empty(), None), &sums));
+            out.extend(ways(table, (*folded, None), &sums));
         }
         for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
             let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
@@ -499,6 +504,9 @@ fn constants(s: &LinearShape) -> usize {
 
 /// Rotations from which it is tried to cut them into baby steps and giant steps.
 const MANY_ROTATIONS: usize = 16;
+/// Positions from which on a map whose result repeats is not priced as one, if it can be copied: it
+/// has as many times the rotations and entries of one position, and counting them takes as long.
+const MANY_COPIES: usize = 16;
 /// Times that maps choose again after the first time.
 const ROUNDS: usize = 2;
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.
