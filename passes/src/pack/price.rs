@@ -81,6 +81,8 @@ struct TableShape {
 /// Counts of a map whose result repeats: for one position, and of the stages that copy it, by their
 /// radix.
 struct CopyShapes {
+    /// Positions of the result that are alike.
+    positions: usize,
     first: Rc<TableShape>,
     stages: Vec<(usize, Vec<Rc<TableShape>>)>,
 }
@@ -224,7 +226,9 @@ impl<'a> Pricer<'a> {
             }
         }
         let to = Copies::new(*along, &layouts[v], RADICES[0]).first;
-        Some(CopyShapes { first: counted(&mut self.tables, hash(kernels), kernels, &used, &to, None, most_rows)?, stages })
+        let positions = (0..2).filter(|d| along[*d]).map(|d| self.g.nodes[v].ty.chw()[d + 1]).product();
+        let first = counted(&mut self.tables, hash(kernels), kernels, &used, &to, None, most_rows)?;
+        Some(CopyShapes { positions, first, stages })
     }
 
     /// The ways to compute the linear map of node `v` at a number of limbs, of which it drops
@@ -239,13 +243,12 @@ impl<'a> Pricer<'a> {
         let copies = if pooling.is_none() { self.copies(v, layouts, most_rows) } else { None };
         // The flat map, and the folded one, with the rotations of the sums behind.
         let mut tables = vec![];
-        if let Some(table) = self.table(v, layouts, pooling.as_ref(), None, most_rows) {
-            tables.push((table, false, pooling.as_ref().map(Pooling::sums).unwrap_or_default()));
-        }
-        if let Some(fold) = &fold
-            && let Some(table) = self.table(v, layouts, None, Some(fold), most_rows)
-        {
-            tables.push((table, true, fold.sums()));
+        if !copies.as_ref().is_some_and(|c| c.positions >= MANY_COPIES && !c.stages.is_empty()) {
+            let sums = pooling.as_ref().map(Pooling::sums).unwrap_or_default();
+            tables.extend(self.table(v, layouts, pooling.as_ref(), None, most_rows).map(|t| (t, sums, false)));
+            if let Some(fold) = &fold {
+                tables.extend(self.table(v, layouts, None, Some(fold), most_rows).map(|t| (t, fold.sums(), true)));
+            }
         }
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         // All ways to make a table's map, with what follows it.
@@ -276,7 +279,7 @@ impl<'a> Pricer<'a> {
             Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
         };
         let mut out = vec![];
-        for (table, folded, added) in &tables {
+        for (table, added, folded) in &tables {
             let sums: Vec<Link> = added.iter().map(|taps| sum(table.shape.outputs, taps.clone(), table)).collect();
             out.extend(ways(table, (*folded, None), &sums));
         }
@@ -557,6 +560,9 @@ fn constants(s: &LinearShape) -> usize {
 
 /// Rotations from which it is tried to cut them into baby steps and giant steps.
 const MANY_ROTATIONS: usize = 16;
+/// Positions from which on a map whose result repeats is not priced as one, if it can be copied: it
+/// has as many times the rotations and entries of one position, and counting them takes as long.
+const MANY_COPIES: usize = 16;
 /// Times that maps choose again after the first time.
 const ROUNDS: usize = 2;
 /// Tile sizes that are tried: the smallest unit and its multiples by powers of two.

@@ -7,7 +7,7 @@ use crate::tensor::linear_form::{Kernel, Reading, Spec};
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::Layout;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 /// Where the weights of a map are, in the form of [`Kernel`](crate::tensor::linear_form::Kernel):
 /// which (output, input) pairs each tap joins. Taps that join the same pairs, as those of a dense
@@ -78,19 +78,54 @@ impl Bits {
         self.0.resize(self.0.len().max(i / 64 + 1), 0);
         self.0[i / 64] |= 1 << (i % 64);
     }
-    /// Adds all numbers of another set, moved up by `by`.
-    fn extend(&mut self, other: &Bits, by: usize) {
-        let (words, bits) = (by / 64, by % 64);
-        self.0.resize(self.0.len().max(other.0.len() + words + 1), 0);
-        for (i, w) in other.0.iter().enumerate() {
-            self.0[i + words] |= w << bits;
-            if bits > 0 {
-                self.0[i + words + 1] |= w >> (64 - bits);
+    /// Adds all numbers, moved up by `by`, to the set that some words hold, which has room for them.
+    fn add_to(&self, words: &mut [u64], by: usize) {
+        let (skip, bits) = (by / 64, by % 64);
+        for (i, w) in self.0.iter().enumerate().filter(|(_, w)| **w != 0) {
+            words[i + skip] |= w << bits;
+            let above = if bits > 0 { w >> (64 - bits) } else { 0 };
+            if above != 0 {
+                words[i + skip + 1] |= above;
             }
         }
     }
-    fn len(&self) -> usize {
-        self.0.iter().map(|w| w.count_ones() as usize).sum()
+}
+
+/// The outputs that each ciphertext of an operand has under each rotation. Maps have up to millions
+/// of these, and rotations come in ascending order: so lists, and no hash.
+struct Rows {
+    /// Words of a set of outputs.
+    words: usize,
+    /// For each rotation in [0, s), for the s slots of one copy, the sets of the ciphertexts.
+    sets: Vec<Vec<u64>>,
+    /// Sets with outputs.
+    len: usize,
+}
+
+impl Rows {
+    fn new(copy: usize, outputs: usize) -> Rows {
+        Rows { words: outputs.div_ceil(64), sets: vec![vec![]; copy], len: 0 }
+    }
+    fn add(&mut self, rotation: i64, ct: usize, outputs: &Bits, by: usize) {
+        let (copy, end) = (self.sets.len() as i64, (ct + 1) * self.words);
+        let sets = &mut self.sets[rotation.rem_euclid(copy) as usize];
+        if sets.len() < end {
+            sets.resize(end, 0);
+        }
+        let set = &mut sets[end - self.words..end];
+        self.len += usize::from(set.iter().all(|w| *w == 0));
+        outputs.add_to(set, by);
+    }
+    /// Rotation in (−s/2, s/2], ciphertext and number of outputs of all that have some.
+    fn all(&self) -> impl Iterator<Item = (i64, usize, usize)> {
+        let copy = self.sets.len() as i64;
+        let signed = move |r: usize| if r as i64 > copy / 2 { r as i64 - copy } else { r as i64 };
+        let of = move |(r, sets): (usize, &Vec<u64>)| {
+            let count = |set: &[u64]| set.iter().map(|w| w.count_ones() as usize).sum::<usize>();
+            let counts: Vec<usize> = sets.chunks_exact(self.words).map(count).collect();
+            counts.into_iter().enumerate().map(move |(ct, n)| (signed(r), ct, n))
+        };
+        self.sets.iter().enumerate().flat_map(of).filter(|(_, _, n)| *n > 0)
     }
 }
 
@@ -120,6 +155,8 @@ fn distances(list: &[(u32, u32)], meeting: &Meeting, copy: usize) -> Vec<Distanc
         out[n].pairs += 1;
         out[n].cts.entry(pi.ct).or_default().insert(po.ct);
     }
+    // In the order of their rotations, but for a shift of all.
+    out.sort_unstable_by_key(|d| (d.class.in_slot as i64 - d.class.out_slot as i64).rem_euclid(copy as i64));
     out
 }
 
@@ -135,11 +172,11 @@ pub(super) fn shape(
     most_rows: usize,
 ) -> Option<(LinearShape, Vec<Turn>)> {
     let period = joint_period(from, to);
-    let (mut masked, mut entries) = (false, 0);
-    // (operand, ciphertext, rotation) → outputs
-    let mut rows: HashMap<(usize, usize, i64), Bits> = HashMap::new();
+    let (mut masked, mut entries, mut cells) = (false, 0, 0);
+    let mut turns: Vec<Turn> = vec![];
     for (operand, (s, l)) in supports.iter().zip(from).enumerate() {
         let meeting = Meeting::new(l, to, Extents { input: s.input, output: s.output, reading: &s.reading }, period);
+        let mut rows = Rows::new(l.copy_slots(), to.unit_cts());
         for (index, list) in s.lists.iter().enumerate() {
             let distances = distances(list, &meeting, l.copy_slots());
             for (at, _) in s.taps.iter().filter(|(_, i)| *i == index) {
@@ -152,29 +189,34 @@ pub(super) fn shape(
                     let mut all = distances.iter().flat_map(|d| shifts.iter().zip(&filled).map(|(s, f)| (s, *f, d.class)));
                     masked = all.any(|(shift, filled, class)| meeting.is_masked(shift, filled, class));
                 }
-                for Distance { class, cts, .. } in &distances {
-                    for shift in shifts.iter().filter(|s| holds(s, *class)) {
+                for shift in &shifts {
+                    for Distance { class, cts, .. } in distances.iter().filter(|d| holds(shift, d.class)) {
                         let rotation = meeting.rotation(shift, *class);
-                        for (ct, outputs) in cts {
-                            rows.entry((operand, ct + shift.in_ct, rotation)).or_default().extend(outputs, shift.out_ct);
-                        }
+                        cts.iter().for_each(|(ct, outputs)| rows.add(rotation, ct + shift.in_ct, outputs, shift.out_ct));
                     }
-                    if rows.len() > most_rows {
+                    if turns.len() + rows.len > most_rows {
                         return None;
                     }
                 }
             }
         }
+        for (rotation, ct, outputs) in rows.all() {
+            turns.push((operand, ct, rotation));
+            cells += outputs;
+        }
     }
-    let turned = || rows.keys().filter(|r| r.2 != 0);
-    let mut turns: Vec<Turn> = rows.keys().copied().collect();
     turns.sort_unstable();
+    let turned: Vec<Turn> = turns.iter().copied().filter(|t| t.2 != 0).collect();
+    let inputs = |turns: &[Turn]| turns.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).count();
+    let mut taps: Vec<i64> = turned.iter().map(|t| t.2).collect();
+    taps.sort_unstable();
+    taps.dedup();
     let shape = LinearShape {
-        inputs: rows.keys().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
-        rotated: turned().map(|r| (r.0, r.1)).collect::<BTreeSet<_>>().len(),
-        taps: turned().map(|r| r.2).collect::<BTreeSet<_>>().len(),
-        rows: turned().count(),
-        cells: rows.values().map(Bits::len).sum(),
+        inputs: inputs(&turns),
+        rotated: inputs(&turned),
+        taps: taps.len(),
+        rows: turned.len(),
+        cells,
         entries,
         weight_words: if masked { period } else { 1 },
         outputs: to.unit_cts(),
@@ -194,6 +236,7 @@ mod tests {
     use crate::options::PackingWish;
     use chiffre_backend::cost::LinearShape as Shape;
     use chiffre_ir::tensor::{Reads, TensorGraph, TensorOp, TensorType};
+    use std::collections::BTreeSet;
 
     /// Weights of which a third is zero, in a pattern of its own for each tap if `ragged`.
     fn weights(shape: [usize; 4], ragged: bool) -> Array {
@@ -246,12 +289,12 @@ mod tests {
     fn sets_move_across_words() {
         let mut a = Bits::default();
         [0, 3, 63, 64, 130].into_iter().for_each(|i| a.insert(i));
-        let mut b = Bits::default();
-        b.extend(&a, 0);
-        b.extend(&a, 1);
-        b.extend(&a, 64);
+        let mut rows = Rows::new(16, 200);
+        [0, 1, 64].into_iter().for_each(|by| rows.add(-5, 2, &a, by));
+        rows.add(8, 0, &a, 0);
         let want: BTreeSet<usize> = [0, 1, 64].iter().flat_map(|by| [0, 3, 63, 64, 130].map(|i| i + by)).collect();
-        let got: BTreeSet<usize> = (0..b.0.len() * 64).filter(|i| b.0[i / 64] >> (i % 64) & 1 == 1).collect();
-        assert_eq!((got, b.len()), (want.clone(), want.len()));
+        let set = &rows.sets[11][2 * rows.words..];
+        let got: BTreeSet<usize> = (0..set.len() * 64).filter(|i| set[i / 64] >> (i % 64) & 1 == 1).collect();
+        assert_eq!((&got, rows.all().collect::<Vec<_>>()), (&want, vec![(8, 0, 5), (-5, 2, want.len())]));
     }
 }
