@@ -164,13 +164,20 @@ impl Pair {
 
     /// The state of a batch without an answer.
     fn unanswered(&self) -> Result<State, Error> {
+        let journal = Journal::directory(&self.output);
+        let left = match (journal.is_dir(), Journal::is_held(&journal)) {
+            // Though it may have failed before.
+            (true, true) => return Ok(State::Running),
+            (true, false) => State::Begun,
+            (false, _) => State::Missing,
+        };
         let path = self.failed();
         match chiffre_ir::input::read_to_string(&path) {
             Ok(text) => return Ok(State::Failed(text.trim().into())),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(Error::read(&path, e)),
         }
-        Ok(if Journal::directory(&self.output).is_dir() { State::Begun } else { State::Missing })
+        Ok(left)
     }
 }
 
@@ -179,7 +186,9 @@ impl Pair {
 pub enum State {
     /// Its answer is there, and whole.
     Done,
-    /// There is the journal of a run, which goes on or was interrupted.
+    /// There is the journal of a run that goes on.
+    Running,
+    /// There is the journal of a run that was interrupted.
     Begun,
     /// There is nothing.
     Missing,
@@ -196,6 +205,7 @@ impl State {
     pub fn word(&self) -> &'static str {
         match self {
             State::Done => "done",
+            State::Running => "running",
             State::Begun => "begun",
             State::Missing => "missing",
             State::Failed(_) => "failed",
@@ -208,7 +218,7 @@ impl State {
     pub fn why(&self) -> Option<&str> {
         match self {
             State::Failed(why) | State::Damaged(why) | State::Foreign(why) => Some(why),
-            State::Done | State::Begun | State::Missing => None,
+            State::Done | State::Running | State::Begun | State::Missing => None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Many batches: which process has which, where their answers go, and what they take on many
 //! workers.
 
-use chiffre::batches::{Pair, Shard, pairs};
+use chiffre::batches::{Pair, Shard, State, pairs};
 use chiffre::cluster::{Cluster, Plan, Unit, Wish, Worker};
+use chiffre::{Class, Client, Images, Options, Server, compile};
 use std::collections::BTreeMap;
 
 #[test]
@@ -128,4 +129,39 @@ fn the_plan_is_what_recorded_durations_take() {
         }
     }
     assert_eq!(compared, 30);
+}
+
+/// Runs of one batch in two places: the first answer stays, the same one again is fine, and another
+/// one is an error.
+#[test]
+fn a_second_answer_is_the_same_or_an_error() {
+    let models = chiffre_testing::repository().join("models");
+    let options = Options { batch: 4, log_n: Some(11), allow_insecure: true, ..Options::default() };
+    let program = compile(models.join("tiny_mlp.onnx"), &options).unwrap();
+    let client = Client::new(&program).unwrap();
+    let images = Images::load(models.join("tiny1_test.npz"), &program.data_options().unwrap().first(4)).unwrap();
+    let server = Server::new(&program, client.evaluation_keys().unwrap()).unwrap();
+    let tmp = tempfile::tempdir().unwrap();
+    let made: Vec<_> = (0..2).map(|_| client.encrypt(&images).unwrap().0).collect();
+    let pair = Pair { input: tmp.path().join("a.ct"), output: tmp.path().join("out.ct") };
+    made[0].save(program.session(), &pair.input).unwrap();
+    assert_eq!(pair.state().unwrap(), State::Missing);
+    pair.set_aside("it failed").unwrap();
+    assert_eq!(pair.state().unwrap(), State::Failed("it failed".into()));
+    let [first, other] = [0, 1].map(|i| server.run(made[i].clone()).unwrap());
+    for _ in 0..2 {
+        pair.store(program.session(), &first).unwrap();
+        assert_eq!(pair.state().unwrap(), State::Done);
+    }
+    let bytes = std::fs::read(&pair.output).unwrap();
+    let error = pair.store(program.session(), &other).unwrap_err();
+    assert!(error.class() == Class::Failed && error.to_string().contains("one of the machines is faulty"), "{error}");
+    assert!(std::fs::read(&pair.output).unwrap() == bytes);
+    // One that is not whole is made again; that of another batch is not touched.
+    std::fs::write(&pair.output, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(matches!(pair.state().unwrap(), State::Damaged(_)));
+    pair.store(program.session(), &first).unwrap();
+    assert_eq!(pair.state().unwrap(), State::Done);
+    other.save(program.session(), &pair.output).unwrap();
+    assert!(matches!(pair.state().unwrap(), State::Foreign(_)));
 }

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ const MANIFEST_KIND: &str = "run-manifest";
 const VALUE_KIND: &str = "run-value";
 const MANIFEST: &str = "manifest.chf";
 const LOCK: &str = "lock";
+/// A look at a lock takes less than this.
+const LOOK: Duration = Duration::from_millis(20);
 /// How often a folder may vanish while it is opened.
 const MOST_TRIES: usize = 100;
 /// Prefix of the binding's entries in the metadata of files.
@@ -106,6 +109,12 @@ impl Journal {
         let mut name = output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
         name.push(".partial-run");
         output.with_file_name(name)
+    }
+
+    /// True if a run keeps its journal in this folder now. Where the file system has no locks,
+    /// nobody can tell.
+    pub fn is_held(dir: &Path) -> bool {
+        File::open(dir.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Opens or makes the journal in `dir`.
@@ -403,7 +412,15 @@ fn lock(dir: &Path, gate: &mut Gate) -> Result<Option<File>, RuntimeError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|e| io_error(&path, e))?,
     };
-    match file.try_lock() {
+    let try_lock = || match file.try_lock() {
+        // Perhaps by somebody who only looks ([`Journal::is_held`]).
+        Err(TryLockError::WouldBlock) => {
+            std::thread::sleep(LOOK);
+            file.try_lock()
+        }
+        tried => tried,
+    };
+    match try_lock() {
         Err(TryLockError::WouldBlock) => {
             return Err(RuntimeError::Input(format!("{} is in use by another run that writes the same output", dir.display())));
         }

@@ -136,7 +136,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Error> {
     let pairs = batches::pairs(&args.inputs, &args.outputs)?;
     let states = pairs.iter().map(Pair::state).collect::<Result<Vec<_>, _>>()?;
     let mut counts: BTreeMap<&str, usize> =
-        ["done", "begun", "missing", "failed", "damaged", "foreign"].into_iter().map(|w| (w, 0)).collect();
+        ["done", "running", "begun", "missing", "failed", "damaged", "foreign"].into_iter().map(|w| (w, 0)).collect();
     states.iter().for_each(|s| *counts.entry(s.word()).or_default() += 1);
     let left = pairs.len() - counts["done"];
     if args.json {
@@ -146,9 +146,10 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Error> {
         super::print(json!({ "batches": pairs.len(), "counts": counts, "list": list }))?;
     } else {
         super::print(format!(
-            "{} of {} batches are done; {} begun, {} missing, {} failed",
+            "{} of {} batches are done; {} running, {} begun, {} missing, {} failed",
             counts["done"],
             pairs.len(),
+            counts["running"],
             counts["begun"],
             counts["missing"],
             counts["failed"] + counts["damaged"] + counts["foreign"]

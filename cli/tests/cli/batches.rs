@@ -123,11 +123,19 @@ fn a_shard_that_is_killed_goes_on() {
         assert!(start.elapsed() < Duration::from_secs(60), "tiny runs take seconds");
         std::thread::sleep(Duration::from_millis(1));
     }
+    let state = || -> serde_json::Value {
+        let out = command(dir, &[&status("out")[..], &["--json"]].concat()).output().unwrap();
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    // Stopped, so that it does not end meanwhile.
+    let id = child.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    signal("-STOP");
+    assert_eq!(state()["list"][2]["state"], "running");
     child.kill().unwrap();
     assert!(child.wait().unwrap().code().is_none(), "killed before its end");
     assert!(dir.join("out/0.ct").exists() && !dir.join("out/4.ct").exists());
-    let said: serde_json::Value =
-        serde_json::from_slice(&command(dir, &[&status("out")[..], &["--json"]].concat()).output().unwrap().stdout).unwrap();
+    let said = state();
     assert_eq!(
         (&said["counts"]["done"], &said["counts"]["begun"], &said["counts"]["missing"]),
         (&3.into(), &1.into(), &1.into()),
@@ -157,7 +165,7 @@ fn what_fails_is_set_aside_and_what_is_damaged_made_again() {
     assert!(error.contains("1 of 5 batches were set aside"), "{error}");
     let shown = String::from_utf8(command(dir, &status("out")).output().unwrap().stdout).unwrap();
     assert!(
-        shown.starts_with("4 of 5 batches are done; 0 begun, 0 missing, 1 failed\nfailed   1.ct: ") && shown.contains("digest"),
+        shown.starts_with("4 of 5 batches are done; 0 running, 0 begun, 0 missing, 1 failed\nfailed   1.ct: ") && shown.contains("digest"),
         "{shown}"
     );
     // Repaired; and an answer that was damaged meanwhile.
