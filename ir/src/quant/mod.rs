@@ -10,7 +10,7 @@ mod ty;
 mod verify;
 
 pub use header::QuantHeader;
-pub use interp::{Prepared, entry, interp, outside, prepare, run, run_integers};
+pub use interp::{Prepared, entry, interp, outside, prepare, real, run, run_integers};
 pub use terms::{Term, Terms};
 pub use ty::{MAX_BITS, QuantType};
 pub use verify::{Quantised, verify};
