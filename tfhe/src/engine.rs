@@ -41,9 +41,9 @@ pub(crate) struct Scratch {
 
 impl Keys {
     /// Expands keys of the sizes that the parameters ask for.
-    pub(crate) fn new(p: &TfheParams, keys: &EvaluationKeys) -> Keys {
+    pub(crate) fn new(p: &TfheParams, keys: EvaluationKeys) -> Keys {
         let keyswitch = SeededLweKeyswitchKey::from_container(
-            keys.keyswitch.clone(),
+            keys.keyswitch,
             DecompositionBaseLog(p.keyswitch.base_log as usize),
             DecompositionLevelCount(p.keyswitch.levels as usize),
             LweDimension(p.n).to_lwe_size(),
@@ -53,15 +53,11 @@ impl Keys {
         let (base, levels) = (DecompositionBaseLog(p.rotation.base_log as usize), DecompositionLevelCount(p.rotation.levels as usize));
         let (size, degree) = (GlweDimension(p.k).to_glwe_size(), PolynomialSize(p.degree()));
         let seeded =
-            SeededLweBootstrapKey::from_container(keys.rotation.clone(), size, degree, base, levels, compression(&keys.rotation_seed), native());
+            SeededLweBootstrapKey::from_container(keys.rotation, size, degree, base, levels, compression(&keys.rotation_seed), native());
         let words = seeded.par_decompress_into_lwe_bootstrap_key();
         let mut rotation = FourierLweBootstrapKey::new(LweDimension(p.n), size, degree, base, levels);
         par_convert_standard_lwe_bootstrap_key_to_fourier(&words, &mut rotation);
-        Keys {
-            keyswitch: keyswitch.par_decompress_into_lwe_keyswitch_key(),
-            rotation,
-            fft: Fft::new(degree),
-        }
+        Keys { keyswitch: keyswitch.par_decompress_into_lwe_keyswitch_key(), rotation, fft: Fft::new(degree) }
     }
     /// Memory for one thread.
     pub(crate) fn scratch(&self) -> Scratch {

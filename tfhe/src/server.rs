@@ -43,7 +43,7 @@ impl Server {
     ///
     /// # Errors
     /// Keys of other sizes than the program's parameters ask for; constants without data.
-    pub fn new(session: Arc<Session>, keys: &EvaluationKeys) -> Result<Server, TfheError> {
+    pub fn new(session: Arc<Session>, keys: EvaluationKeys) -> Result<Server, TfheError> {
         keys.check(session.params())?;
         let (g, p) = (session.program(), session.params());
         let tables = g.nodes.iter().map(|n| Table::of(g, n, p.degree())).collect::<Result<_, _>>()?;

@@ -36,7 +36,8 @@ impl Session {
     /// one whose runs are wrong too often.
     pub fn new(file: QuantFile, allow_insecure: bool) -> Result<Session, TfheError> {
         let g = &file.program;
-        let params = g.header.params.ok_or_else(|| TfheError::Input("the program has no parameters: it was not compiled to the end".into()))?;
+        let params =
+            g.header.params.ok_or_else(|| TfheError::Input("the program has no parameters: it was not compiled to the end".into()))?;
         if !params.is_secure() && !allow_insecure {
             return Err(TfheError::Insecure);
         }

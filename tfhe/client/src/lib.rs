@@ -14,6 +14,8 @@ mod crypt;
 mod engine;
 #[cfg(feature = "engine")]
 mod random;
+mod receipt;
 mod secret;
 
+pub use receipt::{RECEIPT_KIND, Receipt};
 pub use secret::{ClientKey, SECRET_KIND};

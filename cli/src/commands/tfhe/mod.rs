@@ -1,9 +1,23 @@
-//! The commands on programs for TFHE: compiling, inspecting and running in the clear. The others
-//! need an engine, which there is none of yet.
+//! The commands on programs for TFHE. Compiling, inspecting and running in the clear work in every
+//! build; the others need the engine, which the feature `tfhe` links.
 
+#[cfg(feature = "tfhe")]
+mod bench;
+#[cfg(feature = "tfhe")]
+mod crypt;
+#[cfg(feature = "tfhe")]
+mod run;
+#[cfg(not(feature = "tfhe"))]
 mod without;
 
+#[cfg(not(feature = "tfhe"))]
 pub(super) use without::{bench, decrypt, encrypt, keygen, run};
+#[cfg(feature = "tfhe")]
+pub(super) use {
+    bench::bench,
+    crypt::{decrypt, encrypt, keygen},
+    run::run,
+};
 
 use crate::args::{CompileArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
 use chiffre::memory::human_bytes;
@@ -45,6 +59,26 @@ pub(super) fn compile(args: &CompileArgs, model: &Model, request: &pipeline::Req
     let digest = file::save(&args.output, &program.program, &program.stages)?;
     let accuracy = lowered.state.accuracy.map(|a| format!("\naccuracy     {a}: on the calibration images")).unwrap_or_default();
     super::print(format!("{}{accuracy}\nwrote {} ({}…)", summary(&program)?, args.output.display(), &digest[..16]))
+}
+
+/// Loads a program that may run encrypted.
+#[cfg(feature = "tfhe")]
+fn session(path: &Path, allow_insecure: bool) -> Result<chiffre_tfhe::Session, Error> {
+    chiffre_tfhe::Session::load(path, allow_insecure).map_err(failed)
+}
+
+/// The class of a failure of the engine.
+#[cfg(feature = "tfhe")]
+fn failed(e: chiffre_tfhe::TfheError) -> Error {
+    use chiffre_tfhe::TfheError;
+    match e {
+        TfheError::Container(e) => e.into(),
+        TfheError::Insecure => Error::insecure(e),
+        TfheError::Mismatch(_) => Error::mismatch(e),
+        TfheError::Input(_) => Error::input(e),
+        TfheError::Randomness(_) => Error::failed(e),
+        TfheError::Cancelled { .. } => Error::cancelled(e).advise("nothing of it is stored, and the same command begins anew"),
+    }
 }
 
 fn params(program: &QuantFile) -> Result<TfheParams, Error> {

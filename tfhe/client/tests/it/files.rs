@@ -5,7 +5,7 @@ use crate::session;
 use chiffre_ir::quant::run_integers;
 use chiffre_testing::Sealed;
 use chiffre_tfhe::{Batch, EvaluationKeys, Results, Server, Session, TfheError};
-use chiffre_tfhe_client::ClientKey;
+use chiffre_tfhe_client::{ClientKey, Receipt};
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,11 +31,11 @@ fn life() -> Life {
     let images = [-2.0, -0.5, 0.0, 0.5, 1.0, 1.5];
     let key = ClientKey::generate(&s).unwrap();
     let keys = key.evaluation_keys(&s).unwrap();
-    let batch = key.encrypt(&s, &images, 2).unwrap();
-    let result = Server::new(s.clone(), &keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
     let mut files = [const { Vec::new() }; 4];
-    key.write(&s, &mut files[0], "secret").unwrap();
     keys.write(&s, &mut files[1], "eval").unwrap();
+    let batch = key.encrypt(&s, &images, 2).unwrap();
+    let result = Server::new(s.clone(), keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
+    key.write(&s, &mut files[0], "secret").unwrap();
     batch.write(&s, &mut files[2], "batch").unwrap();
     result.write(&s, &mut files[3], "result").unwrap();
     let clear = run_integers(s.program(), &images, 2).unwrap();
@@ -60,14 +60,14 @@ fn everything_goes_through_files() {
     let keys = EvaluationKeys::read(&s, Cursor::new(&files[1]), "eval").unwrap();
     let batch = Batch::read(&s, Cursor::new(&files[2]), "batch").unwrap();
     let result = Results::read(&s, Cursor::new(&files[3]), "result").unwrap();
-    let again = Server::new(s.clone(), &keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
+    let again = Server::new(s.clone(), keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((&again.outputs, &again.input), (&result.outputs, &batch.digest));
     assert_eq!(key.decrypt_integers(&s, &result).unwrap(), clear);
     assert_eq!(key.decrypt(&s, &result).unwrap()[0][3], clear[0][3] as f32 * 4.0);
     // A new key of the same program is another key.
     let other = ClientKey::generate(&s).unwrap();
     assert!(matches!(other.decrypt_integers(&s, &result), Err(TfheError::Mismatch(_))));
-    let stranger = Server::new(s.clone(), &other.evaluation_keys(&s).unwrap()).unwrap();
+    let stranger = Server::new(s.clone(), other.evaluation_keys(&s).unwrap()).unwrap();
     assert!(matches!(stranger.run(&batch, |_| ControlFlow::Continue(())), Err(TfheError::Mismatch(_))));
     let stopped = stranger.run(&other.encrypt(&s, &[0.0; 3], 1).unwrap(), |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(TfheError::Cancelled { left: 1, steps: 2 })), "{stopped:?}");
@@ -130,4 +130,29 @@ fn images_are_checked() {
     for (images, n) in [(&[][..], 0), (&[0.0; 4][..], 1), (&[0.0, f32::NAN, 0.0][..], 1), (&[0.0; 3][..], usize::MAX)] {
         assert!(matches!(key.encrypt(&s, images, n), Err(TfheError::Input(_))), "{n}");
     }
+}
+
+/// A receipt tells the result of its batch from all others.
+#[test]
+fn receipts_know_their_batch() {
+    let Life { s, files, .. } = life();
+    let batch = Batch::read(&s, Cursor::new(&files[2]), "batch").unwrap();
+    let result = Results::read(&s, Cursor::new(&files[3]), "result").unwrap();
+    assert!(Receipt::of(&batch, vec!["a".into()]).is_err());
+    let receipt = Receipt::of(&batch, vec!["a".into(), "b".into()]).unwrap();
+    let mut bytes = vec![];
+    receipt.write(&s, &mut bytes, "receipt").unwrap();
+    let receipt = Receipt::read(&s, Cursor::new(&bytes), "receipt").unwrap();
+    assert_eq!(receipt.names(), ["a", "b"]);
+    receipt.check(&result).unwrap();
+    let altered = |change: fn(&mut Results)| {
+        let mut other = result.clone();
+        change(&mut other);
+        receipt.check(&other).unwrap_err().to_string()
+    };
+    assert!(altered(|r| r.id[3] ^= 1).contains("under key"));
+    assert!(altered(|r| r.nonce[3] ^= 1).contains("another batch"));
+    assert!(altered(|r| r.images = 1).contains("1 answers"));
+    assert!(altered(|r| r.input.push('0')).contains("a changed one"));
+    assert!(matches!(Receipt::read(&program(2), Cursor::new(&bytes), "receipt"), Err(TfheError::Mismatch(_))));
 }

@@ -29,7 +29,7 @@ fn of_graph(mut graph: QuantGraph) -> Arc<Session> {
 /// The integers of all outputs of an encrypted run.
 fn encrypted(s: &Arc<Session>, images: &[f32], n: usize) -> Vec<Vec<i64>> {
     let key = ClientKey::generate(s).unwrap();
-    let server = Server::new(s.clone(), &key.evaluation_keys(s).unwrap()).unwrap();
+    let server = Server::new(s.clone(), key.evaluation_keys(s).unwrap()).unwrap();
     let batch = key.encrypt(s, images, n).unwrap();
     let mut steps = 0;
     let result = server.run(&batch, |_| {

@@ -108,7 +108,7 @@ fn threads_do_not_change_ciphertexts() {
     let batch = key.encrypt(&s, &images, 3).unwrap();
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Server::new(s.clone(), &keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap())
+        pool.install(|| Server::new(s.clone(), keys.clone()).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap())
     };
     assert_eq!(on(1), on(3));
 }

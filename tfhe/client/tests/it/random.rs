@@ -66,7 +66,11 @@ impl Grown {
         let zeros = vec!["[0, 0]"; args.len()].join(", ");
         let range = self.range(bits);
         self.push(
-            &format!("linear_map {} {{kernels=[{}], strides=[{ones}], origins=[{zeros}], bias={bias}}}", operands.join(", "), kernels.join(", ")),
+            &format!(
+                "linear_map {} {{kernels=[{}], strides=[{ones}], origins=[{zeros}], bias={bias}}}",
+                operands.join(", "),
+                kernels.join(", ")
+            ),
             bits,
             range,
             channels,
