@@ -157,7 +157,7 @@ fn eval(g: &QuantGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: &
             let parts: Vec<MapPart> = (0..kernels.len()).map(part).collect();
             linear_map(&parts, bias.map(|b| consts[&b.0].as_slice()), out)
         }
-        QuantOp::Round {} => {
+        QuantOp::Round { .. } => {
             let dropped = g.ty(n.args[0]).bits - n.ty.bits;
             args[0].iter().map(|&x| ((x as i64 + (1 << (dropped - 1))) >> dropped) as f64).collect()
         }

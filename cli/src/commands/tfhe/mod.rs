@@ -109,6 +109,11 @@ fn all_lookups(g: &QuantGraph) -> usize {
     g.nodes.iter().map(|n| lookups(g, n)).sum()
 }
 
+/// True if look-ups of an encrypted run may read neighbours of the right entries.
+fn is_approximate(g: &QuantGraph) -> bool {
+    g.nodes.iter().any(|n| matches!(n.op, QuantOp::Round { approximate: true }))
+}
+
 /// Predicted time of a run on one image on two cores, seconds, and memory.
 fn predicted(program: &QuantFile) -> Result<(f64, u64), Error> {
     let p = TfheProgram { graph: program.program.clone(), params: params(program)? };
@@ -168,6 +173,7 @@ fn overview(program: &QuantFile) -> Result<Value, Error> {
         "security_bits": if p.is_secure() { TfheParams::SECURITY_BITS } else { 0 },
         "log2_failure": g.header.log2_failure,
         "lookups": all_lookups(g),
+        "approximate": is_approximate(g),
         "eval_key_bytes": p.seeded_key_bytes(),
         "predicted_s": seconds,
         "predicted_bytes": bytes,
@@ -222,6 +228,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
         let node = &g.node(*v).source;
         out +=
             &format!("\n{count} images leave {lo}…{hi} at \"{node}\": what they read there may be wrong, in the clear and encrypted alike");
+    }
+    if is_approximate(g) {
+        out += "\nroundings are approximate: encrypted, look-ups may read the entry before or behind that of this run";
     }
     if left.is_empty() {
         out += &format!("\nno image of {} leaves the range of a sum", images.n);

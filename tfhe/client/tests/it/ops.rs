@@ -51,6 +51,26 @@ fn bits_are_removed_exactly() {
     }
 }
 
+/// Without removing bits, a look-up reads the right entry or a neighbour; the right one, where the
+/// low bits are in the middle.
+#[test]
+fn approximate_roundings_are_off_by_one_at_most() {
+    let s = session(
+        "const @t : i64[1x16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        %0 = input : int<bits=8 range=0..511 scale=1.0> 1
+        %1 = round %0 {approximate=true} : int<bits=4 range=0..31 scale=16.0> 1
+        %2 = lookup %1 {table=@t, flip=15} : int<bits=5 range=0..15 scale=16.0> 1
+        return %2",
+    );
+    let images: Vec<f32> = (8..232).map(|x| x as f32).collect();
+    let clear = chiffre_ir::quant::run_integers(s.program(), &images, images.len()).unwrap();
+    let found = crate::encrypted(&s, &images, images.len());
+    for (x, (found, clear)) in images.iter().zip(found[0].iter().zip(&clear[0])) {
+        let middle = (*x as i64 + 8) % 16;
+        assert!((found - clear).abs() <= i64::from(!(4..=12).contains(&middle)), "{x}: {found}, not {clear}");
+    }
+}
+
 /// Strides, padding, groups, lists, two operands, a bias for each position, and results of fewer
 /// bits than the operands have.
 #[test]
