@@ -202,7 +202,11 @@ pub const PASSES: &[PassInfo] = &[
                   the answers the one with the least predicted time",
         requires: Requires::These(&[Tensor, Quantised]),
         establishes: &[Quantised],
-        options: &[PassOption::of_pass("table-bits", "log2 of the entries of every table, 1 to 8, instead of choosing it"), RANGE_MARGIN, ROUNDING],
+        options: &[
+            PassOption::of_pass("table-bits", "log2 of the entries of every table, 1 to 8, instead of choosing it"),
+            RANGE_MARGIN,
+            ROUNDING,
+        ],
         run: Run::State(|s, cx| {
             let (Some(g), Some(original)) = (s.quant(), s.tensor()) else { return Ok(()) };
             let (g, accuracy) = quant::fit_accumulators::fit_accumulators(g, original, cx)?;

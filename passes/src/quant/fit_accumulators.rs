@@ -192,7 +192,8 @@ impl Window {
         let beyond = |removed: u32| i64::from(approximate && removed > 0);
         let most = bits - size + u32::from(approximate);
         for removed in 0..most {
-            let shifts: Option<Vec<i64>> = rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed))).collect();
+            let shifts: Option<Vec<i64>> =
+                rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed))).collect();
             if let Some(shifts) = shifts {
                 return Window::new(&rows, ranges, shifts, [size, removed], approximate);
             }
