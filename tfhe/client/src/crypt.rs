@@ -69,7 +69,7 @@ impl ClientKey {
         }
         result.check(s)?;
         let one = |(ty, words): (&chiffre_ir::quant::QuantType, &Vec<u64>)| {
-            // The nearest integer; the type says which of those that are the same modulo 2^(bits+1).
+            // The nearest integer, of those modulo 2^(bits+1) the one that the type says.
             let shift = 63 - ty.bits;
             let nearest = |c: &[u64]| ty.wrap((engine::phase(&self.big, c).wrapping_add(1 << (shift - 1)) >> shift) as i64);
             words.par_chunks_exact(s.words()).map(nearest).collect()

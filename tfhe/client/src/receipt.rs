@@ -1,5 +1,5 @@
-//! Receipts: what the data owner keeps of a batch, to tell whether a result answers it. Whoever runs
-//! the program can write any nonce and any digest: this finds mistakes, and nothing else.
+//! Receipts: what the data owner keeps of a batch, to tell whether a result answers it. Whoever
+//! runs the program can write any nonce and any digest: this finds mistakes, and nothing else.
 
 use chiffre_ir::container::{Contents, Reader};
 use chiffre_ir::output::Output;
