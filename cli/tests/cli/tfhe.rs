@@ -60,7 +60,7 @@ fn calibration_images_are_asked_for() {
 fn encrypted_answers_are_those_of_the_clear_run() {
     let tmp = tempfile::tempdir().unwrap();
     let folder = tmp.path();
-    compiled(folder, "tiny_mlp.onnx", "tiny1_test.npz", &["--calibrate-count", "200"]);
+    compiled(folder, "tiny_mlp.onnx", "tiny1_test.npz", &["--calibrate-count", "100"]);
     let data = shipped("tiny1_test.npz");
     let input = ["--input", data.to_str().unwrap(), "--count", "4"];
     ok(folder, &["keygen", "p.chf", "--secret", "s.key", "--eval", "e.key"]);
