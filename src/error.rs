@@ -167,6 +167,21 @@ impl Error {
         Error::Failed(Detail::new(message))
     }
 
+    /// Things that do not belong together, from anything that prints.
+    pub fn mismatch(message: impl ToString) -> Error {
+        Error::Mismatch(Detail::new(message))
+    }
+
+    /// Parameters that are not secure and were not permitted, from anything that prints.
+    pub fn insecure(message: impl ToString) -> Error {
+        Error::Security(Detail::new(message).about(Setting::AllowInsecure))
+    }
+
+    /// A run that was stopped, from anything that prints.
+    pub fn cancelled(message: impl ToString) -> Error {
+        Error::Cancelled(Detail::new(message))
+    }
+
     /// A bug of the compiler, from anything that prints.
     pub fn bug(message: impl fmt::Display) -> Error {
         Error::Bug(Detail::new(format!("{message} (a bug of the compiler: please report it)")))
@@ -178,7 +193,7 @@ impl Error {
     }
 
     /// Files that do not belong together, and what to do about them.
-    pub(crate) fn mismatch(message: impl ToString, advice: impl ToString) -> Error {
+    pub(crate) fn strangers(message: impl ToString, advice: impl ToString) -> Error {
         Error::Mismatch(Detail { advice: Some(advice.to_string()), ..Detail::new(message) })
     }
 

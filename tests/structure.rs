@@ -10,7 +10,7 @@ fn root() -> &'static Path {
 fn sources() -> Vec<(PathBuf, String)> {
     let mut out = vec![];
     let mut todo: Vec<PathBuf> =
-        ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "python", "integrations"]
+        ["src", "tests", "cli", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "tfhe", "python", "integrations"]
             .iter()
             .map(|d| root().join(d))
             .collect();
@@ -49,6 +49,8 @@ fn dependencies_point_one_way() {
         ("backend", &["chiffre-params", "chiffre-ir"][..]),
         ("runtime", &["chiffre-params", "chiffre-ir", "chiffre-ckks"][..]),
         ("runtime/client", &["chiffre-ir", "chiffre-ckks", "chiffre-ckks-client", "chiffre-runtime"][..]),
+        ("tfhe", &["chiffre-params", "chiffre-ir", "chiffre-backend"][..]),
+        ("tfhe/client", &["chiffre-params", "chiffre-ir", "chiffre-tfhe"][..]),
     ]);
     for (krate, allowed) in allowed {
         let deps = dependencies(krate);
@@ -58,9 +60,10 @@ fn dependencies_point_one_way() {
         assert_eq!(deps.contains(&"tract-onnx".into()), krate == "frontend", "tract belongs to the frontend");
         assert_eq!(deps.contains(&"egg".into()), krate == "passes", "egg belongs to the passes");
         assert_eq!(deps.contains(&"tfhe-ntt".into()), krate == "ckks", "tfhe-ntt belongs to ckks");
+        assert_eq!(deps.contains(&"tfhe".into()), krate.starts_with("tfhe"), "tfhe belongs to the two crates of that target");
     }
     // Who embeds the library gets no command line with it.
-    for krate in [".", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime"] {
+    for krate in [".", "params", "frontend", "ir", "passes", "ckks", "backend", "runtime", "tfhe"] {
         for d in ["chiffre-cli", "clap", "indicatif", "tracing-subscriber"] {
             assert!(!dependencies(krate).contains(&d.into()), "{krate} depends on {d}");
         }
@@ -150,29 +153,57 @@ fn foreign_libraries_stay_behind_one_place() {
         sources().iter().filter(|(p, t)| !p.starts_with("tests") && t.contains(needle)).map(|(p, _)| p.clone()).collect::<Vec<_>>()
     };
     assert_eq!(count("use tfhe_ntt"), [PathBuf::from("ckks/src/ring/ntt.rs")]);
+    assert_eq!(count("tfhe::core_crypto"), ["tfhe/client/src/engine.rs", "tfhe/src/engine.rs"].map(PathBuf::from));
     let egg = count("egg::");
     assert!(!egg.is_empty() && egg.iter().all(|p| p.starts_with("passes/src/algebra")), "{egg:?}");
     let tract = count("tract_onnx::");
     assert!(tract.len() <= 3 && tract.iter().all(|p| p.starts_with("frontend")), "{tract:?}");
 }
 
-/// Secrets are types of `chiffre-ckks-client`. What compiles programs or computes on ciphertexts
-/// does not depend on it, nor on the data owner's half, so that the compiler refuses code there
-/// that names a secret.
+/// Secrets are types of `chiffre-ckks-client` and `chiffre-tfhe-client`. What compiles programs or
+/// computes on ciphertexts does not depend on them, nor on the data owner's half, so that the
+/// compiler refuses code there that names a secret.
 #[test]
 fn only_the_client_names_secrets() {
-    for krate in ["params", "ir", "ckks", "passes", "backend", "frontend", "runtime"] {
+    for krate in ["params", "ir", "ckks", "passes", "backend", "frontend", "runtime", "tfhe"] {
         let deps = dependencies(krate);
-        for client in ["chiffre-ckks-client", "chiffre-client"] {
+        for client in ["chiffre-ckks-client", "chiffre-client", "chiffre-tfhe-client"] {
             assert!(!deps.contains(&client.into()), "{krate} can name secrets: it depends on {client}");
         }
+    }
+    // The library `tfhe` has both halves, so that the compiler refuses nothing there.
+    let halves = sources().into_iter().filter(|(p, _)| p.starts_with("tfhe"));
+    let (client, server): (Vec<_>, Vec<_>) = halves.partition(|(p, _)| p.starts_with("tfhe/client"));
+    let secrets = ["SecretKey", "SecretRandomGenerator", "EncryptionRandomGenerator", "encrypt_", "decrypt_lwe", "generate_"];
+    let names = |text: &str, word: &str| text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(word));
+    for word in secrets {
+        assert!(server.iter().all(|(_, text)| !names(text, word)), "{word}: the server half of TFHE names it");
+    }
+    assert!(["SecretKey", "generate_"].iter().all(|word| client.iter().any(|(_, text)| names(text, word))), "words of a client half");
+}
+
+/// The library `tfhe` takes minutes to compile and has a licence of its own: nothing links it but
+/// the feature that is named after it.
+#[test]
+fn the_tfhe_library_is_linked_on_demand_only() {
+    let read = |path: &str| -> toml::Table { std::fs::read_to_string(root().join(path)).unwrap().parse().unwrap() };
+    for krate in ["tfhe", "tfhe/client"] {
+        let manifest = read(&format!("{krate}/Cargo.toml"));
+        assert_eq!(manifest["dependencies"]["tfhe"]["optional"].as_bool(), Some(true), "{krate}");
+        assert!(manifest["features"].get("default").is_none(), "{krate}");
+    }
+    let cli = read("cli/Cargo.toml");
+    assert!(cli["features"].get("default").is_none());
+    for krate in ["chiffre-tfhe", "chiffre-tfhe-client"] {
+        assert_eq!(cli["dependencies"][krate]["optional"].as_bool(), Some(true), "{krate}");
     }
 }
 
 #[test]
 fn unsafe_code_is_in_simd_and_justified() {
-    for (path, text) in
-        sources().iter().filter(|(p, _)| p.starts_with("ckks/src") || p.starts_with("runtime/src") || p.starts_with("ir/src"))
+    for (path, text) in sources()
+        .iter()
+        .filter(|(p, _)| p.starts_with("ckks/src") || p.starts_with("runtime/src") || p.starts_with("ir/src") || p.starts_with("tfhe"))
     {
         let code = text
             .lines()

@@ -55,6 +55,17 @@ pub fn shared_mode(_: &Path) -> Option<u32> {
     None
 }
 
+/// What is wrong with the file of a secret that others than its owner may read. What cannot be
+/// looked at cannot be read either, and is left to the reader to name.
+pub fn not_private(path: &Path) -> Option<String> {
+    shared_mode(path).map(|mode| {
+        format!(
+            "{} is a secret that others may read (mode {mode:o}): make it yours alone (chmod 600), and keys anew if somebody may have read it",
+            path.display()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,3 +30,4 @@ pub mod table;
 pub mod tail;
 pub mod tensor;
 pub mod text;
+pub mod token;

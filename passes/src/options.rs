@@ -212,11 +212,14 @@ pub struct QuantOptions {
     /// What sums may reach, as a multiple of what they reach on the calibration images about the
     /// middle: beyond, they wrap.
     pub margin: f64,
+    /// True where bits below those of a table are not removed: a look-up may then read a
+    /// neighbour of the right entry.
+    pub approximate: bool,
 }
 
 impl Default for QuantOptions {
     fn default() -> Self {
-        QuantOptions { bits: None, table_bits: None, margin: 1.2 }
+        QuantOptions { bits: None, table_bits: None, margin: 1.2, approximate: false }
     }
 }
 

@@ -16,6 +16,13 @@ const LOG_N: PassOption = PassOption::of_program("log-n", "log2 of the ring degr
 const RANGE_MARGIN: PassOption =
     PassOption::of_pass("range-margin", "what sums may reach, as a multiple of what they reach on the calibration images (1.2)");
 
+/// What becomes of low bits.
+const ROUNDING: PassOption = PassOption::of_pass(
+    "rounding",
+    "`exact`: bits below those of a table are removed, a look-up each (the default); `approximate`: they stay, and a look-up may read a neighbour of \
+     the right entry",
+);
+
 /// All passes, in the order of the default pipeline; between them those on integers.
 pub const PASSES: &[PassInfo] = &[
     PassInfo {
@@ -195,7 +202,11 @@ pub const PASSES: &[PassInfo] = &[
                   the answers the one with the least predicted time",
         requires: Requires::These(&[Tensor, Quantised]),
         establishes: &[Quantised],
-        options: &[PassOption::of_pass("table-bits", "log2 of the entries of every table, 1 to 8, instead of choosing it"), RANGE_MARGIN],
+        options: &[
+            PassOption::of_pass("table-bits", "log2 of the entries of every table, 1 to 8, instead of choosing it"),
+            RANGE_MARGIN,
+            ROUNDING,
+        ],
         run: Run::State(|s, cx| {
             let (Some(g), Some(original)) = (s.quant(), s.tensor()) else { return Ok(()) };
             let (g, accuracy) = quant::fit_accumulators::fit_accumulators(g, original, cx)?;

@@ -69,6 +69,7 @@ impl CompileOptions {
                 let fits = u32::try_from(bits).ok().filter(|b| (1..=8).contains(b));
                 o.quant.table_bits = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=8"))?);
             }
+            "rounding" => o.quant.approximate = word(["approximate", "exact"])?,
             "range-margin" => o.quant.margin = positive()?,
             "precision" => o.precision = Some(positive()?),
             "log-scale" => {

@@ -6,13 +6,14 @@
 //! nobody will ever see. The results of programs with constant classes are an exception
 //! ([`Program::input_free`](chiffre_ir::program::Program::input_free)).
 
-use crate::eval_keys::{KeyId, Nonce, binding, check_binding, hex, parse_id};
+use crate::eval_keys::{binding, check_binding};
 use crate::words::{poly_bytes, polys_from_bytes};
 use crate::{RuntimeError, Session};
 use chiffre_ckks::ciphertext::{Ciphertext, SeededCiphertext};
 use chiffre_ckks::ring::RnsPoly;
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use chiffre_ir::output::Output;
+use chiffre_ir::token::{KeyId, Nonce, hex, parse_id};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 

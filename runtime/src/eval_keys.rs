@@ -8,19 +8,13 @@ use chiffre_ckks::keys::{KeyTarget, SeededSwitchingKey};
 use chiffre_ckks::ring::{Gadget, RnsPoly};
 use chiffre_ir::container::{Contents, Dtype, Reader, Writer};
 use chiffre_ir::output::Output;
+use chiffre_ir::token::{KeyId, hex, parse_id};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 /// Kind of evaluation-key files.
 pub const KIND: &str = "evaluation-keys";
-
-/// Random name of a secret key: its evaluation keys and ciphertexts carry it, so that mixed-up
-/// files are noticed.
-pub type KeyId = [u8; 16];
-
-/// Random name of an encrypted batch: the batch carries it, and its result repeats it.
-pub type Nonce = [u8; 16];
 
 /// The seeded evaluation keys of one secret key for one program.
 #[derive(Debug)]
@@ -29,23 +23,6 @@ pub struct EvalKeySet {
     pub id: KeyId,
     /// The keys.
     pub keys: Vec<SeededSwitchingKey>,
-}
-
-/// Bytes as lower-case hexadecimal digits, as files name keys and digests.
-pub fn hex(id: &[u8]) -> String {
-    id.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// The key or nonce that 32 hexadecimal digits name; `None` for any other text.
-pub fn parse_id(s: &str) -> Option<KeyId> {
-    let mut id = [0; 16];
-    if s.len() != 32 || !s.is_ascii() {
-        return None;
-    }
-    for (i, b) in id.iter_mut().enumerate() {
-        *b = u8::from_str_radix(&s[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(id)
 }
 
 /// Checks that a file belongs to the session's program and reads the key id it carries.

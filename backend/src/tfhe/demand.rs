@@ -20,8 +20,8 @@ pub struct Norms {
 pub fn lookups(g: &QuantGraph, n: &Node<Quant>) -> usize {
     match n.op {
         QuantOp::Lookup { .. } => n.ty.shape.len(),
-        QuantOp::Round {} => n.ty.shape.len() * (g.ty(n.args[0]).bits - n.ty.bits) as usize,
-        QuantOp::Input {} | QuantOp::LinearMap { .. } => 0,
+        QuantOp::Round { approximate: false } => n.ty.shape.len() * (g.ty(n.args[0]).bits - n.ty.bits) as usize,
+        QuantOp::Round { approximate: true } | QuantOp::Input {} | QuantOp::LinearMap { .. } => 0,
     }
 }
 
@@ -36,7 +36,8 @@ pub fn norms(g: &QuantGraph) -> Result<Vec<Norms>, InterpError> {
         let of = match &n.op {
             QuantOp::Input {} => Norms { lookups: 0.0, fresh: 1.0 },
             QuantOp::Lookup { .. } => Norms { lookups: 1.0, fresh: 0.0 },
-            QuantOp::Round {} => {
+            QuantOp::Round { approximate: true } => operand(0),
+            QuantOp::Round { approximate: false } => {
                 let removed = g.ty(n.args[0]).bits - n.ty.bits;
                 Norms { lookups: operand(0).lookups + f64::from(removed), ..operand(0) }
             }
@@ -96,10 +97,13 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
         let bits = g.ty(n.args[0]).bits;
         match n.op {
             QuantOp::Lookup { .. } => {
-                let margin = lookup_margin(bits);
+                // Behind an approximate rounding half an entry may be lost already, and the entry
+                // before or behind the right one will do.
+                let approximate = matches!(g.node(n.args[0]).op, QuantOp::Round { approximate: true });
+                let margin = lookup_margin(bits) * if approximate { 2.0 } else { 1.0 };
                 sites.push(Site { lookups: n.ty.shape.len(), margin, of_lookups: of.lookups, of_fresh: of.fresh, bits });
             }
-            QuantOp::Round {} => {
+            QuantOp::Round { approximate: false } => {
                 for j in 0..bits - n.ty.bits {
                     // Shifted to the top of the word, with what removing the bits below has added.
                     let shift = 4f64.powi((bits - j) as i32);
@@ -107,7 +111,7 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
                     sites.push(Site { lookups: n.ty.shape.len(), margin: MARGIN_OF_SIGN, of_lookups, of_fresh: shift * of.fresh, bits: 1 });
                 }
             }
-            QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
+            QuantOp::Round { approximate: true } | QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
         }
     }
     let output = |o: &chiffre_ir::graph::ValueId| {
@@ -144,5 +148,10 @@ mod tests {
         assert_eq!(d.lookups(), 3);
         assert_eq!((d.sites[0].of_fresh, d.sites[1].of_fresh, d.sites[1].of_lookups), (102_400.0, 25_600.0, 256.0));
         assert_eq!((d.sites[2].margin, d.outputs[0].margin), (1.0 / 32.0, 1.0 / 64.0));
+        // An approximate rounding takes no look-ups, adds no noise, and needs less precision.
+        let g = chiffre_ir::text::parse::<Quant>(&text.replace("round %1", "round %1 {approximate=true}")).unwrap();
+        assert_eq!(norms(&g).unwrap()[2], Norms { lookups: 0.0, fresh: 100.0 });
+        let d = demand(&g, 40.0).unwrap();
+        assert_eq!((d.lookups(), d.sites[0].margin, d.sites[0].of_fresh), (1, 1.0 / 16.0, 100.0));
     }
 }

@@ -1,5 +1,5 @@
 //! TFHE: programs on integers with one table look-up for each activation. This target compiles,
-//! predicts and runs in the clear; it has no engine yet.
+//! predicts and runs in the clear; the crate `chiffre-tfhe` runs its programs encrypted.
 
 mod demand;
 
@@ -48,7 +48,7 @@ impl Target for Tfhe {
         "tfhe"
     }
     fn summary(&self) -> &'static str {
-        "integers for TFHE: quantised networks, exactly, one table look-up for each activation (no engine yet)"
+        "integers for TFHE: quantised networks, exactly, one table look-up for each activation"
     }
     fn facts(&self) -> &dyn ParameterFacts {
         &TfheFacts

@@ -26,7 +26,7 @@ pub(super) struct Compared {
 /// Runs everything in one process and reports times, memory and agreement.
 pub(super) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Result<(), Error> {
     if args.compiler.target == Tfhe.name() {
-        return super::tfhe::bench(args);
+        return super::tfhe::bench(args, engine);
     }
     let model = chiffre_frontend::load_with(&args.model, &args.compiler.import())?;
     if args.compiler.target != chiffre::pipeline::CKKS.name() {

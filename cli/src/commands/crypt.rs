@@ -2,7 +2,7 @@
 
 use crate::args::{DecryptArgs, EncryptArgs, Share};
 use chiffre::memory::Task;
-use chiffre::{Client, EncryptOptions, Encrypted, Error, OnAbsurd, Program, logits, outputs, report, screening};
+use chiffre::{Client, EncryptOptions, Encrypted, Error, Interface, OnAbsurd, Program, logits, outputs, report, screening};
 use chiffre_client::{ClientKey, Decrypted, Receipt, share};
 use chiffre_ir::output::Output;
 use chiffre_runtime::{Engine, RESULT_KIND, ResultBatch, Session};
@@ -34,15 +34,7 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let options = EncryptOptions { canaries: args.canary, absurd, memory: args.memory.memory };
     let Encrypted { batch, receipt, left_out } = client.encrypt_with(&images, &options)?;
     left_out.iter().for_each(|a| eprintln!("left out: {}: {}", images.names[a.image], a.reason));
-    let path = args.receipt.clone().unwrap_or_else(|| {
-        let mut name = args.output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
-        name.push(".");
-        name.push(RECEIPT);
-        args.output.with_file_name(name)
-    });
-    if path == args.output {
-        return Err(Error::input(format!("{} cannot be both the ciphertexts and their receipt", path.display())));
-    }
+    let path = receipt_path(args)?;
     Output::finish_together([batch.stage(&session, &args.output)?, receipt.stage(&session, &path)?])?;
     let canaries = match receipt.canaries() {
         0 => String::new(),
@@ -58,6 +50,20 @@ pub(super) fn encrypt(args: &EncryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     super::print(format!("{sent} images{canaries}{skipped} in {ciphertexts} ciphertexts; receipt in {}", path.display()))
 }
 
+/// The receipt to write.
+pub(super) fn receipt_path(args: &EncryptArgs) -> Result<PathBuf, Error> {
+    let path = args.receipt.clone().unwrap_or_else(|| {
+        let mut name = args.output.file_name().map(|n| n.to_os_string()).unwrap_or_default();
+        name.push(".");
+        name.push(RECEIPT);
+        args.output.with_file_name(name)
+    });
+    match path == args.output {
+        true => Err(Error::input(format!("{} cannot be both the ciphertexts and their receipt", path.display()))),
+        false => Ok(path),
+    }
+}
+
 /// Decrypts answers and writes them. Images without an answer get NaN and are named on stderr, and
 /// the command fails after writing.
 pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Error> {
@@ -65,7 +71,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
     let session = super::admitted(engine, &args.program, args.allow_insecure, &args.memory, task)?;
     let key = ClientKey::load(&session, &args.secret)?;
     let result = ResultBatch::load(&session, &args.input)?;
-    let receipt = receipt(args, &session)?;
+    let receipt = receipt(args)?.map(|path| Receipt::load(&session, &path)).transpose()?;
     let Decrypted { logits, report } = match &receipt {
         Some(receipt) => key.decrypt(&session, &result, receipt)?,
         None => key.decrypt_unbound(&session, &result)?,
@@ -83,7 +89,7 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
         }
         None => {
             let numbered: Vec<String> = (0..report.images).map(|i| i.to_string()).collect();
-            write_answers(args, &session, names.unwrap_or(&numbered), &logits, &affected)?;
+            write_answers(args, &session.file.interface, names.unwrap_or(&numbered), &logits, &affected)?;
             "NaN"
         }
     };
@@ -102,9 +108,14 @@ pub(super) fn decrypt(args: &DecryptArgs, engine: &Arc<Engine>) -> Result<(), Er
 }
 
 /// Writes the outputs of the model file, and prints the best classes if they are wanted.
-fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits: &[f32], affected: &BTreeSet<usize>) -> Result<(), Error> {
+pub(super) fn write_answers(
+    args: &DecryptArgs,
+    interface: &Interface,
+    names: &[String],
+    logits: &[f32],
+    affected: &BTreeSet<usize>,
+) -> Result<(), Error> {
     let classes = logits.len() / names.len().max(1);
-    let interface = &session.file.interface;
     let all = outputs::of(interface, logits, classes);
     outputs::write(&args.output, &all, names)?;
     let (Some(k), Some(first), Some(port)) = (args.top, all.first(), interface.outputs.first()) else { return Ok(()) };
@@ -123,7 +134,7 @@ fn write_answers(args: &DecryptArgs, session: &Session, names: &[String], logits
 }
 
 /// The receipt that was named, or the only one beside the answers; warns if there is none.
-fn receipt(args: &DecryptArgs, session: &Session) -> Result<Option<Receipt>, Error> {
+pub(super) fn receipt(args: &DecryptArgs) -> Result<Option<PathBuf>, Error> {
     let found = match &args.receipt {
         _ if args.no_receipt => None,
         Some(path) => Some(path.clone()),
@@ -135,7 +146,7 @@ fn receipt(args: &DecryptArgs, session: &Session) -> Result<Option<Receipt>, Err
             args.input.display()
         );
     }
-    Ok(found.map(|path| Receipt::load(session, &path)).transpose()?)
+    Ok(found)
 }
 
 /// The only file beside the answers that is named as a receipt. With several, none is the right

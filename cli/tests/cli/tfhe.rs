@@ -1,4 +1,5 @@
-//! Programs of the target `tfhe`: compiled, inspected and run in the clear.
+//! Programs of the target `tfhe`: compiled, inspected and run in the clear, and, with the engine,
+//! encrypted.
 
 use crate::common::{ok, refused, shipped};
 use crate::end_to_end::npy;
@@ -36,12 +37,13 @@ fn a_network_on_integers() {
     assert_eq!(all[..again.len()], again);
 }
 
-/// Commands that need an engine say that there is none.
+/// Commands that need the engine say how to build it.
+#[cfg(not(feature = "tfhe"))]
 #[test]
 fn what_needs_an_engine_says_so() {
     let tmp = tempfile::tempdir().unwrap();
     compiled(tmp.path(), "tiny_mlp.onnx", "tiny1_test.npz", &["--calibrate-count", "50"]);
-    refused(tmp.path(), &["keygen", "p.chf", "--secret", "s", "--eval", "e"], "no engine for tfhe programs");
+    refused(tmp.path(), &["keygen", "p.chf", "--secret", "s", "--eval", "e"], "--features tfhe");
 }
 
 /// Without images there is nothing to choose integers by.
@@ -50,4 +52,38 @@ fn calibration_images_are_asked_for() {
     let tmp = tempfile::tempdir().unwrap();
     let model = shipped("tiny_mlp.onnx");
     refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "p.chf", "--target", "tfhe"], "[pass quantise] (--calibrate");
+}
+
+/// Four images under 132-bit noise, from files to files: the answers are those of the clear run.
+#[cfg(feature = "tfhe")]
+#[test]
+fn encrypted_answers_are_those_of_the_clear_run() {
+    let tmp = tempfile::tempdir().unwrap();
+    let folder = tmp.path();
+    compiled(folder, "tiny_mlp.onnx", "tiny1_test.npz", &["--calibrate-count", "100"]);
+    let data = shipped("tiny1_test.npz");
+    let input = ["--input", data.to_str().unwrap(), "--count", "4"];
+    ok(folder, &["keygen", "p.chf", "--secret", "s.key", "--eval", "e.key"]);
+    refused(folder, &["keygen", "p.chf", "--secret", "s.key", "--eval", "e2.key"], "s.key is there already");
+    ok(folder, &[&["encrypt", "p.chf", "--secret", "s.key", "-o", "in.ct"][..], &input].concat());
+    let said = ok(folder, &["run", "p.chf", "--eval", "e.key", "--input", "in.ct", "-o", "out.ct"]);
+    assert!(said.contains("4 images"), "{said}");
+    ok(folder, &["decrypt", "p.chf", "--secret", "s.key", "--input", "out.ct", "-o", "answers.npy", "--top", "1"]);
+    let said = ok(folder, &[&["simulate", "p.chf", "--answers", "answers.npy", "-o", "clear.npy"][..], &input].concat());
+    assert!(said.contains("answers.npy: 4 of 4 images have the very answers"), "{said}");
+    assert_eq!(npy(&folder.join("answers.npy")), npy(&folder.join("clear.npy")));
+
+    // Another batch under the same key, another key, another program.
+    ok(folder, &["encrypt", "p.chf", "--secret", "s.key", "-o", "in2.ct", "--input", data.to_str().unwrap(), "--count", "1"]);
+    let other = ["decrypt", "p.chf", "--secret", "s.key", "--input", "out.ct", "-o", "a.npy", "--receipt", "in2.ct.receipt"];
+    refused(folder, &other, "it answers another batch");
+    ok(folder, &["keygen", "p.chf", "--secret", "s2.key", "--eval", "e2.key"]);
+    refused(folder, &["run", "p.chf", "--eval", "e2.key", "--input", "in.ct", "-o", "out2.ct"], "the input is under key");
+    refused(folder, &["decrypt", "p.chf", "--secret", "s2.key", "--input", "out.ct", "-o", "a.npy", "--no-receipt"], "is under key");
+    let (model, calibration) = (shipped("tiny_mlp.onnx"), data.to_str().unwrap());
+    let passes = "--passes=tensor(recognise-activation,lower-max-pool,fold-affine,compose-linear,remove-dead-channels),quant(quantise{weight-bits=2},fit-accumulators{table-bits=4},select-tfhe-params),schedule";
+    let args = ["compile", model.to_str().unwrap(), "-o", "q.chf", "--target", "tfhe", "--calibrate", calibration, passes];
+    ok(folder, &args);
+    refused(folder, &["run", "q.chf", "--eval", "e.key", "--input", "in.ct", "-o", "out2.ct"], "was made for another program");
+    refused(folder, &["run", "p.chf", "--eval", "in.ct", "--input", "in.ct", "-o", "out2.ct"], "kind");
 }

@@ -18,13 +18,14 @@ pub type Prepared = HashMap<ConstId, Vec<f64>>;
 /// The input has another size than the graph takes, a constant has no data.
 pub fn interp(g: &QuantGraph, images: &[f32], n: usize) -> Result<Vec<Vec<f32>>, InterpError> {
     let all = run_integers(g, images, n)?;
-    let real = |(o, values): (&ValueId, Vec<i64>)| {
-        let ty = g.ty(*o);
-        let plane = ty.chw()[1] * ty.chw()[2];
-        let len = ty.shape.len();
-        values.iter().enumerate().map(|(i, &x)| (x as f64 * ty.scale_of(i % len / plane)) as f32).collect()
-    };
-    Ok(g.outputs.iter().zip(all).map(real).collect())
+    Ok(g.outputs.iter().zip(all).map(|(o, values)| real(g.ty(*o), &values)).collect())
+}
+
+/// What the integers of a value of any number of images stand for.
+pub fn real(ty: &QuantType, values: &[i64]) -> Vec<f32> {
+    let plane = ty.chw()[1] * ty.chw()[2];
+    let len = ty.shape.len();
+    values.iter().enumerate().map(|(i, &x)| (x as f64 * ty.scale_of(i % len / plane)) as f32).collect()
 }
 
 /// As [`interp`], with the integers themselves.
@@ -156,7 +157,7 @@ fn eval(g: &QuantGraph, consts: &Prepared, v: ValueId, args: &[&[f64]], image: &
             let parts: Vec<MapPart> = (0..kernels.len()).map(part).collect();
             linear_map(&parts, bias.map(|b| consts[&b.0].as_slice()), out)
         }
-        QuantOp::Round {} => {
+        QuantOp::Round { .. } => {
             let dropped = g.ty(n.args[0]).bits - n.ty.bits;
             args[0].iter().map(|&x| ((x as i64 + (1 << (dropped - 1))) >> dropped) as f64).collect()
         }

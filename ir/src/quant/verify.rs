@@ -12,11 +12,12 @@
 //! 5. A `round` has a result of fewer bits, a `lookup` a table of `2^bits` entries for each channel
 //!    or for all, whose results lie in the range; under parameters of degree N, of fewer than log2
 //!    N bits.
-//! 6. Parameters are those of a set, and secure unless the header says otherwise.
+//! 6. An approximate `round` is read by look-ups only.
+//! 7. Parameters are those of a set, and secure unless the header says otherwise.
 
 use super::{MAX_BITS, Quant, QuantGraph, QuantOp, QuantType};
 use crate::error::{Finding, VerifyError};
-use crate::graph::{Op, Verified};
+use crate::graph::{Op, ValueId, Verified};
 use crate::tensor::{TensorType, check_linear_map};
 
 /// A quant graph that the verifier has accepted.
@@ -39,6 +40,9 @@ pub fn verify(g: QuantGraph) -> Result<Quantised, VerifyError> {
 }
 
 fn check(g: &QuantGraph, findings: &mut Vec<Finding>) {
+    if let Some(o) = g.outputs.iter().find(|o| matches!(g.node(**o).op, QuantOp::Round { approximate: true })) {
+        findings.push(g.finding(*o, "round: an approximate rounding is put out".into()));
+    }
     let inputs = g.nodes.iter().filter(|n| matches!(n.op, QuantOp::Input {})).count();
     if inputs != 1 {
         findings.push(Finding::of_graph(format!("the graph has {inputs} inputs, not one")));
@@ -51,6 +55,10 @@ fn check(g: &QuantGraph, findings: &mut Vec<Finding>) {
         }
     }
     for (v, n) in g.iter() {
+        let inexact = |a: &&ValueId| matches!(g.node(**a).op, QuantOp::Round { approximate: true });
+        if !matches!(n.op, QuantOp::Lookup { .. }) && n.args.iter().any(|a| inexact(&a)) {
+            findings.push(g.finding(v, format!("{}: reads an approximate rounding", n.op.info().mnemonic)));
+        }
         let args: Vec<&QuantType> = n.args.iter().map(|a| g.ty(*a)).collect();
         if let Err(message) = check_type(&n.ty).and_then(|()| check_op(g, &n.op, &args, &n.ty)) {
             findings.push(g.finding(v, format!("{}: {message}", n.op.info().mnemonic)));
@@ -102,7 +110,7 @@ fn check_op(g: &QuantGraph, op: &QuantOp, args: &[&QuantType], ty: &QuantType) -
                 None => Ok(()),
             }
         }
-        QuantOp::Round {} => {
+        QuantOp::Round { .. } => {
             same_shape()?;
             if ty.bits < args[0].bits { Ok(()) } else { Err(format!("{} bits are rounded to {}", args[0].bits, ty.bits)) }
         }

@@ -6,6 +6,7 @@ use super::accuracy::{Judge, calibration, meets};
 use super::settle::settle;
 use crate::activation::degree::Accuracy;
 use crate::error::PassError;
+use crate::options::QuantOptions;
 use crate::pass::Context;
 use chiffre_backend::tfhe::demand;
 use chiffre_ir::consts::{Array, IntsId};
@@ -32,7 +33,7 @@ pub fn fit_accumulators(g: &QuantGraph, original: &TensorGraph, cx: &Context) ->
     let mut made: Vec<(QuantGraph, Accuracy, f64)> = vec![];
     let failure = cx.options.bootstrap.log2_failure.unwrap_or(super::select_params::LOG2_FAILURE);
     for &size in &sizes {
-        let fitted = fit(g, &reached, size, cx.options.quant.margin)?;
+        let fitted = fit(g, &reached, size, &cx.options.quant)?;
         let accuracy = judge.accuracy(PASS, &fitted)?;
         let demand = demand(&fitted, -failure).map_err(|e| PassError::clear(PASS, "", e))?;
         let seconds = match cx.facts().tfhe(&demand) {
@@ -85,7 +86,7 @@ fn reached(g: &QuantGraph, judge: &Judge) -> Result<Vec<Vec<[i64; 2]>>, PassErro
 }
 
 /// Every look-up with a table of `2^size` entries, where it has more.
-fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, margin: f64) -> Result<QuantGraph, PassError> {
+fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, options: &QuantOptions) -> Result<QuantGraph, PassError> {
     let mut out = QuantGraph { nodes: vec![], outputs: vec![], ..g.clone() };
     let mut values: Vec<ValueId> = vec![];
     for (v, n) in g.iter() {
@@ -93,8 +94,8 @@ fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, margin: f64) -> Res
         let fitted = match &n.op {
             QuantOp::Lookup { table, flip } if fits(g, v) && g.ty(n.args[0]).bits > size => {
                 let table = g.consts.ints(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
-                let ranges = widened(&reached[n.args[0].index()], margin, table.shape[1] as i64);
-                let window = Window::find(table, *flip, &ranges, size);
+                let ranges = widened(&reached[n.args[0].index()], options.margin, table.shape[1] as i64);
+                let window = Window::find(table, *flip, &ranges, size, options.approximate);
                 Some(replace(&mut out, args[0], &window, &n.ty, *flip, &n.source)?)
             }
             _ => None,
@@ -146,7 +147,7 @@ fn replace(out: &mut QuantGraph, sum: ValueId, w: &Window, ty: &QuantType, flip:
         let half = 1i64 << (w.removed - 1);
         let scale = from.scale.iter().map(|s| s * 2f64.powi(w.removed as i32)).collect();
         let ty = QuantType { bits: w.size, range: w.range.map(|x| (x + half) >> w.removed), scale, shape: from.shape.clone() };
-        operand = out.push(QuantOp::Round {}, vec![sum], clipped(ty), source);
+        operand = out.push(QuantOp::Round { approximate: w.approximate }, vec![sum], clipped(ty), source);
     }
     let table = out.consts.add_ints("table", w.table.clone());
     Ok(out.push(QuantOp::Lookup { table, flip }, vec![operand], ty.clone(), source))
@@ -163,6 +164,8 @@ struct Window {
     size: u32,
     /// Bits that are removed.
     removed: u32,
+    /// True if they are not, and a look-up may read a neighbour of the right cell.
+    approximate: bool,
     /// What is added to each channel before.
     shifts: Vec<i64>,
     /// What the shifted sums reach.
@@ -181,39 +184,44 @@ impl Large<'_> {
 
 impl Window {
     /// The window with the fewest removed bits in which every channel's range has a place.
-    fn find(table: &Array<i64>, flip: i64, ranges: &[[i64; 2]], size: u32) -> Window {
+    fn find(table: &Array<i64>, flip: i64, ranges: &[[i64; 2]], size: u32, approximate: bool) -> Window {
         let entries = table.shape[1];
         let rows: Vec<Large> = (0..ranges.len()).map(|c| Large(&table.data[c % table.shape[0] * entries..][..entries])).collect();
         let bits = entries.trailing_zeros();
-        for removed in 0..bits - size {
-            let shifts: Option<Vec<i64>> = rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed)).collect();
+        // A neighbour of the first or the last cell has to be right as well.
+        let beyond = |removed: u32| i64::from(approximate && removed > 0);
+        let most = bits - size + u32::from(approximate);
+        for removed in 0..most {
+            let shifts: Option<Vec<i64>> =
+                rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed))).collect();
             if let Some(shifts) = shifts {
-                return Window::new(&rows, ranges, shifts, size, removed);
+                return Window::new(&rows, ranges, shifts, [size, removed], approximate);
             }
         }
         // As many bits as there are too many: everything has a place.
-        let removed = bits - size;
-        let shifts = rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed).unwrap_or(0)).collect();
-        Window::new(&rows, ranges, shifts, size, removed)
+        let removed = most;
+        let shifts = rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed)).unwrap_or(0)).collect();
+        Window::new(&rows, ranges, shifts, [size, removed], approximate)
     }
-    fn new(rows: &[Large], ranges: &[[i64; 2]], shifts: Vec<i64>, size: u32, removed: u32) -> Window {
+    fn new(rows: &[Large], ranges: &[[i64; 2]], shifts: Vec<i64>, [size, removed]: [u32; 2], approximate: bool) -> Window {
         let table = rows.iter().zip(&shifts).flat_map(|(f, shift)| (0..1i64 << size).map(move |cell| f.at((cell << removed) - shift)));
         let table = Array::new(vec![rows.len(), 1 << size], table.collect());
         let [lo, hi] = ranges.iter().zip(&shifts).fold([i64::MAX, i64::MIN], |[lo, hi], (r, s)| [lo.min(r[0] + s), hi.max(r[1] + s)]);
         let hi = hi.min(lo + (2 << (size + removed)) - 1);
-        Window { size, removed, shifts, range: [lo, hi], table }
+        Window { size, removed, approximate, shifts, range: [lo, hi], table }
     }
 }
 
 /// What is to be added to a channel so that a table of `2^size` cells of `2^removed` integers each
-/// yields the function on the whole range; the nearest to the middle of those that do.
-fn place(f: &Large, flip: i64, [lo, hi]: [i64; 2], size: u32, removed: u32) -> Option<i64> {
+/// yields the function on the whole range and `beyond` cells more on either side; the nearest to
+/// the middle of those that do.
+fn place(f: &Large, flip: i64, [lo, hi]: [i64; 2], size: u32, removed: u32, beyond: i64) -> Option<i64> {
     if lo > hi {
         return Some(0);
     }
     let (cells, half) = (1i64 << size, (1i64 << removed) >> 1);
     let needed = ((hi - lo) >> removed) + 1;
-    if needed > 2 * cells {
+    if needed + 2 * beyond > 2 * cells {
         return None;
     }
     // The range begins at the beginning of cell `first`, or in the middle of what is left over.
@@ -223,7 +231,7 @@ fn place(f: &Large, flip: i64, [lo, hi]: [i64; 2], size: u32, removed: u32) -> O
         let shift = shift(*first);
         let entry = |cell: i64| f.at((cell << removed) - shift);
         let cell = |x: i64| (x + shift + half) >> removed;
-        (cell(lo)..=cell(hi)).all(|c| {
+        (cell(lo) - beyond..=cell(hi) + beyond).all(|c| {
             let at = c.rem_euclid(2 * cells);
             let found = if at < cells { entry(at) } else { flip - entry(at - cells) };
             found == entry(c)
@@ -248,28 +256,30 @@ mod tests {
     fn saturation_needs_no_entries() {
         let table = relu();
         // Eight entries serve fourteen arguments: where f is 0, it is 3 eight further.
-        let shift = place(&Large(&table), 3, [3, 16], 3, 0).expect("eight cells");
+        let shift = place(&Large(&table), 3, [3, 16], 3, 0, 0).expect("eight cells");
         let cell = |x: i64| (x + shift).rem_euclid(16);
         let entry = |i: i64| table[(i - shift) as usize];
         for x in 3..=16 {
             let found = if cell(x) < 8 { entry(cell(x)) } else { 3 - entry(cell(x) - 8) };
             assert_eq!(found, table[x as usize], "{x}");
         }
-        assert_eq!(place(&Large(&table), 3, [3, 17], 3, 0), None, "9 is 1, and 17 is not 2");
-        assert_eq!(place(&Large(&table), 0, [3, 16], 3, 0), None, "without the right symmetry");
-        assert_eq!(place(&Large(&table), 3, [0, 31], 3, 0), None, "more than two tables");
+        assert_eq!(place(&Large(&table), 3, [3, 17], 3, 0, 0), None, "9 is 1, and 17 is not 2");
+        assert_eq!(place(&Large(&table), 0, [3, 16], 3, 0, 0), None, "without the right symmetry");
+        assert_eq!(place(&Large(&table), 3, [0, 31], 3, 0, 0), None, "more than two tables");
+        assert_eq!(place(&Large(&table), 3, [3, 16], 3, 0, 1), None, "the neighbours of the ends are not right");
+        assert!(place(&Large(&table), 3, [4, 15], 3, 0, 1).is_some());
     }
 
     #[test]
     fn bits_are_removed_where_nothing_else_helps() {
         let line = Array::new(vec![1, 64], (0..64).collect());
-        let w = Window::find(&line, 63, &[[0, 63]], 3);
+        let w = Window::find(&line, 63, &[[0, 63]], 3, false);
         assert_eq!((w.removed, w.table.data.len()), (3, 8));
         for x in 0..64i64 {
             let cell = ((x + w.shifts[0] + 4) >> 3) as usize;
             assert!((w.table.data[cell] - x).abs() <= 4, "{x} becomes {}", w.table.data[cell]);
         }
-        let narrow = Window::find(&line, 63, &[[20, 27]], 3);
+        let narrow = Window::find(&line, 63, &[[20, 27]], 3, false);
         assert_eq!((narrow.removed, narrow.shifts[0]), (0, -20));
     }
 }

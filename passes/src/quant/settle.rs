@@ -15,8 +15,8 @@ pub fn settle(g: &mut QuantGraph) {
     let users = g.users();
     for v in (0..g.nodes.len()).rev() {
         let read_by = &users[v];
-        let fixed = matches!(g.nodes[v].op, QuantOp::Round {})
-            || read_by.iter().any(|u| matches!(g.node(*u).op, QuantOp::Round {} | QuantOp::Lookup { .. }));
+        let fixed = matches!(g.nodes[v].op, QuantOp::Round { .. })
+            || read_by.iter().any(|u| matches!(g.node(*u).op, QuantOp::Round { .. } | QuantOp::Lookup { .. }));
         if !fixed {
             let wanted = read_by.iter().map(|u| g.ty(*u).bits).max().unwrap_or(0);
             let ty: &mut QuantType = &mut g.nodes[v].ty;

@@ -31,18 +31,6 @@ use zeroize::Zeroizing;
 /// Kind of secret-key files.
 pub const KIND: &str = "secret-key";
 
-/// Refuses a secret that others may read. What cannot be looked at cannot be read either, and is
-/// left to the reader to name.
-fn check_private(path: &Path) -> Result<(), RuntimeError> {
-    match chiffre_ir::input::shared_mode(path) {
-        Some(mode) => Err(RuntimeError::Input(format!(
-            "{} is a secret that others may read (mode {mode:o}): make it yours alone (chmod 600), and keys anew if somebody may have read it",
-            path.display()
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// A generator seeded by the operating system.
 fn randomness() -> Result<Csprng, RuntimeError> {
     Csprng::from_os().map_err(|e| RuntimeError::Randomness(e.to_string()))
@@ -258,7 +246,9 @@ impl ClientKey {
     /// I/O errors, damaged files, keys for other parameters; a file that others than its owner may
     /// read.
     pub fn load(s: &Session, path: &Path) -> Result<ClientKey, RuntimeError> {
-        check_private(path)?;
+        if let Some(problem) = chiffre_ir::input::not_private(path) {
+            return Err(RuntimeError::Input(problem));
+        }
         ClientKey::from_container(s, Reader::open(path, KIND)?)
     }
     /// As [`Self::load`], from any source, which errors call `name`.

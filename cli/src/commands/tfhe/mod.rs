@@ -1,9 +1,23 @@
-//! The commands on programs for TFHE: compiling, inspecting and running in the clear. The others
-//! need an engine, which there is none of yet.
+//! The commands on programs for TFHE. Compiling, inspecting and running in the clear work in every
+//! build; the others need the engine, which the feature `tfhe` links.
 
+#[cfg(feature = "tfhe")]
+mod bench;
+#[cfg(feature = "tfhe")]
+mod crypt;
+#[cfg(feature = "tfhe")]
+mod run;
+#[cfg(not(feature = "tfhe"))]
 mod without;
 
+#[cfg(not(feature = "tfhe"))]
 pub(super) use without::{bench, decrypt, encrypt, keygen, run};
+#[cfg(feature = "tfhe")]
+pub(super) use {
+    bench::bench,
+    crypt::{decrypt, encrypt, keygen},
+    run::run,
+};
 
 use crate::args::{CompileArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
 use chiffre::memory::human_bytes;
@@ -47,6 +61,26 @@ pub(super) fn compile(args: &CompileArgs, model: &Model, request: &pipeline::Req
     super::print(format!("{}{accuracy}\nwrote {} ({}…)", summary(&program)?, args.output.display(), &digest[..16]))
 }
 
+/// Loads a program that may run encrypted.
+#[cfg(feature = "tfhe")]
+fn session(path: &Path, allow_insecure: bool) -> Result<chiffre_tfhe::Session, Error> {
+    chiffre_tfhe::Session::load(path, allow_insecure).map_err(failed)
+}
+
+/// The class of a failure of the engine.
+#[cfg(feature = "tfhe")]
+fn failed(e: chiffre_tfhe::TfheError) -> Error {
+    use chiffre_tfhe::TfheError;
+    match e {
+        TfheError::Container(e) => e.into(),
+        TfheError::Insecure => Error::insecure(e),
+        TfheError::Mismatch(_) => Error::mismatch(e),
+        TfheError::Input(_) => Error::input(e),
+        TfheError::Randomness(_) => Error::failed(e),
+        TfheError::Cancelled { .. } => Error::cancelled(e).advise("nothing of it is stored, and the same command begins anew"),
+    }
+}
+
 fn params(program: &QuantFile) -> Result<TfheParams, Error> {
     program.program.header.params.ok_or_else(|| Error::input("the program has no parameters"))
 }
@@ -73,6 +107,11 @@ fn images(
 /// Look-ups of a run on one image.
 fn all_lookups(g: &QuantGraph) -> usize {
     g.nodes.iter().map(|n| lookups(g, n)).sum()
+}
+
+/// True if look-ups of an encrypted run may read neighbours of the right entries.
+fn is_approximate(g: &QuantGraph) -> bool {
+    g.nodes.iter().any(|n| matches!(n.op, QuantOp::Round { approximate: true }))
 }
 
 /// Predicted time of a run on one image on two cores, seconds, and memory.
@@ -134,6 +173,7 @@ fn overview(program: &QuantFile) -> Result<Value, Error> {
         "security_bits": if p.is_secure() { TfheParams::SECURITY_BITS } else { 0 },
         "log2_failure": g.header.log2_failure,
         "lookups": all_lookups(g),
+        "approximate": is_approximate(g),
         "eval_key_bytes": p.seeded_key_bytes(),
         "predicted_s": seconds,
         "predicted_bytes": bytes,
@@ -188,6 +228,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
         let node = &g.node(*v).source;
         out +=
             &format!("\n{count} images leave {lo}…{hi} at \"{node}\": what they read there may be wrong, in the clear and encrypted alike");
+    }
+    if is_approximate(g) {
+        out += "\nroundings are approximate: encrypted, look-ups may read the entry before or behind that of this run";
     }
     if left.is_empty() {
         out += &format!("\nno image of {} leaves the range of a sum", images.n);

@@ -1,0 +1,50 @@
+//! Encrypted runs beside the interpreter in the clear, under a set that is not secure and therefore
+//! quick.
+
+mod files;
+mod ops;
+mod random;
+
+use chiffre_ir::quant::file::QuantFile;
+use chiffre_ir::quant::{QuantGraph, run_integers};
+use chiffre_params::tfhe::TfheParams;
+use chiffre_tfhe::{Server, Session};
+use chiffre_tfhe_client::ClientKey;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// A program under the toy set, from the text of its nodes.
+fn session(body: &str) -> Arc<Session> {
+    let graph = chiffre_ir::text::parse(&format!("quant @t {{\n{body}\n}}")).unwrap_or_else(|e| panic!("{e}\n{body}"));
+    of_graph(graph)
+}
+
+fn of_graph(mut graph: QuantGraph) -> Arc<Session> {
+    graph.header.params = Some(TfheParams::toy());
+    graph.header.insecure = true;
+    let file = QuantFile::in_memory(graph, [].into()).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(Session::new(file, true).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// The integers of all outputs of an encrypted run.
+fn encrypted(s: &Arc<Session>, images: &[f32], n: usize) -> Vec<Vec<i64>> {
+    let key = ClientKey::generate(s).unwrap();
+    let server = Server::new(s.clone(), key.evaluation_keys(s).unwrap()).unwrap();
+    let batch = key.encrypt(s, images, n).unwrap();
+    let mut steps = 0;
+    let result = server.run(&batch, |_| {
+        steps += 1;
+        ControlFlow::Continue(())
+    });
+    let result = result.unwrap();
+    assert_eq!(steps, server.steps(n));
+    key.decrypt_integers(s, &result).unwrap()
+}
+
+/// Holds an encrypted run against the interpreter.
+fn check(s: &Arc<Session>, images: &[f32], n: usize) -> Vec<Vec<i64>> {
+    let clear = run_integers(s.program(), images, n).unwrap();
+    let found = encrypted(s, images, n);
+    assert_eq!(found, clear, "{}", chiffre_ir::text::print(&**s.program()));
+    found
+}

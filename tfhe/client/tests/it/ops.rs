@@ -1,0 +1,134 @@
+//! One operation after the other, with values that wrap.
+
+use crate::{check, session};
+
+/// All integers that `bits` bits hold, as images of one element.
+fn all(bits: u32) -> Vec<f32> {
+    (-(1i64 << bits)..1 << bits).map(|x| x as f32).collect()
+}
+
+/// Encryption and decryption alone.
+#[test]
+fn an_input_comes_back() {
+    for bits in [1, 4, 7] {
+        let (lo, hi) = (-(1i64 << bits), (1i64 << bits) - 1);
+        let s = session(&format!("%0 = input : int<bits={bits} range={lo}..{hi} scale=1.0> 1\nreturn %0"));
+        let images = all(bits);
+        let found = check(&s, &images, images.len());
+        assert_eq!(found, [images.iter().map(|&x| x as i64).collect::<Vec<_>>()]);
+    }
+}
+
+/// A table of its own for each channel, with the flip at the ends, over all of the torus.
+#[test]
+fn look_ups_read_every_entry_and_its_flip() {
+    let s = session(
+        "const @t : i64[2x8] = [0, 1, 2, 3, 4, 5, 6, 7, 9, -3, 4, 4, 0, 12, -7, 1]
+        %0 = input : int<bits=3 range=-8..7 scale=1.0> 2
+        %1 = lookup %0 {table=@t, flip=5} : int<bits=5 range=-20..20 scale=1.0> 2
+        return %1",
+    );
+    let images: Vec<f32> = all(3).iter().flat_map(|&x| [x, -1.0 - x]).collect();
+    let found = check(&s, &images, 16);
+    assert_eq!((found[0][2 * 8], found[0][0]), (0, 5), "entry 0, and half a turn further");
+}
+
+/// Halves go upwards, and what is beyond the end wraps.
+#[test]
+fn bits_are_removed_exactly() {
+    for (bits, kept) in [(6, 5), (6, 2), (8, 3)] {
+        let (lo, hi) = (-(1i64 << bits), (1i64 << bits) - 1);
+        let s = session(&format!(
+            "%0 = input : int<bits={bits} range={lo}..{hi} scale=1.0> 1
+            %1 = round %0 : int<bits={kept} range={}..{} scale={:?}> 1
+            return %1",
+            lo >> (bits - kept),
+            hi >> (bits - kept),
+            f64::from(1 << (bits - kept))
+        ));
+        let images = all(bits);
+        check(&s, &images, images.len());
+    }
+}
+
+/// Without removing bits, a look-up reads the right entry or a neighbour; the right one, where the
+/// low bits are in the middle.
+#[test]
+fn approximate_roundings_are_off_by_one_at_most() {
+    let s = session(
+        "const @t : i64[1x16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        %0 = input : int<bits=8 range=0..511 scale=1.0> 1
+        %1 = round %0 {approximate=true} : int<bits=4 range=0..31 scale=16.0> 1
+        %2 = lookup %1 {table=@t, flip=15} : int<bits=5 range=0..15 scale=16.0> 1
+        return %2",
+    );
+    let images: Vec<f32> = (8..232).map(|x| x as f32).collect();
+    let clear = chiffre_ir::quant::run_integers(s.program(), &images, images.len()).unwrap();
+    let found = crate::encrypted(&s, &images, images.len());
+    for (x, (found, clear)) in images.iter().zip(found[0].iter().zip(&clear[0])) {
+        let middle = (*x as i64 + 8) % 16;
+        assert!((found - clear).abs() <= i64::from(!(4..=12).contains(&middle)), "{x}: {found}, not {clear}");
+    }
+}
+
+/// Strides, padding, groups, lists, two operands, a bias for each position, and results of fewer
+/// bits than the operands have.
+#[test]
+fn linear_maps() {
+    let s = session(
+        "const @k : i64[4x1x2x2] = [1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, 0, 1, 0, -1]
+        const @m : i64[4x2x1x2] = [1, 0, -1, 2, 3, 1, 1, 1, 0, 0, 2, -2, 1, 5, 1, -3]
+        const @b : i64[4x2x2] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, -16]
+        %0 = input : int<bits=6 range=-7..8 scale=1.0> 2x3x3
+        %1 = linear_map %0, %0 {kernels=[@k, @m], strides=[[2, 2], [1, 1]], origins=[[-1, -1], [0, 0]], bias=@b, reads=[[[], []], [[[0, 2]], [[0, -1], [2, 1]]]], groups=[2, 1]} : int<bits=3 range=-8..7 scale=1.0> 4x2x2
+        %2 = linear_map %0, %0 {kernels=[@k, @m], strides=[[2, 2], [1, 1]], origins=[[-1, -1], [0, 0]], bias=@b, reads=[[[], []], [[[0, 2]], [[0, -1], [2, 1]]]], groups=[2, 1]} : int<bits=6 range=-60..60 scale=1.0> 4x2x2
+        return %1, %2",
+    );
+    let images: Vec<f32> = (0..36).map(|i| (i * 5 % 16) as f32 - 7.0).collect();
+    check(&s, &images, 2);
+}
+
+/// A small network: a sum of nine bits is rounded to four and saturates; its results are summed.
+#[test]
+fn a_network() {
+    let entries: Vec<String> = (0..16).map(|i: i64| i.min(7).to_string()).collect();
+    let s = session(&format!(
+        "const @k : i64[3x4x1x1] = [9, -7, 3, 1, -8, 12, 5, -3, 2, 2, -11, 6]
+        const @b : i64[3] = [40, -13, 0]
+        const @t : i64[1x16] = [{}]
+        const @l : i64[2x3x1x1] = [1, -2, 3, -1, 2, 1]
+        %0 = input : int<bits=9 range=0..15 scale=1.0> 4
+        %1 = linear_map %0 {{kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], bias=@b}} : int<bits=9 range=-300..300 scale=1.0> 3
+        %2 = round %1 : int<bits=4 range=-10..10 scale=32.0> 3
+        %3 = lookup %2 {{table=@t, flip=7}} : int<bits=6 range=0..7 scale=32.0> 3
+        %4 = linear_map %3 {{kernels=[@l], strides=[[1, 1]], origins=[[0, 0]]}} : int<bits=6 range=-40..40 scale=32.0> 2
+        return %4",
+        entries.join(", ")
+    ));
+    let images: Vec<f32> = (0..4 * 12).map(|i| (i * 7 % 16) as f32).collect();
+    check(&s, &images, 12);
+}
+
+/// Runs do not depend on the number of threads, nor does the order of images matter.
+#[test]
+fn threads_do_not_change_ciphertexts() {
+    use chiffre_tfhe::Server;
+    use chiffre_tfhe_client::ClientKey;
+    use std::ops::ControlFlow;
+    let s = session(
+        "const @t : i64[1x4] = [0, 1, 2, 3]
+        %0 = input : int<bits=4 range=-16..15 scale=1.0> 7
+        %1 = round %0 : int<bits=2 range=-4..3 scale=4.0> 7
+        %2 = lookup %1 {table=@t, flip=3} : int<bits=3 range=0..3 scale=4.0> 7
+        return %2",
+    );
+    let key = ClientKey::generate(&s).unwrap();
+    let keys = key.evaluation_keys(&s).unwrap();
+    let images: Vec<f32> = (0..21).map(|i| (i - 9) as f32).collect();
+    let batch = key.encrypt(&s, &images, 3).unwrap();
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| Server::new(s.clone(), keys.clone()).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap())
+    };
+    assert_eq!(on(1), on(3));
+}
