@@ -78,7 +78,7 @@ impl Bits {
         self.0.resize(self.0.len().max(i / 64 + 1), 0);
         self.0[i / 64] |= 1 << (i % 64);
     }
-    /// Adds all numbers, moved up by `by`, to the set that some words hold, which has room for them.
+    /// Adds all numbers, moved up by `by`, to the set that some words hold, which have room for it.
     fn add_to(&self, words: &mut [u64], by: usize) {
         let (skip, bits) = (by / 64, by % 64);
         for (i, w) in self.0.iter().enumerate().filter(|(_, w)| **w != 0) {

@@ -18,12 +18,14 @@ pub(super) type Turn = (usize, usize, i64);
 /// A rotation as baby step and giant step; the giant step is taken modulo the operand's copy,
 /// around zero.
 fn cut(rotation: i64, modulus: i64, copy: i64) -> (i64, i64) {
-    let around_zero = |r: i64, m: i64| {
-        let r = r.rem_euclid(m);
-        if r > m / 2 { r - m } else { r }
-    };
     let baby = around_zero(rotation, modulus);
     (baby, around_zero(rotation - baby, copy))
+}
+
+/// The remainder of `r` modulo m in (−m/2, m/2].
+fn around_zero(r: i64, m: i64) -> i64 {
+    let r = r.rem_euclid(m);
+    if r > m / 2 { r - m } else { r }
 }
 
 /// Shape of both maps as one op, without limbs, and their rotations.
@@ -33,30 +35,36 @@ pub(super) struct Shapes {
     pub giants: Vec<i64>,
 }
 
-/// Shapes for a map of shape `flat` that reads `turns`, from operands with copies of the given
-/// numbers of slots.
+/// Shapes for a map of shape `flat` that reads `turns`, in ascending order, from operands with
+/// copies of the given numbers of slots.
 pub(super) fn shapes(flat: &LinearShape, turns: &[Turn], copies: &[usize], modulus: i64) -> Shapes {
-    // Sorted lists: sets of so many elements take several times as long.
-    let cuts = |&(operand, ct, rotation): &Turn| (operand, ct, cut(rotation, modulus, copies[operand] as i64));
-    let distinct = |mut all: Vec<i64>| {
-        all.sort_unstable();
-        all.dedup();
-        all
-    };
-    let babies = distinct(turns.iter().map(|t| cuts(t).2.0).collect());
-    let steps = distinct(turns.iter().map(|t| cuts(t).2.1).collect());
-    let mut rows: Vec<Turn> = turns.iter().map(cuts).map(|(operand, ct, (b, _))| (operand, ct, b)).filter(|r| r.2 != 0).collect();
-    rows.sort_unstable();
-    rows.dedup();
+    // Marks by the step itself: maps have up to millions of turns, which take long to sort for
+    // every modulus. Of a baby step the mark is the number of the last input that it turned.
+    let widest = copies.iter().copied().max().unwrap_or(1) as i64;
+    let (mut babies, mut giants) = (vec![0; modulus as usize], vec![false; 2 * widest as usize + 1]);
+    let (mut rows, mut rotated) = (0, 0);
+    for (input, turns) in turns.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).enumerate() {
+        let before = rows;
+        for &(operand, _, rotation) in turns {
+            let (b, g) = cut(rotation, modulus, copies[operand] as i64);
+            giants[(g + widest) as usize] = true;
+            let last = std::mem::replace(&mut babies[b.rem_euclid(modulus) as usize], input + 1);
+            rows += usize::from(b != 0 && last != input + 1);
+        }
+        rotated += usize::from(rows > before);
+    }
+    let mut babies: Vec<i64> = (0..modulus).filter(|b| babies[*b as usize] > 0).map(|b| around_zero(b, modulus)).collect();
+    babies.sort_unstable();
+    let giants: Vec<i64> = (-widest..=widest).filter(|g| giants[(g + widest) as usize]).collect();
     let shape = LinearShape {
-        rotated: rows.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).count(),
+        rotated,
         taps: babies.iter().filter(|b| **b != 0).count(),
-        rows: rows.len(),
-        outputs: giants::partial_sums(flat.outputs, Some(steps.len())),
-        giants: Some(GiantShape { taps: steps.iter().filter(|g| **g != 0).count(), outputs: flat.outputs, alpha: 0 }),
+        rows,
+        outputs: giants::partial_sums(flat.outputs, Some(giants.len())),
+        giants: Some(GiantShape { taps: giants.iter().filter(|g| **g != 0).count(), outputs: flat.outputs, alpha: 0 }),
         ..*flat
     };
-    Shapes { shape, babies, giants: steps }
+    Shapes { shape, babies, giants }
 }
 
 /// Moduli that cut some rotations into more than one baby step and more than one giant step.
@@ -201,7 +209,8 @@ mod tests {
     fn shapes_are_those_of_the_tables() {
         let numbers: Vec<(usize, usize, usize, i8)> = (0..36 * 3).map(|i| (i % 36, i / 36, i % 3, 1 + (i % 7) as i8)).collect();
         let flat = table(&numbers);
-        let turns: Vec<Turn> = flat.rows.iter().map(|r| (r.operand as usize, r.ct as usize, flat.taps[r.tap as usize])).collect();
+        let mut turns: Vec<Turn> = flat.rows.iter().map(|r| (r.operand as usize, r.ct as usize, flat.taps[r.tap as usize])).collect();
+        turns.sort_unstable();
         for modulus in moduli(&turns) {
             let [partials, sum] = tables(&flat, &[64, 64], modulus).unwrap();
             let priced = shapes(&LinearShape::of_table(&flat), &turns, &[64, 64], modulus);
