@@ -6,6 +6,7 @@
 
 mod arrays;
 mod batch;
+mod batches;
 mod bench;
 mod client;
 mod compile;
@@ -38,6 +39,11 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(compile::compile_model, m)?)?;
     m.add_function(wrap_pyfunction!(compile::survey, m)?)?;
     m.add_function(wrap_pyfunction!(bench::bench, m)?)?;
+    m.add_function(wrap_pyfunction!(batches::batch_pairs, m)?)?;
+    m.add_function(wrap_pyfunction!(batches::batch_check, m)?)?;
+    m.add_function(wrap_pyfunction!(batches::batch_state, m)?)?;
+    m.add_function(wrap_pyfunction!(batches::batch_store, m)?)?;
+    m.add_function(wrap_pyfunction!(batches::batch_set_aside, m)?)?;
     m.add_function(wrap_pyfunction!(guard::_panic, m)?)?;
     Ok(())
 }
