@@ -29,6 +29,9 @@ pub const MIN_WEIGHT_BITS: f64 = 8.0;
 /// Bits of the weights that read a product of two values, with the two bits that complex slots
 /// take: at primes of 49 bits these and values at scale 2^27 have errors alike.
 const PRODUCT_WEIGHT_BITS: i32 = 22;
+/// Smallest scale of what a product reads, bits: primes of networks with series are shorter, and
+/// weights behind a product would be left with none.
+const LEAST_PRODUCT_SCALE: i32 = 22;
 
 /// What reads a linear map, or reads nothing but a sum of it, and wants a scale of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ fn has_unit_weights(t: &DiagTable) -> bool {
 }
 
 /// log2 of the scale that each value should have, if it is the result of a linear map: the smallest
-/// that a reader wants. `readers` are those with a scale of their own, `unit` the maps that take no
+/// that a reader wants; the same for all if answers have no scale of their own. `readers` are those with a scale of their own, `unit` the maps that take no
 /// level.
 fn log_scales(
     g: &PackedGraph,
@@ -67,6 +70,9 @@ fn log_scales(
     answers: i32,
 ) -> Vec<i32> {
     let mut out = vec![answers; g.nodes.len()];
+    if answers == sizes.log_scale {
+        return out;
+    }
     for (v, _) in g.iter().collect::<Vec<_>>().into_iter().rev() {
         let wanted = |u: &ValueId| match (&g.node(*u).op, readers[u.index()]) {
             (PackedOp::Linear { .. }, None) if unit[u.index()] => out[u.index()],
@@ -78,7 +84,7 @@ fn log_scales(
                     _ => sizes.log_scale,
                 });
                 let behind = behind.min().unwrap_or(sizes.log_scale);
-                ((sizes.prime as i32 + behind - PRODUCT_WEIGHT_BITS) / 2).clamp(sizes.log_scale, answers)
+                ((sizes.prime as i32 + behind - PRODUCT_WEIGHT_BITS) / 2).clamp(LEAST_PRODUCT_SCALE, answers)
             }
             _ => answers,
         };
