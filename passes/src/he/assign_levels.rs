@@ -59,7 +59,7 @@ fn has_unit_weights(t: &DiagTable) -> bool {
 }
 
 /// log2 of the scale that each value should have, if it is the result of a linear map: the smallest
-/// that a reader wants; the same for all if answers have no scale of their own. `readers` are those with a scale of their own, `unit` the maps that take no
+/// that a reader wants. `readers` are those with a scale of their own, `unit` the maps that take no
 /// level.
 fn log_scales(
     g: &PackedGraph,
@@ -70,9 +70,6 @@ fn log_scales(
     answers: i32,
 ) -> Vec<i32> {
     let mut out = vec![answers; g.nodes.len()];
-    if answers == sizes.log_scale {
-        return out;
-    }
     for (v, _) in g.iter().collect::<Vec<_>>().into_iter().rev() {
         let wanted = |u: &ValueId| match (&g.node(*u).op, readers[u.index()]) {
             (PackedOp::Linear { .. }, None) if unit[u.index()] => out[u.index()],
@@ -126,8 +123,11 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&La
             }
         }
     }
-    let answers = layouts.and_then(|l| l.answer_log_scale).filter(|_| opts.log_scale.is_none()).unwrap_or(sizes.log_scale);
-    let log_scales = log_scales(g, &users, &readers, &unit, &sizes, answers);
+    let answers = layouts.and_then(|l| l.answer_log_scale).filter(|_| opts.log_scale.is_none());
+    let log_scales = match answers {
+        Some(answers) => log_scales(g, &users, &readers, &unit, &sizes, answers),
+        None => vec![sizes.log_scale; g.nodes.len()],
+    };
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => LimbEffect::Input,

@@ -123,7 +123,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
     }
     refusals.dedup();
     if let Some((_, l)) = best.as_mut().filter(|(_, l)| !refreshes && l.precision.is_none() && opts.log_scale.is_none()) {
-        l.answer_log_scale = answer_scale(g, opts, &l.sizes).map_err(|e| PassError::clear(PASS, "", e))?;
+        l.answer_log_scale = Some(answer_scale(g, opts, &l.sizes).map_err(|e| PassError::clear(PASS, "", e))?);
     }
     best.map(|(_, l)| l).ok_or_else(|| {
         if !too_deep {

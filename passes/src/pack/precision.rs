@@ -46,12 +46,11 @@ fn sample(elements: usize, opts: &CompileOptions) -> Vec<f32> {
     }
 }
 
-/// log2 of the scale of answers for which a few images leave room; none if it is not above that of
-/// other values.
+/// log2 of the scale of answers for which a few images leave room, at least that of other values.
 ///
 /// # Errors
 /// Constants without data.
-pub(super) fn answer_scale(g: &TensorGraph, opts: &CompileOptions, sizes: &PrimeSizes) -> Result<Option<i32>, InterpError> {
+pub(super) fn answer_scale(g: &TensorGraph, opts: &CompileOptions, sizes: &PrimeSizes) -> Result<i32, InterpError> {
     let elements =
         g.nodes.iter().filter(|n| matches!(n.op, TensorOp::Input {})).map(|n| n.ty.chw().iter().product::<usize>()).sum::<usize>();
     let images = sample(elements, opts);
@@ -59,7 +58,7 @@ pub(super) fn answer_scale(g: &TensorGraph, opts: &CompileOptions, sizes: &Prime
     let largest = answers.iter().flatten().fold(SMALL_ANSWER, |m: f64, x| m.max(f64::from(x.abs())));
     let room = f64::from(sizes.bottom) - ANSWER_HEADROOM - largest.log2();
     let scale = MOST_ANSWER_SCALE.min(if room.is_finite() { room as i32 } else { 0 });
-    Ok((scale > sizes.log_scale).then_some(scale))
+    Ok(scale.max(sizes.log_scale))
 }
 
 /// How answers depend on the values of a network.
