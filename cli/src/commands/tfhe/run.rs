@@ -19,10 +19,13 @@ pub(in crate::commands) fn run(args: &RunArgs) -> Result<(), Error> {
     if let Some((_, what)) = other.iter().find(|(asked, _)| *asked) {
         return Err(Error::input(format!("there is {what} of ckks programs only")));
     }
+    let (Some(input), Some(output)) = (&args.input, &args.output) else {
+        return Err(Error::input("tfhe programs run one batch at a time: give --input and -o instead of folders"));
+    };
     let Some(eval) = &args.eval else { return Err(Error::input("give the evaluation keys (--eval)")) };
     let s = Arc::new(session(&args.program, args.allow_insecure)?);
     memory::admit("a run", predicted(s.file())?.1, args.memory.memory)?;
-    let batch = Batch::load(&s, &args.input).map_err(failed)?;
+    let batch = Batch::load(&s, input).map_err(failed)?;
     let server = Server::new(s.clone(), EvaluationKeys::load(&s, eval).map_err(failed)?).map_err(failed)?;
     signals::ask_first();
     let ended = watched(&server, &batch, args.progress.progress, |_| {
@@ -30,7 +33,7 @@ pub(in crate::commands) fn run(args: &RunArgs) -> Result<(), Error> {
     });
     signals::end_at_once();
     let result = ended?;
-    result.save(&s, &args.output).map_err(failed)?;
+    result.save(&s, output).map_err(failed)?;
     print(format!("{} images in {} steps", batch.images(), server.steps(batch.images())))
 }
 
