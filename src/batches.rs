@@ -342,5 +342,5 @@ pub fn belong(others: Vec<String>, of: usize) -> Result<(), Error> {
     if more > 0 {
         named += &format!("; and {more} more");
     }
-    Err(Error::strangers(format!("{count} of {of} batches do not belong to this run: {named}"), "nothing was started; take them out"))
+    Err(Error::mismatch(format!("{count} of {of} batches do not belong to this run: {named}")).advise("nothing was started; take them out"))
 }

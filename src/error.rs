@@ -192,11 +192,6 @@ impl Error {
         Error::Budget(Detail { advice: Some(advice.to_string()), ..Detail::new(message) }.about(Setting::Memory))
     }
 
-    /// Files that do not belong together, and what to do about them.
-    pub(crate) fn strangers(message: impl ToString, advice: impl ToString) -> Error {
-        Error::Mismatch(Detail { advice: Some(advice.to_string()), ..Detail::new(message) })
-    }
-
     /// Constants of an IR file that are nowhere.
     pub(crate) fn constants(message: impl ToString, file: &Path) -> Error {
         Error::Input(Detail::new(message).about(Setting::Constants).in_file(file))

@@ -273,7 +273,10 @@ pub const PASSES: &[PassInfo] = &[
         summary: "limbs and exact scales; one prime per linear map and the product before it; products are not relinearised yet",
         requires: Requires::These(&[Packed]),
         establishes: &[He],
-        options: &[PassOption::of_pass("log-scale", "log2 of the scale of values behind a rescale (27, less where primes are short)")],
+        options: &[PassOption::of_pass(
+            "log-scale",
+            "log2 of the scale of all values behind a rescale, instead of choosing it for each (27, more near answers, less where primes are short)",
+        )],
         run: Run::State(|s, cx| {
             let Some(g) = s.packed() else { return Ok(()) };
             let he = he::assign_levels::assign_levels(g, cx.options, s.layouts())?;

@@ -4,7 +4,7 @@
 use super::{He, HeGraph, HeOp, PrimeIndex};
 use crate::error::InterpError;
 use crate::gauss::Gauss;
-use crate::graph::Node;
+use crate::graph::{Node, ValueId};
 use crate::packed::interp::{Bundle, add_bias, by_batches, by_units, chebyshev, multiply};
 use crate::program::{Program, ProgramOp};
 use crate::table::{DiagTable, TableError, apply};
@@ -184,15 +184,18 @@ pub(super) fn run_watched(
                 out
             }
             HeOp::Mul {} | HeOp::Square {} => {
-                let mut operands: Vec<Bundle> = args.iter().map(|x| x.to_vec()).collect();
-                if let Some(noise) = noise.as_mut().filter(|_| n.ty.layout.complex.is_some()) {
-                    for (x, a) in operands.iter_mut().zip(&n.args) {
+                let disturbed = noise.as_mut().filter(|_| n.ty.layout.complex.is_some()).map(|noise| {
+                    let one = |(x, a): (&&[Vec<Complex64>], &ValueId)| {
                         // Half of the conjugate's error is in each part.
                         let std = noise.key_std(n.ty.limbs, &g.ty(*a).scale) / std::f64::consts::SQRT_2;
-                        noise.disturb(x, std);
-                    }
-                }
-                multiply(&operands[0], &operands[operands.len() - 1])
+                        let mut x = x.to_vec();
+                        noise.disturb(&mut x, std);
+                        x
+                    };
+                    args.iter().zip(&n.args).map(one).collect::<Vec<Bundle>>()
+                });
+                let operand = |i: usize| disturbed.as_ref().map_or(args[i], |d| d[i].as_slice());
+                multiply(operand(0), operand(args.len() - 1))
             }
             HeOp::Chebyshev { coeffs } | HeOp::Refresh { coeffs } => {
                 let sine = matches!(n.op, HeOp::Refresh { .. });

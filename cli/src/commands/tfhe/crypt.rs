@@ -1,6 +1,6 @@
 //! `chiffre keygen`, `chiffre encrypt` and `chiffre decrypt`: the data owner's side.
 
-use super::{failed, images, session};
+use super::{failed, images, is_approximate, session};
 use crate::args::{DecryptArgs, EncryptArgs, KeygenArgs};
 use crate::commands::crypt::{receipt, receipt_path, write_answers};
 use crate::commands::print;
@@ -55,12 +55,17 @@ pub(in crate::commands) fn encrypt(args: &EncryptArgs) -> Result<(), Error> {
     print(format!("{} images in {} ciphertexts; receipt in {}", images.n, batch.bodies.len(), path.display()))
 }
 
-/// Decrypts answers and writes them: the very numbers of the clear run.
+/// Decrypts answers and writes them: the very numbers of the clear run, where rounding is exact.
 pub(in crate::commands) fn decrypt(args: &DecryptArgs) -> Result<(), Error> {
-    if args.share.is_some() {
-        return Err(Error::input("answers of tfhe programs carry no noise of the secret key: whatever is made of them may be given away"));
-    }
     let s = session(&args.program, args.allow_insecure)?;
+    if args.share.is_some() {
+        return Err(Error::input(match is_approximate(s.program()) {
+            true => {
+                "answers of programs with approximate rounding depend on noise under the secret key: give away the best class only (--top 1)"
+            }
+            false => "answers of tfhe programs carry no noise of the secret key: whatever is made of them may be given away",
+        }));
+    }
     let key = ClientKey::load(&s, &args.secret).map_err(failed)?;
     let result = Results::load(&s, &args.input).map_err(failed)?;
     let receipt = receipt(args)?.map(|path| Receipt::load(&s, &path)).transpose().map_err(failed)?;
