@@ -188,6 +188,50 @@ fn copies_are_made_in_stages() {
     assert!(chosen > 0, "the search takes no stages");
 }
 
+/// A map that weighs all positions alike, inside a network: positions are added first, behind
+/// products and series, in slots and over ciphertexts, and the sums keep the operand's scale.
+#[test]
+fn positions_are_added_first() {
+    let mut steps = 0;
+    for (h, w) in [(8, 8), (7, 5), (2, 16)] {
+        let mut n = Net { g: tensor::TensorGraph::new("gate"), rng: Rng(5) };
+        let x = n.g.push(tensor::TensorOp::Input {}, vec![], tensor::TensorType::new([3, h, w]), "x");
+        let c = n.conv(x, 6, 3, 1, "conv");
+        let y = n.poly(c, "act");
+        let pool = tensor::TensorOp::AvgPool { kernel: [h, w], stride: [1, 1], pad: [0; 4], count_pad: false };
+        let pooled = n.g.push(pool, vec![y], tensor::TensorType::new([6, 1, 1]), "pool");
+        let squeezed = n.conv(pooled, 2, 1, 1, "squeeze");
+        let gate = n.poly(squeezed, "gate");
+        let wide = n.conv(gate, 6, 1, 1, "excite");
+        n.g.outputs.push(wide);
+        for series in [false, true] {
+            let g = if series { with_series(n.g.clone(), 4, 3, |_| false) } else { n.g.clone() };
+            let g = tensor::verify(g).unwrap_or_else(|e| panic!("{e}")).into_inner();
+            let g = tensor::verify(fold_scales(&compose_linear(&g).unwrap()).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();
+            let node = g.nodes.iter().position(|n| n.source == "squeeze").unwrap();
+            for (batch, phases) in [(1, [0, 0]), (3, [1, 1]), (200, [0, 1])] {
+                let images: Vec<f32> = (0..batch * 3 * h * w).map(|_| n.rng.next()).collect();
+                let want = tensor::interp(&g, &images, batch).unwrap();
+                let packing = PackingWish { phases: Some(phases), ..PackingWish::default() };
+                let opts = CompileOptions { packing, ..options(batch, 12) };
+                let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
+                // Ciphertexts of an odd row or column have fewer positions, and series fill the gaps.
+                let uneven = series && phases != [0, 0] && h * w % 2 == 1;
+                assert_eq!(layouts.ways[node].summed, !uneven, "{h}×{w}, batch {batch}: {:?}", layouts.ways[node]);
+                let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();
+                close(&want[0], &packed::interp(&p, &images, batch).unwrap()[0], 1e-3);
+                let he = place_relin(&assign_levels(&p, &opts, Some(&layouts)).unwrap());
+                let he = he::verify(he).unwrap_or_else(|e| panic!("{e}")).into_inner();
+                close(&want[0], &he::interp(&he, &images, batch, None).unwrap()[0], 1e-3);
+                let limbs = |node: &chiffre_ir::graph::Node<he::He>| matches!(node.op, he::HeOp::Rescale {}) && node.source == "squeeze";
+                assert_eq!(he.nodes.iter().filter(|n| limbs(n)).count(), 1, "the sums take a level");
+                steps += p.nodes.iter().filter(|n| n.source == "squeeze").count() - 1;
+            }
+        }
+    }
+    assert!(steps > 18, "{steps} steps in front of 16 maps");
+}
+
 /// The packings below do lead to maps in two steps.
 #[test]
 fn channels_in_the_slots_are_rotated_in_two_steps() {

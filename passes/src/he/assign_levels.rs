@@ -58,6 +58,15 @@ fn has_unit_weights(t: &DiagTable) -> bool {
     t.entries.iter().all(|e| e.mask.is_none() && e.weight == 1.0)
 }
 
+/// The readers of each value, with those of sums that keep its scale in place of the sums.
+fn through(users: &[Vec<ValueId>], passing: &[bool]) -> Vec<Vec<ValueId>> {
+    let mut out: Vec<Vec<ValueId>> = users.to_vec();
+    for v in (0..users.len()).rev() {
+        out[v] = users[v].iter().flat_map(|u| if passing[u.index()] { out[u.index()].clone() } else { vec![*u] }).collect();
+    }
+    out
+}
+
 /// log2 of the scale that each value should have, if it is the result of a linear map: the smallest
 /// that a reader wants. `readers` are those with a scale of their own, `unit` the maps that take no
 /// level.
@@ -123,16 +132,26 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&La
             }
         }
     }
+    // Sums of one value that only maps with weights read keep its scale, whatever it is.
+    let mut passing = vec![false; g.nodes.len()];
+    for (v, n) in g.iter().collect::<Vec<_>>().into_iter().rev() {
+        let PackedOp::Linear { table, bias: None, .. } = &n.op else { continue };
+        let t = g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
+        let weighs = |u: &ValueId| matches!(g.node(*u).op, PackedOp::Linear { .. }) && (passing[u.index()] || !unit[u.index()]);
+        let read = !users[v.index()].is_empty() && !g.outputs.contains(&v) && users[v.index()].iter().all(weighs);
+        // A map that adds nothing is there to rescale.
+        passing[v.index()] = read && n.args.len() == 1 && has_unit_weights(t) && t.entries.len() > t.outputs;
+    }
     let answers = layouts.and_then(|l| l.answer_log_scale).filter(|_| opts.log_scale.is_none());
     let log_scales = match answers {
-        Some(answers) => log_scales(g, &users, &readers, &unit, &sizes, answers),
+        Some(answers) => log_scales(g, &through(&users, &passing), &readers, &unit, &sizes, answers),
         None => vec![sizes.log_scale; g.nodes.len()],
     };
     let depth = |c| coefficients_depth(g.consts.get(c).shape().get(1).copied().unwrap_or(1));
     let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => LimbEffect::Input,
         PackedOp::Mul {} | PackedOp::Square {} => LimbEffect::Product,
-        PackedOp::Linear { .. } if unit[v.index()] || readers[v.index()] == Some(Reader::Refresh) => LimbEffect::Unscaled,
+        PackedOp::Linear { .. } if passing[v.index()] || unit[v.index()] || readers[v.index()] == Some(Reader::Refresh) => LimbEffect::Unscaled,
         PackedOp::Linear { .. } => LimbEffect::Linear,
         PackedOp::Chebyshev { coeffs, sine: true } => LimbEffect::Refresh(depth(*coeffs)),
         PackedOp::Chebyshev { coeffs, .. } => LimbEffect::Series(depth(*coeffs)),
@@ -180,6 +199,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&La
                 // primes; the parts of complex slots come at twice their scale.
                 let argument = Scale::pow2(sizes.prime as i32 - i32::from(n.ty.complex.is_some()));
                 let mut kept = match readers[v.index()] {
+                    _ if passing[v.index()] => types[0].scale.clone(),
                     Some(Reader::Refresh) => Scale::pow2(sizes.refresh_log_scale),
                     Some(Reader::Series) => argument,
                     None => Scale::pow2(log_scales[v.index()]),
@@ -190,7 +210,7 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&La
                 let bits = |s: &Scale| s.log2_with(|PrimeIndex(i)| f64::from(if i == 0 { sizes.bottom } else { sizes.prime }));
                 // Weights of one stay exact at a small scale, if the result takes the scale that
                 // comes out.
-                let mut whole = unit[v.index()];
+                let mut whole = unit[v.index()] || passing[v.index()];
                 if let ([s], [t], true) = (&scales[..], &types[..], rescale)
                     && bits(s) < MIN_WEIGHT_BITS
                     && has_unit_weights(g.consts.table(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?)

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// A linear op, and its rotations at the limbs at which it switches keys.
 #[derive(Clone)]
 pub(super) struct Link {
+    /// The operand of the chain that it reads; else it reads what the links before it made.
+    pub operand: Option<usize>,
     pub shape: LinearShape,
     pub turns: Vec<(usize, Vec<i64>)>,
 }
@@ -24,8 +26,8 @@ pub(super) struct Chain {
 
 impl Link {
     /// The same op where keys have other shapes.
-    fn with_keys(&self, keys: &Keys) -> Link {
-        Link { shape: keys.shape(self.shape), turns: self.turns.clone() }
+    pub fn with_keys(&self, keys: &Keys) -> Link {
+        Link { shape: keys.shape(self.shape), turns: self.turns.clone(), ..*self }
     }
 }
 

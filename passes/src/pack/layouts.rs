@@ -49,6 +49,8 @@ pub struct Way {
     /// The most copies that a stage makes, if one position of a result that repeats is computed and
     /// then copied.
     pub radix: Option<usize>,
+    /// Positions of the operand, which all have the same weights, are added first.
+    pub summed: bool,
 }
 
 /// True for a value that is only an output.

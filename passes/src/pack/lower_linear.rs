@@ -20,6 +20,7 @@ use super::fold::{Fold, Window};
 use super::layouts::{Layouts, Way, is_last};
 use super::pooling::{Pooling, pointwise};
 use super::split;
+use super::summing::{self, Summing};
 use crate::error::PassError;
 use crate::tensor::linear_form::{Kernel, Spec};
 use crate::tensor::products_rescale;
@@ -69,6 +70,18 @@ pub fn lower_linear(g: &TensorGraph, layouts: &Layouts) -> Result<PackedGraph, P
                         let ks = of(&points.iter().collect::<Vec<_>>(), p.mid.shape, &vec![[1, 1]; points.len()]);
                         let mid = linear(&mut out, &args, &ks, &p.mid, None, &n.source, way);
                         mid.and_then(|mid| sums(&mut out, mid, &p.sums(), &dirty(&p.mid), &dirty(ty), bias, &n.source))
+                    }
+                    None if way.summed => {
+                        let mut sums = vec![];
+                        for (j, w) in arrays.iter().enumerate() {
+                            let ([c, h, w_], output) = (g.ty(n.args[j]).chw(), n.ty.chw());
+                            let point = summing::alike(w, Spec::of(&n.op, j), [h, w_], output);
+                            let (Some(point), Some(s)) = (point, Summing::find(from[j], ty)) else {
+                                return Err(PassError::at(PASS, &n.source, "the positions of its operand cannot be added first".into()));
+                            };
+                            sums.push((s, Kernel::of(&point, [c, 1, 1], output, Spec::POINT)));
+                        }
+                        summed(&mut out, &args, sums, ty, bias, &n.source, way)
                     }
                     None => {
                         let kernels = of(&arrays, n.ty.chw(), strides);
@@ -195,6 +208,28 @@ fn copied(
         v = push(out, &[v], table, &to, bias.filter(|_| i + 1 == last), source);
     }
     Ok(v)
+}
+
+/// The sums of the operands' positions, and a map that reads them.
+fn summed(
+    out: &mut PackedGraph,
+    args: &[ValueId],
+    all: Vec<(Summing, Kernel)>,
+    ty: &Layout,
+    bias: Option<&Array>,
+    source: &str,
+    way: Way,
+) -> Result<ValueId, TableError> {
+    let (mut read, mut kernels) = (vec![], vec![]);
+    for (&arg, (summing, kernel)) in args.iter().zip(all) {
+        let mut v = arg;
+        for table in summing.tables()? {
+            v = push(out, &[v], table, &summing.mid, None, source);
+        }
+        read.push(v);
+        kernels.push(kernel);
+    }
+    linear(out, &read, &kernels, ty, bias, source, way)
 }
 
 /// Sums under rotations, one after the other: results have the layout `mid`, the last one `ty`.

@@ -13,3 +13,4 @@ mod precision;
 pub mod price;
 mod shape;
 mod split;
+mod summing;

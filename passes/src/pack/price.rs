@@ -10,6 +10,7 @@ use super::pooling::{Pooling, pointwise};
 use super::precision::Sensitivity;
 use super::shape::{Support, shape};
 use super::split::{self, Shapes};
+use super::summing::{self, Summing};
 use crate::error::PassError;
 use crate::he::select_params::{Rotations, key_ranges};
 use crate::options::{CompileOptions, PrimeSizes};
@@ -17,7 +18,7 @@ use crate::tensor::linear_form::Spec;
 use crate::tensor::products_rescale;
 use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape, Work};
 use chiffre_backend::memory::{MemoryPlan, Outline, Value};
-use chiffre_ir::consts::Array;
+use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::Node;
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::Flow;
@@ -130,6 +131,8 @@ struct Supports {
     points: Option<Vec<Support>>,
     /// The axes along which the result repeats, and the kernels for one position of it.
     repeats: Option<([bool; 2], Vec<Support>)>,
+    /// The kernels of one position of the operands, if all are weighed alike.
+    summed: Option<Vec<Support>>,
 }
 
 impl Supports {
@@ -140,7 +143,7 @@ impl Supports {
             let first = |s: &Support| s.reading_as(copies::first_position(s.reading().0, along), copies::first_shape(output, along));
             (along, kernels.iter().map(first).collect())
         });
-        Supports { hash: hash(&kernels), kernels, points, repeats }
+        Supports { hash: hash(&kernels), kernels, points, repeats, summed: None }
     }
 }
 
@@ -166,12 +169,21 @@ impl<'a> Pricer<'a> {
                             &pointwise(w),
                             input,
                             [w.shape[0], input[1], input[2]],
-                            Spec { stride: [1, 1], origin: [0, 0], lists: None, groups: 1 },
+                            Spec::POINT,
                         ));
                     }
                 }
             }
-            supports.push(Supports::new(kernels, is_last(g, v).then_some(points), n.ty.chw()));
+            let mut all = Supports::new(kernels, is_last(g, v).then_some(points), n.ty.chw());
+            if let TensorOp::LinearMap { kernels: ks, .. } = &n.op {
+                let point = |(j, k): (usize, &ConstId)| {
+                    let [c, h, w] = g.ty(n.args[j]).chw();
+                    let point = summing::alike(g.consts.array(*k).ok()?, Spec::of(&n.op, j), [h, w], n.ty.chw())?;
+                    Some(Support::new(&point, [c, 1, 1], n.ty.chw(), Spec::POINT))
+                };
+                all.summed = ks.iter().enumerate().map(point).collect();
+            }
+            supports.push(all);
         }
         Ok(Pricer { g, opts, cost, supports, sensitivity: None, tables: HashMap::new() })
     }
@@ -241,27 +253,43 @@ impl<'a> Pricer<'a> {
         let from: Vec<&Layout> = self.g.nodes[v].args.iter().map(|a| &layouts[a.index()]).collect();
         let fold = if pooling.is_none() { Fold::find(&from, &layouts[v]) } else { None };
         let copies = if pooling.is_none() { self.copies(v, layouts, most_rows) } else { None };
+        // Errors of sums in front of a map are no part of the noise model for short primes.
+        let points = self.supports[v].summed.clone().filter(|_| pooling.is_none() && self.opts.precision.is_none());
+        let summing = points.and_then(|points| {
+            let all: Option<Vec<Summing>> = from.iter().map(|l| Summing::find(l, &layouts[v])).collect();
+            all.map(|all| (all, points))
+        });
         // The flat map, and the folded one, with the rotations of the sums behind.
         let mut tables = vec![];
-        if !copies.as_ref().is_some_and(|c| c.positions >= MANY_COPIES && !c.stages.is_empty()) {
+        let positions = |l: &Layout| l.shape[1] * l.shape[2];
+        if summing.is_some() && from.iter().any(|l| positions(l) >= summing::MANY_POSITIONS) {
+            // It is not priced as one: it has as many times the rotations and entries of one
+            // position, and counting them takes as long.
+        } else if !copies.as_ref().is_some_and(|c| c.positions >= MANY_COPIES && !c.stages.is_empty()) {
             let sums = pooling.as_ref().map(Pooling::sums).unwrap_or_default();
             tables.extend(self.table(v, layouts, pooling.as_ref(), None, most_rows).map(|t| (t, sums, false)));
             if let Some(fold) = &fold {
                 tables.extend(self.table(v, layouts, None, Some(fold), most_rows).map(|t| (t, fold.sums(), true)));
             }
         }
+        let mut summed = None;
+        if let Some((summing, points)) = summing {
+            let mids: Vec<&Layout> = summing.iter().map(|s| &s.mid).collect();
+            let table = counted(&mut self.tables, hash(&points), &points, &mids, &layouts[v], None, most_rows);
+            summed = table.map(|t| (summing, t));
+        }
         let at = |s: LinearShape, limbs: usize, drop: usize| keys.shape(LinearShape { limbs, drop, ..s });
         // All ways to make a table's map, with what follows it.
-        let ways = |table: &TableShape, (folded, radix): (bool, Option<usize>), behind: &[Link]| {
-            let chain = |modulus: Option<i64>, first: Link| {
-                let links: Vec<Link> = std::iter::once(first).chain(behind.iter().cloned()).collect();
+        let ways = |table: &TableShape, way: Way, [before, behind]: [&[Link]; 2]| {
+            let chain = |modulus: Option<i64>, map: Link| {
+                let links: Vec<Link> = before.iter().cloned().chain([map]).chain(behind.iter().cloned()).collect();
                 let counts: Counts = links.iter().map(|l| l.shape.counts(1, 1)).sum();
-                Chain { links, way: Way { folded, modulus, radix }, seconds: self.cost.time(counts, log_n) }
+                Chain { links, way: Way { modulus, ..way }, seconds: self.cost.time(counts, log_n) }
             };
-            let flat = Link { shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
+            let flat = Link { operand: None, shape: at(table.shape, limbs, drop), turns: vec![(limbs, table.taps.clone())] };
             let cut = |(m, s): &(i64, Shapes)| {
                 let turns = vec![(limbs, s.babies.clone()), (limbs - drop, s.giants.clone())];
-                chain(Some(*m), Link { shape: at(s.shape, limbs, drop), turns })
+                chain(Some(*m), Link { operand: None, shape: at(s.shape, limbs, drop), turns })
             };
             std::iter::once(chain(None, flat)).chain(table.splits.iter().map(cut)).collect::<Vec<Chain>>()
         };
@@ -276,16 +304,22 @@ impl<'a> Pricer<'a> {
                 weight_words: 1,
                 ..table.shape
             };
-            Link { shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
+            Link { operand: None, shape: at(s, limbs - drop, 0), turns: vec![(limbs - drop, taps)] }
         };
         let mut out = vec![];
         for (table, added, folded) in &tables {
             let sums: Vec<Link> = added.iter().map(|taps| sum(table.shape.outputs, taps.clone(), table)).collect();
-            out.extend(ways(table, (*folded, None), &sums));
+            out.extend(ways(table, Way { folded: *folded, ..Way::default() }, [&[], &sums]));
         }
         for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
-            let link = |t: &Rc<TableShape>| Link { shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
-            out.extend(ways(first, (false, Some(*radix)), &stages.iter().map(link).collect::<Vec<_>>()));
+            let link = |t: &Rc<TableShape>| Link { operand: None, shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
+            let stages = stages.iter().map(link).collect::<Vec<_>>();
+            out.extend(ways(first, Way { radix: Some(*radix), ..Way::default() }, [&[], &stages]));
+        }
+        if let Some((summing, table)) = &summed {
+            let links = summing.iter().enumerate().flat_map(|(j, s)| s.links(j, limbs));
+            let links: Vec<Link> = links.map(|l| l.with_keys(keys)).collect();
+            out.extend(ways(table, Way { summed: true, ..Way::default() }, [&links, &[]]));
         }
         out
     }
@@ -450,11 +484,16 @@ impl<'a> Pricer<'a> {
             let mut args: Vec<usize> = node.args.iter().map(|a| last[a.index()]).collect();
             let work = match &node.op {
                 TensorOp::LinearMap { .. } => {
-                    for s in chains[&v].links.iter().map(|l| l.shape) {
-                        run.constants += constants(&s);
-                        run.values.push(Value { unit_bytes: unit_bytes(s.results(), s.limbs - s.drop), work: Some(Work::Linear(s)) });
+                    for Link { shape: s, operand, .. } in &chains[&v].links {
+                        run.constants += constants(s);
+                        run.values.push(Value { unit_bytes: unit_bytes(s.results(), s.limbs - s.drop), work: Some(Work::Linear(*s)) });
                         // What one instruction makes, the next one reads.
-                        wires.push(Wire { args: std::mem::replace(&mut args, vec![wires.len()]), layout });
+                        let made = wires.len();
+                        let read = match operand {
+                            Some(j) => vec![std::mem::replace(&mut args[*j], made)],
+                            None => std::mem::replace(&mut args, vec![made]),
+                        };
+                        wires.push(Wire { args: read, layout });
                     }
                     last.push(wires.len() - 1);
                     continue;

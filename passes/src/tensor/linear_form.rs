@@ -67,13 +67,15 @@ pub struct Spec<'a> {
 }
 
 impl<'a> Spec<'a> {
+    /// Of a kernel that reads the position that it makes.
+    pub const POINT: Spec<'static> = Spec { stride: [1, 1], origin: [0, 0], lists: None, groups: 1 };
     /// Of operand `k` of a `linear_map`.
     pub fn of(op: &'a TensorOp, k: usize) -> Spec<'a> {
         match op {
             TensorOp::LinearMap { strides, origins, reads, .. } => {
                 Spec { stride: strides[k], origin: origins[k], lists: reads.of(k), groups: op.groups(k) }
             }
-            _ => Spec { stride: [1, 1], origin: [0, 0], lists: None, groups: 1 },
+            _ => Spec::POINT,
         }
     }
 }
