@@ -9,10 +9,11 @@ use chiffre::memory::{human_bytes, peak_rss_bytes};
 use chiffre::pipeline::{Compiled, Request, bootstraps, compile, compile_graph, memory_plan, predicted_seconds};
 use chiffre_client::ClientKey;
 use chiffre_ir::program::file::{self, ProgramFile};
+use chiffre_ir::tensor::{TensorGraph, TensorOp, TensorType};
 use chiffre_passes::options::{CompileOptions, PackingWish};
 use chiffre_runtime::server::Server;
 use chiffre_runtime::{Batch, Engine, ServerKeys, Session};
-use common::{Rng, residual_net, with_series};
+use common::{Net, Rng, residual_net, with_series};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +45,21 @@ fn bootstrapped(batch: usize, log_n: u32) -> Compiled {
     let packing = PackingWish { phases: Some([0, 0]), channels: Some(0), ..PackingWish::default() };
     let options = CompileOptions { packing, ..insecure(batch, log_n) };
     compile_graph(&g, "test", &Request { options, ..Request::default() }).unwrap()
+}
+
+/// A fully connected layer behind a convolution, on one image: as many weights as slots, which are
+/// kept apart from ciphertexts.
+fn dense(log_n: u32) -> Compiled {
+    let mut n = Net { g: TensorGraph::new("dense"), rng: Rng(1) };
+    let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([3, 32, 32]), "x");
+    let c = n.conv(x, 8, 3, 1, "conv");
+    let y = n.poly(c, "act");
+    let flat = n.g.push(TensorOp::Flatten {}, vec![y], TensorType::new([8 * 32 * 32]), "flat");
+    let weight = n.rng.array(&[10, 8 * 32 * 32], 0.01);
+    let weight = n.g.consts.add("fc", weight);
+    let y = n.g.push(TensorOp::Linear { weight, bias: None }, vec![flat], TensorType::new([10]), "fc");
+    n.g.outputs.push(y);
+    compile_graph(&n.g, "test", &Request { options: insecure(1, log_n), ..Request::default() }).unwrap()
 }
 
 /// The files of a program, keys and a full batch.
@@ -79,10 +95,12 @@ fn predicted_memory_bounds_that_of_runs() {
     if forget_peak().is_none() {
         return chiffre_testing::skip("the system does not let a process reset the peak of its memory");
     }
-    for (name, compiled) in [("quadratic", quadratic(512, 13, 32)), ("bootstrapped", bootstrapped(128, 12))] {
+    for (name, compiled) in [("quadratic", quadratic(512, 13, 32)), ("bootstrapped", bootstrapped(128, 12)), ("dense", dense(13))] {
         let p = &compiled.program;
         let input = &p.nodes[0].ty.layout;
-        assert!(input.units_for(p.header.batch) > 1, "{name} has one unit");
+        let m = memory_plan(p, 1);
+        let units = input.units_for(p.header.batch);
+        assert!(if name == "dense" { m.weights > m.working / 4 } else { units > 1 }, "{name}: {units} units, {m:?}");
         assert_eq!(bootstraps(p, p.header.batch) > 0, name == "bootstrapped");
         let tmp = tempfile::tempdir().unwrap();
         files(tmp.path(), compiled, engine(2));

@@ -10,6 +10,9 @@ use chiffre_ir::program::{Flow, PROCESS_BYTES, Step, order, peak, with_gaps};
 pub struct MemoryPlan {
     /// Largest sum of live ciphertexts and scratch over the steps.
     pub working: usize,
+    /// Most expanded weights of a step. They are kept apart from what holds ciphertexts, so that
+    /// neither takes the place of the other.
+    pub weights: usize,
     /// Expanded evaluation keys.
     pub keys: usize,
     /// Constants of the program.
@@ -23,7 +26,7 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// All together.
     pub fn peak(&self) -> usize {
-        self.working + self.keys + self.constants + self.diagonals + self.input + PROCESS_BYTES
+        self.working + self.weights + self.keys + self.constants + self.diagonals + self.input + PROCESS_BYTES
     }
 }
 
@@ -84,7 +87,9 @@ impl Outline {
         let inputs = self.values.iter().zip(&self.flow).filter(|(v, _)| v.work.is_none());
         let input = inputs.map(|(v, f)| v.unit_bytes / 2 * f.units).sum();
         let rows = |bytes: usize| self.ring.map_or(bytes, |log_n| with_gaps(bytes, log_n));
-        MemoryPlan { working: rows(working), keys: rows(self.keys), constants: self.constants, diagonals: self.diagonals(), input }
+        let weights = self.values.iter().filter_map(|v| v.work.as_ref()).map(Work::weight_bytes).max().unwrap_or(0);
+        let (working, keys) = (rows(working), rows(self.keys));
+        MemoryPlan { working, weights, keys, constants: self.constants, diagonals: self.diagonals(), input }
     }
     /// Bytes of the diagonals of bootstraps, of which there is one with complex slots at most, and
     /// one with real ones.

@@ -14,7 +14,7 @@ use chiffre_passes::state::State;
 use chiffre_passes::tensor::minimise_products::minimise_products;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, levels};
 use chiffre_passes::tensor::{fold_affine::fold_affine, recognise_activation::recognise_activation};
-use common::{Facts, Net, Rng, chain, dense_net, options, related_net, residual_net, with_series};
+use common::{Facts, Net, Rng, chain, dense_net, gate_net, options, related_net, residual_net, with_series};
 use proptest::prelude::*;
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) {
@@ -194,28 +194,20 @@ fn copies_are_made_in_stages() {
 fn positions_are_added_first() {
     let mut steps = 0;
     for (h, w) in [(8, 8), (7, 5), (2, 16)] {
-        let mut n = Net { g: tensor::TensorGraph::new("gate"), rng: Rng(5) };
-        let x = n.g.push(tensor::TensorOp::Input {}, vec![], tensor::TensorType::new([3, h, w]), "x");
-        let c = n.conv(x, 6, 3, 1, "conv");
-        let y = n.poly(c, "act");
-        let pool = tensor::TensorOp::AvgPool { kernel: [h, w], stride: [1, 1], pad: [0; 4], count_pad: false };
-        let pooled = n.g.push(pool, vec![y], tensor::TensorType::new([6, 1, 1]), "pool");
-        let squeezed = n.conv(pooled, 2, 1, 1, "squeeze");
-        let gate = n.poly(squeezed, "gate");
-        let wide = n.conv(gate, 6, 1, 1, "excite");
-        n.g.outputs.push(wide);
+        let (mut rng, net) = (Rng(5), gate_net(h, w));
         for series in [false, true] {
-            let g = if series { with_series(n.g.clone(), 4, 3, |_| false) } else { n.g.clone() };
+            let g = if series { with_series(net.clone(), 4, 3, |_| false) } else { net.clone() };
             let g = tensor::verify(g).unwrap_or_else(|e| panic!("{e}")).into_inner();
             let g = tensor::verify(fold_scales(&compose_linear(&g).unwrap()).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();
             let node = g.nodes.iter().position(|n| n.source == "squeeze").unwrap();
             for (batch, phases) in [(1, [0, 0]), (3, [1, 1]), (200, [0, 1])] {
-                let images: Vec<f32> = (0..batch * 3 * h * w).map(|_| n.rng.next()).collect();
+                let images: Vec<f32> = (0..batch * 3 * h * w).map(|_| rng.next()).collect();
                 let want = tensor::interp(&g, &images, batch).unwrap();
                 let packing = PackingWish { phases: Some(phases), ..PackingWish::default() };
                 let opts = CompileOptions { packing, ..options(batch, 12) };
                 let layouts = choose_layout(&g, &opts, &Facts, &CostModel::default()).unwrap();
-                // Ciphertexts of an odd row or column have fewer positions, and series fill the gaps.
+                // Ciphertexts of an odd row or column have fewer positions, and series fill
+                // the gaps.
                 let uneven = series && phases != [0, 0] && h * w % 2 == 1;
                 assert_eq!(layouts.ways[node].summed, !uneven, "{h}×{w}, batch {batch}: {:?}", layouts.ways[node]);
                 let p = packed::verify(lower_linear(&g, &layouts).unwrap()).unwrap_or_else(|e| panic!("{e}")).into_inner();

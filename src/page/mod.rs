@@ -117,7 +117,7 @@ fn summary(v: &Overview) -> String {
             format!(
                 "{} predicted: {} of ciphertexts and scratch, {} of keys, {} of constants, {} of input",
                 human_bytes(v.predicted_peak_bytes as u64),
-                human_bytes(m.working as u64),
+                human_bytes((m.working + m.weights) as u64),
                 human_bytes(m.keys as u64),
                 human_bytes(m.constants as u64),
                 human_bytes(m.input as u64)

@@ -42,7 +42,7 @@ pub fn peak(p: &Program, task: Task, threads: usize) -> usize {
         Task::Encrypt(images) => held(p) + encrypt(p, images),
         Task::Canary(images) => held(p) + clear(p, images).max(encrypt(p, (images + canaries(p, images)).min(p.header.batch))),
         Task::Decrypt(images) => held(p) + decrypt(p, images),
-        Task::Prepare => MemoryPlan { working: 0, input: 0, ..plan(1) }.peak(),
+        Task::Prepare => MemoryPlan { working: 0, weights: 0, input: 0, ..plan(1) }.peak(),
         Task::Run(images) => plan(images).peak(),
     }
 }

@@ -137,7 +137,7 @@ impl LinearShape {
     }
     /// Bytes beyond its operands that `units` units need at the worst moment, when `freed` bytes of
     /// operands end with the op: limb by limb, digits and operands turn into sums, at last into
-    /// results; and one limb's weights.
+    /// results. Without [weights](Self::weight_bytes).
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {
         let ext = self.limbs + self.alpha;
         let digits = self.rotated * (self.digits() * ext).saturating_sub(self.limbs);
@@ -146,9 +146,12 @@ impl LinearShape {
             // The constant components of partial sums exist at one limb.
             Some(g) => (self.outputs * (ext + 1) + g.outputs * ext).max(g.rows(self.limbs - self.drop)),
         };
+        (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed))
+    }
+    /// Bytes of one limb's expanded weights.
+    pub fn weight_bytes(&self) -> usize {
         let all = self.cells.saturating_mul(self.weight_words);
-        let weights = all.min(PANEL_WEIGHT_BYTES / 8) + if self.is_dense() { all } else { 0 };
-        (8 * units * digits * n).max((8 * units * sums * n).saturating_sub(freed)) + 8 * weights
+        8 * (all.min(PANEL_WEIGHT_BYTES / 8) + if self.is_dense() { all } else { 0 })
     }
 }
 

@@ -31,6 +31,10 @@ impl Work {
             Work::Counted { counts, .. } => *counts * flow.units as f64,
         }
     }
+    /// Bytes of the weights that a step expands.
+    pub fn weight_bytes(&self) -> usize {
+        if let Work::Linear(s) = self { s.weight_bytes() } else { 0 }
+    }
     /// Bytes beyond its operands that a step on `units` units needs at its worst moment, results
     /// included, when `freed` bytes of operands end with it.
     pub fn extra(&self, n: usize, units: usize, freed: usize) -> usize {

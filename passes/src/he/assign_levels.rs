@@ -151,7 +151,9 @@ pub fn assign_levels(g: &PackedGraph, opts: &CompileOptions, layouts: Option<&La
     let effect = |(v, n): (ValueId, &Node<Packed>)| match &n.op {
         PackedOp::Input {} => LimbEffect::Input,
         PackedOp::Mul {} | PackedOp::Square {} => LimbEffect::Product,
-        PackedOp::Linear { .. } if passing[v.index()] || unit[v.index()] || readers[v.index()] == Some(Reader::Refresh) => LimbEffect::Unscaled,
+        PackedOp::Linear { .. } if passing[v.index()] || unit[v.index()] || readers[v.index()] == Some(Reader::Refresh) => {
+            LimbEffect::Unscaled
+        }
         PackedOp::Linear { .. } => LimbEffect::Linear,
         PackedOp::Chebyshev { coeffs, sine: true } => LimbEffect::Refresh(depth(*coeffs)),
         PackedOp::Chebyshev { coeffs, .. } => LimbEffect::Series(depth(*coeffs)),

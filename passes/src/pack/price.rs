@@ -165,12 +165,7 @@ impl<'a> Pricer<'a> {
                     let input = g.ty(*a).chw();
                     kernels.push(Support::new(w, input, n.ty.chw(), Spec::of(&n.op, j)));
                     if is_last(g, v) && n.op.groups(j) == 1 {
-                        points.push(Support::new(
-                            &pointwise(w),
-                            input,
-                            [w.shape[0], input[1], input[2]],
-                            Spec::POINT,
-                        ));
+                        points.push(Support::new(&pointwise(w), input, [w.shape[0], input[1], input[2]], Spec::POINT));
                     }
                 }
             }
@@ -312,7 +307,11 @@ impl<'a> Pricer<'a> {
             out.extend(ways(table, Way { folded: *folded, ..Way::default() }, [&[], &sums]));
         }
         for (first, (radix, stages)) in copies.iter().flat_map(|c| c.stages.iter().map(|s| (&c.first, s))) {
-            let link = |t: &Rc<TableShape>| Link { operand: None, shape: at(t.shape, limbs - drop, 0), turns: vec![(limbs - drop, t.taps.clone())] };
+            let link = |t: &Rc<TableShape>| Link {
+                operand: None,
+                shape: at(t.shape, limbs - drop, 0),
+                turns: vec![(limbs - drop, t.taps.clone())],
+            };
             let stages = stages.iter().map(link).collect::<Vec<_>>();
             out.extend(ways(first, Way { radix: Some(*radix), ..Way::default() }, [&[], &stages]));
         }
@@ -350,7 +349,7 @@ impl<'a> Pricer<'a> {
             let ways = self.chains(v, layouts, [limbs[v], limbs[v] - level[v].min(limbs[v])], keys, bounds.seconds);
             least += ways.iter().map(|c| c.seconds).fold(f64::INFINITY, f64::min);
             if least > BEYOND * bounds.seconds {
-                tracing::debug!(node = node.source, "slower than another packing");
+                tracing::debug!(node = node.source, ways = ways.len(), seconds = least, "slower than another packing");
                 return None;
             }
             let way = cheapest(&ways, keys);

@@ -1,22 +1,23 @@
 //! Maps to 1×1 images that weigh all positions of an operand alike, inside a network (global
 //! average pooling in front of a gate, say): positions are added first, by rotations with unit
-//! weights, and a pointwise map reads the sums. A position of 2^k needs k rotations, where one map
-//! has 2^k − 1, and its weights are those of one position.
+//! weights, and a pointwise map reads the sums. The steps of 2^k positions have rotations for k
+//! bits, where one map has 2^k − 1 of them and as many times the weights.
 //!
 //! The sums need no level and keep the scale of the operand. Where a network ends, it is cheaper to
 //! add behind the pointwise map ([`Pooling`](super::pooling::Pooling)), which has fewer channels.
 
 use super::chain::Link;
+use crate::tensor::linear_form::{Reading, Spec};
 use chiffre_backend::cost::LinearShape;
 use chiffre_ir::consts::Array;
 use chiffre_ir::layout::{Bit, Dim, Layout};
 use chiffre_ir::table::{DiagTable, Entry, Row, TableError, TableLiteral};
-use crate::tensor::linear_form::{Reading, Spec};
 use std::collections::BTreeSet;
 
-/// Positions from which on a map is computed this way only.
-pub(super) const MANY_POSITIONS: usize = 16;
-/// log2 of the most positions that one rotation after the other is added in one step.
+/// Positions from which on a map is computed this way only: counting the tables of one that is not
+/// takes long.
+pub(super) const MANY_POSITIONS: usize = 32;
+/// log2 of the most positions that one step adds.
 const STEP_BITS: usize = 3;
 
 /// A map that is computed this way.

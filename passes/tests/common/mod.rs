@@ -127,6 +127,22 @@ impl Net {
     }
 }
 
+/// Conv, global average pooling, and two fully connected layers with a polynomial between them: a
+/// gate without its product, on three channels of `h`×`w` positions.
+pub fn gate_net(h: usize, w: usize) -> TensorGraph {
+    let mut n = Net { g: TensorGraph::new("gate"), rng: Rng(5) };
+    let x = n.g.push(TensorOp::Input {}, vec![], TensorType::new([3, h, w]), "x");
+    let c = n.conv(x, 6, 3, 1, "conv");
+    let y = n.poly(c, "act");
+    let pool = TensorOp::AvgPool { kernel: [h, w], stride: [1, 1], pad: [0; 4], count_pad: false };
+    let pooled = n.g.push(pool, vec![y], TensorType::new([6, 1, 1]), "pool");
+    let squeezed = n.conv(pooled, 2, 1, 1, "squeeze");
+    let gate = n.poly(squeezed, "gate");
+    let wide = n.conv(gate, 6, 1, 1, "excite");
+    n.g.outputs.push(wide);
+    n.g
+}
+
 /// Conv, an identity block, a stride-2 block with a slice-and-pad shortcut, average pool and fully
 /// connected layer on 8×8 images.
 pub fn residual_net(seed: u64) -> TensorGraph {
