@@ -1,4 +1,4 @@
-//! The table of operators in `docs/models.md`, made from the page of the conformance tests.
+//! The table of operators in the README, made from the page of the conformance tests.
 
 use std::collections::BTreeMap;
 
