@@ -1,16 +1,21 @@
 //! The precision of encrypted answers: that the noise model predicts it, and that answers have the
 //! scale that their size leaves room for.
 
+#[path = "../passes/tests/common/mod.rs"]
+mod common;
+
 use chiffre::data::{DataOptions, load};
-use chiffre::pipeline::{Compiled, Request, bootstraps, compile};
+use chiffre::pipeline::{Compiled, Request, bootstraps, compile, compile_graph};
 use chiffre_client::{ClientKey, Limits};
 use chiffre_frontend::Model;
 use chiffre_ir::he::{self, Noise};
 use chiffre_ir::program::file::ProgramFile;
 use chiffre_ir::tensor::OperandRange;
-use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions};
+use chiffre_passes::options::{ActivationOptions, CalibrationSet, CompileOptions, PackingWish};
 use chiffre_runtime::Session;
 use chiffre_runtime::server::Server;
+use common::{Rng, gate_net, with_series};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +42,7 @@ fn rms_distance(a: &[f32], b: &[f32]) -> f64 {
 /// Sums over all positions behind the last rescale add up what key switches leave.
 #[test]
 fn encrypted_errors_are_as_large_as_predicted() {
-    let (batch, seeds) = (32, 4);
+    let batch = 32;
     let model = chiffre_frontend::load(&models().join("tiny_resnet_relu.onnx")).unwrap();
     let x = images(&model, "tiny3_test.npz", batch);
     let calibration = Some(Arc::new(CalibrationSet { images: x.clone(), n: batch, labels: None }));
@@ -46,21 +51,43 @@ fn encrypted_errors_are_as_large_as_predicted() {
     let options = CompileOptions { log_n: Some(11), log_scale: Some(27), allow_insecure: true, activations, ..CompileOptions::default() };
     let compiled = compiled(&model, batch, options);
     assert_eq!(bootstraps(&compiled.program, batch), 0);
+    as_predicted("sums at the end", &compiled, &x, batch, 0.6..1.7);
+}
+
+/// Positions that are added in front of a map, behind series; behind products they are not.
+#[test]
+fn positions_are_added_as_precisely_as_predicted() {
+    for (series, phases) in [(false, [0, 0]), (false, [0, 1]), (true, [0, 0]), (true, [0, 1])] {
+        let g = if series { with_series(gate_net(16, 16), 4, 3, |_| false) } else { gate_net(16, 16) };
+        let packing = PackingWish { phases: Some(phases), ..PackingWish::default() };
+        let options = CompileOptions { packing, ..common::options(1, 12) };
+        let compiled = compile_graph(&g, "gate", &Request { options, ..Request::default() }).unwrap();
+        let mut rng = Rng(3);
+        let x: Vec<f32> = (0..3 * 16 * 16).map(|_| rng.next()).collect();
+        // Few answers, all of two values, and errors within series are no part of the model.
+        as_predicted(&format!("series {series}, phases {phases:?}"), &compiled, &x, 1, 0.1..3.0);
+    }
+}
+
+/// The error of an encrypted run is what the noise in the clear predicts, times something in a
+/// range.
+fn as_predicted(what: &str, compiled: &Compiled, x: &[f32], batch: usize, ratio: Range<f64>) {
+    let seeds = 4;
     let file = ProgramFile::in_memory(compiled.program.clone(), compiled.stages.clone()).unwrap();
     let graph = file.he().unwrap();
     let clear =
-        |noise: Option<&mut Noise>| he::simulate(&graph, &x, batch, noise, |_| OperandRange::default()).unwrap().outputs.swap_remove(0);
+        |noise: Option<&mut Noise>| he::simulate(&graph, x, batch, noise, |_| OperandRange::default()).unwrap().outputs.swap_remove(0);
     let exact = clear(None);
     let predicted: f64 =
         (0..seeds).map(|seed| rms_distance(&clear(Some(&mut Noise::of(&compiled.program, seed))), &exact)).sum::<f64>() / seeds as f64;
     let session = Arc::new(Session::new(file, true).unwrap());
     let client = ClientKey::generate(&session).unwrap();
     let keys = client.evaluation_keys(&session).unwrap().prepare(&session);
-    let (encrypted, receipt) = client.encrypt(&session, &x, batch).unwrap();
+    let (encrypted, receipt) = client.encrypt(&session, x, batch).unwrap();
     let result = Server::new(session.clone(), keys, 1 << 20).unwrap().run(encrypted).unwrap();
     let found = rms_distance(&client.decrypt(&session, &result, &receipt).unwrap().logits, &exact);
-    println!("predicted {predicted:.2e}, found {found:.2e}");
-    assert!((0.6..1.7).contains(&(found / predicted)), "predicted {predicted:.2e}, found {found:.2e}");
+    println!("{what}: predicted {predicted:.2e}, found {found:.2e}");
+    assert!(ratio.contains(&(found / predicted)), "{what}: predicted {predicted:.2e}, found {found:.2e}");
 }
 
 /// A larger scale has smaller errors, and an answer beyond the limit is lost.

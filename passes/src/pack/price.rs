@@ -19,7 +19,7 @@ use crate::tensor::products_rescale;
 use chiffre_backend::cost::{CostModel, Counts, LinearShape, ProductShape, SeriesShape, Work};
 use chiffre_backend::memory::{MemoryPlan, Outline, Value};
 use chiffre_ir::consts::{Array, ConstId};
-use chiffre_ir::graph::Node;
+use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::layout::Layout;
 use chiffre_ir::program::Flow;
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp};
@@ -157,6 +157,7 @@ impl<'a> Pricer<'a> {
     /// For a graph of `input`, `linear_map`, `mul` and `square`.
     pub fn new(g: &'a TensorGraph, opts: &'a CompileOptions, cost: &'a CostModel) -> Result<Self, PassError> {
         let mut supports = vec![];
+        let rescaled = products_rescale(g);
         for (v, n) in g.iter() {
             let (mut kernels, mut points) = (vec![], vec![]);
             if let TensorOp::LinearMap { kernels: ks, .. } = &n.op {
@@ -176,7 +177,12 @@ impl<'a> Pricer<'a> {
                     let point = summing::alike(g.consts.array(*k).ok()?, Spec::of(&n.op, j), [h, w], n.ty.chw())?;
                     Some(Support::new(&point, [c, 1, 1], n.ty.chw(), Spec::POINT))
                 };
-                all.summed = ks.iter().enumerate().map(point).collect();
+                // Weights behind a product have few bits: their errors, times a sum of all positions,
+                // would be many times those of as many weights with errors of their own.
+                let product = |a: &ValueId| matches!(g.node(*a).op, TensorOp::Mul {} | TensorOp::Square {});
+                if rescaled || !n.args.iter().any(product) {
+                    all.summed = ks.iter().enumerate().map(point).collect();
+                }
             }
             supports.push(all);
         }
