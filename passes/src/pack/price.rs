@@ -177,8 +177,8 @@ impl<'a> Pricer<'a> {
                     let point = summing::alike(g.consts.array(*k).ok()?, Spec::of(&n.op, j), [h, w], n.ty.chw())?;
                     Some(Support::new(&point, [c, 1, 1], n.ty.chw(), Spec::POINT))
                 };
-                // Weights behind a product have few bits: their errors, times a sum of all positions,
-                // would be many times those of as many weights with errors of their own.
+                // Weights behind a product have few bits: their errors, times a sum of all
+                // positions, would be many times those of as many weights with their own.
                 let product = |a: &ValueId| matches!(g.node(*a).op, TensorOp::Mul {} | TensorOp::Square {});
                 if rescaled || !n.args.iter().any(product) {
                     all.summed = ks.iter().enumerate().map(point).collect();
