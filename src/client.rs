@@ -3,7 +3,7 @@
 use crate::data::Images;
 use crate::memory::{self, Task};
 use crate::outputs::{self, Output};
-use crate::{Error, Program, logits, screening};
+use crate::{Error, Program, Stop, logits, screening};
 use chiffre_client::{Absurd, ClientKey, Decrypted, Receipt, Report, Screening};
 use chiffre_ir::interface::Interface;
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
@@ -102,6 +102,14 @@ impl Client {
     /// The system has no randomness.
     pub fn evaluation_keys(&self) -> Result<EvalKeySet, Error> {
         Ok(self.key.evaluation_keys(self.program.session())?)
+    }
+
+    /// As [`Client::evaluation_keys`], until another thread asks for the end.
+    ///
+    /// # Errors
+    /// As [`Client::evaluation_keys`]; [`Error::Cancelled`] where it was asked for.
+    pub fn evaluation_keys_until(&self, stop: &Stop) -> Result<EvalKeySet, Error> {
+        Ok(self.key.evaluation_keys_while(self.program.session(), || !stop.asked())?)
     }
 
     /// Encrypts images, as many as a run takes at most. The receipt stays here: by it

@@ -331,6 +331,7 @@ impl From<PassError> for Error {
             PassError::Setting { .. } | PassError::User { .. } | PassError::Clear { .. } => Error::Input,
             PassError::Capacity { .. } => Error::Budget,
             PassError::Insecure { .. } => Error::Security,
+            PassError::Stopped { .. } => Error::Cancelled,
             PassError::Bug { .. } => Error::Bug,
         };
         class(Detail { setting, ..Detail::of(e) }.at_node(&node))
@@ -364,7 +365,7 @@ impl From<RuntimeError> for Error {
                 Error::Failed(Detail::of(e).at_node(&node))
             }
             RuntimeError::Engine(EngineError::Isa(_)) => Error::Input(Detail::of(e)),
-            RuntimeError::Cancelled { .. } => Error::Cancelled(Detail::of(e)),
+            RuntimeError::Cancelled { .. } | RuntimeError::NoKeys => Error::Cancelled(Detail::of(e)),
             RuntimeError::Engine(_) | RuntimeError::Unfinished { .. } | RuntimeError::Failed | RuntimeError::Randomness(_) => {
                 Error::Failed(Detail::of(e))
             }

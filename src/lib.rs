@@ -46,6 +46,7 @@ pub mod survey;
 pub use chiffre_backend::cost::CostModel;
 pub use chiffre_client::Receipt;
 pub use chiffre_ir::interface::{InputPort, Interface, OutputPort};
+pub use chiffre_passes::stop::Stop;
 pub use chiffre_runtime::{Batch, EvalKeySet, ResultBatch};
 pub use client::{Answers, Client, EncryptOptions, Encrypted, OnAbsurd};
 pub use data::{DataOptions, Images, Normalisation};

@@ -10,6 +10,7 @@ use chiffre_ir::interface::Interface;
 use chiffre_ir::program::file::{self, ProgramFile};
 pub use chiffre_passes::options::AccuracyTarget;
 use chiffre_passes::options::{ActivationOptions, BootstrapWish, CalibrationSet, CompileOptions};
+use chiffre_passes::stop::Stop;
 use chiffre_runtime::{Engine, RuntimeError, Session};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Options {
     /// What compilation and the program compute on; without it, an engine of its own with all
     /// defaults.
     pub engine: Option<Arc<Engine>>,
+    /// By which another thread ends the compilation early, with [`Error::Cancelled`].
+    pub stop: Stop,
 }
 
 impl Default for Options {
@@ -79,6 +82,7 @@ impl Default for Options {
             allow_insecure: false,
             accuracy: ActivationOptions::default().target,
             engine: None,
+            stop: Stop::default(),
         }
     }
 }
@@ -100,6 +104,7 @@ impl Options {
             allow_insecure: self.allow_insecure,
             bootstrap: BootstrapWish { weight: self.ephemeral_weight, log2_failure: self.failure_bits.map(|b| -f64::from(b)) },
             activations,
+            stop: self.stop.clone(),
             ..CompileOptions::default()
         };
         let normalisation = self.normalisation.as_ref().or(model.normalisation.as_ref()).map(ToString::to_string);

@@ -66,6 +66,12 @@ pub enum PassError {
         /// Why not.
         source: InterpError,
     },
+    /// The caller has asked for the end of the compilation.
+    #[error("the compilation was stopped before it was done [pass {pass}]")]
+    Stopped {
+        /// The pass that was running, or was the next one.
+        pass: String,
+    },
     /// A pass has broken the graph: a bug of the compiler.
     #[error("{}{message} (a bug of the compiler: please report it) [pass {pass}]", node_prefix(.node))]
     Bug {
@@ -107,7 +113,7 @@ impl PassError {
             | PassError::Capacity { node, .. }
             | PassError::Clear { node, .. }
             | PassError::Bug { node, .. } => node,
-            PassError::Insecure { .. } => "",
+            PassError::Insecure { .. } | PassError::Stopped { .. } => "",
         };
         (!node.is_empty()).then_some(node)
     }

@@ -18,4 +18,5 @@ pub mod reduce;
 pub mod registry;
 mod set_option;
 pub mod state;
+pub mod stop;
 pub mod tensor;

@@ -1,5 +1,6 @@
 //! What the caller asks of a compilation.
 
+use crate::stop::Stop;
 pub use chiffre_backend::facts::{CkksFacts, ParameterFacts, REFRESH_BASE};
 pub use chiffre_params::bootstrap::BootstrapWish;
 use std::collections::BTreeMap;
@@ -253,6 +254,8 @@ pub struct CompileOptions {
     pub activations: ActivationOptions,
     /// Integers, for targets that compute on these.
     pub quant: QuantOptions,
+    /// By which another thread ends the compilation early.
+    pub stop: Stop,
 }
 
 impl Default for CompileOptions {
@@ -270,6 +273,7 @@ impl Default for CompileOptions {
             special_bits: 50,
             activations: ActivationOptions::default(),
             quant: QuantOptions::default(),
+            stop: Stop::default(),
         }
     }
 }

@@ -147,12 +147,13 @@ impl Pipeline {
     /// Runs the passes on `state`, watched by an observer.
     ///
     /// # Errors
-    /// A pass that does not find what it requires, what a pass refuses, what a verifier finds after
+    /// A wish to stop; a pass that does not find what it requires, what a pass refuses, what a verifier finds after
     /// it, a pass that does not establish what its record says, what the observer objects to.
     pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
         let of_program = self.options_of_program(cx.options)?;
         self.check(&state, cx.target)?;
         for entry in &self.entries {
+            cx.options.stop.check(entry.pass.name)?;
             observer.before(entry, &state);
             let start = Instant::now();
             let mut options = of_program.clone();

@@ -124,7 +124,7 @@ pub const PASSES: &[PassInfo] = &[
         )],
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };
-            let found = tensor::calibrate_activations::calibrate_activations(g, &cx.options.activations)?;
+            let found = tensor::calibrate_activations::calibrate_activations(g, &cx.options.activations, &cx.options.stop)?;
             s.set_statistics(found);
             Ok(())
         }),
@@ -157,7 +157,7 @@ pub const PASSES: &[PassInfo] = &[
         run: Run::State(|s, cx| {
             let Some(g) = s.tensor() else { return Ok(()) };
             let o = &cx.options.activations;
-            let (h, accuracy) = tensor::approximate_activations::approximate_activations(g, s.statistics(), &s.plans, o)?;
+            let (h, accuracy) = tensor::approximate_activations::approximate_activations(g, s.statistics(), &s.plans, o, &cx.options.stop)?;
             if h != *g {
                 s.set_tensor(tensor::compose_linear::compose_linear(&h)?);
                 s.accuracy = accuracy;

@@ -6,7 +6,7 @@ use crate::keys::EvaluationKeys;
 use crate::program::{Program, images_for};
 use crate::{arrays, guard};
 use chiffre::memory::{Task, admit_task};
-use chiffre::{EncryptOptions, Encrypted, OnAbsurd, logits, report};
+use chiffre::{EncryptOptions, Encrypted, OnAbsurd, Stop, logits, report};
 use chiffre_runtime::hex;
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -65,27 +65,29 @@ impl Client {
         guard::compute(py, || self.inner.save(path))
     }
 
-    /// Makes the keys that a server needs. They are new at every call.
+    /// Makes the keys that a server needs. They are new at every call. Ctrl-C ends it behind a key.
     fn evaluation_keys(&self, py: Python<'_>) -> PyResult<EvaluationKeys> {
+        let stop = Stop::default();
         let made = || {
             self.admit(Task::Keygen)?;
-            self.inner.evaluation_keys()
+            self.inner.evaluation_keys_until(&stop)
         };
-        let keys = Arc::new(guard::compute(py, made)?);
+        let keys = Arc::new(guard::compute_until(py, &stop, made)?);
         Ok(EvaluationKeys { program: self.inner.program().clone(), keys })
     }
 
     /// Makes these keys and writes them to a file; one that is there is kept, unless it may be
-    /// replaced.
+    /// replaced. Ctrl-C ends it behind a key, and leaves no file.
     #[pyo3(signature = (path, *, replace=false))]
     fn save_evaluation_keys(&self, py: Python<'_>, path: PathBuf, replace: bool) -> PyResult<()> {
         let s = self.inner.program().session();
-        guard::compute(py, || -> std::result::Result<(), Failure> {
+        let stop = Stop::default();
+        guard::compute_until(py, &stop, || -> std::result::Result<(), Failure> {
             if !replace && path.symlink_metadata().is_ok() {
                 return Err(chiffre::Error::input_in(&path, "is there already: give another name, or replace=True").into());
             }
             self.admit(Task::Keygen)?;
-            let keys = self.inner.evaluation_keys()?;
+            let keys = self.inner.evaluation_keys_until(&stop)?;
             let saved = if replace { keys.save(s, &path) } else { keys.save_new(s, &path) };
             Ok(saved?)
         })

@@ -7,7 +7,7 @@ use crate::program::Program;
 use chiffre::data::{DataOptions, Normalisation};
 use chiffre::export::{self, Example};
 use chiffre::memory::parse_bytes;
-use chiffre::{AccuracyTarget, Options};
+use chiffre::{AccuracyTarget, Options, Stop};
 use chiffre_frontend::{Fate, ImportOptions, Model, Reference, survey as of_file, survey_bytes};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -132,6 +132,7 @@ pub(crate) fn compile_model(
         })?;
     }
     let calibration = calibrate.map(|x| arrays::images(&x, labels.as_ref(), &imported.inputs, &looks)).transpose()?;
+    let stop = Stop::default();
     let options = Options {
         batch,
         memory: memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
@@ -146,9 +147,10 @@ pub(crate) fn compile_model(
         allow_insecure,
         accuracy: if accurate { AccuracyTarget::ACCURATE } else { AccuracyTarget::Loss(accuracy_loss / 100.0) },
         engine: Some(engine),
+        stop: stop.clone(),
         ..Options::default()
     };
-    guard::compute(py, || -> Result<Program, Failure> {
+    guard::compute_until(py, &stop, || -> Result<Program, Failure> {
         let cost = machine.as_deref().map(chiffre::machine::load).transpose()?;
         let options = Options { machine: cost.unwrap_or(options.machine), ..options };
         Ok(Program { inner: chiffre::compile_model(&imported, &options)?.called(Path::new("the program")) })

@@ -2,12 +2,19 @@
 //! process is refused.
 
 use crate::error::{self, Failure};
+use chiffre::Stop;
 use chiffre_runtime::{Engine, RuntimeError};
 use pyo3::prelude::*;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Between two looks for signals and two calls back there is at least this.
+pub(crate) const EVERY: Duration = Duration::from_millis(50);
 
 /// What the last panic said, and where it was.
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -48,6 +55,35 @@ pub(crate) fn compute<T: Send, E: Into<Failure> + Send>(py: Python<'_>, work: im
         Ok(done) => done.map_err(|e| e.into().raise(py)),
         Err(_) => Err(error::bug(py, &lock(&LAST_PANIC).take().unwrap_or_else(|| "a panic without a message".into()))),
     }
+}
+
+/// As [`compute`], and Ctrl-C asks for the end of the work, which has to look for it. The work is
+/// then waited for: it ends at its next look, and nothing goes on behind the caller's back.
+pub(crate) fn compute_until<T: Send, E: Into<Failure> + Send>(
+    py: Python<'_>,
+    stop: &Stop,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> PyResult<T> {
+    compute(py, || -> Result<T, Failure> {
+        thread::scope(|scope| {
+            let (done, wait) = sync_channel(1);
+            let worker = scope.spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(work));
+                // Whoever waits may be gone only by a panic of its own.
+                let _ = done.send(());
+                result
+            });
+            let mut raised = None;
+            while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(EVERY) {
+                if raised.is_none() {
+                    raised = Python::attach(|py| py.check_signals()).err();
+                    raised.iter().for_each(|_| stop.ask());
+                }
+            }
+            let result = worker.join().and_then(|result| result).unwrap_or_else(|panic| resume_unwind(panic));
+            raised.map_or_else(|| result.map_err(Into::into), |e| Err(Failure::Python(e)))
+        })
+    })
 }
 
 /// An engine of so many threads; without a number, the one that all share.

@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, Result as ResultClass};
 use crate::error::{self, Failure};
-use crate::guard;
+use crate::guard::{self, EVERY};
 use crate::keys::EvaluationKeys;
 use crate::program::Program;
 use chiffre::memory::{Task, admit_task};
@@ -17,9 +17,6 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Signals are looked at, and callbacks called, at most this often.
-const EVERY: Duration = Duration::from_millis(50);
 
 /// A program ready to run with the keys of one client. There is no way from here to a secret.
 #[pyclass(frozen, module = "chiffre")]
@@ -51,7 +48,7 @@ impl Progress {
     }
 }
 
-/// Calls back at most every [`EVERY`], and looks for signals.
+/// Calls back at most every [`EVERY`](guard::EVERY), and looks for signals.
 pub(crate) struct Watch<'a> {
     callback: Option<&'a Py<PyAny>>,
     work: Work,

@@ -89,6 +89,12 @@ CASES = {
     "a range upside down": (lambda s: chiffre.compile(MODELS / "tiny_mlp.onnx", input_range=(1, -1)), chiffre.InputError, "input_range"),
     "too few deviations": (lambda s: chiffre.compile(MODELS / "tiny_mlp.onnx", normalisation=([0.5], [])), chiffre.InputError, ""),
     "an unknown pass": (lambda s: chiffre.compile(MODELS / "tiny_mlp.onnx", passes="tensor(fold)"), chiffre.InputError, "fold"),
+    "too little memory": (lambda s: chiffre.compile(MODELS / "tiny_cnn.onnx", memory="1KiB"), chiffre.BudgetError, "the budget is 1"),
+    "a server with too little": (lambda s: chiffre.Server(s.program, s.keys, memory=1 << 10), chiffre.BudgetError, "memory"),
+    "an insecure ring": (lambda s: chiffre.compile(MODELS / "tiny_mlp.onnx", log_n=11), chiffre.ChiffreError, ""),
+    "an insecure program": (lambda s: chiffre.Program.from_bytes(bytes(s.program)), chiffre.SecurityError, "128"),
+    "ReLU without images": (lambda s: chiffre.compile(MODELS / "tiny_resnet_relu.onnx"), chiffre.ModelError, "calibration images"),
+    "an output that there is not": (lambda s: chiffre.compile(MODELS / "tiny_mlp.onnx", outputs=["nothing"]), chiffre.InputError, "nothing"),
     "no model": (lambda s: chiffre.compile(b"not a model"), chiffre.ModelError, "not an ONNX model"),
     "a model that is not there": (lambda s: chiffre.compile("no/such.onnx"), chiffre.FileError, "no/such.onnx"),
     "no kind of model": (lambda s: chiffre.compile(3), chiffre.InputError, "torch module"),
@@ -126,6 +132,26 @@ def test_bad_input(sides, case):
         call(sides)
     assert re.search(text if "\\" in text else re.escape(text), str(e.value)), str(e.value)
     assert isinstance(e.value, Exception) and "Panic" not in type(e.value).__name__
+
+
+# What is called, and what of the error says where the fault is and what to do about it.
+FIELDS = {
+    "ReLU without images": ["node", "parameter"],
+    "too little memory": ["parameter|advice"],
+    "an insecure program": ["parameter"],
+    "no such program": ["file"],
+    "a model that is not there": ["file"],
+    "a path of nothing": ["file"],
+    "an empty loader": ["parameter"],
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_errors_say_where_and_what_to_do(sides, case):
+    with pytest.raises(chiffre.ChiffreError) as e:
+        CASES[case][0](sides)
+    for either in FIELDS[case]:
+        assert any(getattr(e.value, field) for field in either.split("|")), (either, vars(e.value))
 
 
 def test_the_table_is_long_enough():

@@ -177,6 +177,79 @@ def test_workers_and_nodes_are_lost(cluster, folder, tmp_path):
     assert not list(out.glob("*.partial-run"))
 
 
+def test_nodes_join_and_leave_during_a_run(cluster, folder, tmp_path):
+    """Begun where no node has room, so that batches wait, and the autoscaler of a real cluster would see them; then nodes come, and one
+    of them leaves in good order."""
+    from ray._raylet import GcsClient
+    from ray.autoscaler.v2.sdk import get_cluster_resource_state
+
+    for node in cluster.workers:
+        if node in cluster.worker_nodes:
+            cluster.remove_node(node)
+    ray.shutdown()
+    ray.init(address=cluster.address, log_to_driver=False)
+    out, demand, came = tmp_path / "out", [], []
+
+    def waiting() -> int:
+        state = get_cluster_resource_state(GcsClient(address=cluster.address))
+        return sum(request.count for request in state.pending_resource_requests)
+
+    def ended() -> int:
+        path = out / "manifest.jsonl"
+        return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+    def first() -> None:
+        demand.append(waiting())
+        came.append(cluster.add_node(**NODE))
+
+    def leave() -> None:
+        cluster.remove_node(came[0], allow_graceful=True)
+
+    acts = [
+        when(lambda: waiting() >= 2, first),
+        when(lambda: ended() >= 4, lambda: came.append(cluster.add_node(**NODE))),
+        when(lambda: ended() >= 12, leave),
+    ]
+    report = folder.run(out)
+    for act in acts:
+        act.join()
+    cluster.workers = [came[1], cluster.add_node(**NODE), cluster.add_node(**NODE)]
+    assert demand and demand[0] >= 2, "what waits is visible"
+    assert (report.done + report.kept, report.failed) == (BATCHES, {})
+    folder.check(out)
+    ran = [row["node"] for row in rows(report)]
+    assert {came[0].node_id, came[1].node_id} == set(ran) and ran[-1] == came[1].node_id
+
+
+MANY = """
+import resource, sys, ray, chiffre.ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+report = chiffre.ray.run(*sys.argv[2:6], cpus=1, allow_insecure=True, manifest=sys.argv[6])
+print(report.batches, report.done + report.kept, before // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif("CHIFFRE_SLOW" not in os.environ, reason="10,000 batches take minutes: CHIFFRE_SLOW=1 asks for them")
+def test_the_calling_process_stays_small(cluster, folder, tmp_path):
+    """10,000 batches, all of them with an answer but for ten: each is a task all the same, since there is no manifest that names it."""
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    out.mkdir()
+    (out / "00.ct").write_bytes(folder.whole["00.ct"])
+    for i in range(10_000):
+        os.link(folder.inputs / "00.ct", inputs / f"{i:05}.ct")
+        if i % 1000:
+            os.link(out / "00.ct", out / f"{i:05}.ct")
+    (out / "00.ct").unlink()
+    arguments = [sys.executable, "-c", MANY, cluster.address, *map(str, [folder.program, folder.keys, inputs, out, tmp_path / "m.jsonl"])]
+    ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    batches, ended, before, peak = map(int, ran.stdout.split())
+    print(f"peak of the calling process {peak} MiB, {before} MiB before the run")
+    assert batches == ended == 10_000 and peak <= 300, ran.stdout
+
+
 DRIVER = """
 import sys, ray, chiffre.ray
 ray.init(address=sys.argv[1], log_to_driver=False)

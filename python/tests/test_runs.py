@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -127,3 +128,73 @@ def test_ctrl_c_stops_a_run_and_leaves_a_journal(longer, tmp_path):
     assert result is not None or not steps or steps[-1] == max(steps)
     answers = client.decrypt(result or server.run(batch), receipt)
     assert np.abs(answers.logits - program.simulate(shipped("tiny1_test.npz"))).max() < 0.05 and OPTIONS
+
+
+STOPPED_EARLY = """
+import json, os, signal, sys, threading, time
+import chiffre
+
+
+def seconds(work):
+    began = time.monotonic()
+    try:
+        work()
+        ended = "done"
+    except KeyboardInterrupt:
+        ended = "stopped"
+    return time.monotonic() - began, ended
+
+
+def compiled():
+    return chiffre.compile(sys.argv[1], batch=64)
+
+
+def keys():
+    chiffre.Client(program).save_evaluation_keys("eval.key", replace=True)
+
+
+program = compiled()
+for name, work in [("compile", compiled), ("keys", keys)]:
+    whole, _ = seconds(work)
+    if os.path.exists("eval.key"):
+        os.remove("eval.key")
+    after = whole / 5
+    threading.Timer(after, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    took, ended = seconds(work)
+    print(json.dumps({"name": name, "whole": whole, "left": took - after, "ended": ended}), flush=True)
+print("files:", sorted(os.listdir(".")))
+"""
+
+
+def test_ctrl_c_stops_compilation_and_key_generation(tmp_path):
+    script = textwrap.dedent(STOPPED_EARLY)
+    out = subprocess.run(
+        [sys.executable, "-c", script, MODELS / "resnet20_shapes.onnx"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stderr
+    *said, files = out.stdout.splitlines()
+    assert files == "files: []", "what was stopped leaves no file"
+    for row in map(json.loads, said):
+        # Whoever only notices Ctrl-C at the end takes four fifths of the whole time more.
+        assert row["ended"] == "stopped" and row["left"] < max(0.5 * row["whole"], 0.2), row
+
+
+def test_a_run_stops_soon_after_ctrl_c(longer, tmp_path):
+    """Within the step that is being computed and a second more."""
+    _, client, server = longer
+    batch, _ = client.encrypt(shipped("tiny1_test.npz"))
+    steps: list[float] = []
+    server.run(batch, progress=lambda p: steps.append(p.seconds), checkpoint_every=60.0)
+    longest = max(b - a for a, b in zip([0.0, *steps], steps))
+    sent = []
+
+    def interrupt(progress: chiffre.Progress) -> None:
+        if not sent:
+            threading.Timer(0.02, lambda: (sent.append(time.monotonic()), os.kill(os.getpid(), signal.SIGINT))).start()
+            sent.append(0.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        server.run(batch, progress=interrupt, journal=tmp_path / "in.partial")
+        # The run may have ended before the signal: it is then raised here.
+        time.sleep(1)
+    assert time.monotonic() - sent[1] < longest + 1

@@ -47,6 +47,9 @@ pub enum RuntimeError {
         /// All steps.
         steps: usize,
     },
+    /// The caller has ended the making of keys.
+    #[error("the making of keys was stopped before it was done")]
+    NoKeys,
     /// A run was asked to go on after one of its steps had failed.
     #[error("a step of this run has failed: it cannot go on")]
     Failed,
@@ -68,6 +71,7 @@ impl RuntimeError {
             | RuntimeError::Execution { .. }
             | RuntimeError::Unfinished { .. }
             | RuntimeError::Cancelled { .. }
+            | RuntimeError::NoKeys
             | RuntimeError::Failed
             | RuntimeError::Randomness(_) => false,
         }

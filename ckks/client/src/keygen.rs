@@ -89,6 +89,19 @@ impl<'a> KeyGenerator<'a> {
     /// [`CkksParams::check_sparse_keys`](chiffre_ckks::params::CkksParams::check_sparse_keys)
     /// refuses.
     pub fn switching_keys(&mut self, targets: &[(KeyTarget, Gadget)]) -> Result<Vec<SeededSwitchingKey>, ParamsError> {
+        Ok(self.switching_keys_while(targets, &|| true)?.expect("nothing ends it"))
+    }
+
+    /// As [`switching_keys`](Self::switching_keys), while `go_on` says so: it is asked before every
+    /// key, on any thread. `None` where it has ended the work.
+    ///
+    /// # Errors
+    /// As [`switching_keys`](Self::switching_keys).
+    pub fn switching_keys_while(
+        &mut self,
+        targets: &[(KeyTarget, Gadget)],
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Vec<SeededSwitchingKey>>, ParamsError> {
         for (_, gadget) in targets {
             self.context.params().check_gadget(*gadget)?;
         }
@@ -99,7 +112,8 @@ impl<'a> KeyGenerator<'a> {
             .any(|(target, _)| *target == KeyTarget::DenseToSparse)
             .then(|| SecretKey::generate_sparse(self.context, &mut self.rng.fork(), self.sparse_weight));
         let this = &*self;
-        Ok(jobs.into_par_iter().map(|(target, gadget, seed, noise)| this.build(target, gadget, sparse.as_ref(), seed, noise)).collect())
+        let build = |(target, gadget, seed, noise)| go_on().then(|| this.build(target, gadget, sparse.as_ref(), seed, noise));
+        Ok(jobs.into_par_iter().map(build).collect())
     }
 
     /// `b_d = e_d − a_d·s + P·g_d·s'` for every digit d; s is the sparse secret for the key to it.

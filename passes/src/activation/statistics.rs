@@ -8,6 +8,7 @@
 
 use super::histogram::{Histogram, weight};
 use crate::options::CalibrationSet;
+use crate::stop::Stop;
 use chiffre_ir::gauss::Gauss;
 use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::tensor::{Tensor, TensorGraph, TensorOp, trace};
@@ -58,6 +59,15 @@ pub fn is_measured(op: &TensorOp) -> bool {
 /// In words, with the node where there is one: images of another size, constants without data,
 /// values that are not finite.
 pub fn measure(g: &TensorGraph, set: &CalibrationSet, probes: usize) -> Result<Statistics, (String, String)> {
+    measure_until(g, set, probes, &Stop::default())
+}
+
+/// As [`measure`], until the end is asked for: images are then passed over, and the result says
+/// nothing.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_until(g: &TensorGraph, set: &CalibrationSet, probes: usize, stop: &Stop) -> Result<Statistics, (String, String)> {
     let plain = |m: String| (String::new(), m);
     if set.n == 0 {
         return Err(plain("the calibration data hold no image".into()));
@@ -89,7 +99,7 @@ pub fn measure(g: &TensorGraph, set: &CalibrationSet, probes: usize) -> Result<S
         if seen.bad.is_none() {
             seen.bad = (0..nodes.len()).find(|&k| operand(k).iter().any(|x| !x.is_finite())).map(|k| (image, k));
         }
-        if seen.bad.is_some() {
+        if seen.bad.is_some() || stop.asked() {
             return;
         }
         let mut squares: Vec<Vec<f64>> = (0..nodes.len()).map(|k| vec![0.0; operand(k).len()]).collect();

@@ -88,6 +88,7 @@ pub fn choose_layout(g: &TensorGraph, opts: &CompileOptions, facts: &dyn Paramet
         };
         let mut seen: Vec<Vec<Layout>> = vec![];
         for packing in packings {
+            opts.stop.check(PASS)?;
             let values = match packing.assign(g, opts.batch) {
                 Ok(v) if seen.contains(&v) => continue,
                 Ok(v) => v,

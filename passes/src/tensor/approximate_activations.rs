@@ -12,6 +12,7 @@ use crate::activation::histogram::Histogram;
 use crate::activation::statistics::{NodeStatistics, Statistics};
 use crate::error::{PassError, Setting};
 use crate::options::{AccuracyTarget, ActivationOptions, ActivationPlan, FitOptions};
+use crate::stop::Stop;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::Node;
 use chiffre_ir::tensor::{Certificate, Tensor, TensorGraph, TensorOp};
@@ -30,12 +31,13 @@ pub type Plans = BTreeMap<String, ActivationPlan>;
 /// the calibration images lose, with [`NOISE`], if activations were measured and replaced.
 ///
 /// # Errors
-/// A plan for a node that is no activation; activations without statistics.
+/// A plan for a node that is no activation; activations without statistics; a wish to stop.
 pub fn approximate_activations(
     g: &TensorGraph,
     statistics: Option<&Statistics>,
     placed: &BTreeMap<usize, Plans>,
     o: &ActivationOptions,
+    stop: &Stop,
 ) -> Result<(TensorGraph, Option<Accuracy>), PassError> {
     for (name, plan) in placed.values().flatten().chain(&o.plans) {
         let bad = |m: String| Err(PassError::at(PASS, name, m));
@@ -50,7 +52,7 @@ pub fn approximate_activations(
     let with = |degree: usize| {
         let default = ActivationPlan { refresh: o.refresh, degree };
         let named = |source: &String| o.plans.get(source).or_else(|| placed.get(&degree)?.get(source)).copied();
-        substitute(g, statistics, &o.fit, |n, f| plan(f, named(&n.source), default))
+        substitute(g, statistics, &o.fit, stop, |n, f| plan(f, named(&n.source), default))
     };
     let open = g.nodes.iter().any(|n| n.op.is_activation() && !o.plans.contains_key(&n.source));
     let degrees: Vec<usize> = match o.degree {
@@ -63,6 +65,7 @@ pub fn approximate_activations(
     let mut seen: Vec<(usize, Accuracy, TensorGraph)> = vec![];
     for &degree in &degrees {
         let h = with(degree)?;
+        stop.check(PASS)?;
         if h == *g {
             return Ok((h, None));
         }
@@ -125,11 +128,12 @@ fn plan(f: &Function, named: Option<ActivationPlan>, default: ActivationPlan) ->
 /// Rewrites the nodes that `plan` names a plan for.
 ///
 /// # Errors
-/// A node whose operand was not measured.
+/// A node whose operand was not measured; a wish to stop.
 pub fn substitute(
     g: &TensorGraph,
     statistics: Option<&Statistics>,
     o: &FitOptions,
+    stop: &Stop,
     plan: impl Fn(&Node<Tensor>, &Function) -> Option<ActivationPlan>,
 ) -> Result<TensorGraph, PassError> {
     let mut out = TensorGraph::new(&g.name);
@@ -137,6 +141,7 @@ pub fn substitute(
     let mut map = vec![];
     for (v, n) in g.iter() {
         let args: Vec<_> = n.args.iter().map(|a: &chiffre_ir::graph::ValueId| map[a.index()]).collect();
+        stop.check(PASS)?;
         let at = |m: String| PassError::at(PASS, &n.source, m);
         let f = Function::of(&n.op, &g.consts).map_err(|e| PassError::clear(PASS, &n.source, e))?;
         let planned = f.and_then(|f| plan(n, &f).map(|p| (f, p)));

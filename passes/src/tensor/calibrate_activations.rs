@@ -2,9 +2,10 @@
 //! activations read is kept channel by channel, weighted by what the logits feel of it.
 
 use crate::activation::function::Function;
-use crate::activation::statistics::{Statistics, measure};
+use crate::activation::statistics::{Statistics, measure_until};
 use crate::error::{PassError, Setting};
 use crate::options::ActivationOptions;
+use crate::stop::Stop;
 use chiffre_ir::tensor::{TensorGraph, TensorOp};
 
 const PASS: &str = "calibrate-activations";
@@ -14,8 +15,8 @@ const PASS: &str = "calibrate-activations";
 ///
 /// # Errors
 /// An activation that needs calibration data that are not there; unusable data; max pooling, which
-/// has no approximation.
-pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<Option<Statistics>, PassError> {
+/// has no approximation; a wish to stop.
+pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions, stop: &Stop) -> Result<Option<Statistics>, PassError> {
     for n in &g.nodes {
         if matches!(n.op, TensorOp::MaxPool { .. }) {
             return Err(PassError::at(PASS, &n.source, "max pooling is not a polynomial: run lower-max-pool before this pass".into()));
@@ -35,5 +36,7 @@ pub fn calibrate_activations(g: &TensorGraph, o: &ActivationOptions) -> Result<O
     if !g.nodes.iter().any(|n| crate::activation::statistics::is_measured(&n.op)) {
         return Ok(None);
     }
-    measure(g, set, o.probes).map(Some).map_err(|(node, message)| PassError::at(PASS, &node, message))
+    let found = measure_until(g, set, o.probes, stop);
+    stop.check(PASS)?;
+    found.map(Some).map_err(|(node, message)| PassError::at(PASS, &node, message))
 }

@@ -89,11 +89,20 @@ impl ClientKey {
     /// # Errors
     /// Parameters that do not fit, or no randomness.
     pub fn evaluation_keys(&self, s: &Session) -> Result<EvalKeySet, RuntimeError> {
+        self.evaluation_keys_while(s, || true)
+    }
+    /// As [`Self::evaluation_keys`], while `go_on` says so: it is asked before every key, on any
+    /// thread.
+    ///
+    /// # Errors
+    /// As [`Self::evaluation_keys`]; [`RuntimeError::NoKeys`] where `go_on` has ended it.
+    pub fn evaluation_keys_while(&self, s: &Session, go_on: impl Fn() -> bool + Sync) -> Result<EvalKeySet, RuntimeError> {
         let mut generator = KeyGenerator::new(&s.context, &self.secret, randomness()?);
         if let Some(b) = &s.program().header.bootstrap {
             generator = generator.with_sparse_weight(b.weight);
         }
-        Ok(EvalKeySet { id: self.id, keys: s.engine().install(|| generator.switching_keys(&s.key_targets()))? })
+        let keys = s.engine().install(|| generator.switching_keys_while(&s.key_targets(), &go_on))?;
+        Ok(EvalKeySet { id: self.id, keys: keys.ok_or(RuntimeError::NoKeys)? })
     }
     /// Encrypts normalised images `[n, C, H, W]`, when they have passed [`Screening`]. The receipt
     /// stays with the data owner: decryption tells by it whether a result answers this batch.
