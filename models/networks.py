@@ -5,6 +5,7 @@ normalisation always follows a convolution directly and is folded into it at exp
 its normalisations as nodes on purpose.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -254,3 +255,91 @@ def resnet20(classes):
 def tiny_resnet(act=Quadratic):
     """One identity block of 4 channels and one strided block of 8, on 3 x 8 x 8."""
     return ResNet(3, (4, 8), 1, 4, pool="ReduceMean", act=act)
+
+
+class SteppedFunction(torch.autograd.Function):
+    """round(x) clamped to 0..top, whose backward is that of the clamp, and also pushes x into `low..high`.
+
+    As in `QuadraticFunction`, the push is the gradient of pressure/batch times the squared excess.
+    """
+
+    @staticmethod
+    def forward(ctx, x, top, low, high, pressure):
+        ctx.save_for_backward(x, low, high)
+        ctx.top, ctx.pressure = top, pressure
+        return x.round().clamp(0, top)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, low, high = ctx.saved_tensors
+        excess = x - torch.minimum(torch.maximum(x, low), high)
+        inside = ((x > -0.5) & (x < ctx.top + 0.5)).to(grad.dtype)
+        return grad * inside + excess * (2 * ctx.pressure / len(x)), None, None, None, None
+
+
+class Ternary(nn.Module):
+    """A convolution for encrypted tables of 16 entries: weights -1, 0 and 1 times a factor per channel, the `taps`
+    largest of each channel and no others, and a clamp to 0..3 behind it.
+
+    In training what the clamp yields is rounded, as it is in the program, and sums are pushed into what a table of 16
+    entries serves: a rectifier that saturates on both sides has entries in common there.
+    """
+
+    top, reach, pressure = 3, 11.0, 0.05
+
+    def __init__(self, inputs, outputs, kernel, stride, padding, taps, step):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) * 0.5)
+        self.factor = nn.Parameter(torch.full((outputs,), 0.5))
+        self.bias = nn.Parameter(torch.ones(outputs))
+        self.stride, self.padding, self.taps, self.step = stride, padding, taps, step
+
+    def integers(self):
+        """-1, 0 or 1 for each weight, with the gradient of the weight."""
+        flat = self.weight.flatten(1)
+        least = flat.abs().topk(min(self.taps, flat.shape[1]), dim=1).values[:, -1:]
+        mean = flat.abs().mean(1, keepdim=True)
+        kept = (flat.abs() >= torch.maximum(least, 0.7 * mean)).to(flat.dtype) * flat.sign()
+        hard = kept.view_as(self.weight)
+        return self.weight + (hard - self.weight).detach()
+
+    def forward(self, x):
+        factor = self.factor.abs().clamp(min=0.05)
+        sums = nn.functional.conv2d(x, self.integers(), stride=self.stride, padding=self.padding)
+        y = sums * factor[None, :, None, None] + self.bias[None, :, None, None]
+        # The sums that a table serves, about those where the clamp's middle is.
+        middle, half = self.top / 2, (self.reach * self.step * factor)[None, :, None, None].detach()
+        return SteppedFunction.apply(y, self.top, middle - half, middle + half, self.pressure if self.training else 0.0)
+
+    def to_onnx(self, graph, name, x):
+        factor = self.factor.abs().clamp(min=0.05)
+        weight = self.integers().detach() * factor[:, None, None, None]
+        x = graph.conv(name, x, weight, self.bias, self.stride, self.padding)
+        low, high = (graph.constant(f"{name}.{end}", np.float32(value)) for end, value in (("low", 0), ("top", self.top)))
+        return graph.node("Clip", f"{name}/clip", [x, low, high])
+
+
+class TernaryCnn(nn.Module):
+    """Two convolutions of weights -1, 0, 1 with clamps to 0..3, and Gemm: for tables of 16 entries without removing bits.
+
+    Pixels are rounded to four steps, as the program's owner does before encryption.
+    """
+
+    opset = 17
+    # What `quantise` makes of pixels from -2 to 2: multiples of 4/3 from -2 to 1 of them.
+    step, lowest, highest = 4 / 3, -2, 1
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = Ternary(1, 12, 3, 2, 1, taps=6, step=self.step)
+        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=8, step=1.0)
+        self.fc = nn.Linear(32 * 4, 4)
+
+    def forward(self, x):
+        x = (x / self.step).round().clamp(self.lowest, self.highest) * self.step
+        return self.fc(self.conv2(self.conv1(x)).flatten(1))
+
+    def to_onnx(self, graph, x):
+        x = self.conv2.to_onnx(graph, "conv2", self.conv1.to_onnx(graph, "conv1", x))
+        x = graph.node("Flatten", "flatten", [x], axis=1)
+        return graph.linear("fc", x, self.fc, output="logits")

@@ -40,8 +40,11 @@ pub const PASSES: &[PassInfo] = &[
         summary: "max pooling becomes sums and absolute values of differences, half a window at a time; a ReLU before it moves behind it",
         requires: Requires::These(&[Tensor]),
         establishes: &[],
-        options: &[],
-        run: Run::Tensor(|g, _| Ok(tensor::lower_max_pool::lower_max_pool(g))),
+        options: &[PassOption::of_pass(
+            "form",
+            "`absolute`: (a + b + |a − b|)/2 (the default); `rectified`: b + max(a − b, 0), with all rectifiers where they are, which is exact on integers",
+        )],
+        run: Run::Tensor(|g, cx| Ok(tensor::lower_max_pool::lower_max_pool(g, cx.options.maximum))),
     },
     PassInfo {
         name: "minimise-products",
@@ -212,6 +215,20 @@ pub const PASSES: &[PassInfo] = &[
             let (g, accuracy) = quant::fit_accumulators::fit_accumulators(g, original, cx)?;
             s.set_quant(g);
             s.accuracy = Some(accuracy);
+            Ok(())
+        }),
+    },
+    PassInfo {
+        name: "argmax",
+        level: Level::Quant,
+        summary: "the answer becomes the index of the largest value, of equal ones the first: every two are compared by the sign of their difference",
+        requires: Requires::These(&[Quantised]),
+        establishes: &[Quantised],
+        options: &[],
+        run: Run::State(|s, _| {
+            let Some(g) = s.quant() else { return Ok(()) };
+            let g = quant::argmax::argmax(g)?;
+            s.set_quant(g);
             Ok(())
         }),
     },

@@ -15,12 +15,21 @@ use std::sync::Arc;
 
 /// A program under the toy set, from the text of its nodes.
 fn session(body: &str) -> Arc<Session> {
-    let graph = chiffre_ir::text::parse(&format!("quant @t {{\n{body}\n}}")).unwrap_or_else(|e| panic!("{e}\n{body}"));
-    of_graph(graph)
+    under(TfheParams::toy(), body)
 }
 
-fn of_graph(mut graph: QuantGraph) -> Arc<Session> {
-    graph.header.params = Some(TfheParams::toy());
+/// As [`session`], under keys of their own for removing bits.
+fn removing(body: &str) -> Arc<Session> {
+    under(TfheParams::toy_with_removal(), body)
+}
+
+fn under(params: TfheParams, body: &str) -> Arc<Session> {
+    let graph = chiffre_ir::text::parse(&format!("quant @t {{\n{body}\n}}")).unwrap_or_else(|e| panic!("{e}\n{body}"));
+    of_graph(params, graph)
+}
+
+fn of_graph(params: TfheParams, mut graph: QuantGraph) -> Arc<Session> {
+    graph.header.params = Some(params);
     graph.header.insecure = true;
     let file = QuantFile::in_memory(graph, [].into()).unwrap_or_else(|e| panic!("{e}"));
     Arc::new(Session::new(file, true).unwrap_or_else(|e| panic!("{e}")))

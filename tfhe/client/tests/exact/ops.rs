@@ -1,6 +1,6 @@
 //! One operation after the other, with values that wrap.
 
-use crate::{check, session};
+use crate::{check, removing, session};
 
 /// All integers that `bits` bits hold, as images of one element.
 fn all(bits: u32) -> Vec<f32> {
@@ -38,16 +38,17 @@ fn look_ups_read_every_entry_and_its_flip() {
 fn bits_are_removed_exactly() {
     for (bits, kept) in [(6, 5), (6, 2), (8, 3)] {
         let (lo, hi) = (-(1i64 << bits), (1i64 << bits) - 1);
-        let s = session(&format!(
+        let text = format!(
             "%0 = input : int<bits={bits} range={lo}..{hi} scale=1.0> 1
             %1 = round %0 : int<bits={kept} range={}..{} scale={:?}> 1
             return %1",
             lo >> (bits - kept),
             hi >> (bits - kept),
             f64::from(1 << (bits - kept))
-        ));
+        );
         let images = all(bits);
-        check(&s, &images, images.len());
+        check(&session(&text), &images, images.len());
+        check(&removing(&text), &images, images.len());
     }
 }
 
