@@ -35,7 +35,7 @@ pub fn argmax(g: &QuantGraph) -> Result<QuantGraph, PassError> {
     if ty.scale.iter().any(|s| *s != ty.scale[0]) {
         return refuse("the values of the output have different scales".into());
     }
-    let mut b = Builder { out: g.clone(), source };
+    let mut b = Builder { out: g.clone(), source: source.clone() };
     let pairs: Vec<(usize, usize)> = (0..c).flat_map(|i| (i + 1..c).map(move |j| (i, j))).collect();
     // Negative, where the later value is the larger one.
     let width = ty.range[1] - ty.range[0];
