@@ -258,34 +258,59 @@ def tiny_resnet(act=Quadratic):
 
 
 class SteppedFunction(torch.autograd.Function):
-    """round(x) clamped to 0..top, whose backward is that of the clamp, and also pushes x into `low..high`.
+    """x rounded to multiples of `step` and clamped to 0..3 of them; backward is a clamp's, and pushes x into `low..high`.
 
     As in `QuadraticFunction`, the push is the gradient of pressure/batch times the squared excess.
     """
 
     @staticmethod
-    def forward(ctx, x, top, low, high, pressure):
+    def forward(ctx, x, step, low, high, pressure):
         ctx.save_for_backward(x, low, high)
-        ctx.top, ctx.pressure = top, pressure
-        return x.round().clamp(0, top)
+        ctx.step, ctx.pressure = step, pressure
+        return (x / step).round().clamp(0, 3) * step
 
     @staticmethod
     def backward(ctx, grad):
         x, low, high = ctx.saved_tensors
         excess = x - torch.minimum(torch.maximum(x, low), high)
-        inside = ((x > -0.5) & (x < ctx.top + 0.5)).to(grad.dtype)
+        inside = ((x > -0.5 * ctx.step) & (x < 3.5 * ctx.step)).to(grad.dtype)
         return grad * inside + excess * (2 * ctx.pressure / len(x)), None, None, None, None
+
+
+def ternary(weight, taps):
+    """-1, 0 or 1 for each weight, at most `taps` of each output other than 0, with the gradient of the weight."""
+    flat = weight.flatten(1)
+    least = flat.abs().topk(min(taps, flat.shape[1]), dim=1).values[:, -1:]
+    mean = flat.abs().mean(1, keepdim=True)
+    kept = (flat.abs() >= torch.maximum(least, 0.7 * mean)).to(flat.dtype) * flat.sign()
+    return weight + (kept.view_as(weight) - weight).detach()
+
+
+class TernaryLinear(nn.Linear):
+    """A fully connected layer of weights -1, 0 and 1 times a factor per output."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.factor = nn.Parameter(torch.full((outputs,), 0.1))
+
+    def forward(self, x):
+        return nn.functional.linear(x, ternary(self.weight, self.in_features)) * self.factor + self.bias
+
+    def to_onnx(self, graph, name, x, output):
+        weight = (ternary(self.weight, self.in_features) * self.factor[:, None]).detach()
+        inputs = [x, graph.constant(f"{name}.weight", weight), graph.constant(f"{name}.bias", self.bias)]
+        return graph.node("Gemm", name, inputs, output=output, transB=1)
 
 
 class Ternary(nn.Module):
     """A convolution for encrypted tables of 16 entries: weights -1, 0 and 1 times a factor per channel, the `taps`
     largest of each channel and no others, and a clamp to 0..3 behind it.
 
-    In training what the clamp yields is rounded, as it is in the program, and sums are pushed into what a table of 16
+    In training what the clamp yields is rounded, to the steps with the least squared error as in the program, and sums are pushed into what a table of 16
     entries serves: a rectifier that saturates on both sides has entries in common there.
     """
 
-    top, reach, pressure = 3, 11.0, 0.05
+    top, rounded, reach, pressure = 3, 0.95, 11.0, 0.05
 
     def __init__(self, inputs, outputs, kernel, stride, padding, taps, step):
         super().__init__()
@@ -295,13 +320,7 @@ class Ternary(nn.Module):
         self.stride, self.padding, self.taps, self.step = stride, padding, taps, step
 
     def integers(self):
-        """-1, 0 or 1 for each weight, with the gradient of the weight."""
-        flat = self.weight.flatten(1)
-        least = flat.abs().topk(min(self.taps, flat.shape[1]), dim=1).values[:, -1:]
-        mean = flat.abs().mean(1, keepdim=True)
-        kept = (flat.abs() >= torch.maximum(least, 0.7 * mean)).to(flat.dtype) * flat.sign()
-        hard = kept.view_as(self.weight)
-        return self.weight + (hard - self.weight).detach()
+        return ternary(self.weight, self.taps)
 
     def forward(self, x):
         factor = self.factor.abs().clamp(min=0.05)
@@ -309,7 +328,7 @@ class Ternary(nn.Module):
         y = sums * factor[None, :, None, None] + self.bias[None, :, None, None]
         # The sums that a table serves, about those where the clamp's middle is.
         middle, half = self.top / 2, (self.reach * self.step * factor)[None, :, None, None].detach()
-        return SteppedFunction.apply(y, self.top, middle - half, middle + half, self.pressure if self.training else 0.0)
+        return SteppedFunction.apply(y, self.rounded, middle - half, middle + half, self.pressure if self.training else 0.0)
 
     def to_onnx(self, graph, name, x):
         factor = self.factor.abs().clamp(min=0.05)
@@ -326,14 +345,14 @@ class TernaryCnn(nn.Module):
     """
 
     opset = 17
-    # What `quantise` makes of pixels from -2 to 2: multiples of 4/3 from -2 to 1 of them.
-    step, lowest, highest = 4 / 3, -2, 1
+    # What `quantise` makes of these pixels: four multiples of the step with the least squared error.
+    step, lowest, highest = 16 / 15, -2, 1
 
     def __init__(self):
         super().__init__()
         self.conv1 = Ternary(1, 12, 3, 2, 1, taps=6, step=self.step)
-        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=8, step=1.0)
-        self.fc = nn.Linear(32 * 4, 4)
+        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=6, step=0.95)
+        self.fc = TernaryLinear(32 * 4, 4)
 
     def forward(self, x):
         x = (x / self.step).round().clamp(self.lowest, self.highest) * self.step
@@ -342,4 +361,4 @@ class TernaryCnn(nn.Module):
     def to_onnx(self, graph, x):
         x = self.conv2.to_onnx(graph, "conv2", self.conv1.to_onnx(graph, "conv1", x))
         x = graph.node("Flatten", "flatten", [x], axis=1)
-        return graph.linear("fc", x, self.fc, output="logits")
+        return self.fc.to_onnx(graph, "fc", x, output="logits")

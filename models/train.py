@@ -37,7 +37,7 @@ RECIPES = {
     "tiny_ternary": dict(
         net=networks.TernaryCnn,
         data=lambda seed, count: dataset.shapes8(seed, count, 1),
-        count=16_000, epochs=40, batch=100, rate=5e-3, decay=0.01, dihedral=False, seed=0, pressure=0.0, largest=1.0,
+        count=16_000, epochs=20, batch=100, rate=5e-3, decay=0.01, dihedral=False, seed=0, pressure=0.0, largest=1.0,
     ),
     "tiny_resnet": dict(
         net=networks.tiny_resnet,

@@ -118,13 +118,7 @@ impl LookupKeys {
     /// with x = 2N times what an operand stands for as a share of the torus, and i = ⌊x⌋, its result
     /// becomes a ciphertext of coefficient i of the table for i below N, and beyond of the negative
     /// of coefficient i − N.
-    pub(crate) fn lookup<'t>(
-        &self,
-        operands: &[u64],
-        table: impl Fn(usize) -> &'t [u64],
-        scratch: &mut Scratch,
-        results: &mut [u64],
-    ) {
+    pub(crate) fn lookup<'t>(&self, operands: &[u64], table: impl Fn(usize) -> &'t [u64], scratch: &mut Scratch, results: &mut [u64]) {
         let Scratch { buffers, accumulators, keyswitch, small } = scratch;
         let small = &mut small[..operands.len() / self.words * self.small];
         let digits = |word: u64, f: &mut dyn FnMut(u64)| self.decomposer.decompose(word).for_each(|digit| f(digit.value()));

@@ -155,7 +155,8 @@ impl EvaluationKeys {
     }
     fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<EvaluationKeys, TfheError> {
         let (id, from) = (check_binding(&r, s)?, s.params().big());
-        let mut all = kinds(s.params()).map(|(kind, p)| LookupKeys::read(&mut r, kind, &p, from)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut all =
+            kinds(s.params()).map(|(kind, p)| LookupKeys::read(&mut r, kind, &p, from)).collect::<Result<Vec<_>, _>>()?.into_iter();
         match (all.next(), all.next()) {
             (Some(table), removal) => Ok(EvaluationKeys { id, table, removal }),
             _ => Err(r.error("no keys").into()),

@@ -303,7 +303,15 @@ mod tests {
     fn bits_that_are_removed_need_precise_results() {
         // Eleven bits, of which seven are removed: the lowest is shifted up before the keyswitch.
         let shifted = 49.0 * 49.0 * 2f64.powi(2 * 11);
-        let lowest = Site { lookups: 7, margin: MARGIN_OF_SIGN, of_lookups: shifted, of_fresh: 0.0, of_removals: 3.0 * 2f64.powi(2 * 8), bits: 1, removes: true };
+        let lowest = Site {
+            lookups: 7,
+            margin: MARGIN_OF_SIGN,
+            of_lookups: shifted,
+            of_fresh: 0.0,
+            of_removals: 3.0 * 2f64.powi(2 * 8),
+            bits: 1,
+            removes: true,
+        };
         let demand = Demand { sites: vec![lowest, site(1, 4, 49.0)], outputs: vec![], failure_bits: 50.0 };
         let found = find(&demand).unwrap();
         assert!(found.params.rotation.levels > 1, "{found:?}");
@@ -312,7 +320,10 @@ mod tests {
         let removal = found.params.removing().expect("keys for removing bits");
         assert!(removal.is_secure() && removal.big() <= found.params.big());
         assert!(found.params.removal_seconds() < 0.6 * found.params.lookup_seconds(), "{found:?}");
-        assert!(demand.log2_failure(&TfheParams { removal: None, ..found.params }) > -50.0 || demand.seconds(&found.params) < 8.0 * found.params.lookup_seconds());
+        assert!(
+            demand.log2_failure(&TfheParams { removal: None, ..found.params }) > -50.0
+                || demand.seconds(&found.params) < 8.0 * found.params.lookup_seconds()
+        );
     }
 
     #[test]

@@ -117,7 +117,8 @@ impl TfheParams {
     }
     /// Bytes of the evaluation keys with public randomness as seeds.
     pub fn seeded_key_bytes(&self) -> usize {
-        let of = |p: &TfheParams| 8 * (p.n * p.rotation.levels as usize * (p.k + 1) * p.degree() + self.big() * p.keyswitch.levels as usize);
+        let of =
+            |p: &TfheParams| 8 * (p.n * p.rotation.levels as usize * (p.k + 1) * p.degree() + self.big() * p.keyswitch.levels as usize);
         of(self) + self.removing().map_or(0, |p| of(&p))
     }
     /// Bytes of the evaluation keys as they are computed with.

@@ -30,7 +30,9 @@ pub fn argmax(g: &QuantGraph) -> Result<QuantGraph, PassError> {
     let [c, h, w] = ty.chw();
     let refuse = |m: String| Err(PassError::at(PASS, &source, m));
     if [h, w] != [1, 1] || !(2..=MOST).contains(&c) {
-        return refuse(format!("the largest of 2 to {MOST} values is found, and the output has the shape {c}×{h}×{w}: leave out --answer argmax"));
+        return refuse(format!(
+            "the largest of 2 to {MOST} values is found, and the output has the shape {c}×{h}×{w}: leave out --answer argmax"
+        ));
     }
     if ty.scale.iter().any(|s| *s != ty.scale[0]) {
         return refuse("the values of the output have different scales".into());
@@ -91,7 +93,12 @@ impl Builder {
         let kernels = vec![self.out.consts.add_ints("argmax", kernel)];
         let bias = Some(self.out.consts.add_ints("bias", Array::new(vec![bias.len()], bias)));
         let (strides, origins) = (vec![[1, 1]], vec![[0, 0]]);
-        self.out.push(QuantOp::LinearMap { kernels, strides, origins, bias, reads: Reads::default(), groups: None }, vec![of], ty, &self.source)
+        self.out.push(
+            QuantOp::LinearMap { kernels, strides, origins, bias, reads: Reads::default(), groups: None },
+            vec![of],
+            ty,
+            &self.source,
+        )
     }
     fn lookup(&mut self, of: ValueId, table: Vec<i64>, flip: i64, range: [i64; 2]) -> ValueId {
         let ty = self.ty(bits_for(range), range, self.out.ty(of).chw()[0]);
@@ -110,10 +117,7 @@ mod tests {
     fn the_first_of_the_largest_is_found() {
         for (channels, bits) in [(2usize, 3u32), (3, 2), (5, 6), (10, 7)] {
             let top = (1i64 << bits) - 1;
-            let text = format!(
-                "quant @t {{\n%0 = input : int<bits={bits} range={}..{top} scale=0.5> {channels}\nreturn %0\n}}",
-                -top - 1
-            );
+            let text = format!("quant @t {{\n%0 = input : int<bits={bits} range={}..{top} scale=0.5> {channels}\nreturn %0\n}}", -top - 1);
             let g = chiffre_ir::text::parse::<Quant>(&text).unwrap();
             let g = verify(argmax(&g).unwrap()).unwrap_or_else(|e| panic!("{e}"));
             let mut state = 11u64;

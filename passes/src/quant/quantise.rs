@@ -35,16 +35,15 @@ pub fn quantise(g: &TensorGraph, options: &CompileOptions) -> Result<(QuantGraph
     let ladder = options.quant.bits.map_or(LADDER.to_vec(), |bits| vec![bits]);
     let mut refused = None;
     for bits in ladder {
-        let made =
-            match (Builder { g, functions: &functions, seen: &seen, bits, options: &options.quant, out: QuantGraph::new(&g.name) })
-                .build()
-            {
-                Ok(made) => made,
-                Err(e) => {
-                    refused = Some(e);
-                    break;
-                }
-            };
+        let made = match (Builder { g, functions: &functions, seen: &seen, bits, options: &options.quant, out: QuantGraph::new(&g.name) })
+            .build()
+        {
+            Ok(made) => made,
+            Err(e) => {
+                refused = Some(e);
+                break;
+            }
+        };
         let accuracy = judge.accuracy(PASS, &made)?;
         let enough = meets(&accuracy, options.activations.target, SHARE);
         tracing::debug!(?bits, %accuracy, "quantised");
@@ -319,7 +318,13 @@ impl Builder<'_> {
                 let ty = self.out.ty(values[f.root.index()].ok_or_else(|| bug(&n.source))?);
                 let channels = root.ty.chw()[0];
                 let scales = (0..channels).map(|c| ty.scale_of(c)).collect();
-                Integers { kernels: vec![], scales, bias: Array::new(vec![channels], vec![0; channels]), possible: vec![ty.range; channels], exact: ty.scale.len() == 1 }
+                Integers {
+                    kernels: vec![],
+                    scales,
+                    bias: Array::new(vec![channels], vec![0; channels]),
+                    possible: vec![ty.range; channels],
+                    exact: ty.scale.len() == 1,
+                }
             }
         };
         let reach = self.reach(f.root, &made);

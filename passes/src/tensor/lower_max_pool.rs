@@ -49,7 +49,8 @@ pub fn lower_max_pool(g: &TensorGraph, form: MaximumForm) -> TensorGraph {
             TensorOp::Activation { kind, alpha }
                 if never_falls(*kind, *alpha) && (rectifies(*kind) || !padded || !never_negative(g, operand)) =>
             {
-                Some((*kind, *alpha)).filter(|_| form == MaximumForm::Absolute && users[operand.index()] == [v] && !g.outputs.contains(&operand))
+                Some((*kind, *alpha))
+                    .filter(|_| form == MaximumForm::Absolute && users[operand.index()] == [v] && !g.outputs.contains(&operand))
             }
             _ => None,
         };
@@ -329,8 +330,9 @@ mod tests {
     #[test]
     fn a_relu_moves_behind_and_costs_no_more_than_before() {
         let relu = [activation(ActivationKind::Relu)];
-        let count =
-            |kernel, stride, pad, front: &[TensorOp]| elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[]), MaximumForm::Absolute));
+        let count = |kernel, stride, pad, front: &[TensorOp]| {
+            elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[]), MaximumForm::Absolute))
+        };
         assert_eq!(count([2, 2], [2, 2], [0; 4], &relu), [4 * (32 + 16), 4 * 16]);
         // A pair, and its maximum with the third element.
         assert_eq!(count([3, 3], [2, 2], [1, 1, 0, 0], &relu), [4 * 2 * (32 + 16), 4 * 16]);

@@ -52,7 +52,11 @@ impl ClientKey {
     }
     fn contents(&self, s: &Session) -> Contents {
         let meta = BTreeMap::from([("params".to_string(), named(s.params())), ("key-id".to_string(), hex(&self.id))]);
-        Contents::new(SECRET_KIND, meta, &parts(s.params()).into_iter().map(|(name, len)| (name.to_string(), Dtype::U8, vec![len])).collect::<Vec<_>>())
+        Contents::new(
+            SECRET_KIND,
+            meta,
+            &parts(s.params()).into_iter().map(|(name, len)| (name.to_string(), Dtype::U8, vec![len])).collect::<Vec<_>>(),
+        )
     }
     fn fill(&self, w: &mut Writer<'_>) -> Result<(), TfheError> {
         let bytes = |words: &[u64]| Zeroizing::new(words.iter().map(|&w| w as u8).collect::<Vec<u8>>());

@@ -26,14 +26,14 @@ use chiffre_backend::target::Target;
 use chiffre_backend::tfhe::{Tfhe, TfheProgram, lookups};
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::container::Reader;
-use chiffre_ir::program::file::INTERFACE;
 use chiffre_ir::interface::Interface;
+use chiffre_ir::program::file::INTERFACE;
 use chiffre_ir::quant::file::{self, KIND, QuantFile};
 use chiffre_ir::quant::{QuantGraph, QuantOp, QuantType, interp, outside};
 use chiffre_ir::tail::TailKind;
 use chiffre_ir::{graph::Op, text};
-use chiffre_passes::options::CompileOptions;
 use chiffre_params::tfhe::TfheParams;
+use chiffre_passes::options::CompileOptions;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -79,7 +79,10 @@ fn of_index(mut interface: Interface) -> Result<Interface, Error> {
         _ => false,
     };
     if !fits {
-        return Err(Error::input(format!("output \"{}\" is more than an index of the largest value: choose another (--select-output)", output.name)));
+        return Err(Error::input(format!(
+            "output \"{}\" is more than an index of the largest value: choose another (--select-output)",
+            output.name
+        )));
     }
     (output.first, output.count, output.tail, output.shape) = (0, 1, vec![], vec![1]);
     Ok(interface)

@@ -1,6 +1,7 @@
 //! One operation after the other, with values that wrap.
 
-use crate::{check, removing, session};
+use crate::{check, network, of_graph, removing, session};
+use chiffre_params::tfhe::TfheParams;
 
 /// All integers that `bits` bits hold, as images of one element.
 fn all(bits: u32) -> Vec<f32> {
@@ -118,7 +119,8 @@ fn the_largest_value_and_its_index() {
         %9 = linear_map %0, %8 {kernels=[@second, @one], strides=[[1, 1], [1, 1]], origins=[[0, 0], [0, 0]]} : int<bits=4 range=0..14 scale=1.0> 1
         return %6, %9",
     );
-    let cases: Vec<[i64; 3]> = (0..512).step_by(5).map(|i| [i / 64, i / 8 % 8, i % 8]).chain([[7, 7, 7], [0, 7, 7], [0, 0, 0], [7, 0, 7]]).collect();
+    let cases: Vec<[i64; 3]> =
+        (0..512).step_by(5).map(|i| [i / 64, i / 8 % 8, i % 8]).chain([[7, 7, 7], [0, 7, 7], [0, 0, 0], [7, 0, 7]]).collect();
     let images: Vec<f32> = cases.iter().flatten().map(|&x| x as f32).collect();
     let found = check(&s, &images, cases.len());
     for (i, case) in cases.iter().enumerate() {
@@ -130,22 +132,10 @@ fn the_largest_value_and_its_index() {
 /// A small network: a sum of nine bits is rounded to four and saturates; its results are summed.
 #[test]
 fn a_network() {
-    let entries: Vec<String> = (0..16).map(|i: i64| i.min(7).to_string()).collect();
-    let s = session(&format!(
-        "const @k : i64[3x4x1x1] = [9, -7, 3, 1, -8, 12, 5, -3, 2, 2, -11, 6]
-        const @b : i64[3] = [40, -13, 0]
-        const @t : i64[1x16] = [{}]
-        const @l : i64[2x3x1x1] = [1, -2, 3, -1, 2, 1]
-        %0 = input : int<bits=9 range=0..15 scale=1.0> 4
-        %1 = linear_map %0 {{kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], bias=@b}} : int<bits=9 range=-300..300 scale=1.0> 3
-        %2 = round %1 : int<bits=4 range=-10..10 scale=32.0> 3
-        %3 = lookup %2 {{table=@t, flip=7}} : int<bits=6 range=0..7 scale=32.0> 3
-        %4 = linear_map %3 {{kernels=[@l], strides=[[1, 1]], origins=[[0, 0]]}} : int<bits=6 range=-40..40 scale=32.0> 2
-        return %4",
-        entries.join(", ")
-    ));
     let images: Vec<f32> = (0..4 * 12).map(|i| (i * 7 % 16) as f32).collect();
-    check(&s, &images, 12);
+    for params in [TfheParams::toy(), TfheParams::toy_with_removal()] {
+        check(&of_graph(params, network()), &images, 12);
+    }
 }
 
 /// Runs do not depend on the number of threads, nor does the order of images matter.
