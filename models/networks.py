@@ -280,9 +280,8 @@ class SteppedFunction(torch.autograd.Function):
 def ternary(weight, taps):
     """-1, 0 or 1 for each weight, at most `taps` of each output other than 0, with the gradient of the weight."""
     flat = weight.flatten(1)
-    least = flat.abs().topk(min(taps, flat.shape[1]), dim=1).values[:, -1:]
-    mean = flat.abs().mean(1, keepdim=True)
-    kept = (flat.abs() >= torch.maximum(least, 0.7 * mean)).to(flat.dtype) * flat.sign()
+    largest = flat.abs().topk(min(taps, flat.shape[1]), dim=1).indices
+    kept = torch.zeros_like(flat).scatter(1, largest, 1.0) * (flat.abs() >= 0.7 * flat.abs().mean(1, keepdim=True)) * flat.sign()
     return weight + (kept.view_as(weight) - weight).detach()
 
 
@@ -351,7 +350,7 @@ class TernaryCnn(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv1 = Ternary(1, 12, 3, 2, 1, taps=6, step=self.step)
-        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=6, step=0.95)
+        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=5, step=0.95)
         self.fc = TernaryLinear(32 * 4, 4)
 
     def forward(self, x):

@@ -42,7 +42,7 @@ pub const PASSES: &[PassInfo] = &[
         establishes: &[],
         options: &[PassOption::of_pass(
             "form",
-            "`absolute`: (a + b + |a − b|)/2 (the default); `rectified`: b + max(a − b, 0), with all rectifiers where they are, which is exact on integers",
+            "`absolute`: half of a + b + abs(a − b) (the default); `rectified`: b + max(a − b, 0), with all rectifiers where they are, which is exact on integers",
         )],
         run: Run::Tensor(|g, cx| Ok(tensor::lower_max_pool::lower_max_pool(g, cx.options.maximum))),
     },
@@ -188,6 +188,10 @@ pub const PASSES: &[PassInfo] = &[
             PassOption::of_pass("input-bits", "bits of inputs, 2 to 8, instead of choosing them; bits that are not given are then 4"),
             PassOption::of_pass("weight-bits", "bits of weights, likewise"),
             PassOption::of_pass("activation-bits", "bits of results of activations, likewise"),
+            PassOption::of_pass(
+                "output-scale",
+                "`own`: each output channel has its scale (the default); `common`: all have the same, which `argmax` needs",
+            ),
             RANGE_MARGIN,
         ],
         run: Run::State(|s, cx| {
