@@ -63,14 +63,14 @@ fn the_answer_may_be_an_index() {
     refused(tmp.path(), &args, "--target tfhe");
 }
 
-/// A network that was trained for tables of sixteen entries needs no bits removed, and max pooling
-/// none beyond those of the network.
+/// A network that was trained for tables of sixteen entries needs no bits removed: one look-up for
+/// each activation, of 12·16 and of 31·4, since one channel is dead.
 #[test]
 fn a_network_for_small_integers() {
     let tmp = tempfile::tempdir().unwrap();
-    compiled(tmp.path(), "tiny_ternary.onnx", "tiny1_test.npz", &[]);
+    compiled(tmp.path(), "tiny_ternary.onnx", "tiny1_test.npz", &["--accuracy-loss", "4"]);
     let json: serde_json::Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
-    assert_eq!((json["lookups"].as_u64(), json["removal_params"].is_null()), (Some(12 * 16 + 32 * 4), true), "{json}");
+    assert_eq!((json["lookups"].as_u64(), json["removal_params"].is_null()), (Some(12 * 16 + 31 * 4), true), "{json}");
     let data = shipped("tiny1_test.npz");
     let said = ok(tmp.path(), &["simulate", "p.chf", "--input", data.to_str().unwrap(), "--labels"]);
     let top1: f64 = said.split("top-1: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

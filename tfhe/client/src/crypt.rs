@@ -19,7 +19,9 @@ impl ClientKey {
         let mut seeds = Seeds::from_os()?;
         let mut secret = |len: usize| {
             let mut words = Zeroizing::new(vec![0; len]);
-            engine::fill_secret(&mut words, &mut seeds);
+            if len > 0 {
+                engine::fill_secret(&mut words, &mut seeds);
+            }
             words
         };
         let (small, big) = (secret(s.params().n), secret(s.params().big()));
