@@ -123,8 +123,8 @@ pub struct CompilerArgs {
     /// What the program runs on
     #[arg(long, value_parser = targets(), default_value = "ckks")]
     pub target: String,
-    /// What is computed of the output: all its values, or only the index of the largest one, of equal
-    /// ones the first (tfhe programs)
+    /// What is computed of the output: all its values, or only the index of the largest one, of
+    /// equal ones the first (tfhe programs)
     #[arg(long, value_enum, default_value_t = Answer::Values)]
     pub answer: Answer,
     /// Pass pipeline, as `chiffre passes` prints the default one

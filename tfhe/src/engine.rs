@@ -114,10 +114,10 @@ impl LookupKeys {
             small: vec![0; TOGETHER * self.small],
         }
     }
-    /// Looks operands up, at most [`TOGETHER`] of them, each in the table that `table` says for it:
-    /// with x = 2N times what an operand stands for as a share of the torus, and i = ⌊x⌋, its result
-    /// becomes a ciphertext of coefficient i of the table for i below N, and beyond of the negative
-    /// of coefficient i − N.
+    /// Looks operands up, at most [`TOGETHER`] of them, each in the table that `table` says for
+    /// it: with x = 2N times what an operand stands for as a share of the torus, and i = ⌊x⌋, its
+    /// result becomes a ciphertext of coefficient i of the table for i below N, and beyond of the
+    /// negative of coefficient i − N.
     pub(crate) fn lookup<'t>(&self, operands: &[u64], table: impl Fn(usize) -> &'t [u64], scratch: &mut Scratch, results: &mut [u64]) {
         let Scratch { buffers, accumulators, keyswitch, small } = scratch;
         let small = &mut small[..operands.len() / self.words * self.small];

@@ -7,7 +7,8 @@ use pulp::{Arch, NullaryFnOnce};
 
 /// Ciphertexts that are switched together, at most.
 pub(crate) const TOGETHER: usize = 8;
-/// Words of a row that are computed together; with those of all ciphertexts they fit the first cache.
+/// Words of a row that are computed together; with those of all ciphertexts they fit the first
+/// cache.
 const COLUMNS: usize = 64;
 /// Rows that are added at a time, so that sums are read and written less often.
 const STEP: usize = 4;
@@ -57,9 +58,9 @@ impl Keyswitch {
         let blocks = self.width.div_ceil(COLUMNS);
         Scratch { digits: vec![[0; TOGETHER]; self.rows], sums: vec![[[0; COLUMNS]; TOGETHER]; blocks] }
     }
-    /// Switches ciphertexts of `size` words, at most [`TOGETHER`]: `digits` calls its second argument
-    /// with every digit of a word of a mask, in the order of the key's rows. Each result has `width`
-    /// words.
+    /// Switches ciphertexts of `size` words, at most [`TOGETHER`]: `digits` calls its second
+    /// argument with every digit of a word of a mask, in the order of the key's rows. Each result
+    /// has `width` words.
     pub(crate) fn switch(
         &self,
         operands: &[u64],

@@ -20,8 +20,8 @@ impl Rounding {
     pub(crate) fn new(count: usize, words: usize, degree: usize) -> Rounding {
         Rounding { shifted: vec![0; count * words], removed: vec![0; count * words], table: vec![0; degree], words }
     }
-    /// Rounds ciphertexts `x` of integers modulo 2^(`bits`+1) to the nearest multiples of 2^`dropped`,
-    /// halves upwards.
+    /// Rounds ciphertexts `x` of integers modulo 2^(`bits`+1) to the nearest multiples of
+    /// 2^`dropped`, halves upwards.
     ///
     /// Bit j is moved to the top of the word before it is looked up, so that of all noise only that
     /// of the sum grows with it.

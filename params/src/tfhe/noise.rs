@@ -62,8 +62,8 @@ impl Noise {
     pub fn of_removal(p: &TfheParams) -> Noise {
         p.removing().map_or(Noise::of(p), |r| Noise { keyswitch: Self::keyswitch(&r, p.big()), ..Noise::of(&r) })
     }
-    /// A keyswitch from dimension `from`: products of digits with the key's noise, and the rounding,
-    /// which half of the secret's bits feel.
+    /// A keyswitch from dimension `from`: products of digits with the key's noise, and the
+    /// rounding, which half of the secret's bits feel.
     pub(super) fn keyswitch(p: &TfheParams, from: usize) -> f64 {
         let (dimension, levels) = (from as f64, f64::from(p.keyswitch.levels));
         let base = 2f64.powi(p.keyswitch.base_log as i32);

@@ -127,8 +127,8 @@ impl TfheParams {
         let of = |p: &TfheParams| 8 * (rotation(p) + self.big() * p.keyswitch.levels as usize * (p.n + 1));
         of(self) + self.removing().map_or(0, |p| of(&p))
     }
-    /// Predicted time of a look-up in a table, with its keyswitch, on one thread, seconds: fitted to
-    /// tfhe 1.8 on a Zen 4 core, built for any x86-64.
+    /// Predicted time of a look-up in a table, with its keyswitch, on one thread, seconds: fitted
+    /// to tfhe 1.8 on a Zen 4 core, built for any x86-64.
     pub fn lookup_seconds(&self) -> f64 {
         self.rotation_seconds() + self.keyswitch_seconds(self.big())
     }

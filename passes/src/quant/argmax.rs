@@ -30,9 +30,7 @@ pub fn argmax(g: &QuantGraph) -> Result<QuantGraph, PassError> {
     let [c, h, w] = ty.chw();
     let refuse = |m: String| Err(PassError::at(PASS, &source, m));
     if [h, w] != [1, 1] || !(2..=MOST).contains(&c) {
-        return refuse(format!(
-            "the largest of 2 to {MOST} values is found, and the output has the shape {c}×{h}×{w}: leave out --answer argmax"
-        ));
+        return refuse(format!("the largest of 2 to {MOST} values is found, and the output has the shape {c}×{h}×{w}: ask for all of it"));
     }
     if ty.scale.iter().any(|s| *s != ty.scale[0]) {
         return refuse("the values of the output have different scales".into());

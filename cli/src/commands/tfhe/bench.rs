@@ -97,8 +97,8 @@ impl fmt::Display for TfheReport {
 /// Processor time of all threads of this process so far, seconds, where the system tells it.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields 14 and 15, of which the second one's parentheses are the last; in hundredths of seconds
-    // on every Linux that there is.
+    // Fields 14 and 15, behind the name in parentheses; in hundredths of seconds on every Linux
+    // that there is.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / 100.0)

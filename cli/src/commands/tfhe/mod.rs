@@ -44,7 +44,8 @@ pub(super) fn is_program(path: &Path) -> bool {
     Reader::peek(path, KIND).is_ok()
 }
 
-/// The pipeline of a program that answers with the index of the largest value, if that is asked for.
+/// The pipeline of a program that answers with the index of the largest value, if that is asked
+/// for.
 ///
 /// # Errors
 /// A target that has none; a pipeline that is given in full.
