@@ -320,10 +320,6 @@ mod tests {
         let removal = found.params.removing().expect("keys for removing bits");
         assert!(removal.is_secure() && removal.big() <= found.params.big());
         assert!(found.params.removal_seconds() < 0.6 * found.params.lookup_seconds(), "{found:?}");
-        assert!(
-            demand.log2_failure(&TfheParams { removal: None, ..found.params }) > -50.0
-                || demand.seconds(&found.params) < 8.0 * found.params.lookup_seconds()
-        );
     }
 
     #[test]
