@@ -5,6 +5,7 @@ normalisation always follows a convolution directly and is folded into it at exp
 its normalisations as nodes on purpose.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -254,3 +255,109 @@ def resnet20(classes):
 def tiny_resnet(act=Quadratic):
     """One identity block of 4 channels and one strided block of 8, on 3 x 8 x 8."""
     return ResNet(3, (4, 8), 1, 4, pool="ReduceMean", act=act)
+
+
+class SteppedFunction(torch.autograd.Function):
+    """x rounded to multiples of `step` and clamped to 0..3 of them; backward is a clamp's, and pushes x into `low..high`.
+
+    As in `QuadraticFunction`, the push is the gradient of pressure/batch times the squared excess.
+    """
+
+    @staticmethod
+    def forward(ctx, x, step, low, high, pressure):
+        ctx.save_for_backward(x, low, high)
+        ctx.step, ctx.pressure = step, pressure
+        return (x / step).round().clamp(0, 3) * step
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, low, high = ctx.saved_tensors
+        excess = x - torch.minimum(torch.maximum(x, low), high)
+        inside = ((x > -0.5 * ctx.step) & (x < 3.5 * ctx.step)).to(grad.dtype)
+        return grad * inside + excess * (2 * ctx.pressure / len(x)), None, None, None, None
+
+
+def ternary(weight, taps):
+    """-1, 0 or 1 for each weight, at most `taps` of each output other than 0, with the gradient of the weight."""
+    flat = weight.flatten(1)
+    largest = flat.abs().topk(min(taps, flat.shape[1]), dim=1).indices
+    kept = torch.zeros_like(flat).scatter(1, largest, 1.0) * (flat.abs() >= 0.7 * flat.abs().mean(1, keepdim=True)) * flat.sign()
+    return weight + (kept.view_as(weight) - weight).detach()
+
+
+class TernaryLinear(nn.Linear):
+    """A fully connected layer of weights -1, 0 and 1 times a factor per output."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.factor = nn.Parameter(torch.full((outputs,), 0.1))
+
+    def forward(self, x):
+        return nn.functional.linear(x, ternary(self.weight, self.in_features)) * self.factor + self.bias
+
+    def to_onnx(self, graph, name, x, output):
+        weight = (ternary(self.weight, self.in_features) * self.factor[:, None]).detach()
+        inputs = [x, graph.constant(f"{name}.weight", weight), graph.constant(f"{name}.bias", self.bias)]
+        return graph.node("Gemm", name, inputs, output=output, transB=1)
+
+
+class Ternary(nn.Module):
+    """A convolution for encrypted tables of 16 entries: weights -1, 0 and 1 times a factor per channel, the `taps`
+    largest of each channel and no others, and a clamp to 0..3 behind it.
+
+    In training what the clamp yields is rounded, to the steps with the least squared error as in the program, and sums are pushed into what a table of 16
+    entries serves: a rectifier that saturates on both sides has entries in common there.
+    """
+
+    top, rounded, reach, pressure = 3, 0.95, 11.0, 0.05
+
+    def __init__(self, inputs, outputs, kernel, stride, padding, taps, step):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) * 0.5)
+        self.factor = nn.Parameter(torch.full((outputs,), 0.5))
+        self.bias = nn.Parameter(torch.ones(outputs))
+        self.stride, self.padding, self.taps, self.step = stride, padding, taps, step
+
+    def integers(self):
+        return ternary(self.weight, self.taps)
+
+    def forward(self, x):
+        factor = self.factor.abs().clamp(min=0.05)
+        sums = nn.functional.conv2d(x, self.integers(), stride=self.stride, padding=self.padding)
+        y = sums * factor[None, :, None, None] + self.bias[None, :, None, None]
+        # The sums that a table serves, about those where the clamp's middle is.
+        middle, half = self.top / 2, (self.reach * self.step * factor)[None, :, None, None].detach()
+        return SteppedFunction.apply(y, self.rounded, middle - half, middle + half, self.pressure if self.training else 0.0)
+
+    def to_onnx(self, graph, name, x):
+        factor = self.factor.abs().clamp(min=0.05)
+        weight = self.integers().detach() * factor[:, None, None, None]
+        x = graph.conv(name, x, weight, self.bias, self.stride, self.padding)
+        low, high = (graph.constant(f"{name}.{end}", np.float32(value)) for end, value in (("low", 0), ("top", self.top)))
+        return graph.node("Clip", f"{name}/clip", [x, low, high])
+
+
+class TernaryCnn(nn.Module):
+    """Two convolutions of weights -1, 0, 1 with clamps to 0..3, and Gemm: for tables of 16 entries without removing bits.
+
+    Pixels are rounded to four steps, as the program's owner does before encryption.
+    """
+
+    opset = 17
+    # What `quantise` makes of these pixels: four multiples of the step with the least squared error.
+    step, lowest, highest = 16 / 15, -2, 1
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = Ternary(1, 12, 3, 2, 1, taps=6, step=self.step)
+        self.conv2 = Ternary(12, 32, 2, 2, 0, taps=5, step=0.95)
+        self.fc = TernaryLinear(32 * 4, 4)
+
+    def forward(self, x):
+        x = (x / self.step).round().clamp(self.lowest, self.highest) * self.step
+        return self.fc(self.conv2(self.conv1(x)).flatten(1))
+
+    def to_onnx(self, graph, x):
+        x = self.conv2.to_onnx(graph, "conv2", self.conv1.to_onnx(graph, "conv1", x))
+        x = graph.node("Flatten", "flatten", [x], axis=1)
+        return self.fc.to_onnx(graph, "fc", x, output="logits")

@@ -1,6 +1,6 @@
 """Trains a shipped model, or measures the linear baseline of a data set.
 
-    python models/train.py tiny_mlp | tiny_cnn | tiny_resnet | tiny_resnet_relu | cnn_maxpool | resnet20_shapes
+    python models/train.py tiny_mlp | tiny_cnn | tiny_ternary | tiny_resnet | tiny_resnet_relu | cnn_maxpool | resnet20_shapes
     python models/train.py linear32 | linear8
     python models/train.py data          # writes the shipped test files
 
@@ -33,6 +33,11 @@ RECIPES = {
         net=networks.TinyCnn,
         data=lambda seed, count: dataset.shapes8(seed, count, 1),
         count=8_000, epochs=15, batch=100, rate=5e-3, decay=0.02, dihedral=False, seed=0, pressure=0.5, largest=1.0,
+    ),
+    "tiny_ternary": dict(
+        net=networks.TernaryCnn,
+        data=lambda seed, count: dataset.shapes8(seed, count, 1),
+        count=16_000, epochs=20, batch=100, rate=5e-3, decay=0.01, dihedral=False, seed=0, pressure=0.0, largest=1.0,
     ),
     "tiny_resnet": dict(
         net=networks.tiny_resnet,

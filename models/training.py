@@ -109,7 +109,7 @@ def measure(path, images, labels):
     model = onnx.load(path)
     names = []
     for node in model.graph.node:
-        if node.op_type in ("Pow", "Relu") or (node.op_type == "Mul" and node.input[0] == node.input[1]):
+        if node.op_type in ("Pow", "Relu", "Clip") or (node.op_type == "Mul" and node.input[0] == node.input[1]):
             names.append(node.input[0])
             top = f"{node.input[0]}/largest"
             # Reduced inside the session, so that no activation map leaves it.

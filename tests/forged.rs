@@ -34,7 +34,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 fn cases(kind: Kind) -> usize {
     let ordinary = match kind {
         Kind::Program => 300,
-        Kind::Model | Kind::Journal => 400,
+        Kind::Model | Kind::Journal | Kind::TfheEvaluationKeys => 400,
         Kind::EvaluationKeys | Kind::Prepared | Kind::Batch | Kind::SecretKey => 500,
         _ => 1500,
     };

@@ -123,6 +123,10 @@ pub struct CompilerArgs {
     /// What the program runs on
     #[arg(long, value_parser = targets(), default_value = "ckks")]
     pub target: String,
+    /// What is computed of the output: all its values, or only the index of the largest one, of
+    /// equal ones the first (tfhe programs)
+    #[arg(long, value_enum, default_value_t = Answer::Values)]
+    pub answer: Answer,
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
@@ -256,6 +260,15 @@ pub struct CompileArgs {
     #[command(flatten)]
     /// Choices of the compiler.
     pub compiler: CompilerArgs,
+}
+
+/// What a program computes of a network's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Answer {
+    /// All its values.
+    Values,
+    /// The index of the largest one.
+    Argmax,
 }
 
 /// Arguments of `check`.

@@ -216,17 +216,32 @@ pub struct QuantOptions {
     /// True where bits below those of a table are not removed: a look-up may then read a
     /// neighbour of the right entry.
     pub approximate: bool,
+    /// True where all values of an output have the same scale, so that their integers can be
+    /// compared.
+    pub common_scale: bool,
 }
 
 impl Default for QuantOptions {
     fn default() -> Self {
-        QuantOptions { bits: None, table_bits: None, margin: 1.2, approximate: false }
+        QuantOptions { bits: None, table_bits: None, margin: 1.2, approximate: false, common_scale: false }
     }
+}
+
+/// What stands for a maximum of two values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaximumForm {
+    /// `(a + b + |a − b|)/2`, with rectifiers moved behind the pooling.
+    #[default]
+    Absolute,
+    /// `b + max(a − b, 0)`, which has the scale and the range of `a` and `b`.
+    Rectified,
 }
 
 /// Options of a compilation.
 #[derive(Clone, Debug)]
 pub struct CompileOptions {
+    /// How max pooling is written.
+    pub maximum: MaximumForm,
     /// Images per run of the program.
     pub batch: usize,
     /// log2 of the ring degree; chosen if absent.
@@ -261,6 +276,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     fn default() -> Self {
         CompileOptions {
+            maximum: MaximumForm::default(),
             batch: 64,
             log_n: None,
             packing: PackingWish::default(),

@@ -40,8 +40,11 @@ pub const PASSES: &[PassInfo] = &[
         summary: "max pooling becomes sums and absolute values of differences, half a window at a time; a ReLU before it moves behind it",
         requires: Requires::These(&[Tensor]),
         establishes: &[],
-        options: &[],
-        run: Run::Tensor(|g, _| Ok(tensor::lower_max_pool::lower_max_pool(g))),
+        options: &[PassOption::of_pass(
+            "form",
+            "`absolute`: half of a + b + abs(a − b) (the default); `rectified`: b + max(a − b, 0), with all rectifiers where they are, which is exact on integers",
+        )],
+        run: Run::Tensor(|g, cx| Ok(tensor::lower_max_pool::lower_max_pool(g, cx.options.maximum))),
     },
     PassInfo {
         name: "minimise-products",
@@ -185,6 +188,10 @@ pub const PASSES: &[PassInfo] = &[
             PassOption::of_pass("input-bits", "bits of inputs, 2 to 8, instead of choosing them; bits that are not given are then 4"),
             PassOption::of_pass("weight-bits", "bits of weights, likewise"),
             PassOption::of_pass("activation-bits", "bits of results of activations, likewise"),
+            PassOption::of_pass(
+                "output-scale",
+                "`own`: each output channel has its scale (the default); `common`: all have the same, which `argmax` needs",
+            ),
             RANGE_MARGIN,
         ],
         run: Run::State(|s, cx| {
@@ -212,6 +219,20 @@ pub const PASSES: &[PassInfo] = &[
             let (g, accuracy) = quant::fit_accumulators::fit_accumulators(g, original, cx)?;
             s.set_quant(g);
             s.accuracy = Some(accuracy);
+            Ok(())
+        }),
+    },
+    PassInfo {
+        name: "argmax",
+        level: Level::Quant,
+        summary: "the answer becomes the index of the largest value, of equal ones the first: every two are compared by the sign of their difference",
+        requires: Requires::These(&[Quantised]),
+        establishes: &[Quantised],
+        options: &[],
+        run: Run::State(|s, _| {
+            let Some(g) = s.quant() else { return Ok(()) };
+            let g = quant::argmax::argmax(g)?;
+            s.set_quant(g);
             Ok(())
         }),
     },

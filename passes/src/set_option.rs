@@ -1,6 +1,6 @@
 //! Options of passes in pipeline specs, by name.
 
-use crate::options::{CompileOptions, FitMethod};
+use crate::options::{CompileOptions, FitMethod, MaximumForm};
 
 impl CompileOptions {
     /// Sets the option of a pass, as in `{key=value}`.
@@ -69,6 +69,11 @@ impl CompileOptions {
                 let fits = u32::try_from(bits).ok().filter(|b| (1..=8).contains(b));
                 o.quant.table_bits = Some(fits.ok_or_else(|| format!("option {key}={value}: must lie in 1..=8"))?);
             }
+            "form" => {
+                let absolute = word(["absolute", "rectified"])?;
+                o.maximum = if absolute { MaximumForm::Absolute } else { MaximumForm::Rectified };
+            }
+            "output-scale" => o.quant.common_scale = word(["common", "own"])?,
             "rounding" => o.quant.approximate = word(["approximate", "exact"])?,
             "range-margin" => o.quant.margin = positive()?,
             "precision" => o.precision = Some(positive()?),

@@ -38,6 +38,7 @@ folders! {
     fold_scales = "fold-scales",
     quantise = "quantise",
     fit_accumulators = "fit-accumulators",
+    argmax = "argmax",
     select_tfhe_params = "select-tfhe-params",
     lower_linear = "lower-linear",
     assign_levels = "assign-levels",

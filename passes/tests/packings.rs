@@ -7,14 +7,14 @@ use chiffre_backend::cost::CostModel;
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::tensor::{ActivationKind, TensorGraph, TensorOp, TensorType, verify};
-use chiffre_passes::options::CompileOptions;
+use chiffre_passes::options::{CompileOptions, MaximumForm};
 use chiffre_passes::pack::choose_layout::choose_layout;
 use chiffre_passes::tensor::{compose_linear::compose_linear, fold_scales::fold_scales, lower_max_pool::lower_max_pool};
 use common::{Facts, Net, Rng};
 
 /// Ciphertexts that a run of a network bootstraps, with all its activations behind bootstraps.
 fn bootstraps(g: &TensorGraph, batch: usize) -> usize {
-    let mut g = compose_linear(&lower_max_pool(g)).unwrap();
+    let mut g = compose_linear(&lower_max_pool(g, MaximumForm::Absolute)).unwrap();
     for v in 0..g.nodes.len() {
         if g.nodes[v].op.is_activation() {
             let coeffs = g.consts.add("series", Array::new(vec![1, 8], vec![0.1; 8]));

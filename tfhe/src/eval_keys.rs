@@ -19,24 +19,59 @@ pub const EVAL_KIND: &str = "tfhe-eval";
 pub struct EvaluationKeys {
     /// Name of the secret key.
     pub id: KeyId,
+    /// For look-ups in tables, and for those that remove bits unless they have keys of their own.
+    pub table: LookupKeys,
+    /// For look-ups that remove bits.
+    pub removal: Option<LookupKeys>,
+}
+
+/// The keys of one kind of look-ups; k, N and n are those of the kind.
+#[derive(Clone, PartialEq)]
+pub struct LookupKeys {
     /// Bodies of the bootstrapping key, `[n, levels, k + 1, N]`.
     pub rotation: Vec<u64>,
     /// Seed of its masks.
     pub rotation_seed: Seed,
-    /// Bodies of the keyswitching key, `[k·N, levels]`.
+    /// Bodies of the keyswitching key, `[dimension of ciphertexts, levels]`.
     pub keyswitch: Vec<u64>,
     /// Seed of its masks.
     pub keyswitch_seed: Seed,
 }
 
-/// Shape of the bodies of the bootstrapping key.
-fn rotation_shape(p: &TfheParams) -> [usize; 4] {
-    [p.n, p.rotation.levels as usize, p.k + 1, p.degree()]
+/// Shapes of the bodies of a kind's bootstrapping key and of its keyswitching key from dimension
+/// `from`.
+fn shapes(p: &TfheParams, from: usize) -> ([usize; 4], [usize; 2]) {
+    ([p.n, p.rotation.levels as usize, p.k + 1, p.degree()], [from, p.keyswitch.levels as usize])
 }
 
-/// Shape of the bodies of the keyswitching key.
-fn keyswitch_shape(p: &TfheParams) -> [usize; 2] {
-    [p.big(), p.keyswitch.levels as usize]
+/// The kinds of keys that a set has: what their tensors' names begin with, and their numbers.
+fn kinds(p: &TfheParams) -> impl Iterator<Item = (&'static str, TfheParams)> {
+    [("", *p)].into_iter().chain(p.removing().map(|r| ("removal.", r)))
+}
+
+impl LookupKeys {
+    fn fits(&self, p: &TfheParams, from: usize) -> bool {
+        let (rotation, keyswitch) = shapes(p, from);
+        [self.rotation.len(), self.keyswitch.len()] == [rotation.iter().product(), keyswitch.iter().product::<usize>()]
+    }
+    fn words(&self) -> usize {
+        self.rotation.len() + self.keyswitch.len()
+    }
+    fn fill(&self, w: &mut Writer<'_>, kind: &str) -> Result<(), TfheError> {
+        write_words(w, &format!("{kind}keyswitch.bodies"), &self.keyswitch)?;
+        w.tensor(&format!("{kind}keyswitch.seed"), &self.keyswitch_seed)?;
+        write_words(w, &format!("{kind}rotation.bodies"), &self.rotation)?;
+        Ok(w.tensor(&format!("{kind}rotation.seed"), &self.rotation_seed)?)
+    }
+    fn read<R: Read + Seek>(r: &mut Reader<R>, kind: &str, p: &TfheParams, from: usize) -> Result<LookupKeys, TfheError> {
+        let (rotation, keyswitch) = shapes(p, from);
+        Ok(LookupKeys {
+            rotation: read_words(r, &format!("{kind}rotation.bodies"), &rotation)?,
+            rotation_seed: seed(r, &format!("{kind}rotation.seed"))?,
+            keyswitch: read_words(r, &format!("{kind}keyswitch.bodies"), &keyswitch)?,
+            keyswitch_seed: seed(r, &format!("{kind}keyswitch.seed"))?,
+        })
+    }
 }
 
 impl EvaluationKeys {
@@ -45,31 +80,36 @@ impl EvaluationKeys {
     /// # Errors
     /// [`TfheError::Mismatch`].
     pub fn check(&self, p: &TfheParams) -> Result<(), TfheError> {
-        let words = [rotation_shape(p).iter().product(), keyswitch_shape(p).iter().product::<usize>()];
-        match [self.rotation.len(), self.keyswitch.len()] == words {
+        let removal = match (&self.removal, p.removing()) {
+            (None, None) => true,
+            (Some(keys), Some(r)) => keys.fits(&r, p.big()),
+            _ => false,
+        };
+        match removal && self.table.fits(p, p.big()) {
             true => Ok(()),
             false => Err(TfheError::Mismatch("the evaluation keys are for other parameters than this program's".into())),
         }
     }
     /// Bytes of the keys.
     pub fn bytes(&self) -> usize {
-        8 * (self.rotation.len() + self.keyswitch.len())
+        8 * (self.table.words() + self.removal.as_ref().map_or(0, LookupKeys::words))
     }
     fn contents(&self, s: &Session) -> Contents {
-        let p = s.params();
-        let list = [
-            ("keyswitch.bodies".to_string(), Dtype::U64, keyswitch_shape(p).to_vec()),
-            ("keyswitch.seed".to_string(), Dtype::U8, vec![size_of::<Seed>()]),
-            ("rotation.bodies".to_string(), Dtype::U64, rotation_shape(p).to_vec()),
-            ("rotation.seed".to_string(), Dtype::U8, vec![size_of::<Seed>()]),
-        ];
-        Contents::new(EVAL_KIND, binding(s, &self.id), &list)
+        let from = s.params().big();
+        let of = |(kind, p): (&str, TfheParams)| {
+            let (rotation, keyswitch) = shapes(&p, from);
+            [
+                (format!("{kind}keyswitch.bodies"), Dtype::U64, keyswitch.to_vec()),
+                (format!("{kind}keyswitch.seed"), Dtype::U8, vec![size_of::<Seed>()]),
+                (format!("{kind}rotation.bodies"), Dtype::U64, rotation.to_vec()),
+                (format!("{kind}rotation.seed"), Dtype::U8, vec![size_of::<Seed>()]),
+            ]
+        };
+        Contents::new(EVAL_KIND, binding(s, &self.id), &kinds(s.params()).flat_map(of).collect::<Vec<_>>())
     }
     fn fill(&self, w: &mut Writer<'_>) -> Result<(), TfheError> {
-        write_words(w, "keyswitch.bodies", &self.keyswitch)?;
-        w.tensor("keyswitch.seed", &self.keyswitch_seed)?;
-        write_words(w, "rotation.bodies", &self.rotation)?;
-        Ok(w.tensor("rotation.seed", &self.rotation_seed)?)
+        self.table.fill(w, "")?;
+        self.removal.as_ref().map_or(Ok(()), |keys| keys.fill(w, "removal."))
     }
     /// Writes the keys to a file.
     ///
@@ -114,14 +154,13 @@ impl EvaluationKeys {
         EvaluationKeys::from_container(s, Reader::new(source, name, EVAL_KIND)?)
     }
     fn from_container<R: Read + Seek>(s: &Session, mut r: Reader<R>) -> Result<EvaluationKeys, TfheError> {
-        let (id, p) = (check_binding(&r, s)?, s.params());
-        Ok(EvaluationKeys {
-            id,
-            rotation: read_words(&mut r, "rotation.bodies", &rotation_shape(p))?,
-            rotation_seed: seed(&mut r, "rotation.seed")?,
-            keyswitch: read_words(&mut r, "keyswitch.bodies", &keyswitch_shape(p))?,
-            keyswitch_seed: seed(&mut r, "keyswitch.seed")?,
-        })
+        let (id, from) = (check_binding(&r, s)?, s.params().big());
+        let mut all =
+            kinds(s.params()).map(|(kind, p)| LookupKeys::read(&mut r, kind, &p, from)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        match (all.next(), all.next()) {
+            (Some(table), removal) => Ok(EvaluationKeys { id, table, removal }),
+            _ => Err(r.error("no keys").into()),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod eval_keys;
 #[cfg(feature = "engine")]
+mod keyswitch;
+#[cfg(feature = "engine")]
 mod linear;
 mod results;
 #[cfg(feature = "engine")]
@@ -27,7 +29,7 @@ mod words;
 
 pub use batch::{BATCH_KIND, Batch};
 pub use error::TfheError;
-pub use eval_keys::{EVAL_KIND, EvaluationKeys};
+pub use eval_keys::{EVAL_KIND, EvaluationKeys, LookupKeys};
 pub use results::{RESULT_KIND, Results};
 #[cfg(feature = "engine")]
 pub use server::{Server, Step};

@@ -2,10 +2,26 @@
 
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::quant::{QuantGraph, Terms};
+use pulp::{Arch, NullaryFnOnce};
 
-/// Adds `weight` times `ciphertext` to `sum`.
+/// Adds `weight` times `ciphertext` to `sum`, with the instructions that the processor has.
 fn multiply_add(sum: &mut [u64], weight: u64, ciphertext: &[u64]) {
-    sum.iter_mut().zip(ciphertext).for_each(|(s, c)| *s = s.wrapping_add(weight.wrapping_mul(*c)));
+    Arch::new().dispatch(MultiplyAdd { sum, weight, ciphertext });
+}
+
+struct MultiplyAdd<'a> {
+    sum: &'a mut [u64],
+    weight: u64,
+    ciphertext: &'a [u64],
+}
+
+impl NullaryFnOnce for MultiplyAdd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.sum.iter_mut().zip(self.ciphertext).for_each(|(s, c)| *s = s.wrapping_add(self.weight.wrapping_mul(*c)));
+    }
 }
 
 /// Computes the ciphertext of element `i` of the value `v`, of which `terms` are the sums, from the

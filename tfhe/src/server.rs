@@ -1,6 +1,7 @@
 //! The server half: runs a program on encrypted images with evaluation keys.
 
 use crate::engine::{Keys, expand};
+use crate::keyswitch::TOGETHER;
 use crate::linear;
 use crate::results::Results;
 use crate::round::{Rounding, add_to_body};
@@ -107,36 +108,41 @@ impl Server {
     }
     /// Computes all elements of a value that is not the input.
     fn node(&self, v: ValueId, operands: &[&[u64]]) -> Result<Vec<u64>, TfheError> {
-        let (g, p, words) = (self.session.program(), self.session.params(), self.session.words());
+        let (g, words) = (self.session.program(), self.session.words());
         let n = g.node(v);
         let mut out = vec![0; n.ty.shape.len() * words];
-        let elements = out.par_chunks_exact_mut(words).enumerate();
+        // Elements that a thread looks up together: as many as share a read of the key, but so that
+        // there is work for all threads.
+        let together = n.ty.shape.len().div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER);
         match &n.op {
             QuantOp::Input {} => {}
             QuantOp::LinearMap { .. } => {
                 if let Some(terms) = Terms::of(g, v)? {
+                    let elements = out.par_chunks_exact_mut(words).enumerate();
                     elements.for_each(|(i, sum)| linear::element(g, v, &terms, operands, i, sum));
                 }
             }
             // The bits stay: to a look-up they are noise.
             QuantOp::Round { approximate: true } => out.copy_from_slice(operands[0]),
             QuantOp::Round { approximate: false } => {
-                let bits = g.ty(n.args[0]).bits;
-                let memory = || (Rounding::new(words, p.degree()), self.keys.scratch());
-                elements.for_each_init(memory, |(rounding, scratch), (i, x)| {
-                    x.copy_from_slice(&operands[0][i * words..][..words]);
-                    rounding.round(&self.keys, scratch, bits, bits - n.ty.bits, x);
+                let (keys, bits) = (self.keys.removal(), g.ty(n.args[0]).bits);
+                out.copy_from_slice(operands[0]);
+                let memory = || (Rounding::new(together, words, keys.degree()), keys.scratch());
+                out.par_chunks_mut(together * words).for_each_init(memory, |(rounding, scratch), x| {
+                    rounding.round(keys, scratch, bits, bits - n.ty.bits, x);
                 });
             }
             QuantOp::Lookup { .. } => {
                 let [_, h, w] = n.ty.chw();
-                let Some(table) = &self.tables[v.index()] else { return Ok(out) };
-                let memory = || (vec![0; words], self.keys.scratch());
-                elements.for_each_init(memory, |(operand, scratch), (i, result)| {
-                    operand.copy_from_slice(&operands[0][i * words..][..words]);
-                    add_to_body(operand, table.before);
-                    self.keys.lookup(operand, table.of_channel(i / (h * w)), scratch, result);
-                    add_to_body(result, table.after);
+                let (Some(table), keys) = (&self.tables[v.index()], &self.keys.table) else { return Ok(out) };
+                let memory = || (vec![0; together * words], keys.scratch());
+                let elements = out.par_chunks_mut(together * words).zip(operands[0].par_chunks(together * words)).enumerate();
+                elements.for_each_init(memory, |(shifted, scratch), (first, (results, operands))| {
+                    let shifted = &mut shifted[..operands.len()];
+                    shifted.copy_from_slice(operands);
+                    shifted.chunks_exact_mut(words).for_each(|x| add_to_body(x, table.before));
+                    keys.lookup(shifted, |i| table.of_channel((first * together + i) / (h * w)), scratch, results);
+                    results.chunks_exact_mut(words).for_each(|x| add_to_body(x, table.after));
                 });
             }
         }

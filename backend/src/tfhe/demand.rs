@@ -10,8 +10,10 @@ use chiffre_params::tfhe::{Demand, MARGIN_OF_SIGN, Site, lookup_margin};
 /// ciphertexts, each of them independent of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Norms {
-    /// Over results of look-ups.
+    /// Over results of look-ups in tables.
     pub lookups: f64,
+    /// Over results of look-ups that remove bits.
+    pub removals: f64,
     /// Over fresh ciphertexts.
     pub fresh: f64,
 }
@@ -34,12 +36,12 @@ pub fn norms(g: &QuantGraph) -> Result<Vec<Norms>, InterpError> {
     for n in &g.nodes {
         let operand = |i: usize| all[n.args[i].index()];
         let of = match &n.op {
-            QuantOp::Input {} => Norms { lookups: 0.0, fresh: 1.0 },
-            QuantOp::Lookup { .. } => Norms { lookups: 1.0, fresh: 0.0 },
+            QuantOp::Input {} => Norms { fresh: 1.0, ..Norms::default() },
+            QuantOp::Lookup { .. } => Norms { lookups: 1.0, ..Norms::default() },
             QuantOp::Round { approximate: true } => operand(0),
             QuantOp::Round { approximate: false } => {
                 let removed = g.ty(n.args[0]).bits - n.ty.bits;
-                Norms { lookups: operand(0).lookups + f64::from(removed), ..operand(0) }
+                Norms { removals: operand(0).removals + f64::from(removed), ..operand(0) }
             }
             QuantOp::LinearMap { kernels, .. } => linear(g, n, kernels, &all)?,
         };
@@ -67,10 +69,12 @@ fn linear(g: &QuantGraph, n: &Node<Quant>, kernels: &[IntsId], all: &[Norms]) ->
             if independent(i) {
                 let squares: f64 = row.iter().map(|w| magnitude(w).powi(2)).sum();
                 apart[c].lookups += squares * of.lookups;
+                apart[c].removals += squares * of.removals;
                 apart[c].fresh += squares * of.fresh;
             } else {
                 let sum: f64 = row.iter().map(magnitude).sum();
                 together[c].lookups += sum * of.lookups.sqrt();
+                together[c].removals += sum * of.removals.sqrt();
                 together[c].fresh += sum * of.fresh.sqrt();
             }
         }
@@ -78,9 +82,10 @@ fn linear(g: &QuantGraph, n: &Node<Quant>, kernels: &[IntsId], all: &[Norms]) ->
     let whole = |(a, b): (&Norms, &Norms)| {
         // Two sums that may share noise: magnitudes add up, where there are both.
         let join = |apart: f64, together: f64| (apart.sqrt() + together).powi(2);
-        Norms { lookups: join(a.lookups, b.lookups), fresh: join(a.fresh, b.fresh) }
+        Norms { lookups: join(a.lookups, b.lookups), removals: join(a.removals, b.removals), fresh: join(a.fresh, b.fresh) }
     };
-    let larger = |a: Norms, b: Norms| Norms { lookups: a.lookups.max(b.lookups), fresh: a.fresh.max(b.fresh) };
+    let larger =
+        |a: Norms, b: Norms| Norms { lookups: a.lookups.max(b.lookups), removals: a.removals.max(b.removals), fresh: a.fresh.max(b.fresh) };
     Ok(apart.iter().zip(&together).map(whole).fold(Norms::default(), larger))
 }
 
@@ -95,20 +100,29 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
     for n in &g.nodes {
         let Some(of) = n.args.first().map(|a| norms[a.index()]) else { continue };
         let bits = g.ty(n.args[0]).bits;
+        let site = Site {
+            lookups: n.ty.shape.len(),
+            margin: lookup_margin(bits),
+            of_lookups: of.lookups,
+            of_fresh: of.fresh,
+            of_removals: of.removals,
+            bits,
+            removes: false,
+        };
         match n.op {
             QuantOp::Lookup { .. } => {
                 // Behind an approximate rounding half an entry may be lost already, and the entry
                 // before or behind the right one will do.
                 let approximate = matches!(g.node(n.args[0]).op, QuantOp::Round { approximate: true });
-                let margin = lookup_margin(bits) * if approximate { 2.0 } else { 1.0 };
-                sites.push(Site { lookups: n.ty.shape.len(), margin, of_lookups: of.lookups, of_fresh: of.fresh, bits });
+                sites.push(Site { margin: site.margin * if approximate { 2.0 } else { 1.0 }, ..site });
             }
             QuantOp::Round { approximate: false } => {
                 for j in 0..bits - n.ty.bits {
                     // Shifted to the top of the word, with what removing the bits below has added.
                     let shift = 4f64.powi((bits - j) as i32);
-                    let of_lookups = shift * (of.lookups + f64::from(j));
-                    sites.push(Site { lookups: n.ty.shape.len(), margin: MARGIN_OF_SIGN, of_lookups, of_fresh: shift * of.fresh, bits: 1 });
+                    let [of_lookups, of_fresh, of_removals] =
+                        [of.lookups, of.fresh, of.removals + f64::from(j)].map(|squared| shift * squared);
+                    sites.push(Site { margin: MARGIN_OF_SIGN, of_lookups, of_fresh, of_removals, bits: 1, removes: true, ..site });
                 }
             }
             QuantOp::Round { approximate: true } | QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
@@ -116,7 +130,15 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
     }
     let output = |o: &chiffre_ir::graph::ValueId| {
         let (ty, of) = (g.ty(*o), norms[o.index()]);
-        Site { lookups: ty.shape.len(), margin: lookup_margin(ty.bits), of_lookups: of.lookups, of_fresh: of.fresh, bits: ty.bits }
+        Site {
+            lookups: ty.shape.len(),
+            margin: lookup_margin(ty.bits),
+            of_lookups: of.lookups,
+            of_fresh: of.fresh,
+            of_removals: of.removals,
+            bits: ty.bits,
+            removes: false,
+        }
     };
     Ok(Demand { sites, outputs: g.outputs.iter().map(output).collect(), failure_bits })
 }
@@ -141,16 +163,16 @@ mod tests {
         let g = chiffre_ir::text::parse::<Quant>(text).unwrap();
         let found = norms(&g).unwrap();
         // One bit is lost on the way into the sum: weights count twice.
-        assert_eq!(found[1], Norms { lookups: 0.0, fresh: 100.0 });
-        assert_eq!(found[2], Norms { lookups: 2.0, fresh: 100.0 });
-        assert_eq!(found[4], Norms { lookups: 16.0, fresh: 0.0 }, "the same value twice");
+        assert_eq!(found[1], Norms { fresh: 100.0, ..Norms::default() });
+        assert_eq!(found[2], Norms { lookups: 0.0, removals: 2.0, fresh: 100.0 });
+        assert_eq!(found[4], Norms { lookups: 16.0, ..Norms::default() }, "the same value twice");
         let d = demand(&g, 40.0).unwrap();
-        assert_eq!(d.lookups(), 3);
-        assert_eq!((d.sites[0].of_fresh, d.sites[1].of_fresh, d.sites[1].of_lookups), (102_400.0, 25_600.0, 256.0));
+        assert_eq!((d.lookups(), d.removals()), (3, 2));
+        assert_eq!((d.sites[0].of_fresh, d.sites[1].of_fresh, d.sites[1].of_removals), (102_400.0, 25_600.0, 256.0));
         assert_eq!((d.sites[2].margin, d.outputs[0].margin), (1.0 / 32.0, 1.0 / 64.0));
         // An approximate rounding takes no look-ups, adds no noise, and needs less precision.
         let g = chiffre_ir::text::parse::<Quant>(&text.replace("round %1", "round %1 {approximate=true}")).unwrap();
-        assert_eq!(norms(&g).unwrap()[2], Norms { lookups: 0.0, fresh: 100.0 });
+        assert_eq!(norms(&g).unwrap()[2], Norms { fresh: 100.0, ..Norms::default() });
         let d = demand(&g, 40.0).unwrap();
         assert_eq!((d.lookups(), d.sites[0].margin, d.sites[0].of_fresh), (1, 1.0 / 16.0, 100.0));
     }

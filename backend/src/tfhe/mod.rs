@@ -20,7 +20,7 @@ use chiffre_params::tfhe::{Demand, Found, TfheParams, Unreachable, find};
 use std::sync::Arc;
 
 /// The pipeline of the target.
-pub const PIPELINE: &str = "tensor(recognise-activation,lower-max-pool,fold-affine,compose-linear,remove-dead-channels),\
+pub const PIPELINE: &str = "tensor(recognise-activation,lower-max-pool{form=rectified},fold-affine,compose-linear,remove-dead-channels),\
      quant(quantise,fit-accumulators,select-tfhe-params),schedule";
 
 /// The target.
@@ -118,7 +118,8 @@ impl TfheProgram {
         let expanded: usize = operands.map(|a| bytes(a.ty.shape.len())).sum();
         let seconds = match &n.op {
             QuantOp::LinearMap { .. } => self.multiplications(n) as f64 * self.params.multiply_add_seconds(),
-            _ => lookups(&self.graph, n) as f64 * self.params.bootstrap_seconds(),
+            QuantOp::Round { .. } => lookups(&self.graph, n) as f64 * self.params.removal_seconds(),
+            _ => lookups(&self.graph, n) as f64 * self.params.lookup_seconds(),
         };
         // The cost model counts multiply-accumulates on a machine whose figures it knows.
         let counts = Counts { mac: seconds / CostModel::default().mac, ..Counts::default() };

@@ -191,7 +191,7 @@ fn listed(files: &[PathBuf]) -> String {
 
 /// The compiler's request from the command line.
 fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) -> Result<chiffre::pipeline::Request, Error> {
-    let options = CompileOptions {
+    let mut options = CompileOptions {
         batch: args.batch.map_or(64, std::num::NonZeroUsize::get),
         log_n: args.log_n,
         memory: args.memory.map(|m| usize::try_from(m).unwrap_or(usize::MAX)),
@@ -200,10 +200,11 @@ fn request(args: &crate::args::CompilerArgs, model: &chiffre_frontend::Model) ->
         activations: activations(args, model)?,
         ..CompileOptions::default()
     };
+    let passes = tfhe::answered(args, &mut options)?.or_else(|| args.passes.clone());
     Ok(chiffre::pipeline::Request {
         options,
         cost: args.machine.as_deref().map_or(Ok(chiffre_backend::cost::CostModel::default()), chiffre::machine::load)?,
-        passes: args.passes.clone(),
+        passes,
         dumps: args.dump_ir.clone(),
         normalisation: normalisation(model, &args.normalisation)?.map(|n| n.to_string()),
         input_range: args.input_range,

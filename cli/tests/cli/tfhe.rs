@@ -37,6 +37,46 @@ fn a_network_on_integers() {
     assert_eq!(all[..again.len()], again);
 }
 
+/// With `--answer argmax` nothing is put out but an index, and it is that of the largest of the
+/// values of the same network.
+#[test]
+fn the_answer_may_be_an_index() {
+    let tmp = tempfile::tempdir().unwrap();
+    compiled(tmp.path(), "tiny_mlp.onnx", "tiny1_test.npz", &["--answer", "argmax"]);
+    let (data, model) = (shipped("tiny1_test.npz"), shipped("tiny_mlp.onnx"));
+    let (data, model) = (data.to_str().unwrap(), model.to_str().unwrap());
+    let said = ok(tmp.path(), &["simulate", "p.chf", "--input", data, "--model", model, "--labels", "-o", "index.npy"]);
+    let share = |text: &str| said.split(text).nth(1).unwrap().trim_start().split(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!(share("argmax the same on") >= 95.0 && share("top-1:") >= 95.0, "{said}");
+    // The same integers without the comparison.
+    let passes = "--passes=tensor(recognise-activation,lower-max-pool{form=rectified},fold-affine,compose-linear,remove-dead-channels),\
+        quant(quantise{output-scale=common},fit-accumulators,select-tfhe-params),schedule";
+    compiled(tmp.path(), "tiny_mlp.onnx", "tiny1_test.npz", &[passes]);
+    ok(tmp.path(), &["simulate", "p.chf", "--input", data, "-o", "values.npy"]);
+    let (index, values) = (npy(&tmp.path().join("index.npy")), npy(&tmp.path().join("values.npy")));
+    assert_eq!((index.len(), values.len()), (128, 4 * 128));
+    for (i, row) in index.iter().zip(values.chunks(4)) {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        assert_eq!(row.iter().position(|x| *x == most), Some(*i as usize), "{row:?}");
+    }
+    let args = ["compile", model, "-o", "q.chf", "--answer", "argmax"];
+    refused(tmp.path(), &args, "--target tfhe");
+}
+
+/// A network that was trained for tables of sixteen entries needs no bits removed: one look-up for
+/// each activation, of 12·16 and of 31·4, since one channel is dead.
+#[test]
+fn a_network_for_small_integers() {
+    let tmp = tempfile::tempdir().unwrap();
+    compiled(tmp.path(), "tiny_ternary.onnx", "tiny1_test.npz", &["--accuracy-loss", "4"]);
+    let json: serde_json::Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
+    assert_eq!((json["lookups"].as_u64(), json["removal_params"].is_null()), (Some(12 * 16 + 31 * 4), true), "{json}");
+    let data = shipped("tiny1_test.npz");
+    let said = ok(tmp.path(), &["simulate", "p.chf", "--input", data.to_str().unwrap(), "--labels"]);
+    let top1: f64 = said.split("top-1: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(top1 >= 95.0, "{said}");
+}
+
 /// Commands that need the engine say how to build it.
 #[cfg(not(feature = "tfhe"))]
 #[test]

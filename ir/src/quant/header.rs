@@ -29,11 +29,32 @@ fn integers(p: &TfheParams) -> [i64; 9] {
     [p.n as i64, p.k as i64, log_n, base, levels, keyswitch_base, keyswitch_levels, lwe, glwe]
 }
 
+/// The entry of a set's record that holds the numbers of its keys for removing bits.
+const REMOVAL: &str = "removal";
+
+fn record(p: &TfheParams) -> Attr {
+    let mut entries: Vec<_> = INTEGERS.iter().zip(integers(p)).map(|(n, x)| (n.to_string(), Attr::Int(x))).collect();
+    entries.extend(p.removing().map(|r| (REMOVAL.to_string(), record(&r))));
+    Attr::Record(entries)
+}
+
 fn params(attr: Attr) -> Result<TfheParams, String> {
+    let p = set(attr)?;
+    p.check()?;
+    Ok(p)
+}
+
+/// A set, of whatever numbers.
+fn set(attr: Attr) -> Result<TfheParams, String> {
     let Attr::Record(mut entries) = attr else { return Err(format!("must be a record of {}", INTEGERS.join(", "))) };
     let mut all = [0i64; 9];
     for (slot, name) in all.iter_mut().zip(INTEGERS) {
         *slot = take_attr(&mut entries, name)?;
+    }
+    let removal = entries.iter().position(|(n, _)| n == REMOVAL).map(|i| set(entries.remove(i).1)).transpose();
+    let removal = removal.map_err(|e| format!("{REMOVAL} {e}"))?;
+    if removal.is_some_and(|r| r.removal.is_some()) {
+        return Err("keys for removing bits have none of their own".into());
     }
     if let Some((name, _)) = entries.first() {
         return Err(format!("has an unknown entry `{name}`"));
@@ -47,9 +68,9 @@ fn params(attr: Attr) -> Result<TfheParams, String> {
         keyswitch: Decomposition { base_log: word(5)?, levels: word(6)? },
         lwe_bound: word(7)?,
         glwe_bound: word(8)?,
+        removal: None,
     };
-    p.check()?;
-    Ok(p)
+    Ok(removal.map_or(p, |r| p.with_removal(r)))
 }
 
 impl HeaderText for QuantHeader {
@@ -59,8 +80,7 @@ impl HeaderText for QuantHeader {
             out.push(("model", Attr::Str(self.model.clone())));
         }
         out.extend(self.normalisation.to_attr().map(|a| ("normalisation", a)));
-        let record = |p: &TfheParams| INTEGERS.iter().zip(integers(p)).map(|(n, x)| (n.to_string(), Attr::Int(x))).collect();
-        out.extend(self.params.as_ref().map(|p| ("params", Attr::Record(record(p)))));
+        out.extend(self.params.as_ref().map(|p| ("params", record(p))));
         out.extend(self.log2_failure.to_attr().map(|a| ("log2_failure", a)));
         out.extend(self.insecure.to_attr().map(|a| ("insecure", a)));
         out

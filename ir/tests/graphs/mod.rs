@@ -200,14 +200,19 @@ impl Rng {
             },
         );
         let digits = |r: &mut Self| Decomposition { base_log: 1 + r.below(20) as u32, levels: 1 + r.below(3) as u32 };
-        let params = self.coin().then(|| TfheParams {
-            n: 1 + self.below(2000),
-            k: 1 + self.below(4),
-            log_n: 8 + self.below(8) as u32,
-            rotation: digits(self),
-            keyswitch: digits(self),
-            lwe_bound: self.below(60) as u32,
-            glwe_bound: self.below(60) as u32,
+        let set = |r: &mut Self, k: usize, log_n: u32| TfheParams {
+            n: 1 + r.below(2000),
+            k: 1 + r.below(k),
+            log_n: 8 + r.below(log_n as usize) as u32,
+            rotation: digits(r),
+            keyswitch: digits(r),
+            lwe_bound: r.below(60) as u32,
+            glwe_bound: r.below(60) as u32,
+            removal: None,
+        };
+        let params = self.coin().then(|| {
+            let p = set(self, 4, 8);
+            if self.coin() { p.with_removal(set(self, p.k, p.log_n - 7)) } else { p }
         });
         g.header = QuantHeader {
             model: self.text(),

@@ -11,4 +11,4 @@ mod set;
 
 pub use noise::{MARGIN_OF_SIGN, Noise, lookup_margin};
 pub use search::{Demand, Found, Site, Unreachable, find};
-pub use set::{Decomposition, TfheParams};
+pub use set::{Decomposition, Removal, TfheParams};

@@ -54,24 +54,28 @@ impl Noise {
         Noise {
             fresh: tuniform(p.glwe_bound),
             lookup: Self::rotation(p),
-            keyswitch: Self::keyswitch(p),
+            keyswitch: Self::keyswitch(p, p.big()),
             modulus_switch: Self::modulus_switch(p),
         }
     }
-    /// A keyswitch: products of digits with the key's noise, and the rounding, which half of the
-    /// secret's bits feel.
-    fn keyswitch(p: &TfheParams) -> f64 {
-        let (dimension, levels) = (p.big() as f64, f64::from(p.keyswitch.levels));
+    /// Of the look-ups of a parameter set that remove bits.
+    pub fn of_removal(p: &TfheParams) -> Noise {
+        p.removing().map_or(Noise::of(p), |r| Noise { keyswitch: Self::keyswitch(&r, p.big()), ..Noise::of(&r) })
+    }
+    /// A keyswitch from dimension `from`: products of digits with the key's noise, and the
+    /// rounding, which half of the secret's bits feel.
+    pub(super) fn keyswitch(p: &TfheParams, from: usize) -> f64 {
+        let (dimension, levels) = (from as f64, f64::from(p.keyswitch.levels));
         let base = 2f64.powi(p.keyswitch.base_log as i32);
         dimension * levels * tuniform(p.lwe_bound) * digit(base) + dimension * (remainder(p.keyswitch) + WORD / 48.0)
     }
     /// A modulus switch to 2N whose rounding errors are centred: half of what it would be.
-    fn modulus_switch(p: &TfheParams) -> f64 {
+    pub(super) fn modulus_switch(p: &TfheParams) -> f64 {
         p.n as f64 * (2f64.powi(-2 * (p.log_n as i32 + 1)) / 48.0 + WORD / 24.0)
     }
     /// A blind rotation: for each of n bits an external product with noisy key, rounding of the
     /// operand's digits, and of the transforms.
-    fn rotation(p: &TfheParams) -> f64 {
+    pub(super) fn rotation(p: &TfheParams) -> f64 {
         let (k, degree, levels) = (p.k as f64, p.degree() as f64, f64::from(p.rotation.levels));
         let base = 2f64.powi(p.rotation.base_log as i32);
         let key = levels * degree * (k + 1.0) * tuniform(p.glwe_bound) * digit(base);

@@ -1,6 +1,7 @@
 //! The search for the cheapest parameter set under which a program's look-ups are right.
 
 use super::{Decomposition, Noise, TfheParams};
+use std::collections::HashMap;
 
 /// Look-ups of one kind: so many of them, on operands with so much noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,8 +14,12 @@ pub struct Site {
     pub of_lookups: f64,
     /// Squared norm of the operand as a sum of fresh ciphertexts.
     pub of_fresh: f64,
+    /// Squared norm of the operand as a sum of results of look-ups that remove bits.
+    pub of_removals: f64,
     /// log2 of the entries of the table.
     pub bits: u32,
+    /// True if they remove a bit.
+    pub removes: bool,
 }
 
 /// What a program asks of parameters.
@@ -33,15 +38,28 @@ impl Demand {
     pub fn lookups(&self) -> usize {
         self.sites.iter().map(|s| s.lookups).sum()
     }
+    /// Those that remove a bit.
+    pub fn removals(&self) -> usize {
+        self.sites.iter().filter(|s| s.removes).map(|s| s.lookups).sum()
+    }
+    /// Predicted time of all look-ups of a run on one image, on one thread, seconds.
+    pub fn seconds(&self, p: &TfheParams) -> f64 {
+        let removals = self.removals();
+        (self.lookups() - removals) as f64 * p.lookup_seconds() + removals as f64 * p.removal_seconds()
+    }
     /// log2 of the probability that a run on one image is wrong, at most: the sum over its
     /// look-ups and outputs.
     pub fn log2_failure(&self, p: &TfheParams) -> f64 {
-        let noise = Noise::of(p);
+        let (noise, removal) = (Noise::of(p), Noise::of_removal(p));
         let of = |s: &Site, added: f64| {
-            let variance = s.of_lookups * noise.lookup + s.of_fresh * noise.fresh + added;
+            let variance = s.of_lookups * noise.lookup + s.of_removals * removal.lookup + s.of_fresh * noise.fresh + added;
             (s.lookups as f64).log2() + Noise::log2_failure(variance, s.margin)
         };
-        let looked_up = self.sites.iter().map(|s| of(s, noise.keyswitch + noise.modulus_switch));
+        let added = |s: &Site| {
+            let noise = if s.removes { &removal } else { &noise };
+            noise.keyswitch + noise.modulus_switch
+        };
+        let looked_up = self.sites.iter().map(|s| of(s, added(s)));
         let logs: Vec<f64> = looked_up.chain(self.outputs.iter().map(|s| of(s, 0.0))).collect();
         log2_sum(&logs)
     }
@@ -83,6 +101,8 @@ const ROTATION_BITS: u32 = 45;
 const KEYSWITCH_BITS: u32 = 28;
 /// Dimensions n that are tried, and in which steps.
 const DIMENSIONS: (usize, usize, usize) = (640, 1280, 2);
+/// Those of keys that remove bits, of which nothing has to be read but the sign.
+const REMOVAL_DIMENSIONS: (usize, usize, usize) = (500, 1280, 4);
 
 /// Decompositions with the fewest levels first; of `levels` digits the base is the largest.
 fn decompositions(most_bits: u32, levels: std::ops::RangeInclusive<u32>, bases: std::ops::RangeInclusive<u32>) -> Vec<Decomposition> {
@@ -90,55 +110,172 @@ fn decompositions(most_bits: u32, levels: std::ops::RangeInclusive<u32>, bases: 
     levels.flat_map(of).collect()
 }
 
-/// The set with the least predicted time per look-up that keeps to the demand; a set without
-/// look-ups to do is the cheapest that decrypts.
+/// What a site leaves for the noise of keyswitches and modulus switches.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// The largest variance with which the site keeps to its share of the failures.
+    variance: f64,
+    site: Site,
+}
+
+impl Limit {
+    fn room(&self, lookup: f64, removal: f64, fresh: f64) -> f64 {
+        self.variance - self.site.of_lookups * lookup - self.site.of_removals * removal - self.site.of_fresh * fresh
+    }
+}
+
+/// The least of what sites leave.
+fn room(limits: &[Limit], lookup: f64, removal: f64, fresh: f64) -> f64 {
+    limits.iter().map(|l| l.room(lookup, removal, fresh)).fold(f64::INFINITY, f64::min)
+}
+
+/// Every site's share of the failures that a run may have is the same.
+struct Limits {
+    tables: Vec<Limit>,
+    removals: Vec<Limit>,
+    outputs: Vec<Limit>,
+}
+
+impl Limits {
+    fn of(demand: &Demand) -> Limits {
+        let sites = (demand.sites.len() + demand.outputs.len()).max(1) as f64;
+        let limit = |s: &Site| {
+            let share = -demand.failure_bits - sites.log2() - (s.lookups.max(1) as f64).log2();
+            // By bisection of the logarithm: failures grow with the variance.
+            let (mut lo, mut hi) = (-140.0f64, 0.0f64);
+            for _ in 0..60 {
+                let middle = (lo + hi) / 2.0;
+                if Noise::log2_failure(middle.exp2(), s.margin) <= share { lo = middle } else { hi = middle }
+            }
+            Limit { variance: lo.exp2(), site: *s }
+        };
+        let of = |removes: bool| demand.sites.iter().filter(|s| s.removes == removes).map(limit).collect();
+        Limits { tables: of(false), removals: of(true), outputs: demand.outputs.iter().map(limit).collect() }
+    }
+}
+
+/// Sets of all shapes and rotations, those with the cheapest rotation first, at dimension n.
+fn rotations(shapes: impl Iterator<Item = (usize, u32)>, n: usize) -> Vec<TfheParams> {
+    let rotations = decompositions(ROTATION_BITS, 1..=4, 8..=25);
+    let each = |(k, log_n)| rotations.iter().map(move |&r| TfheParams::secure(n, k, log_n, r, r));
+    let mut all: Vec<TfheParams> = shapes.flat_map(each).collect();
+    all.sort_by(|a, b| a.rotation_seconds().total_cmp(&b.rotation_seconds()));
+    all
+}
+
+/// The cheapest keyswitch from dimension `from` to that of `p` whose noise, with the modulus
+/// switch's, is at most `room`, with its time.
+fn keyswitch(p: &TfheParams, from: usize, room: f64, all: &[Decomposition], limit: f64) -> Option<(f64, Decomposition)> {
+    let room = room - Noise::modulus_switch(p);
+    if room <= 0.0 {
+        return None;
+    }
+    let mut best: Option<(f64, Decomposition)> = None;
+    for &keyswitch in all {
+        let p = TfheParams { keyswitch, ..*p };
+        let seconds = p.keyswitch_seconds(from);
+        if seconds < best.map_or(limit, |(s, _)| s) && Noise::keyswitch(&p, from) <= room {
+            best = Some((seconds, keyswitch));
+        }
+    }
+    best
+}
+
+/// The search for keys that remove bits of ciphertexts of one dimension.
+struct RemovalSearch<'a> {
+    limits: &'a Limits,
+    keyswitches: &'a [Decomposition],
+    /// By dimension and half the logarithm of the variance of look-ups in tables.
+    found: HashMap<(usize, i32), Option<(f64, TfheParams)>>,
+}
+
+impl RemovalSearch<'_> {
+    /// The cheapest keys, with the time of a look-up, if results of look-ups in tables of a set of
+    /// dimension `from` have variance `lookup` at most.
+    fn find(&mut self, from: &TfheParams, lookup: f64) -> Option<(f64, TfheParams)> {
+        let step = (lookup.log2() * 2.0).ceil() as i32;
+        let (limits, keyswitches) = (self.limits, self.keyswitches);
+        *self.found.entry((from.big(), step)).or_insert_with(|| {
+            let (lookup, fresh) = ((f64::from(step) / 2.0).exp2(), Noise::of(from).fresh);
+            let shapes = SHAPES.into_iter().filter(|(k, log_n)| k << log_n <= from.big());
+            let mut best: Option<(f64, TfheParams)> = None;
+            for shape in rotations(shapes, REMOVAL_DIMENSIONS.0) {
+                let limit = |best: &Option<(f64, TfheParams)>| best.map_or(f64::INFINITY, |(s, _)| s);
+                if shape.rotation_seconds() >= limit(&best) {
+                    break;
+                }
+                for n in (REMOVAL_DIMENSIONS.0..=REMOVAL_DIMENSIONS.1).step_by(REMOVAL_DIMENSIONS.2) {
+                    let p = TfheParams::secure(n, shape.k, shape.log_n, shape.rotation, shape.rotation);
+                    let (removal, seconds) = (Noise::rotation(&p), p.rotation_seconds());
+                    // What they add to the operands of tables may be half of what these allow.
+                    if seconds >= limit(&best) || limits.tables.iter().any(|l| l.room(lookup, removal, fresh) < l.variance / 2.0) {
+                        break;
+                    }
+                    let room = room(&limits.removals, lookup, removal, fresh);
+                    if let Some((more, keyswitch)) = keyswitch(&p, from.big(), room, keyswitches, limit(&best) - seconds) {
+                        best = Some((seconds + more, TfheParams { keyswitch, ..p }));
+                    }
+                }
+            }
+            best
+        })
+    }
+}
+
+/// The set with the least predicted time of a run that keeps to the demand, with keys of their own
+/// for removing bits where these pay; a set without look-ups to do is the cheapest that decrypts.
 ///
 /// # Errors
 /// No set does.
 pub fn find(demand: &Demand) -> Result<Found, Unreachable> {
-    let rotations = decompositions(ROTATION_BITS, 1..=4, 8..=25);
-    let keyswitches = decompositions(KEYSWITCH_BITS, 1..=12, 1..=10);
+    let (limits, keyswitches) = (Limits::of(demand), decompositions(KEYSWITCH_BITS, 1..=12, 1..=10));
     let bits = demand.sites.iter().map(|s| s.bits).max().unwrap_or(0);
-    let mut shapes: Vec<TfheParams> = SHAPES
-        .iter()
-        .filter(|(_, log_n)| bits < *log_n)
-        .flat_map(|&(k, log_n)| rotations.iter().map(move |&r| TfheParams::secure(DIMENSIONS.0, k, log_n, r, r)))
-        .collect();
-    shapes.sort_by(|a, b| a.rotation_seconds().total_cmp(&b.rotation_seconds()));
-    let mut best: Option<(f64, Found)> = None;
-    let mut closest = 0.0f64;
-    for shape in shapes {
+    let removals = demand.removals() as f64;
+    let tables = ((demand.lookups() - demand.removals()) as f64).max(1.0);
+    let mut keys = RemovalSearch { limits: &limits, keyswitches: &keyswitches, found: HashMap::new() };
+    let (mut best, mut closest) = ((f64::INFINITY, None), 0.0f64);
+    for shape in rotations(SHAPES.into_iter().filter(|(_, log_n)| bits < *log_n), DIMENSIONS.0) {
         // Rotations cost more with every one of their bits: the cheapest of all is at the first n.
-        if best.as_ref().is_some_and(|(seconds, _)| shape.rotation_seconds() >= *seconds) {
+        if tables * shape.rotation_seconds() >= best.0 {
             break;
         }
-        if !hopeful(demand, &shape) {
-            continue;
+        if best.1.is_none() {
+            closest = closest.min(demand.log2_failure(&free(&shape)));
         }
         for n in (DIMENSIONS.0..=DIMENSIONS.1).step_by(DIMENSIONS.2) {
-            for &keyswitch in &keyswitches {
-                let params = TfheParams::secure(n, shape.k, shape.log_n, shape.rotation, keyswitch);
-                let seconds = params.bootstrap_seconds();
-                if best.as_ref().is_some_and(|(least, _)| seconds >= *least) {
-                    continue;
+            let p = TfheParams::secure(n, shape.k, shape.log_n, shape.rotation, shape.rotation);
+            let (noise, seconds) = (Noise::of(&p), p.rotation_seconds());
+            if tables * seconds >= best.0 {
+                break;
+            }
+            let left = |limits: &[Limit], removal: f64| room(limits, noise.lookup, removal, noise.fresh);
+            if left(&limits.outputs, noise.lookup) >= 0.0 {
+                let room = left(&limits.tables, noise.lookup).min(left(&limits.removals, noise.lookup));
+                if let Some((more, keyswitch)) = keyswitch(&p, p.big(), room, &keyswitches, best.0 / (tables + removals) - seconds) {
+                    best = ((tables + removals) * (seconds + more), Some(TfheParams { keyswitch, ..p }));
                 }
-                let log2_failure = demand.log2_failure(&params);
-                closest = closest.min(log2_failure);
-                if log2_failure <= -demand.failure_bits {
-                    best = Some((seconds, Found { params, log2_failure }));
+            }
+            if removals == 0.0 || left(&limits.tables, 0.0) <= 0.0 || left(&limits.removals, 0.0) <= 0.0 {
+                continue;
+            }
+            let Some((each, removing)) = keys.find(&p, noise.lookup) else { continue };
+            let removal = Noise::rotation(&removing);
+            if left(&limits.outputs, removal) >= 0.0 {
+                let limit = (best.0 - removals * each) / tables - seconds;
+                if let Some((more, keyswitch)) = keyswitch(&p, p.big(), left(&limits.tables, removal), &keyswitches, limit) {
+                    let set = TfheParams { keyswitch, ..p }.with_removal(removing);
+                    best = (tables * (seconds + more) + removals * each, Some(set));
                 }
             }
         }
     }
-    best.map(|(_, found)| found).ok_or(Unreachable { lookups: demand.lookups(), bits: demand.failure_bits, best: closest })
+    let unreachable = Unreachable { lookups: demand.lookups(), bits: demand.failure_bits, best: closest };
+    best.1.map(|params| Found { params, log2_failure: demand.log2_failure(&params) }).ok_or(unreachable)
 }
 
-/// False if no keyswitch makes a rotation good enough: with a keyswitch that adds nothing it is
-/// not.
-fn hopeful(demand: &Demand, shape: &TfheParams) -> bool {
-    let fine = Decomposition { base_log: 1, levels: 40 };
-    let free = TfheParams { keyswitch: fine, lwe_bound: 0, ..*shape };
-    demand.log2_failure(&free) <= -demand.failure_bits
+/// A shape with a keyswitch that adds nothing: no keyswitch does better.
+fn free(shape: &TfheParams) -> TfheParams {
+    TfheParams { keyswitch: Decomposition { base_log: 1, levels: 40 }, lwe_bound: 0, ..*shape }
 }
 
 #[cfg(test)]
@@ -147,7 +284,7 @@ mod tests {
     use crate::tfhe::{MARGIN_OF_SIGN, lookup_margin};
 
     fn site(lookups: usize, bits: u32, norm: f64) -> Site {
-        Site { lookups, margin: lookup_margin(bits), of_lookups: norm * norm, of_fresh: 0.0, bits }
+        Site { lookups, margin: lookup_margin(bits), of_lookups: norm * norm, of_fresh: 0.0, of_removals: 0.0, bits, removes: false }
     }
 
     #[test]
@@ -157,20 +294,32 @@ mod tests {
         let found = find(&demand).unwrap();
         let published = TfheParams::secure(918, 1, 11, d(23, 1), d(4, 4));
         assert!(found.params.is_secure() && found.log2_failure <= -129.58, "{found:?}");
-        assert!(found.params.bootstrap_seconds() <= published.bootstrap_seconds(), "{found:?}");
+        assert!(found.params.lookup_seconds() <= published.lookup_seconds(), "{found:?}");
         let weaker = find(&Demand { failure_bits: 40.0, ..demand }).unwrap();
-        assert!(weaker.params.bootstrap_seconds() < found.params.bootstrap_seconds(), "{weaker:?}");
+        assert!(weaker.params.lookup_seconds() < found.params.lookup_seconds(), "{weaker:?}");
     }
 
     #[test]
     fn bits_that_are_removed_need_precise_results() {
         // Eleven bits, of which seven are removed: the lowest is shifted up before the keyswitch.
         let shifted = 49.0 * 49.0 * 2f64.powi(2 * 11);
-        let lowest = Site { lookups: 7, margin: MARGIN_OF_SIGN, of_lookups: shifted, of_fresh: 0.0, bits: 1 };
+        let lowest = Site {
+            lookups: 7,
+            margin: MARGIN_OF_SIGN,
+            of_lookups: shifted,
+            of_fresh: 0.0,
+            of_removals: 3.0 * 2f64.powi(2 * 8),
+            bits: 1,
+            removes: true,
+        };
         let demand = Demand { sites: vec![lowest, site(1, 4, 49.0)], outputs: vec![], failure_bits: 50.0 };
         let found = find(&demand).unwrap();
         assert!(found.params.rotation.levels > 1, "{found:?}");
         assert!(found.log2_failure <= -50.0);
+        // Keys of their own make the seven of eight look-ups cheaper.
+        let removal = found.params.removing().expect("keys for removing bits");
+        assert!(removal.is_secure() && removal.big() <= found.params.big());
+        assert!(found.params.removal_seconds() < 0.6 * found.params.lookup_seconds(), "{found:?}");
     }
 
     #[test]

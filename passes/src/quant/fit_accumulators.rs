@@ -38,7 +38,7 @@ pub fn fit_accumulators(g: &QuantGraph, original: &TensorGraph, cx: &Context) ->
         let demand = demand(&fitted, -failure).map_err(|e| PassError::clear(PASS, "", e))?;
         let seconds = match cx.facts().tfhe(&demand) {
             None => demand.lookups() as f64,
-            Some(Ok(found)) => demand.lookups() as f64 * found.params.bootstrap_seconds(),
+            Some(Ok(found)) => demand.seconds(&found.params),
             // The last one says why, if none will do.
             Some(Err(_)) if made.is_empty() && Some(&size) != sizes.last() => continue,
             Some(Err(_)) => f64::INFINITY,

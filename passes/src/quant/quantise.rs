@@ -9,7 +9,7 @@ use super::settle::{bits_for, settle};
 use crate::activation::degree::Accuracy;
 use crate::activation::function::Function;
 use crate::error::PassError;
-use crate::options::CompileOptions;
+use crate::options::{CompileOptions, QuantOptions};
 use chiffre_ir::consts::Array;
 use chiffre_ir::graph::ValueId;
 use chiffre_ir::quant::{MAX_BITS, QuantGraph, QuantOp, QuantType};
@@ -35,16 +35,15 @@ pub fn quantise(g: &TensorGraph, options: &CompileOptions) -> Result<(QuantGraph
     let ladder = options.quant.bits.map_or(LADDER.to_vec(), |bits| vec![bits]);
     let mut refused = None;
     for bits in ladder {
-        let made =
-            match (Builder { g, functions: &functions, seen: &seen, bits, margin: options.quant.margin, out: QuantGraph::new(&g.name) })
-                .build()
-            {
-                Ok(made) => made,
-                Err(e) => {
-                    refused = Some(e);
-                    break;
-                }
-            };
+        let made = match (Builder { g, functions: &functions, seen: &seen, bits, options: &options.quant, out: QuantGraph::new(&g.name) })
+            .build()
+        {
+            Ok(made) => made,
+            Err(e) => {
+                refused = Some(e);
+                break;
+            }
+        };
         let accuracy = judge.accuracy(PASS, &made)?;
         let enough = meets(&accuracy, options.activations.target, SHARE);
         tracing::debug!(?bits, %accuracy, "quantised");
@@ -111,7 +110,7 @@ struct Builder<'a> {
     functions: &'a [Option<Applied>],
     seen: &'a [Seen],
     bits: [u32; 3],
-    margin: f64,
+    options: &'a QuantOptions,
     out: QuantGraph,
 }
 
@@ -121,6 +120,10 @@ struct Integers {
     /// What 1 of the sum stands for, channel by channel.
     scales: Vec<f64>,
     bias: Array<i64>,
+    /// What the sums of a channel can be at most.
+    possible: Vec<[i64; 2]>,
+    /// True if the integers are what the weights are, and the scale of all channels is the same.
+    exact: bool,
 }
 
 impl Builder<'_> {
@@ -185,13 +188,23 @@ impl Builder<'_> {
             rows.iter_mut().zip(all.chunks(length.max(1))).for_each(|(row, w)| row.extend(w));
             worth.push(all);
         }
-        let grids: Vec<Grid> = rows.iter().map(|row| number::weights(row, self.bits[1])).collect();
+        let exact: Option<Vec<Grid>> = rows.iter().map(|row| number::exact(row, self.bits[1])).collect();
+        let exact = exact.filter(|all| all.iter().all(|g| (g.scale / all[0].scale - 1.0).abs() < 1e-5));
+        let is_exact = exact.is_some();
+        // Answers are compared with each other under one scale.
+        let together = self.options.common_scale && self.g.outputs.contains(&v);
+        let grids: Vec<Grid> = match exact {
+            Some(all) => vec![all[0]; channels],
+            None if together => vec![number::weights(&rows.concat(), self.bits[1]); channels],
+            None => rows.iter().map(|row| number::weights(row, self.bits[1])).collect(),
+        };
         let integer = |x: f64, g: &Grid| ((x / g.scale).round() as i64).clamp(g.range[0], g.range[1]);
         let kernels = arrays.iter().zip(worth).map(|(a, all)| {
             let per = (all.len() / channels).max(1);
             let data = all.iter().enumerate().map(|(at, x)| integer(*x, &grids[at / per])).collect();
             Array::new(a.shape.clone(), data)
         });
+        let kernels: Vec<Array<i64>> = kernels.collect();
         let bias = match bias {
             None => Array::new(vec![channels], vec![0; channels]),
             Some(b) => {
@@ -201,22 +214,39 @@ impl Builder<'_> {
                 Array::new(b.shape.clone(), data)
             }
         };
-        Ok(Integers { kernels: kernels.collect(), scales: grids.iter().map(|g| g.scale).collect(), bias })
+        let mut possible: Vec<[i64; 2]> = vec![[0; 2]; channels];
+        for (kernel, a) in kernels.iter().zip(&n.args) {
+            let ty = self.out.ty(values[a.index()].ok_or_else(|| bug(&n.source))?);
+            // Beyond the border are zeros.
+            let [lo, hi] = [ty.range[0].min(0), ty.range[1].max(0)];
+            let per = (kernel.data.len() / channels).max(1);
+            for (at, w) in kernel.data.iter().enumerate() {
+                let p = &mut possible[at / per];
+                *p = [p[0] + (w * lo).min(w * hi), p[1] + (w * lo).max(w * hi)];
+            }
+        }
+        let per = (bias.data.len() / channels).max(1);
+        for (p, b) in possible.iter_mut().zip(bias.data.chunks(per)) {
+            *p = [p[0] + b.iter().min().unwrap_or(&0), p[1] + b.iter().max().unwrap_or(&0)];
+        }
+        let exact = is_exact && bias.data.iter().all(|b| *b == 0);
+        Ok(Integers { kernels, scales: grids.iter().map(|g| g.scale).collect(), bias, possible, exact })
     }
 
-    /// What the sums of a linear map are expected to reach, in each channel.
-    fn reach(&self, v: ValueId, scales: &[f64]) -> Vec<[i64; 2]> {
+    /// What the sums of a linear map are expected to reach, in each channel, and can.
+    fn reach(&self, v: ValueId, made: &Integers) -> Vec<[i64; 2]> {
         let wide = |(r, scale): (&[f64; 2], &f64)| {
-            let (middle, half) = ((r[0] + r[1]) / 2.0, self.margin * (r[1] - r[0]) / 2.0);
+            let (middle, half) = ((r[0] + r[1]) / 2.0, self.options.margin * (r[1] - r[0]) / 2.0);
             [((middle - half) / scale).floor() as i64 - 1, ((middle + half) / scale).ceil() as i64 + 1]
         };
-        self.seen[v.index()].ranges.iter().zip(scales.iter().cycle()).map(wide).collect()
+        let within = |([lo, hi], [least, most]): ([i64; 2], &[i64; 2])| [lo.clamp(*least, *most), hi.clamp(*least, *most)];
+        self.seen[v.index()].ranges.iter().zip(made.scales.iter().cycle()).map(wide).zip(&made.possible).map(within).collect()
     }
 
     /// A linear map; with `window`, the bits of its result and what is added to each channel.
     fn sum(&mut self, v: ValueId, made: Integers, values: &[Option<ValueId>], window: Option<(u32, &[i64])>) -> ValueId {
         let n = self.g.node(v);
-        let reach = self.reach(v, &made.scales);
+        let reach = self.reach(v, &made);
         let shift = |c: usize| window.map_or(0, |(_, s)| s[c]);
         let range =
             reach.iter().enumerate().fold([i64::MAX, i64::MIN], |[lo, hi], (c, r)| [lo.min(r[0] + shift(c)), hi.max(r[1] + shift(c))]);
@@ -261,6 +291,23 @@ impl Builder<'_> {
         self.out.push(op, args, ty, &n.source)
     }
 
+    /// The scale of the operand, if the function takes all integers that the operand may be to
+    /// integers: nothing is then lost, as in a maximum, which is one of two values.
+    fn same_grid(&self, f: &Applied, made: &Integers, reach: &[[i64; 2]]) -> Option<Grid> {
+        let scale = made.exact.then_some(made.scales[0])?;
+        let mut range = [0i64; 2];
+        for (c, [lo, hi]) in reach.iter().enumerate() {
+            for x in *lo..=*hi {
+                let y = f.at(c, x as f64 * scale) / scale;
+                if (y - y.round()).abs() > 1e-5 {
+                    return None;
+                }
+                range = [range[0].min(y.round() as i64), range[1].max(y.round() as i64)];
+            }
+        }
+        (range[1] - range[0] < 1 << self.bits[2]).then_some(Grid { scale, range })
+    }
+
     /// An activation: a sum of its own, shifted so that what it reaches is in the middle of a
     /// table.
     fn lookup(&mut self, v: ValueId, f: &Applied, values: &[Option<ValueId>]) -> Result<ValueId, PassError> {
@@ -271,10 +318,16 @@ impl Builder<'_> {
                 let ty = self.out.ty(values[f.root.index()].ok_or_else(|| bug(&n.source))?);
                 let channels = root.ty.chw()[0];
                 let scales = (0..channels).map(|c| ty.scale_of(c)).collect();
-                Integers { kernels: vec![], scales, bias: Array::new(vec![channels], vec![0; channels]) }
+                Integers {
+                    kernels: vec![],
+                    scales,
+                    bias: Array::new(vec![channels], vec![0; channels]),
+                    possible: vec![ty.range; channels],
+                    exact: ty.scale.len() == 1,
+                }
             }
         };
-        let reach = self.reach(f.root, &made.scales);
+        let reach = self.reach(f.root, &made);
         let width = reach.iter().map(|r| r[1] - r[0] + 1).max().unwrap_or(1);
         let bits = (u64::BITS - (width - 1).max(1).leading_zeros()).max(1);
         if bits > MAX_BITS {
@@ -282,7 +335,7 @@ impl Builder<'_> {
         }
         let entries = 1i64 << bits;
         let shifts: Vec<i64> = reach.iter().map(|r| (entries - (r[1] - r[0] + 1)) / 2 - r[0]).collect();
-        let grid = self.grid(v, self.bits[2]);
+        let grid = self.same_grid(f, &made, &reach).unwrap_or_else(|| self.grid(v, self.bits[2]));
         let (scales, channels) = (made.scales.clone(), n.ty.chw()[0]);
         let entry = |i: usize| {
             let (c, at) = (i >> bits, (i as i64) & (entries - 1));

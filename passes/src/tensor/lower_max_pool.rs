@@ -8,16 +8,20 @@
 //! second and one for every fourth position, and a ReLU for every fourth: as many as the ReLU alone
 //! did.
 //!
+//! In the form `rectified` it is `max(a, b) = b + max(a − b, 0)`, and rectifiers stay in front. On
+//! integers that is exact, and no value needs more bits than the operand.
+//!
 //! Reads beyond the border are zeros where the operand has no negative value, or a ReLU reads the
 //! result. Elsewhere they are the nearest elements inside, which every window that reaches there
 //! holds anyway.
 
+use crate::options::MaximumForm;
 use chiffre_ir::consts::{Array, ConstId};
 use chiffre_ir::graph::{Node, ValueId};
 use chiffre_ir::tensor::{ActivationKind, Expr, Reads, Tensor, TensorGraph, TensorOp, TensorType, Unary};
 
 /// Rewrites all max poolings; the same graph comes back if there is none.
-pub fn lower_max_pool(g: &TensorGraph) -> TensorGraph {
+pub fn lower_max_pool(g: &TensorGraph, form: MaximumForm) -> TensorGraph {
     let is_pool = |n: &Node<Tensor>| matches!(n.op, TensorOp::MaxPool { .. });
     if !g.nodes.iter().any(is_pool) {
         return g.clone();
@@ -45,7 +49,8 @@ pub fn lower_max_pool(g: &TensorGraph) -> TensorGraph {
             TensorOp::Activation { kind, alpha }
                 if never_falls(*kind, *alpha) && (rectifies(*kind) || !padded || !never_negative(g, operand)) =>
             {
-                Some((*kind, *alpha)).filter(|_| users[operand.index()] == [v] && !g.outputs.contains(&operand))
+                Some((*kind, *alpha))
+                    .filter(|_| form == MaximumForm::Absolute && users[operand.index()] == [v] && !g.outputs.contains(&operand))
             }
             _ => None,
         };
@@ -55,7 +60,7 @@ pub fn lower_max_pool(g: &TensorGraph) -> TensorGraph {
             None => !read_by_rectifiers && !never_negative(g, operand),
         };
         let from = if moved.is_some() { g.node(operand).args[0] } else { operand };
-        let mut l = Lowering { out: &mut out, source: &n.source, stages: 0, extent: 0, edge, half, zero };
+        let mut l = Lowering { out: &mut out, source: &n.source, form, stages: 0, extent: 0, edge, half, zero };
         let mut x = map[from.index()];
         for d in [1, 0] {
             l.extent = shape[d + 1];
@@ -121,6 +126,7 @@ struct Read {
 struct Lowering<'a> {
     out: &'a mut TensorGraph,
     source: &'a str,
+    form: MaximumForm,
     /// Absolute values so far: each is an activation with a name of its own.
     stages: usize,
     /// Elements of the operand along the axis in question: no value of a stage has more.
@@ -203,7 +209,12 @@ impl Lowering<'_> {
         let name = format!("{}.{}", self.source, self.stages);
         let absolute = TensorOp::Function { of: Expr::unary(Unary::Abs, Expr::X), params: None };
         let difference = self.out.push(TensorOp::Sub {}, vec![a, b], ty.clone(), self.source);
-        let distance = self.out.push(absolute, vec![difference], ty.clone(), &name);
+        let rectifier = TensorOp::Activation { kind: ActivationKind::Relu, alpha: None };
+        let of_difference = if self.form == MaximumForm::Rectified { rectifier } else { absolute };
+        let distance = self.out.push(of_difference, vec![difference], ty.clone(), &name);
+        if self.form == MaximumForm::Rectified {
+            return self.out.push(TensorOp::Add {}, vec![b, distance], ty, self.source);
+        }
         let sum = self.out.push(TensorOp::Add {}, vec![a, b], ty.clone(), self.source);
         let twice = self.out.push(TensorOp::Add {}, vec![sum, distance], ty.clone(), self.source);
         self.out.push(TensorOp::Affine { scale: self.half, shift: self.zero }, vec![twice], ty, self.source)
@@ -304,7 +315,7 @@ mod tests {
                                 continue;
                             }
                             let g = pooled([2, h, w], kernel, stride, pad, front, behind);
-                            let lowered = verify(lower_max_pool(&g)).unwrap_or_else(|e| panic!("{e}"));
+                            let lowered = verify(lower_max_pool(&g, MaximumForm::Absolute)).unwrap_or_else(|e| panic!("{e}"));
                             assert!(!lowered.nodes.iter().any(|n| matches!(n.op, TensorOp::MaxPool { .. })));
                             let [want, got] = [&g, &*lowered].map(|g| interp(g, &images, 2).unwrap().swap_remove(0));
                             let worst = want.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -319,8 +330,9 @@ mod tests {
     #[test]
     fn a_relu_moves_behind_and_costs_no_more_than_before() {
         let relu = [activation(ActivationKind::Relu)];
-        let count =
-            |kernel, stride, pad, front: &[TensorOp]| elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[])));
+        let count = |kernel, stride, pad, front: &[TensorOp]| {
+            elements(&lower_max_pool(&pooled([4, 8, 8], kernel, stride, pad, front, &[]), MaximumForm::Absolute))
+        };
         assert_eq!(count([2, 2], [2, 2], [0; 4], &relu), [4 * (32 + 16), 4 * 16]);
         // A pair, and its maximum with the third element.
         assert_eq!(count([3, 3], [2, 2], [1, 1, 0, 0], &relu), [4 * 2 * (32 + 16), 4 * 16]);
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn functions_move_only_where_that_is_exact() {
         let kinds = |front: &[TensorOp], pad| {
-            let g = lower_max_pool(&pooled([1, 4, 4], [2, 2], [2, 2], pad, front, &[]));
+            let g = lower_max_pool(&pooled([1, 4, 4], [2, 2], [2, 2], pad, front, &[]), MaximumForm::Absolute);
             let last = g.node(g.outputs[0]);
             matches!(last.op, TensorOp::Activation { .. }) && last.source == "act"
         };
@@ -348,6 +360,6 @@ mod tests {
         // An activation that something else reads stays where it is.
         let mut g = pooled([1, 4, 4], [2, 2], [2, 2], [0; 4], &[activation(ActivationKind::Relu)], &[]);
         g.outputs.push(ValueId(1));
-        assert!(elements(&lower_max_pool(&g)) == [8 + 4, 16]);
+        assert!(elements(&lower_max_pool(&g, MaximumForm::Absolute)) == [8 + 4, 16]);
     }
 }

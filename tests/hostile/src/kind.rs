@@ -31,11 +31,19 @@ pub enum Kind {
     Journal,
     /// Prepared state of a server.
     Prepared,
+    /// A program for TFHE.
+    TfheProgram,
+    /// Evaluation keys of TFHE.
+    TfheEvaluationKeys,
+    /// Images encrypted for TFHE.
+    TfheBatch,
+    /// Answers encrypted under TFHE.
+    TfheResult,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Model,
         Kind::Text,
         Kind::Npy,
@@ -50,6 +58,10 @@ impl Kind {
         Kind::Receipt,
         Kind::Journal,
         Kind::Prepared,
+        Kind::TfheProgram,
+        Kind::TfheEvaluationKeys,
+        Kind::TfheBatch,
+        Kind::TfheResult,
     ];
 
     /// The name of its fuzz target, and of the folder with its seeds.
@@ -69,6 +81,10 @@ impl Kind {
             Kind::Receipt => "receipt",
             Kind::Journal => "journal",
             Kind::Prepared => "prepared",
+            Kind::TfheProgram => "tfhe_program",
+            Kind::TfheEvaluationKeys => "tfhe_evaluation_keys",
+            Kind::TfheBatch => "tfhe_batch",
+            Kind::TfheResult => "tfhe_result",
         }
     }
 

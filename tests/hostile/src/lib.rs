@@ -13,6 +13,7 @@ mod life;
 mod program;
 mod read;
 mod seeds;
+mod tfhe;
 
 pub use forge::{forge, png, reseal, zlib};
 pub use kind::Kind;

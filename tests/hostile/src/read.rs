@@ -1,6 +1,6 @@
 //! The readers of all kinds of files, with what a command does behind them, and what they may take.
 
-use crate::{Kind, Life, program};
+use crate::{Kind, Life, program, tfhe};
 use chiffre::data::{self, DataOptions, Normalisation};
 use chiffre::{Class, Error};
 use chiffre_client::{ClientKey, Receipt};
@@ -75,6 +75,10 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<(), Error> {
         }
         Kind::Receipt => receipt(bytes),
         Kind::Journal => journal(bytes),
+        Kind::TfheProgram => tfhe::read_program(bytes),
+        Kind::TfheEvaluationKeys => tfhe::read_keys(bytes),
+        Kind::TfheBatch => tfhe::read_batch(bytes),
+        Kind::TfheResult => tfhe::read_result(bytes),
         Kind::Prepared => answer(&Server::read(Life::get().session.clone(), Cursor::new(bytes), "bad", 0)?),
     }
 }

@@ -1,6 +1,6 @@
 //! Small good files of every kind.
 
-use crate::{Kind, Life, life, program};
+use crate::{Kind, Life, life, program, tfhe};
 use chiffre_runtime::hex;
 use chiffre_testing::{Sealed, repository};
 use image::{ImageFormat, RgbImage};
@@ -24,6 +24,10 @@ pub fn seeds(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Result => vec![of_life(|l, out| l.result.write(&l.session, out, "memory"))],
         Kind::Receipt => receipts(),
         Kind::Journal => Life::get().journal.values().map(|file| file.to_bytes().expect("bytes")).collect(),
+        Kind::TfheProgram => vec![tfhe::program()],
+        Kind::TfheEvaluationKeys => vec![tfhe::keys()],
+        Kind::TfheBatch => vec![tfhe::batch()],
+        Kind::TfheResult => vec![tfhe::result()],
         Kind::Prepared => vec![of_life(|l, out| l.server.write(out, "memory"))],
     }
 }

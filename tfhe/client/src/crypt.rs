@@ -5,7 +5,8 @@ use crate::random::Seeds;
 use crate::secret::ClientKey;
 use chiffre_ir::quant::{entry, real};
 use chiffre_ir::token::hex;
-use chiffre_tfhe::{Batch, EvaluationKeys, Results, Session, TfheError};
+use chiffre_params::tfhe::TfheParams;
+use chiffre_tfhe::{Batch, EvaluationKeys, LookupKeys, Results, Session, TfheError};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -18,11 +19,14 @@ impl ClientKey {
         let mut seeds = Seeds::from_os()?;
         let mut secret = |len: usize| {
             let mut words = Zeroizing::new(vec![0; len]);
-            engine::fill_secret(&mut words, &mut seeds);
+            if len > 0 {
+                engine::fill_secret(&mut words, &mut seeds);
+            }
             words
         };
         let (small, big) = (secret(s.params().n), secret(s.params().big()));
-        Ok(ClientKey { id: seeds.draw(), small, big })
+        let removal = secret(s.params().removing().map_or(0, |r| r.n));
+        Ok(ClientKey { id: seeds.draw(), small, big, removal })
     }
     /// The evaluation keys that the session's program uses.
     ///
@@ -30,9 +34,15 @@ impl ClientKey {
     /// If the system has no randomness.
     pub fn evaluation_keys(&self, s: &Session) -> Result<EvaluationKeys, TfheError> {
         let mut seeds = Seeds::from_os()?;
-        let (rotation, rotation_seed) = engine::rotation_key(s.params(), &self.small, &self.big, &mut seeds);
-        let (keyswitch, keyswitch_seed) = engine::keyswitch_key(s.params(), &self.big, &self.small, &mut seeds);
-        Ok(EvaluationKeys { id: self.id, rotation, rotation_seed, keyswitch, keyswitch_seed })
+        let mut keys = |p: &TfheParams, small: &[u64]| {
+            // The rotation's result is under the first bits of the secret key, or all of them.
+            let (rotation, rotation_seed) = engine::rotation_key(p, small, &self.big[..p.big()], &mut seeds);
+            let (keyswitch, keyswitch_seed) = engine::keyswitch_key(p, &self.big, small, &mut seeds);
+            LookupKeys { rotation, rotation_seed, keyswitch, keyswitch_seed }
+        };
+        let table = keys(s.params(), &self.small);
+        let removal = s.params().removing().map(|p| keys(&p, &self.removal));
+        Ok(EvaluationKeys { id: self.id, table, removal })
     }
     /// Encrypts normalised images `[n, C, H, W]`, as the integers that the program makes of them.
     ///

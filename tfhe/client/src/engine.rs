@@ -50,14 +50,14 @@ pub(crate) fn rotation_key(p: &TfheParams, small: &[u64], big: &[u64], seeds: &m
     (key.into_container(), seed)
 }
 
-/// Bodies and seed of the keyswitching key: each bit of `big`, of dimension k·N, under `small`.
+/// Bodies and seed of the keyswitching key: each bit of `big` under `small`, of dimension n.
 pub(crate) fn keyswitch_key(p: &TfheParams, big: &[u64], small: &[u64], seeds: &mut Seeds) -> (Vec<u64>, Seed) {
     let seed = seeds.draw();
     let mut key = SeededLweKeyswitchKey::new(
         0,
         DecompositionBaseLog(p.keyswitch.base_log as usize),
         DecompositionLevelCount(p.keyswitch.levels as usize),
-        LweDimension(p.big()),
+        LweDimension(big.len()),
         LweDimension(p.n),
         compression(seed),
         native(),

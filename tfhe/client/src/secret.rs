@@ -22,6 +22,8 @@ pub struct ClientKey {
     pub(crate) small: Zeroizing<Vec<u64>>,
     /// Of dimension k·N: k polynomials, one behind the other.
     pub(crate) big: Zeroizing<Vec<u64>>,
+    /// Of the dimension n of the keys that remove bits; empty if these are no others.
+    pub(crate) removal: Zeroizing<Vec<u64>>,
 }
 
 impl fmt::Debug for ClientKey {
@@ -33,12 +35,14 @@ impl fmt::Debug for ClientKey {
 /// What a secret key says of the parameters that it is for.
 fn named(p: &TfheParams) -> String {
     let [r, s] = [p.rotation, p.keyswitch].map(|d| format!("{}x{}", d.levels, d.base_log));
-    format!("n={} k={} log_n={} rotation={r} keyswitch={s} noise={},{}", p.n, p.k, p.log_n, p.lwe_bound, p.glwe_bound)
+    let own = format!("n={} k={} log_n={} rotation={r} keyswitch={s} noise={},{}", p.n, p.k, p.log_n, p.lwe_bound, p.glwe_bound);
+    p.removing().iter().fold(own, |all, r| format!("{all} removal: {}", named(r)))
 }
 
-/// The two parts of a secret in files, with their dimensions.
-fn parts(p: &TfheParams) -> [(&'static str, usize); 2] {
-    [("big", p.big()), ("small", p.n)]
+/// The parts of a secret in files, with their dimensions.
+fn parts(p: &TfheParams) -> Vec<(&'static str, usize)> {
+    let removal = p.removing().map(|r| ("removal", r.n));
+    [("big", p.big()), ("small", p.n)].into_iter().chain(removal).collect()
 }
 
 impl ClientKey {
@@ -48,12 +52,20 @@ impl ClientKey {
     }
     fn contents(&self, s: &Session) -> Contents {
         let meta = BTreeMap::from([("params".to_string(), named(s.params())), ("key-id".to_string(), hex(&self.id))]);
-        Contents::new(SECRET_KIND, meta, &parts(s.params()).map(|(name, len)| (name.to_string(), Dtype::U8, vec![len])))
+        Contents::new(
+            SECRET_KIND,
+            meta,
+            &parts(s.params()).into_iter().map(|(name, len)| (name.to_string(), Dtype::U8, vec![len])).collect::<Vec<_>>(),
+        )
     }
     fn fill(&self, w: &mut Writer<'_>) -> Result<(), TfheError> {
         let bytes = |words: &[u64]| Zeroizing::new(words.iter().map(|&w| w as u8).collect::<Vec<u8>>());
         w.tensor("big", &bytes(&self.big))?;
-        Ok(w.tensor("small", &bytes(&self.small))?)
+        w.tensor("small", &bytes(&self.small))?;
+        if !self.removal.is_empty() {
+            w.tensor("removal", &bytes(&self.removal))?;
+        }
+        Ok(())
     }
     /// Writes the secret key to a file that only its owner can read. Nothing may have its name:
     /// what is encrypted under a key that is overwritten is lost.
@@ -109,7 +121,8 @@ impl ClientKey {
                 false => Ok(Zeroizing::new(bytes.iter().map(|&b| u64::from(b)).collect::<Vec<u64>>())),
             }
         };
-        let [big, small] = parts(s.params());
-        Ok(ClientKey { id, big: part(big)?, small: part(small)? })
+        let mut all = parts(s.params()).into_iter();
+        let mut next = || all.next().map_or(Ok(Zeroizing::new(vec![])), &mut part);
+        Ok(ClientKey { id, big: next()?, small: next()?, removal: next()? })
     }
 }

@@ -19,18 +19,21 @@ pub(super) use {
     run::run,
 };
 
-use crate::args::{CompileArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
+use crate::args::{Answer, CompileArgs, CompilerArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
 use chiffre::memory::human_bytes;
 use chiffre::{Error, data, logits, outputs, pipeline};
 use chiffre_backend::target::Target;
 use chiffre_backend::tfhe::{Tfhe, TfheProgram, lookups};
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::container::Reader;
+use chiffre_ir::interface::Interface;
 use chiffre_ir::program::file::INTERFACE;
 use chiffre_ir::quant::file::{self, KIND, QuantFile};
 use chiffre_ir::quant::{QuantGraph, QuantOp, QuantType, interp, outside};
+use chiffre_ir::tail::TailKind;
 use chiffre_ir::{graph::Op, text};
 use chiffre_params::tfhe::TfheParams;
+use chiffre_passes::options::CompileOptions;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -41,13 +44,66 @@ pub(super) fn is_program(path: &Path) -> bool {
     Reader::peek(path, KIND).is_ok()
 }
 
+/// The pipeline of a program that answers with the index of the largest value, if that is asked
+/// for.
+///
+/// # Errors
+/// A target that has none; a pipeline that is given in full.
+pub(super) fn answered(args: &CompilerArgs, options: &mut CompileOptions) -> Result<Option<String>, Error> {
+    if args.answer == Answer::Values {
+        return Ok(None);
+    }
+    if args.target != Tfhe.name() {
+        return Err(Error::input("--answer argmax is for programs of the target tfhe (--target tfhe); others give all values"));
+    }
+    if args.passes.is_some() {
+        return Err(Error::input(
+            "--answer argmax and --passes: write the passes `quantise{output-scale=common}` and, before `select-tfhe-params`, `argmax` there",
+        ));
+    }
+    options.quant.common_scale = true;
+    Ok(Some(Tfhe.lower().replace("select-tfhe-params", "argmax,select-tfhe-params")))
+}
+
+/// The interface of a program of which one integer is decrypted, the index of the largest value of
+/// the first output.
+///
+/// # Errors
+/// An output of which something else is made.
+fn of_index(mut interface: Interface) -> Result<Interface, Error> {
+    let [output] = &mut interface.outputs[..] else {
+        return Err(Error::input("the index of the largest value is that of one output: choose it (--select-output)"));
+    };
+    let fits = match &output.tail[..] {
+        [] => true,
+        [op] => op.kind == (TailKind::ArgMax { min: false, last: false }) && op.extents == [1, output.count, 1],
+        _ => false,
+    };
+    if !fits {
+        return Err(Error::input(format!(
+            "output \"{}\" is more than an index of the largest value: choose another (--select-output)",
+            output.name
+        )));
+    }
+    (output.first, output.count, output.tail, output.shape) = (0, 1, vec![], vec![1]);
+    Ok(interface)
+}
+
+/// True for a program whose answer is an index.
+fn answers_index(g: &QuantGraph, model_values: usize) -> bool {
+    g.outputs.len() == 1 && g.ty(g.outputs[0]).shape.len() == 1 && model_values > 1
+}
+
 /// Compiles a model: the program, and the texts of the levels it came from.
 fn lower(model: &Model, request: &pipeline::Request) -> Result<(pipeline::Lowered, QuantFile), Error> {
     let lowered = pipeline::compile_for(&Tfhe, &model.graph, &model.digest.to_string(), request)?;
     let program = lowered.program.downcast::<TfheProgram>().ok_or_else(|| Error::bug("not a program of this target"))?;
     let mut stages = BTreeMap::new();
     stages.extend(lowered.state.tensor().map(|g| ("tensor".to_string(), text::print(g))));
-    stages.insert(INTERFACE.into(), serde_json::to_string(&model.interface()).map_err(Error::failed)?);
+    // With `argmax` in the pipeline one integer is left of all values.
+    let (interface, values) = (model.interface(), lowered.state.tensor().map_or(1, |g| g.outputs.iter().map(|o| g.ty(*o).len()).sum()));
+    let interface = if answers_index(&program.graph, values) { of_index(interface)? } else { interface };
+    stages.insert(INTERFACE.into(), serde_json::to_string(&interface).map_err(Error::failed)?);
     let file = QuantFile::in_memory((*program.graph).clone(), stages).map_err(Error::bug)?;
     Ok((lowered, file))
 }
@@ -123,15 +179,13 @@ fn predicted(program: &QuantFile) -> Result<(f64, u64), Error> {
 
 fn set(p: &TfheParams) -> String {
     let digits = |d: chiffre_params::tfhe::Decomposition| format!("{} digits of {} bits", d.levels, d.base_log);
-    format!(
-        "n = {}, k = {}, N = 2^{}, rotation with {}, keyswitch with {}, {}",
-        p.n,
-        p.k,
-        p.log_n,
-        digits(p.rotation),
-        digits(p.keyswitch),
-        if p.is_secure() { format!("{}-bit noise", TfheParams::SECURITY_BITS) } else { "INSECURE".into() }
-    )
+    let numbers = |p: &TfheParams| {
+        let (rotation, keyswitch) = (digits(p.rotation), digits(p.keyswitch));
+        format!("n = {}, k = {}, N = 2^{}, rotation with {rotation}, keyswitch with {keyswitch}", p.n, p.k, p.log_n)
+    };
+    let removal = p.removing().map_or(String::new(), |r| format!("; to remove bits {}", numbers(&r)));
+    let noise = if p.is_secure() { format!("{}-bit noise", TfheParams::SECURITY_BITS) } else { "INSECURE".into() };
+    format!("{}{removal}; {noise}", numbers(p))
 }
 
 fn summary(program: &QuantFile) -> Result<String, Error> {
@@ -164,12 +218,15 @@ fn overview(program: &QuantFile) -> Result<Value, Error> {
     let (seconds, bytes) = predicted(program)?;
     let node = |n: &chiffre_ir::graph::Node<chiffre_ir::quant::Quant>| json!({"op": n.op.info().mnemonic, "bits": n.ty.bits, "range": n.ty.range, "lookups": lookups(g, n), "node": n.source});
     let digits = |d: chiffre_params::tfhe::Decomposition| json!({"base_log": d.base_log, "levels": d.levels});
+    let numbers =
+        |p: TfheParams| json!({"n": p.n, "k": p.k, "log_n": p.log_n, "rotation": digits(p.rotation), "keyswitch": digits(p.keyswitch)});
     Ok(json!({
         "target": "tfhe",
         "network": g.name,
         "model": g.header.model,
         "digest": program.digest,
-        "params": {"n": p.n, "k": p.k, "log_n": p.log_n, "rotation": digits(p.rotation), "keyswitch": digits(p.keyswitch)},
+        "params": numbers(p),
+        "removal_params": p.removing().map(numbers),
         "security_bits": if p.is_secure() { TfheParams::SECURITY_BITS } else { 0 },
         "log2_failure": g.header.log2_failure,
         "lookups": all_lookups(g),
@@ -179,6 +236,19 @@ fn overview(program: &QuantFile) -> Result<Value, Error> {
         "predicted_bytes": bytes,
         "values": g.nodes.iter().map(node).collect::<Vec<_>>(),
     }))
+}
+
+/// Share of images whose index is that of the largest of their values of the original network.
+fn same_index(indices: &[f32], original: &[f32]) -> f64 {
+    let per = (original.len() / indices.len().max(1)).max(1);
+    let same = indices.iter().zip(original.chunks(per)).filter(|(i, row)| logits::argmax(row) == Some(**i as usize)).count();
+    same as f64 / indices.len().max(1) as f64
+}
+
+/// Share of images whose index is their label.
+fn right_indices(indices: &[f32], labels: &[u32]) -> f64 {
+    let right = indices.iter().zip(labels).filter(|(i, l)| **i == **l as f32).count();
+    right as f64 / indices.len().max(1) as f64
 }
 
 /// Prints a program's summary or one of its IRs.
@@ -215,12 +285,17 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     if let Some(model) = &args.model {
         let import = ImportOptions { outputs: ports.iter().map(|o| o.name.clone()).collect(), ..args.input_shape.options() };
         let original = super::simulate::original(model, &import, &g.header.model, &args.program)?;
-        let c = logits::compare_outputs(&exact, &original.run(&images.pixels, images.n)?, classes, ports, &BTreeSet::new())?;
-        out += &format!(
-            "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %",
-            100.0 * c.agreement,
-            100.0 * c.logit_error
-        );
+        let original = original.run(&images.pixels, images.n)?;
+        if answers_index(g, original.len() / images.n.max(1)) {
+            out += &format!("\nbeside the original network: argmax the same on {:.2} %", 100.0 * same_index(&exact, &original));
+        } else {
+            let c = logits::compare_outputs(&exact, &original, classes, ports, &BTreeSet::new())?;
+            out += &format!(
+                "\nbeside the original network: argmax the same on {:.2} %, logit error {:.2} %",
+                100.0 * c.agreement,
+                100.0 * c.logit_error
+            );
+        }
     }
     let left = outside(g, &images.pixels, images.n)?;
     for (v, count) in &left {
@@ -238,7 +313,10 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
     if args.labels {
         let labels = images.labels.as_ref().ok_or_else(|| Error::input(format!("{} has no labels", super::listed(&args.input))))?;
         let first = &ports[0];
-        let top1 = logits::top1(&logits::values_of(&exact, classes, first), labels, first.count).unwrap_or(0.0);
+        let top1 = match (first.count, &first.tail[..]) {
+            (1, []) if classes == 1 => right_indices(&exact, labels),
+            _ => logits::top1(&logits::values_of(&exact, classes, first), labels, first.count).unwrap_or(0.0),
+        };
         out += &format!("\ntop-1: {:.2} %", 100.0 * top1);
     }
     let all = outputs::of(&program.interface, &exact, classes);

@@ -1,6 +1,7 @@
 //! One operation after the other, with values that wrap.
 
-use crate::{check, session};
+use crate::{check, network, of_graph, removing, session};
+use chiffre_params::tfhe::TfheParams;
 
 /// All integers that `bits` bits hold, as images of one element.
 fn all(bits: u32) -> Vec<f32> {
@@ -38,16 +39,17 @@ fn look_ups_read_every_entry_and_its_flip() {
 fn bits_are_removed_exactly() {
     for (bits, kept) in [(6, 5), (6, 2), (8, 3)] {
         let (lo, hi) = (-(1i64 << bits), (1i64 << bits) - 1);
-        let s = session(&format!(
+        let text = format!(
             "%0 = input : int<bits={bits} range={lo}..{hi} scale=1.0> 1
             %1 = round %0 : int<bits={kept} range={}..{} scale={:?}> 1
             return %1",
             lo >> (bits - kept),
             hi >> (bits - kept),
             f64::from(1 << (bits - kept))
-        ));
+        );
         let images = all(bits);
-        check(&s, &images, images.len());
+        check(&session(&text), &images, images.len());
+        check(&removing(&text), &images, images.len());
     }
 }
 
@@ -88,25 +90,52 @@ fn linear_maps() {
     check(&s, &images, 2);
 }
 
+/// The first of the largest of three values, and the largest, by signs of differences and by
+/// rectifiers, on values of which many are equal and on the ends of the range.
+#[test]
+fn the_largest_value_and_its_index() {
+    let s = removing(
+        "const @d : i64[3x3x1x1] = [1, -1, 0, 1, 0, -1, 0, 1, -1]
+        const @down : i64[3] = [-2, -2, -2]
+        const @sign : i64[1x4] = [0, 0, 0, 0]
+        const @won : i64[3x3x1x1] = [-1, -1, 0, 1, 0, -1, 0, 1, 1]
+        const @all : i64[3] = [2, 1, 0]
+        const @first : i64[1x4] = [0, 0, 1, 0]
+        const @index : i64[1x3x1x1] = [0, 1, 2]
+        const @ab : i64[1x3x1x1] = [1, -1, 0]
+        const @relu : i64[1x16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+        const @middle : i64[1] = [8]
+        const @second : i64[1x3x1x1] = [0, 1, 0]
+        const @one : i64[1x1x1x1] = [1]
+        %0 = input : int<bits=4 range=0..7 scale=1.0> 3
+        %1 = linear_map %0 {kernels=[@d], strides=[[1, 1]], origins=[[0, 0]], bias=@down} : int<bits=4 range=-9..5 scale=1.0> 3
+        %2 = round %1 : int<bits=2 range=-2..1 scale=4.0> 3
+        %3 = lookup %2 {table=@sign, flip=1} : int<bits=2 range=0..1 scale=1.0> 3
+        %4 = linear_map %3 {kernels=[@won], strides=[[1, 1]], origins=[[0, 0]], bias=@all} : int<bits=2 range=0..2 scale=1.0> 3
+        %5 = lookup %4 {table=@first, flip=1} : int<bits=2 range=0..1 scale=1.0> 3
+        %6 = linear_map %5 {kernels=[@index], strides=[[1, 1]], origins=[[0, 0]]} : int<bits=2 range=0..2 scale=1.0> 1
+        %7 = linear_map %0 {kernels=[@ab], strides=[[1, 1]], origins=[[0, 0]], bias=@middle} : int<bits=4 range=1..15 scale=1.0> 1
+        %8 = lookup %7 {table=@relu, flip=7} : int<bits=4 range=0..7 scale=1.0> 1
+        %9 = linear_map %0, %8 {kernels=[@second, @one], strides=[[1, 1], [1, 1]], origins=[[0, 0], [0, 0]]} : int<bits=4 range=0..14 scale=1.0> 1
+        return %6, %9",
+    );
+    let cases: Vec<[i64; 3]> =
+        (0..512).step_by(5).map(|i| [i / 64, i / 8 % 8, i % 8]).chain([[7, 7, 7], [0, 7, 7], [0, 0, 0], [7, 0, 7]]).collect();
+    let images: Vec<f32> = cases.iter().flatten().map(|&x| x as f32).collect();
+    let found = check(&s, &images, cases.len());
+    for (i, case) in cases.iter().enumerate() {
+        let most = case.iter().max().and_then(|most| case.iter().position(|x| x == most)).unwrap();
+        assert_eq!((found[0][i], found[1][i]), (most as i64, case[0].max(case[1])), "{case:?}");
+    }
+}
+
 /// A small network: a sum of nine bits is rounded to four and saturates; its results are summed.
 #[test]
 fn a_network() {
-    let entries: Vec<String> = (0..16).map(|i: i64| i.min(7).to_string()).collect();
-    let s = session(&format!(
-        "const @k : i64[3x4x1x1] = [9, -7, 3, 1, -8, 12, 5, -3, 2, 2, -11, 6]
-        const @b : i64[3] = [40, -13, 0]
-        const @t : i64[1x16] = [{}]
-        const @l : i64[2x3x1x1] = [1, -2, 3, -1, 2, 1]
-        %0 = input : int<bits=9 range=0..15 scale=1.0> 4
-        %1 = linear_map %0 {{kernels=[@k], strides=[[1, 1]], origins=[[0, 0]], bias=@b}} : int<bits=9 range=-300..300 scale=1.0> 3
-        %2 = round %1 : int<bits=4 range=-10..10 scale=32.0> 3
-        %3 = lookup %2 {{table=@t, flip=7}} : int<bits=6 range=0..7 scale=32.0> 3
-        %4 = linear_map %3 {{kernels=[@l], strides=[[1, 1]], origins=[[0, 0]]}} : int<bits=6 range=-40..40 scale=32.0> 2
-        return %4",
-        entries.join(", ")
-    ));
     let images: Vec<f32> = (0..4 * 12).map(|i| (i * 7 % 16) as f32).collect();
-    check(&s, &images, 12);
+    for params in [TfheParams::toy(), TfheParams::toy_with_removal()] {
+        check(&of_graph(params, network()), &images, 12);
+    }
 }
 
 /// Runs do not depend on the number of threads, nor does the order of images matter.

@@ -1,0 +1,4 @@
+//! Images encrypted for TFHE.
+#![no_main]
+
+chiffre_fuzz::target!(TfheBatch);

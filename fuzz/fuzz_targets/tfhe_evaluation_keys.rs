@@ -1,0 +1,4 @@
+//! Evaluation keys of TFHE.
+#![no_main]
+
+chiffre_fuzz::target!(TfheEvaluationKeys);

@@ -1,0 +1,4 @@
+//! Answers encrypted under TFHE.
+#![no_main]
+
+chiffre_fuzz::target!(TfheResult);
