@@ -132,8 +132,9 @@ fn the_plan_is_what_recorded_durations_take() {
 }
 
 /// Sixteen workers with 24 batches each are busy for 97 % of the time, start included, if they take
-/// the next batch whenever they are free, and end within 5 % of the plan: in the middle of a hundred
-/// draws of recorded durations. Dealt out beforehand, 32 batches each are needed for the same.
+/// the next batch whenever they are free, and end within 5 % of the plan: in the middle of a
+/// hundred draws of recorded durations. Dealt out beforehand, 32 batches each are needed for the
+/// same.
 #[test]
 fn sixteen_workers_are_busy() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/bench-log/2026-12-01-batches.jsonl")).unwrap();

@@ -147,8 +147,9 @@ impl Pipeline {
     /// Runs the passes on `state`, watched by an observer.
     ///
     /// # Errors
-    /// A wish to stop; a pass that does not find what it requires, what a pass refuses, what a verifier finds after
-    /// it, a pass that does not establish what its record says, what the observer objects to.
+    /// A wish to stop; a pass that does not find what it requires, what a pass refuses, what a
+    /// verifier finds after it, a pass that does not establish what its record says, what the
+    /// observer objects to.
     pub fn observe(&self, mut state: State, cx: &Context, observer: &mut dyn Observer) -> Result<State, PassError> {
         let of_program = self.options_of_program(cx.options)?;
         self.check(&state, cx.target)?;

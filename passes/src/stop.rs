@@ -4,9 +4,9 @@ use crate::error::PassError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A wish to stop, which another thread may have. Clones are handles to the same wish. A compilation
-/// looks for it before every pass, and in passes that take long before every image, polynomial and
-/// packing.
+/// A wish to stop, which another thread may have. Clones are handles to the same wish. A
+/// compilation looks for it before every pass, and in passes that take long before every image,
+/// polynomial and packing.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 

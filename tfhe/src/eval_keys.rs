@@ -44,9 +44,13 @@ fn shapes(p: &TfheParams, from: usize) -> ([usize; 4], [usize; 2]) {
     ([p.n, p.rotation.levels as usize, p.k + 1, p.degree()], [from, p.keyswitch.levels as usize])
 }
 
+/// What the names of tensors of a kind begin with. Files have tensors in the order of their names.
+const TABLE: &str = "table.";
+const REMOVAL: &str = "removal.";
+
 /// The kinds of keys that a set has: what their tensors' names begin with, and their numbers.
 fn kinds(p: &TfheParams) -> impl Iterator<Item = (&'static str, TfheParams)> {
-    [("", *p)].into_iter().chain(p.removing().map(|r| ("removal.", r)))
+    [(TABLE, *p)].into_iter().chain(p.removing().map(|r| (REMOVAL, r)))
 }
 
 impl LookupKeys {
@@ -108,8 +112,8 @@ impl EvaluationKeys {
         Contents::new(EVAL_KIND, binding(s, &self.id), &kinds(s.params()).flat_map(of).collect::<Vec<_>>())
     }
     fn fill(&self, w: &mut Writer<'_>) -> Result<(), TfheError> {
-        self.table.fill(w, "")?;
-        self.removal.as_ref().map_or(Ok(()), |keys| keys.fill(w, "removal."))
+        self.removal.as_ref().map_or(Ok(()), |keys| keys.fill(w, REMOVAL))?;
+        self.table.fill(w, TABLE)
     }
     /// Writes the keys to a file.
     ///

@@ -82,7 +82,7 @@ pub struct Found {
 
 /// No set of the search space is good enough.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("no secure parameter set computes {lookups} look-ups with an error of at most 2^-{bits}: the best one found has 2^{best:.1}")]
+#[error("no secure parameter set computes {lookups} look-ups with an error of at most 2^-{bits}: the best one found has 2^-{:.1}", -best.min(-0.0))]
 pub struct Unreachable {
     /// Look-ups of a run.
     pub lookups: usize,

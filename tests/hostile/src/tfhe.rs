@@ -26,7 +26,7 @@ const PROGRAM: &str = "quant @t {
 }";
 
 static SESSION: LazyLock<Session> = LazyLock::new(|| {
-    let mut graph = chiffre_ir::text::parse(PROGRAM).expect("a program");
+    let mut graph: chiffre_ir::quant::QuantGraph = chiffre_ir::text::parse(PROGRAM).expect("a program");
     graph.header.params = Some(TfheParams::toy_with_removal());
     graph.header.insecure = true;
     Session::new(QuantFile::in_memory(graph, [].into()).expect("a program"), true).expect("a session")

@@ -60,12 +60,12 @@ impl ClientKey {
     }
     fn fill(&self, w: &mut Writer<'_>) -> Result<(), TfheError> {
         let bytes = |words: &[u64]| Zeroizing::new(words.iter().map(|&w| w as u8).collect::<Vec<u8>>());
+        // Files have tensors in the order of their names.
         w.tensor("big", &bytes(&self.big))?;
-        w.tensor("small", &bytes(&self.small))?;
         if !self.removal.is_empty() {
             w.tensor("removal", &bytes(&self.removal))?;
         }
-        Ok(())
+        Ok(w.tensor("small", &bytes(&self.small))?)
     }
     /// Writes the secret key to a file that only its owner can read. Nothing may have its name:
     /// what is encrypted under a key that is overwritten is lost.
