@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ import chiffre
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"
+# A process that a shell started in the background ignores Ctrl-C, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 OPTIONS = {"batch": 8, "log_n": 11, "allow_insecure": True}
 
 
