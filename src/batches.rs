@@ -8,8 +8,8 @@
 
 use crate::Error;
 use chiffre_ir::container::{ContainerError, DIGEST, Reader};
+use chiffre_ir::journal;
 use chiffre_ir::output::Output;
-use chiffre_runtime::journal::Journal;
 use chiffre_runtime::{INPUT_KIND, RESULT_KIND, ResultBatch, RuntimeError, Session};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -164,8 +164,8 @@ impl Pair {
 
     /// The state of a batch without an answer.
     fn unanswered(&self) -> Result<State, Error> {
-        let journal = Journal::directory(&self.output);
-        let left = match (journal.is_dir(), Journal::is_held(&journal)) {
+        let folder = journal::directory(&self.output);
+        let left = match (folder.is_dir(), journal::is_held(&folder)) {
             // Though it may have failed before.
             (true, true) => return Ok(State::Running),
             (true, false) => State::Begun,

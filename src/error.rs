@@ -5,6 +5,7 @@ use chiffre_ckks::params::ParamsError;
 use chiffre_frontend::FrontendError;
 use chiffre_ir::container::ContainerError;
 use chiffre_ir::error::InterpError;
+use chiffre_ir::journal::JournalError;
 use chiffre_passes::error::{self as passes, PassError};
 use chiffre_runtime::{EngineError, RuntimeError};
 use std::fmt;
@@ -346,6 +347,12 @@ impl From<ContainerError> for Error {
             ContainerError::Kind { path, .. } => (Error::Mismatch, path.clone()),
         };
         class(Detail::of(e).in_file(file))
+    }
+}
+
+impl From<JournalError> for Error {
+    fn from(e: JournalError) -> Error {
+        RuntimeError::from(e).into()
     }
 }
 

@@ -21,12 +21,14 @@ pub struct MemoryPlan {
     pub diagonals: usize,
     /// The encrypted input, in seeded form.
     pub input: usize,
+    /// What the process has besides.
+    pub process: usize,
 }
 
 impl MemoryPlan {
     /// All together.
     pub fn peak(&self) -> usize {
-        self.working + self.weights + self.keys + self.constants + self.diagonals + self.input + PROCESS_BYTES
+        self.working + self.weights + self.keys + self.constants + self.diagonals + self.input + self.process
     }
 }
 
@@ -89,7 +91,7 @@ impl Outline {
         let rows = |bytes: usize| self.ring.map_or(bytes, |log_n| with_gaps(bytes, log_n));
         let weights = self.values.iter().filter_map(|v| v.work.as_ref()).map(Work::weight_bytes).max().unwrap_or(0);
         let (working, keys) = (rows(working), rows(self.keys));
-        MemoryPlan { working, weights, keys, constants: self.constants, diagonals: self.diagonals(), input }
+        MemoryPlan { working, weights, keys, constants: self.constants, diagonals: self.diagonals(), input, process: PROCESS_BYTES }
     }
     /// Bytes of the diagonals of bootstraps, of which there is one with complex slots at most, and
     /// one with real ones.

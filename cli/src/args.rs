@@ -127,6 +127,10 @@ pub struct CompilerArgs {
     /// equal ones the first (tfhe programs)
     #[arg(long, value_enum, default_value_t = Answer::Values)]
     pub answer: Answer,
+    /// What becomes of bits that a table has no room for, in programs of the target tfhe: they are
+    /// removed, a look-up each, or stay, and a look-up may read an entry near the right one
+    #[arg(long, value_enum, default_value_t = Rounding::Exact)]
+    pub rounding: Rounding,
     /// Pass pipeline, as `chiffre passes` prints the default one
     #[arg(long, value_name = "SPEC")]
     pub passes: Option<String>,
@@ -269,6 +273,15 @@ pub enum Answer {
     Values,
     /// The index of the largest one.
     Argmax,
+}
+
+/// How what a look-up reads loses its lowest bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rounding {
+    /// Bit by bit.
+    Exact,
+    /// By the noise of the look-up.
+    Approximate,
 }
 
 /// Arguments of `check`.

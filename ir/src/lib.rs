@@ -18,6 +18,7 @@ pub mod he;
 mod ids;
 pub mod input;
 pub mod interface;
+pub mod journal;
 pub mod layout;
 pub mod level;
 pub mod ops;

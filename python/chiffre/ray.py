@@ -7,6 +7,7 @@ calls `run`. `python -m chiffre.ray --help` is the same as a command.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from typing import Any
 from . import _native
 from ._errors import InputError, MismatchError, RunFailed
 from ._native import Batch, Program, Server
+from ._storage import Bucket, is_url
 
 try:
     import ray
@@ -49,6 +51,7 @@ class _Job:
     keys: str
     keys_digest: str
     cache: str | None
+    scratch: str | None
     threads: int
     checkpoint_every: float
     allow_insecure: bool
@@ -99,12 +102,29 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+def _folder_of_node(pattern: str) -> Path:
+    """A folder of this node's own disk."""
+    return Path(pattern.replace("{node}", ray.get_runtime_context().get_node_id()))
+
+
+def _scratch(job: _Job) -> str:
+    """Where files of an object store are copied to."""
+    return job.scratch or str(Path(tempfile.gettempdir()) / "chiffre")
+
+
+def _fetch(url: str, to: Path) -> None:
+    """Copies one file of an object store to a disk."""
+    folder, _, name = url.rpartition("/")
+    Bucket(folder).fetch(name, to)
+
+
 def _on_this_node(job: _Job, source: str, digest: str) -> Path:
     """A copy of a file on a disk of this node, under the name of its content; made by the first task that needs it. Whoever reads the
     copy checks that it is whole."""
-    if job.cache is None:
+    cache = job.cache or (_scratch(job) if is_url(source) else None)
+    if cache is None:
         return Path(source)
-    folder = Path(job.cache.replace("{node}", ray.get_runtime_context().get_node_id()))
+    folder = _folder_of_node(cache)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     copy = folder / f"{digest}.chf"
     with _locked(folder / f"{digest}.lock"):
@@ -112,7 +132,10 @@ def _on_this_node(job: _Job, source: str, digest: str) -> Path:
             handle, name = tempfile.mkstemp(dir=folder, suffix=".partial")
             os.close(handle)
             try:
-                shutil.copyfile(source, name)
+                if is_url(source):
+                    _fetch(source, Path(name))
+                else:
+                    shutil.copyfile(source, name)
                 os.replace(name, copy)
             except BaseException:
                 os.unlink(name)
@@ -159,6 +182,25 @@ def _answer(job: _Job, input: str, output: str) -> dict[str, Any]:
     return {**row, "state": "done", "images": batch.images, "prepared": prepared, "start_s": ready - began, "run_s": end - ready}
 
 
+def _answer_in_store(job: _Job, inputs: str, outputs: str, name: str) -> dict[str, Any]:
+    """As `_answer`, for a batch in an object store: it is run on a disk of this node, with its journal there."""
+    place = hashlib.sha256(f"{job.program_digest} {job.keys_digest} {inputs} {outputs}".encode()).hexdigest()[:32]
+    folder = _folder_of_node(_scratch(job)) / place
+    batch, answer = folder / "in" / name, folder / "out" / name
+    answer.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    there = Bucket(outputs)
+    with _locked(folder / f"{name}.lock"):
+        Bucket(inputs).fetch(name, batch)
+        if there.has(name):
+            there.fetch(name, answer)
+        row = _answer(job, str(batch), str(answer))
+        there.put(name, answer)
+        there.remove(f"{name}.failed")
+        for path in (batch, answer):
+            path.unlink(missing_ok=True)
+    return row
+
+
 class _Manifest:
     """The rows of batches that have ended, one JSON object in each line behind a first one that names program and keys. It is where a call
     goes on that was interrupted: what it says is done is not looked at again."""
@@ -196,14 +238,11 @@ class _Manifest:
 class _Task:
     """A batch on its way."""
 
+    name: str
     input: Path
     output: Path
     errors: list[str] = field(default_factory=list)
     losses: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.output.name
 
 
 def _slots(cpus: float, memory: int) -> int:
@@ -213,6 +252,15 @@ def _slots(cpus: float, memory: int) -> int:
         return int(min(node.get("CPU", 0) // cpus, node.get("memory", 0) // memory if memory else float("inf")))
 
     return sum(of(node["Resources"]) for node in ray.nodes() if node["Alive"])
+
+
+def _local(path: str | os.PathLike[str], folder: Path) -> Path:
+    """A file on this machine: itself, or a copy in a folder of what an object store has."""
+    if not is_url(path):
+        return Path(path).resolve()
+    copy = folder / str(path).rpartition("/")[2]
+    _fetch(str(path), copy)
+    return copy
 
 
 def run(
@@ -225,6 +273,7 @@ def run(
     memory: int | None = None,
     max_in_flight: int | None = None,
     cache: str | None = None,
+    scratch: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 5.0,
     allow_insecure: bool = False,
@@ -233,7 +282,9 @@ def run(
     """Runs a program on all encrypted batches of a folder (`*.ct`) or of a list (a path in each line), with the evaluation keys in a file,
     on the cluster that `ray.init` has connected to. Answers go to the folder `outputs`, each under the name of its batch.
 
-    All paths are of a folder that every node sees. `cpus` are the threads of a task, and `memory` its bytes: without a number, what the
+    All paths are of a folder that every node sees. Batches and answers may also be in an object store, as URLs of folders of it, and program
+    and keys as URLs of files: a worker then copies what it needs to `scratch`, a folder of its node's own disk, computes there, and puts the
+    answer into the store in one piece; `manifest` is then a file of the calling process. `cpus` are the threads of a task, and `memory` its bytes: without a number, what the
     program is predicted to need, so that no node takes two runs that do not fit. At most `max_in_flight` batches are with Ray at a time;
     without a number, twice as many as there is room for. With `cache`, a folder of each node's own disk (`{node}` in it becomes the
     node's id), program and keys are copied there once per node.
@@ -250,37 +301,53 @@ def run(
         raise InputError("connect to a cluster first: ray.init(address=\"auto\"), or ray.init() for this machine alone")
     if cpus < 1 or (max_in_flight is not None and max_in_flight < 1):
         raise InputError("cpus and max_in_flight must be at least 1")
-    program, keys, outputs = (Path(p).resolve() for p in (program, keys, outputs))
-    pairs = [(Path(a).resolve(), Path(b)) for a, b in _native.batch_pairs(Path(inputs).resolve(), outputs)]
-    most, program_digest, keys_digest = _native.batch_check(program, keys, pairs)
-    outputs.mkdir(parents=True, exist_ok=True)
-    loaded = Program.load(program, threads=1, allow_insecure=allow_insecure)
+    stored = is_url(inputs)
+    if stored != is_url(outputs):
+        raise InputError("inputs and outputs are both folders that all nodes see, or both URLs of an object store")
+    if stored and manifest is None:
+        raise InputError("with an object store, give a file for the rows of what has ended (manifest=)")
+    pairs = [] if stored else [(Path(a).resolve(), Path(b)) for a, b in _native.batch_pairs(Path(inputs).resolve(), Path(outputs).resolve())]
+    with tempfile.TemporaryDirectory() as here:
+        local = [_local(p, Path(here)) for p in (program, keys)]
+        most, program_digest, keys_digest = _native.batch_check(local[0], local[1], pairs)
+        loaded = Program.load(local[0], threads=1, allow_insecure=allow_insecure)
     if memory is None:
-        memory = loaded.predict(min(max(most, 1), loaded.batch)).peak_bytes
+        # Of how many images the batches of a store are is not looked at.
+        memory = loaded.predict(loaded.batch if stored else min(max(most, 1), loaded.batch)).peak_bytes
     del loaded
+    bucket = Bucket(str(outputs)) if stored else None
+    if bucket:
+        tasks = [_Task(name, Path(name), Path(name)) for name in Bucket(str(inputs)).names(".ct")]
+        if not tasks:
+            raise InputError(f"{inputs} has no encrypted batches (*.ct)")
+        answered = set(bucket.names(".ct"))
+    else:
+        outputs = Path(outputs).resolve()
+        outputs.mkdir(parents=True, exist_ok=True)
+        tasks = [_Task(output.name, input, output) for input, output in pairs]
+        answered = {task.name for task in tasks if task.output.exists()}
+    sources = [str(p) if is_url(p) else str(Path(p).resolve()) for p in (program, keys)]
     version = _native.__version__
-    job = _Job(str(program), program_digest, str(keys), keys_digest, cache, cpus, checkpoint_every, allow_insecure, version)
-    rows = _Manifest(Path(manifest) if manifest else outputs / "manifest.jsonl", job)
-    report = Report(len(pairs), manifest=rows.path)
+    job = _Job(sources[0], program_digest, sources[1], keys_digest, cache, scratch, cpus, checkpoint_every, allow_insecure, version)
+    rows = _Manifest(Path(manifest) if manifest else Path(outputs) / "manifest.jsonl", job)
+    report = Report(len(tasks), manifest=rows.path)
 
-    todo: deque[_Task] = deque()
-    for input, output in pairs:
-        if output.name in rows.done and output.exists():
-            report.kept += 1
-        else:
-            todo.append(_Task(input, output))
+    todo = deque(task for task in tasks if not (task.name in rows.done and task.name in answered))
+    report.kept = len(tasks) - len(todo)
     fits = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if todo and 0 < fits < memory:
         raise InputError(f"no node has the {memory} bytes that a run is predicted to need; the largest has {fits:.0f}: a smaller batch, or memory=")
 
     # Tasks, not actors: one whose node is gone runs on another. Ray repeats nothing by itself, so that a batch which kills its worker ends.
-    answer = ray.remote(_answer).options(num_cpus=cpus, memory=memory, max_retries=0, scheduling_strategy="SPREAD")
+    remote = ray.remote(_answer_in_store if stored else _answer)
+    answer = remote.options(num_cpus=cpus, memory=memory, max_retries=0, scheduling_strategy="SPREAD")
     flying: dict[Any, _Task] = {}
     while todo or flying:
         limit = max_in_flight or max(2 * _slots(cpus, memory), 2)
         while todo and len(flying) < limit:
             task = todo.popleft()
-            flying[answer.remote(job, str(task.input), str(task.output))] = task
+            names = (str(inputs), str(outputs), task.name) if stored else (str(task.input), str(task.output))
+            flying[answer.remote(job, *names)] = task
         ended, _ = ray.wait(list(flying), num_returns=1, timeout=_LOOK_S)
         for reference in ended:
             task = flying.pop(reference)
@@ -297,7 +364,10 @@ def run(
                     todo.append(task)
                     continue
                 error = task.errors[-1] if task.errors else f"the node that it ran on was lost {task.losses} times: {e}"
-                _native.batch_set_aside(task.input, task.output, error)
+                if bucket:
+                    bucket.write(f"{task.name}.failed", error.encode())
+                else:
+                    _native.batch_set_aside(task.input, task.output, error)
                 report.failed[task.name] = error
                 row = {"state": "failed", "error": error}
             else:
@@ -324,6 +394,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--memory", type=int, help="bytes of a task [default: as predicted]")
     parser.add_argument("--max-in-flight", type=int, help="batches that are with Ray at a time [default: twice the room]")
     parser.add_argument("--cache", help="a folder of each node's own disk for program and keys; {node} in it becomes the node's id")
+    parser.add_argument("--scratch", help="a folder of each node's own disk for batches of an object store [default: that of temporary files]")
     parser.add_argument("--manifest", help="where rows go [default: OUTPUTS/manifest.jsonl]")
     parser.add_argument("--allow-insecure", action="store_true", help="accept a program with parameters below 128-bit security")
     asked = parser.parse_args(arguments)
@@ -344,6 +415,7 @@ def main(arguments: list[str] | None = None) -> int:
             memory=asked.memory,
             max_in_flight=asked.max_in_flight,
             cache=asked.cache,
+            scratch=asked.scratch,
             manifest=asked.manifest,
             allow_insecure=asked.allow_insecure,
             progress=show,

@@ -3,6 +3,7 @@
 use chiffre::{Class, Error, Setting};
 use chiffre_frontend::FrontendError;
 use chiffre_passes::error::PassError;
+use chiffre_ir::journal::JournalError;
 use chiffre_runtime::RuntimeError;
 use pyo3::exceptions::{PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
@@ -20,6 +21,12 @@ pub(crate) enum Failure {
 impl From<Error> for Failure {
     fn from(e: Error) -> Failure {
         Failure::Library(e)
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(e: JournalError) -> Failure {
+        Failure::Library(e.into())
     }
 }
 

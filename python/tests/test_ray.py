@@ -134,6 +134,54 @@ def test_a_batch_that_always_fails_is_set_aside(cluster, folder, tmp_path):
     assert (tmp_path / "out" / "03.ct").read_bytes() == folder.whole["03.ct"] and not (tmp_path / "out" / "03.ct.failed").exists()
 
 
+def test_an_object_store(nodes, folder, tmp_path):
+    """Batches, keys and answers in a bucket of a store that speaks S3: workers share nothing else."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: batches in an object store are not tested (pip install moto[server] s3fs)")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: batches in an object store are not tested (pip install s3fs)")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    known = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address}
+    known |= {"FSSPEC_S3_ENDPOINT_URL": address, "FSSPEC_S3_SKIP_INSTANCE_CACHE": "true"}
+    before = dict(os.environ)
+    os.environ |= known
+    try:
+        store = s3fs.S3FileSystem(endpoint_url=address, skip_instance_cache=True)
+        store.mkdir("bucket")
+        for path in [folder.program, folder.keys]:
+            store.put_file(str(path), f"bucket/{path.name}")
+        for path in sorted(folder.inputs.glob("0[0-7].ct")):
+            store.put_file(str(path), f"bucket/in/{path.name}")
+        store.pipe_file("bucket/in/07.ct", folder.inputs.joinpath("07.ct").read_bytes()[:-1] + b"?")
+        ray.init(address=nodes.address, log_to_driver=False, runtime_env={"env_vars": known})
+        options = {"cpus": 1, "allow_insecure": True, "scratch": str(tmp_path / "{node}"), "manifest": tmp_path / "rows.jsonl"}
+        run = lambda: many.run("s3://bucket/p.chf", "s3://bucket/eval.key", "s3://bucket/in", "s3://bucket/out", **options)  # noqa: E731
+        report = run()
+        assert (report.batches, report.done, list(report.failed)) == (8, 7, ["07.ct"])
+        there = lambda: {p.rsplit("/", 1)[1]: store.cat_file(p) for p in store.ls("bucket/out", detail=False, refresh=True)}  # noqa: E731
+        failed = there().pop("07.ct.failed")
+        assert b"DamagedFile" in failed
+        assert {n: d for n, d in there().items() if n.endswith(".ct")} == {f"{i:02}.ct": folder.whole[f"{i:02}.ct"] for i in range(7)}
+        # Repaired, it is all that is run; a lost manifest loses nothing; another answer in the place of one is an error and stays.
+        store.put_file(str(folder.inputs / "07.ct"), "bucket/in/07.ct")
+        report = run()
+        assert (report.kept, report.done, report.failed) == (7, 1, {}) and "07.ct.failed" not in there()
+        (tmp_path / "rows.jsonl").unlink()
+        store.pipe_file("bucket/out/00.ct", folder.whole["01.ct"])
+        report = run()
+        assert (report.kept, report.done, list(report.failed)) == (7, 0, ["00.ct"]) and "Mismatch" in report.failed["00.ct"]
+        assert there()["00.ct"] == folder.whole["01.ct"]
+        with pytest.raises(chiffre.InputError, match="manifest="):
+            many.run(folder.program, folder.keys, "s3://bucket/in", "s3://bucket/out")
+        with pytest.raises(chiffre.InputError, match="both"):
+            many.run(folder.program, folder.keys, "s3://bucket/in", tmp_path / "out")
+    finally:
+        ray.shutdown()
+        server.stop()
+        os.environ.clear()
+        os.environ |= before
+
+
 def when(condition, action) -> threading.Thread:
     """Does something as soon as a condition holds."""
 

@@ -1,6 +1,7 @@
 //! Errors of the runtime.
 
 use chiffre_ir::container::ContainerError;
+use chiffre_ir::journal::JournalError;
 
 /// Why keys, ciphertexts or a run were refused, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,16 @@ pub enum RuntimeError {
     /// The system's random generator failed.
     #[error("{0}")]
     Randomness(String),
+}
+
+impl From<JournalError> for RuntimeError {
+    fn from(e: JournalError) -> RuntimeError {
+        match e {
+            JournalError::Container(e) => e.into(),
+            JournalError::Mismatch(m) => RuntimeError::Mismatch(m),
+            JournalError::Input(m) => RuntimeError::Input(m),
+        }
+    }
 }
 
 impl RuntimeError {

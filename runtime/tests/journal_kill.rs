@@ -3,7 +3,7 @@
 
 use chiffre_ckks::ring::primes::ntt_primes_below;
 use chiffre_ckks::ring::{Ring, RnsPoly};
-use chiffre_runtime::journal::{Journal, Opened, Shapes};
+use chiffre_runtime::journal::{Journal, Opened, Shapes, directory};
 use chiffre_testing::Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn open(dir: &Path) -> Opened {
 fn child() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let output = PathBuf::from(folder).join("out");
-    let Opened { mut journal, resume, .. } = open(&Journal::directory(&output));
+    let Opened { mut journal, resume, .. } = open(&directory(&output));
     let mut values: BTreeMap<_, _> = BTreeMap::new();
     let mut step = 0;
     if let Some(r) = resume {
@@ -58,7 +58,7 @@ fn child() {
         values.insert((step, 0), value(step));
         step += 1;
         values.retain(|(v, _), _| v + 2 >= step);
-        journal.commit(step, values.iter().map(|(k, v)| (*k, v.as_slice()))).unwrap();
+        journal.commit(step, values.iter().map(|(k, v)| (*k, v))).unwrap();
     }
     std::fs::write(&output, "done").unwrap();
     journal.finish().unwrap();
@@ -68,7 +68,7 @@ fn child() {
 fn a_killed_process_goes_on() {
     let tmp = tempfile::tempdir().unwrap();
     let output = tmp.path().join("out");
-    let dir = Journal::directory(&output);
+    let dir = directory(&output);
     let (mut kills, mut step, mut random) = (0u64, 0, Rng::new(1));
     while !output.exists() {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -99,11 +99,11 @@ fn a_killed_process_goes_on() {
 #[test]
 fn a_write_that_fails_is_an_error_and_keeps_the_state() {
     let tmp = tempfile::tempdir().unwrap();
-    let dir = Journal::directory(&tmp.path().join("out"));
+    let dir = directory(&tmp.path().join("out"));
     let mut journal = open(&dir).journal;
     for step in 1..=3 {
         let values: Vec<_> = live(step).unwrap().into_keys().map(|k| (k, value(k.0))).collect();
-        journal.commit(step, values.iter().map(|(k, v)| (*k, v.as_slice()))).unwrap();
+        journal.commit(step, values.iter().map(|(k, v)| (*k, v))).unwrap();
     }
     drop(journal);
     let out = Command::new("sh")

@@ -20,7 +20,7 @@ fn live(step: usize) -> Option<Shapes> {
     (step <= STEPS).then(|| (step.saturating_sub(2)..step).map(|v| ((v, 0), [2, LIMBS])).collect())
 }
 
-fn open(dir: &Path, ring: &Ring) -> Result<Opened, chiffre_runtime::RuntimeError> {
+fn open(dir: &Path, ring: &Ring) -> Result<Opened, chiffre_ir::journal::JournalError> {
     Journal::open(dir, ring, BTreeMap::from([("program".to_string(), "p".to_string())]), live)
 }
 
@@ -31,7 +31,7 @@ fn interrupted(ring: &Ring) -> BTreeMap<String, Sealed> {
     let mut journal = open(&dir, ring).expect("a new journal").journal;
     let value = vec![[RnsPoly::new_zero(1 << 10, LIMBS), RnsPoly::new_zero(1 << 10, LIMBS)]; 2];
     let values: Vec<_> = live(4).expect("a step").into_keys().collect();
-    journal.commit(4, values.iter().map(|k| (*k, value.as_slice()))).expect("committed");
+    journal.commit(4, values.iter().map(|k| (*k, &value))).expect("committed");
     drop(journal);
     let names = std::fs::read_dir(&dir).expect("a folder").map(|e| e.expect("an entry").path());
     let chf = names.filter(|p: &PathBuf| p.extension().is_some_and(|e| e == "chf"));
@@ -77,7 +77,7 @@ fn resealed_journals_are_survived() {
             }
             Ok(_) => panic!("{name}: {what}: the run starts anew without a word"),
             Err(e) => {
-                assert!(e.is_user_error() && dir.join("manifest.chf").exists(), "{what}: {e}");
+                assert!(chiffre_runtime::RuntimeError::from(e).is_user_error() && dir.join("manifest.chf").exists(), "{what}");
                 refused += 1;
             }
         }

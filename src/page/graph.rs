@@ -15,8 +15,25 @@ const BETWEEN: usize = 70;
 /// Lanes for edges into other columns, in the room beside a column.
 const LANES: usize = 4;
 
-/// Row of each instruction: one more than the deepest that it reads.
-fn rows(nodes: &[Instruction]) -> Vec<usize> {
+/// A box of the drawing.
+pub(super) struct Drawn<'a> {
+    /// The row of the table that it leads to.
+    pub value: u32,
+    /// What decides its colour.
+    pub kind: &'static str,
+    pub op: &'a str,
+    /// ONNX node.
+    pub node: &'a str,
+    /// Boxes that it reads.
+    pub args: Vec<u32>,
+    /// Predicted time.
+    pub seconds: f64,
+    /// What stands below the name.
+    pub line: String,
+}
+
+/// Row of each box: one more than the deepest that it reads.
+fn rows(nodes: &[Drawn]) -> Vec<usize> {
     let mut out: Vec<usize> = vec![];
     for n in nodes {
         out.push(n.args.iter().map(|a| out[*a as usize] + 1).max().unwrap_or(0));
@@ -41,10 +58,10 @@ struct Position {
     y: usize,
 }
 
-/// Places of all instructions, and width and height of the drawing.
-fn positions(nodes: &[Instruction]) -> (Vec<Position>, [usize; 2]) {
+/// Places of all boxes, and width and height of the drawing.
+fn positions(nodes: &[Drawn]) -> (Vec<Position>, [usize; 2]) {
     let rows = rows(nodes);
-    // How many instructions share a row; rows are folded into columns.
+    // How many boxes share a row; rows are folded into columns.
     let mut used = vec![0usize; rows.iter().max().map_or(0, |r| r + 1)];
     let mut beside = vec![];
     for &r in &rows {
@@ -82,47 +99,59 @@ fn edge(from: &Position, to: &Position, lane: usize) -> String {
 
 /// The drawing with its caption.
 pub(super) fn section(v: &Overview) -> String {
-    let (at, [w, h]) = positions(&v.nodes);
+    let drawn = |n: &Instruction| {
+        let [c, h, w] = n.shape;
+        let merges = if n.merges > 1 { format!(", merges {}", n.merges) } else { String::new() };
+        (kind(n), format!("{} · {c}×{h}×{w} · {} limbs{merges}", n.op, n.limbs))
+    };
+    let each = v.nodes.iter().map(|n| {
+        let (kind, line) = drawn(n);
+        Drawn { value: n.value, kind, op: n.op, node: &n.node, args: n.args.clone(), seconds: n.predicted_s, line }
+    });
+    let mut legend = swatch("linear", "linear maps") + &swatch("product", "products and series");
+    if v.bootstraps > 0 {
+        legend += &swatch("refresh", "bootstraps");
+    }
+    drawing(&v.name, "instructions", &each.collect::<Vec<_>>(), &legend)
+}
+
+/// Boxes with edges, and a caption that begins with a legend.
+pub(super) fn drawing(name: &str, what: &str, nodes: &[Drawn], legend: &str) -> String {
+    let (at, [w, h]) = positions(nodes);
     let mut s = format!(
         "<svg id=\"network-graph\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"group\" aria-labelledby=\"network-graph-title network-graph-desc\">\n\
-         <title id=\"network-graph-title\">Graph of the network {}</title>\n<desc id=\"network-graph-desc\">{} instructions; each leads to its row in the table of layers.</desc>\n",
-        escape(&v.name),
-        v.nodes.len()
+         <title id=\"network-graph-title\">Graph of the network {}</title>\n<desc id=\"network-graph-desc\">{} {what}; each leads to its row in the table of layers.</desc>\n",
+        escape(name),
+        nodes.len()
     );
     let mut lane = 0;
-    for (n, to) in v.nodes.iter().zip(&at) {
+    for (n, to) in nodes.iter().zip(&at) {
         for from in n.args.iter().filter_map(|a| at.get(*a as usize)) {
             let _ = writeln!(s, "<path class=\"edge\" d=\"{}\"/>", edge(from, to, lane));
             lane += usize::from(from.column != to.column);
         }
     }
-    for (n, Position { x, y, .. }) in v.nodes.iter().zip(&at) {
-        let label = if n.node.is_empty() { n.op } else { &n.node };
-        let [c, h, w] = n.shape;
-        let merges = if n.merges > 1 { format!(", merges {}", n.merges) } else { String::new() };
-        let line = format!("{} · {c}×{h}×{w} · {} limbs{merges}", n.op, n.limbs);
+    for (n, Position { x, y, .. }) in nodes.iter().zip(&at) {
+        let label = if n.node.is_empty() { n.op } else { n.node };
         let _ = writeln!(
             s,
             "<a href=\"#layer-{}\" class=\"node {}\"><title>{} ({}): {}</title><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\
-             <text x=\"{}\" y=\"{}\">{}</text><text class=\"faint\" x=\"{}\" y=\"{}\">{line}</text></a>",
+             <text x=\"{}\" y=\"{}\">{}</text><text class=\"faint\" x=\"{}\" y=\"{}\">{}</text></a>",
             n.value,
-            kind(n),
+            n.kind,
             escape(label),
             n.op,
-            seconds(n.predicted_s),
+            seconds(n.seconds),
             x + 8,
             y + 19,
             escape(&tail(label, 32)),
             x + 8,
             y + 36,
+            n.line
         );
     }
-    let mut caption = swatch("linear", "linear maps") + &swatch("product", "products and series");
-    if v.bootstraps > 0 {
-        caption += &swatch("refresh", "bootstraps");
-    }
     format!(
-        "<figure>\n{}<figcaption>{caption}<br>From top to bottom, then in the next column. Enter or click on a box leads to its row in the table of layers.</figcaption>\n</figure>\n",
+        "<figure>\n{}<figcaption>{legend}<br>From top to bottom, then in the next column. Enter or click on a box leads to its row in the table of layers.</figcaption>\n</figure>\n",
         region("Graph of the network", &(s + "</svg>\n"))
     )
 }

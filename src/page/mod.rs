@@ -6,10 +6,13 @@
 
 mod chart;
 mod graph;
+mod integers;
 mod levels;
 mod schedule;
 mod security;
 mod tables;
+
+pub use integers::html as integers_html;
 
 use crate::memory::human_bytes;
 use crate::overview::Overview;
@@ -20,48 +23,54 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What writes the body of a section.
-type Section = fn(&Overview) -> String;
+/// Id, title and body of a section.
+type Section = (&'static str, &'static str, String);
 
 /// The page.
 pub fn html(v: &Overview) -> String {
+    let lead = format!(
+        "A homomorphic-encryption program: {} images a run, predicted {} and {}.",
+        v.batch,
+        seconds(v.predicted_run_s),
+        human_bytes(v.predicted_peak_bytes as u64)
+    );
+    let sections = [
+        ("summary", "Summary", summary(v)),
+        ("network", "Network", graph::section(v)),
+        ("levels", "Levels and scales over the depth", levels::section(v)),
+        ("schedule", "Time and memory over the schedule", schedule::section(v)),
+        ("layers", "Layers", tables::layers(v)),
+        ("keys", "Rotations and evaluation keys", tables::keys(v)),
+        ("security", "Security and ranges", security::section(v)),
+    ];
+    document(&v.name, &lead, &sections, [&v.digest, &v.model], "Times are the cost model's; <code>chiffre run --profile</code> measures.")
+}
+
+/// A page of sections about the program with a digest, from a model.
+fn document(name: &str, lead: &str, sections: &[Section], [digest, model]: [&str; 2], note: &str) -> String {
     let mut s = String::with_capacity(1 << 16);
-    let name = escape(&v.name);
+    let name = escape(name);
     let _ = write!(
         s,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <title>{name} – Chiffre program</title>\n<style>\n{}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
-         <header><h1>{name}</h1><p>A homomorphic-encryption program: {} images a run, predicted {} and {}.</p></header>\n",
-        include_str!("style.css"),
-        v.batch,
-        seconds(v.predicted_run_s),
-        human_bytes(v.predicted_peak_bytes as u64)
+         <header><h1>{name}</h1><p>{lead}</p></header>\n",
+        include_str!("style.css")
     );
-    let sections: [(&str, &str, Section); 7] = [
-        ("summary", "Summary", summary),
-        ("network", "Network", graph::section),
-        ("levels", "Levels and scales over the depth", levels::section),
-        ("schedule", "Time and memory over the schedule", schedule::section),
-        ("layers", "Layers", tables::layers),
-        ("keys", "Rotations and evaluation keys", tables::keys),
-        ("security", "Security and ranges", security::section),
-    ];
     s += "<nav aria-label=\"Sections\"><ul>";
-    for (id, title, _) in &sections {
+    for (id, title, _) in sections {
         let _ = write!(s, "<li><a href=\"#{id}\">{title}</a></li>");
     }
     s += "</ul></nav>\n<main id=\"main\">\n";
-    for (id, title, body) in &sections {
-        let _ =
-            write!(s, "<section id=\"{id}\" aria-labelledby=\"{id}-title\"><h2 id=\"{id}-title\">{title}</h2>\n{}</section>\n", body(v));
+    for (id, title, body) in sections {
+        let _ = write!(s, "<section id=\"{id}\" aria-labelledby=\"{id}-title\"><h2 id=\"{id}-title\">{title}</h2>\n{body}</section>\n");
     }
     let _ = write!(
         s,
-        "</main>\n<footer><p>Program <code>{}</code>, from model <code>{}</code>. Times are the cost model's; <code>chiffre run --profile</code> measures.</p></footer>\n\
-         <script>\n{}</script>\n</body>\n</html>\n",
-        escape(&v.digest),
-        escape(&v.model),
+        "</main>\n<footer><p>Program <code>{}</code>, from model <code>{}</code>. {note}</p></footer>\n<script>\n{}</script>\n</body>\n</html>\n",
+        escape(digest),
+        escape(model),
         include_str!("script.js")
     );
     s

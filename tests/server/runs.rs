@@ -2,7 +2,7 @@
 
 use super::case::{SQUARES, bits};
 use super::squares;
-use chiffre_runtime::journal::Journal;
+use chiffre_runtime::journal::directory;
 use chiffre_runtime::server::{Checkpoints, Finished, Policy, Run, Server};
 use chiffre_runtime::{Batch, EvalKeySet, ResultBatch, RuntimeError, ServerKeys, Session};
 use std::ops::ControlFlow;
@@ -48,7 +48,7 @@ fn a_run_goes_step_by_step() {
 fn a_run_that_is_stopped_goes_on_in_another_server() {
     let case = squares();
     let tmp = tempfile::tempdir().unwrap();
-    let dir = Journal::directory(&tmp.path().join("out.ct"));
+    let dir = directory(&tmp.path().join("out.ct"));
     let steps = case.session.program().steps(40).len();
     let mut done = 0;
     // Every sitting makes a few steps more, and is stopped by its callback.
@@ -108,7 +108,7 @@ fn a_run_whose_step_fails_does_not_go_on() {
 fn checkpoints_keep_up_with_the_work() {
     let case = squares();
     let tmp = tempfile::tempdir().unwrap();
-    let dir = Journal::directory(&tmp.path().join("out.ct"));
+    let dir = directory(&tmp.path().join("out.ct"));
     let server = Server::new(case.session.clone(), case.keys(), 0).unwrap();
     let checkpoints = Checkpoints::open(&case.session, &case.batch, &dir).unwrap();
     let policy = Policy { least: Duration::from_millis(2), share: 10, cost_factor: 0 };

@@ -5,10 +5,11 @@
 
 use crate::eval_keys::EvaluationKeys;
 use crate::keyswitch::{self, Keyswitch, TOGETHER};
+use crate::rotation::{self, Rotation};
 use crate::session::Seed;
 use chiffre_params::tfhe::TfheParams;
+use tfhe::core_crypto::commons::generators::MaskRandomGenerator;
 use tfhe::core_crypto::commons::math::random::{CompressionSeed, Seed as LibrarySeed};
-use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::batch_blind_rotate_assign_scratch;
 use tfhe::core_crypto::prelude::*;
 
 /// Words are integers modulo 2^64.
@@ -29,6 +30,9 @@ pub(crate) fn expand(p: &TfheParams, seed: &Seed, bodies: &[u64]) -> Vec<u64> {
 
 /// Bytes of a cache that belongs to one core.
 const CACHE: usize = 512 << 10;
+
+/// Bits of a secret whose part of a rotation's key is expanded at a time.
+const EXPANDED: usize = 32;
 
 /// Evaluation keys as look-ups read them.
 pub(crate) struct Keys {
@@ -58,8 +62,7 @@ pub(crate) struct LookupKeys {
     words: usize,
     /// Words of a ciphertext behind the keyswitch.
     small: usize,
-    rotation: FourierLweBootstrapKeyOwned,
-    fft: Fft,
+    rotation: Rotation,
     /// Ciphertexts that are rotated together, so that a part of the key is read once for all of
     /// them.
     together: usize,
@@ -67,7 +70,7 @@ pub(crate) struct LookupKeys {
 
 /// Memory of a thread for its look-ups.
 pub(crate) struct Scratch {
-    buffers: ComputationBuffers,
+    rotation: rotation::Scratch,
     accumulators: Vec<u64>,
     keyswitch: keyswitch::Scratch,
     small: Vec<u64>,
@@ -89,27 +92,29 @@ impl LookupKeys {
         let keyswitch = Keyswitch::new(seeded.par_decompress_into_lwe_keyswitch_key().as_ref(), small.0);
         let (base, levels) = (DecompositionBaseLog(p.rotation.base_log as usize), DecompositionLevelCount(p.rotation.levels as usize));
         let (size, degree) = (GlweDimension(p.k).to_glwe_size(), PolynomialSize(p.degree()));
-        let seeded =
-            SeededLweBootstrapKey::from_container(keys.rotation, size, degree, base, levels, compression(&keys.rotation_seed), native());
-        let words = seeded.par_decompress_into_lwe_bootstrap_key();
-        let mut rotation = FourierLweBootstrapKey::new(LweDimension(p.n), size, degree, base, levels);
-        par_convert_standard_lwe_bootstrap_key_to_fourier(&words, &mut rotation);
-        let together = (CACHE / (2 * 8 * size.0 * degree.0)).clamp(1, TOGETHER);
+        let mut rotation = Rotation::new(p);
+        let mut masks = MaskRandomGenerator::<DefaultRandomGenerator>::new(compression(&keys.rotation_seed));
+        // In parts, so that the key is never there a second time, expanded.
+        for bodies in keys.rotation.chunks(EXPANDED * p.rotation.levels as usize * size.0 * degree.0) {
+            let seeded =
+                SeededGgswCiphertextList::from_container(bodies, size, degree, base, levels, compression(&keys.rotation_seed), native());
+            let mut words = GgswCiphertextList::new(0, size, degree, base, levels, seeded.ggsw_ciphertext_count(), native());
+            par_decompress_seeded_ggsw_ciphertext_list_with_pre_seeded_generator(&mut words, &seeded, &mut masks);
+            rotation.add(words.as_ref());
+        }
+        let together = (CACHE / (2 * 8 * rotation.words())).clamp(1, TOGETHER);
         let decomposer = SignedDecomposer::new(decomposition.0, decomposition.1);
-        LookupKeys { keyswitch, decomposer, words: from + 1, small: small.0, rotation, fft: Fft::new(degree), together }
+        LookupKeys { keyswitch, decomposer, words: from + 1, small: small.0, rotation, together }
     }
     /// Degree N of the polynomials of tables.
     pub(crate) fn degree(&self) -> usize {
-        self.rotation.polynomial_size().0
+        self.rotation.degree()
     }
     /// Memory for one thread.
     pub(crate) fn scratch(&self) -> Scratch {
-        let (size, degree) = (self.rotation.glwe_size(), self.rotation.polynomial_size());
-        let (mut buffers, count) = (ComputationBuffers::new(), CiphertextCount(self.together));
-        buffers.resize(batch_blind_rotate_assign_scratch::<u64>(size, degree, count, self.fft.as_view()).unaligned_bytes_required());
         Scratch {
-            buffers,
-            accumulators: vec![0; self.together * size.0 * degree.0],
+            rotation: self.rotation.scratch(),
+            accumulators: vec![0; self.together * self.rotation.words()],
             keyswitch: self.keyswitch.scratch(),
             small: vec![0; TOGETHER * self.small],
         }
@@ -119,26 +124,25 @@ impl LookupKeys {
     /// result becomes a ciphertext of coefficient i of the table for i below N, and beyond of the
     /// negative of coefficient i − N.
     pub(crate) fn lookup<'t>(&self, operands: &[u64], table: impl Fn(usize) -> &'t [u64], scratch: &mut Scratch, results: &mut [u64]) {
-        let Scratch { buffers, accumulators, keyswitch, small } = scratch;
+        let Scratch { rotation, accumulators, keyswitch, small } = scratch;
         let small = &mut small[..operands.len() / self.words * self.small];
         let digits = |word: u64, f: &mut dyn FnMut(u64)| self.decomposer.decompose(word).for_each(|digit| f(digit.value()));
         self.keyswitch.switch(operands, self.words, digits, keyswitch, small);
-        let (size, degree) = (self.rotation.glwe_size(), self.rotation.polynomial_size());
-        let modulus = degree.to_blind_rotation_input_modulus_log();
-        let mask = self.rotation.output_lwe_dimension().0;
+        let (size, degree) = (self.rotation.words(), self.rotation.degree());
+        let modulus = PolynomialSize(degree).to_blind_rotation_input_modulus_log();
+        let mask = size - degree;
         let rotated = results.chunks_mut(self.together * self.words).enumerate();
         for ((part, results), small) in rotated.zip(small.chunks(self.together * self.small)) {
             let switched: Vec<Switched> = small.chunks_exact(self.small).map(|c| Switched::of(c, modulus)).collect();
-            let accumulators = &mut accumulators[..switched.len() * size.0 * degree.0];
-            for (i, accumulator) in accumulators.chunks_exact_mut(size.0 * degree.0).enumerate() {
-                let (zeros, body) = accumulator.split_at_mut((size.0 - 1) * degree.0);
+            let accumulators = &mut accumulators[..switched.len() * size];
+            for (i, accumulator) in accumulators.chunks_exact_mut(size).enumerate() {
+                let (zeros, body) = accumulator.split_at_mut(mask);
                 zeros.fill(0);
                 body.copy_from_slice(table(part * self.together + i));
             }
-            let list = GlweCiphertextListMutView::from_container(&mut accumulators[..], size, degree, native());
-            self.rotation.as_view().batch_blind_rotate_assign(list, &switched, self.fft.as_view(), buffers.stack());
-            for (result, accumulator) in results.chunks_exact_mut(self.words).zip(accumulators.chunks_exact(size.0 * degree.0)) {
-                let accumulator = GlweCiphertext::from_container(accumulator, degree, native());
+            self.rotation.rotate(accumulators, &switched, rotation);
+            for (result, accumulator) in results.chunks_exact_mut(self.words).zip(accumulators.chunks_exact(size)) {
+                let accumulator = GlweCiphertext::from_container(accumulator, PolynomialSize(degree), native());
                 let extracted = &mut LweCiphertext::from_container(&mut result[..=mask], native());
                 extract_lwe_sample_from_glwe_ciphertext(&accumulator, extracted, MonomialDegree(0));
                 // The secret key goes on behind that of the rotation's result.
@@ -152,33 +156,23 @@ impl LookupKeys {
     }
 }
 
-/// A ciphertext behind the modulus switch.
-struct Switched {
-    /// Mask and body.
-    words: Vec<usize>,
-    modulus: CiphertextModulusLog,
-}
+/// A ciphertext behind the modulus switch: words modulo 2N, the body last.
+pub(crate) struct Switched(Vec<usize>);
 
 impl Switched {
+    #[cfg(test)]
+    pub(crate) fn new(words: Vec<usize>) -> Switched {
+        Switched(words)
+    }
     fn of(ciphertext: &[u64], modulus: CiphertextModulusLog) -> Switched {
         let ciphertext = LweCiphertext::from_container(ciphertext, native());
         let switched = lwe_ciphertext_centered_binary_modulus_switch::<u64, usize, _>(ciphertext, modulus);
-        let words = switched.mask().chain([switched.body()]).collect();
-        Switched { words, modulus }
+        Switched(switched.mask().chain([switched.body()]).collect())
     }
-}
-
-impl ModulusSwitchedLweCiphertext<usize> for Switched {
-    fn log_modulus(&self) -> CiphertextModulusLog {
-        self.modulus
+    pub(crate) fn mask(&self) -> &[usize] {
+        &self.0[..self.0.len() - 1]
     }
-    fn lwe_dimension(&self) -> LweDimension {
-        LweDimension(self.words.len() - 1)
-    }
-    fn body(&self) -> usize {
-        self.words[self.words.len() - 1]
-    }
-    fn mask(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.words[..self.words.len() - 1].iter().copied()
+    pub(crate) fn body(&self) -> usize {
+        self.0[self.0.len() - 1]
     }
 }

@@ -2,6 +2,7 @@
 
 use chiffre_ir::container::ContainerError;
 use chiffre_ir::error::InterpError;
+use chiffre_ir::journal::JournalError;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,16 @@ pub enum TfheError {
         /// All steps.
         steps: usize,
     },
+}
+
+impl From<JournalError> for TfheError {
+    fn from(e: JournalError) -> TfheError {
+        match e {
+            JournalError::Container(e) => e.into(),
+            JournalError::Mismatch(m) => TfheError::Mismatch(m),
+            JournalError::Input(m) => TfheError::Input(m),
+        }
+    }
 }
 
 impl From<InterpError> for TfheError {

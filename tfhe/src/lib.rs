@@ -10,6 +10,8 @@
 
 mod batch;
 #[cfg(feature = "engine")]
+mod checkpoint;
+#[cfg(feature = "engine")]
 mod engine;
 mod error;
 mod eval_keys;
@@ -18,6 +20,8 @@ mod keyswitch;
 #[cfg(feature = "engine")]
 mod linear;
 mod results;
+#[cfg(feature = "engine")]
+mod rotation;
 #[cfg(feature = "engine")]
 mod round;
 #[cfg(feature = "engine")]
@@ -28,6 +32,8 @@ mod tables;
 mod words;
 
 pub use batch::{BATCH_KIND, Batch};
+#[cfg(feature = "engine")]
+pub use checkpoint::Checkpoints;
 pub use error::TfheError;
 pub use eval_keys::{EVAL_KIND, EvaluationKeys, LookupKeys};
 pub use results::{RESULT_KIND, Results};

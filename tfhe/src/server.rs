@@ -1,5 +1,6 @@
 //! The server half: runs a program on encrypted images with evaluation keys.
 
+use crate::checkpoint::{Checkpoints, Lives, Values};
 use crate::engine::{Keys, expand};
 use crate::keyswitch::TOGETHER;
 use crate::linear;
@@ -25,7 +26,7 @@ pub struct Server {
 }
 
 /// A node that has been computed on one image.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Step<'a> {
     /// Which image.
     pub image: usize,
@@ -37,6 +38,13 @@ pub struct Step<'a> {
     pub source: &'a str,
     /// How long it took.
     pub time: Duration,
+    /// Why there is no checkpoint behind it, if one was due and failed.
+    pub warning: Option<String>,
+}
+
+/// The ciphertexts of values of an image.
+fn operands<'a>(values: &'a Values, args: &[ValueId], image: usize) -> Vec<&'a [u64]> {
+    args.iter().map(|a| values.get(&(a.index(), image)).map_or(&[][..], Vec::as_slice)).collect()
 }
 
 impl Server {
@@ -59,51 +67,61 @@ impl Server {
         images * self.session.program().nodes.len()
     }
     /// Runs the program on a batch, image by image and node by node, the elements of a node on all
-    /// threads. `watch` sees every step, and may stop the run.
+    /// threads. `watch` sees every step, and may stop the run. With checkpoints an interrupted run
+    /// goes on, and one that is stopped stores what it has.
     ///
     /// # Errors
-    /// A batch under another key; [`TfheError::Cancelled`] where `watch` has stopped the run.
-    pub fn run(&self, batch: &Batch, mut watch: impl FnMut(&Step<'_>) -> ControlFlow<()>) -> Result<Results, TfheError> {
+    /// A batch under another key; [`TfheError::Cancelled`] where `watch` has stopped the run, or
+    /// why what it has could not be stored then.
+    pub fn run(
+        &self,
+        batch: &Batch,
+        mut checkpoints: Option<&mut Checkpoints>,
+        mut watch: impl FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Results, TfheError> {
         if batch.id != self.id {
             let (theirs, ours) = (hex(&batch.id), hex(&self.id));
             return Err(TfheError::Mismatch(format!("the input is under key {theirs}, the evaluation keys are of key {ours}")));
         }
-        let g = self.session.program();
-        let per = self.session.input().shape.len();
+        let (g, per, steps) = (self.session.program(), self.session.input().shape.len(), self.steps(batch.images()));
         if batch.bodies.len() != batch.images() * per {
             return Err(TfheError::Input(format!("the input does not have {per} words for each of its images")));
         }
-        let mut outputs = vec![vec![]; g.outputs.len()];
-        for (image, (seed, bodies)) in batch.seeds.iter().zip(batch.bodies.chunks_exact(per)).enumerate() {
-            let mut uses = g.use_counts();
-            let mut values: Vec<Vec<u64>> = vec![vec![]; g.nodes.len()];
-            for (value, n) in g.iter() {
-                let at = Instant::now();
-                values[value.index()] = match n.op {
-                    QuantOp::Input {} => expand(self.session.params(), seed, bodies),
-                    _ => self.node(value, &n.args.iter().map(|a| values[a.index()].as_slice()).collect::<Vec<_>>())?,
-                };
-                for a in &n.args {
-                    uses[a.index()] -= 1;
-                    if uses[a.index()] == 0 {
-                        values[a.index()] = vec![];
-                    }
-                }
-                let step = Step { image, value, op: n.op.info().mnemonic, source: &n.source, time: at.elapsed() };
-                if watch(&step).is_break() {
-                    let (steps, done) = (self.steps(batch.images()), image * g.nodes.len() + value.index() + 1);
-                    return Err(TfheError::Cancelled { left: steps - done, steps });
-                }
-            }
-            outputs.iter_mut().zip(&g.outputs).for_each(|(out, o)| out.extend_from_slice(&values[o.index()]));
+        let lives = Lives::of(g);
+        let (first, mut values) = checkpoints.as_mut().and_then(|c| c.resume()).unwrap_or_default();
+        let expanded = |image: usize| expand(self.session.params(), &batch.seeds[image], &batch.bodies[image * per..][..per]);
+        // An input that is still read was not stored.
+        for v in (0..first % g.nodes.len()).filter(|v| matches!(g.nodes[*v].op, QuantOp::Input {})) {
+            values.insert((v, first / g.nodes.len()), expanded(first / g.nodes.len()));
         }
+        for step in first..steps {
+            let (image, at) = (step / g.nodes.len(), Instant::now());
+            let value = ValueId((step % g.nodes.len()) as u32);
+            let n = g.node(value);
+            let computed = match n.op {
+                QuantOp::Input {} => expanded(image),
+                _ => self.node(value, &operands(&values, &n.args, image))?,
+            };
+            values.insert((value.index(), image), computed);
+            values.retain(|(v, i), _| *i < image || *v > value.index() || lives.outlives(*v, value.index()));
+            let time = at.elapsed();
+            // Behind the last step there is a result to be written.
+            let due = checkpoints.as_mut().filter(|_| step + 1 < steps);
+            let warning = due.and_then(|c| c.before(step + 1, g, &lives, &values));
+            let watched = Step { image, value, op: n.op.info().mnemonic, source: &n.source, time, warning };
+            if watch(&watched).is_break() && step + 1 < steps {
+                checkpoints.map_or(Ok(()), |c| c.store(step + 1, g, &lives, &values))?;
+                return Err(TfheError::Cancelled { left: steps - step - 1, steps });
+            }
+        }
+        let of = |o: &ValueId| (0..batch.images()).flat_map(|i| operands(&values, &[*o], i).concat()).collect();
         Ok(Results {
             name: "the result".into(),
             id: batch.id,
             nonce: batch.nonce,
             input: batch.digest.clone(),
             images: batch.images(),
-            outputs,
+            outputs: g.outputs.iter().map(of).collect(),
         })
     }
     /// Computes all elements of a value that is not the input.
@@ -123,8 +141,8 @@ impl Server {
                 }
             }
             // The bits stay: to a look-up they are noise.
-            QuantOp::Round { approximate: true } => out.copy_from_slice(operands[0]),
-            QuantOp::Round { approximate: false } => {
+            QuantOp::Round { slack: Some(_) } => out.copy_from_slice(operands[0]),
+            QuantOp::Round { slack: None } => {
                 let (keys, bits) = (self.keys.removal(), g.ty(n.args[0]).bits);
                 out.copy_from_slice(operands[0]);
                 let memory = || (Rounding::new(together, words, keys.degree()), keys.scratch());

@@ -4,7 +4,7 @@ use chiffre_ir::consts::IntsId;
 use chiffre_ir::error::InterpError;
 use chiffre_ir::graph::Node;
 use chiffre_ir::quant::{Quant, QuantGraph, QuantOp};
-use chiffre_params::tfhe::{Demand, MARGIN_OF_SIGN, Site, lookup_margin};
+use chiffre_params::tfhe::{Demand, MARGIN_OF_SIGN, Noise, Site, TfheParams, lookup_margin};
 
 /// Squared norms of a value's worst element as a sum of results of look-ups and of fresh
 /// ciphertexts, each of them independent of the others.
@@ -22,8 +22,8 @@ pub struct Norms {
 pub fn lookups(g: &QuantGraph, n: &Node<Quant>) -> usize {
     match n.op {
         QuantOp::Lookup { .. } => n.ty.shape.len(),
-        QuantOp::Round { approximate: false } => n.ty.shape.len() * (g.ty(n.args[0]).bits - n.ty.bits) as usize,
-        QuantOp::Round { approximate: true } | QuantOp::Input {} | QuantOp::LinearMap { .. } => 0,
+        QuantOp::Round { slack: None } => n.ty.shape.len() * (g.ty(n.args[0]).bits - n.ty.bits) as usize,
+        QuantOp::Round { slack: Some(_) } | QuantOp::Input {} | QuantOp::LinearMap { .. } => 0,
     }
 }
 
@@ -38,8 +38,8 @@ pub fn norms(g: &QuantGraph) -> Result<Vec<Norms>, InterpError> {
         let of = match &n.op {
             QuantOp::Input {} => Norms { fresh: 1.0, ..Norms::default() },
             QuantOp::Lookup { .. } => Norms { lookups: 1.0, ..Norms::default() },
-            QuantOp::Round { approximate: true } => operand(0),
-            QuantOp::Round { approximate: false } => {
+            QuantOp::Round { slack: Some(_) } => operand(0),
+            QuantOp::Round { slack: None } => {
                 let removed = g.ty(n.args[0]).bits - n.ty.bits;
                 Norms { removals: operand(0).removals + f64::from(removed), ..operand(0) }
             }
@@ -89,6 +89,15 @@ fn linear(g: &QuantGraph, n: &Node<Quant>, kernels: &[IntsId], all: &[Norms]) ->
     Ok(apart.iter().zip(&together).map(whole).fold(Norms::default(), larger))
 }
 
+/// Answers of a program with approximate look-ups are this precise, in bits of the modulus, and
+/// need not be more: look-ups before them read other entries than the clear run.
+const OUTPUT_BITS: u32 = 6;
+
+/// True if look-ups of an encrypted run may read neighbours of the right entries.
+pub fn is_approximate(g: &QuantGraph) -> bool {
+    g.nodes.iter().any(|n| matches!(n.op, QuantOp::Round { slack: Some(_) }))
+}
+
 /// What a program asks of parameters so that a run on one image is wrong with probability
 /// 2^-`failure_bits` at most.
 ///
@@ -111,12 +120,15 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
         };
         match n.op {
             QuantOp::Lookup { .. } => {
-                // Behind an approximate rounding half an entry may be lost already, and the entry
-                // before or behind the right one will do.
-                let approximate = matches!(g.node(n.args[0]).op, QuantOp::Round { approximate: true });
-                sites.push(Site { margin: site.margin * if approximate { 2.0 } else { 1.0 }, ..site });
+                // Behind an approximate rounding half an entry may be lost already, and some
+                // entries before or behind the right one will do.
+                let wider = match g.node(n.args[0]).op {
+                    QuantOp::Round { slack: Some(entries) } => 2.0 * f64::from(entries),
+                    _ => 1.0,
+                };
+                sites.push(Site { margin: site.margin * wider, ..site });
             }
-            QuantOp::Round { approximate: false } => {
+            QuantOp::Round { slack: None } => {
                 for j in 0..bits - n.ty.bits {
                     // Shifted to the top of the word, with what removing the bits below has added.
                     let shift = 4f64.powi((bits - j) as i32);
@@ -125,14 +137,15 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
                     sites.push(Site { margin: MARGIN_OF_SIGN, of_lookups, of_fresh, of_removals, bits: 1, removes: true, ..site });
                 }
             }
-            QuantOp::Round { approximate: true } | QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
+            QuantOp::Round { slack: Some(_) } | QuantOp::Input {} | QuantOp::LinearMap { .. } => {}
         }
     }
+    let exact = !is_approximate(g);
     let output = |o: &chiffre_ir::graph::ValueId| {
         let (ty, of) = (g.ty(*o), norms[o.index()]);
         Site {
             lookups: ty.shape.len(),
-            margin: lookup_margin(ty.bits),
+            margin: lookup_margin(if exact { ty.bits } else { ty.bits.min(OUTPUT_BITS) }),
             of_lookups: of.lookups,
             of_fresh: of.fresh,
             of_removals: of.removals,
@@ -141,6 +154,30 @@ pub fn demand(g: &QuantGraph, failure_bits: f64) -> Result<Demand, InterpError> 
         }
     };
     Ok(Demand { sites, outputs: g.outputs.iter().map(output).collect(), failure_bits })
+}
+
+/// For each value the standard deviation of the noise with which approximate look-ups read its
+/// elements, or with which it is decrypted in a program that has such look-ups, in integers, at
+/// most; zero where it is read exactly.
+///
+/// # Errors
+/// Weights without data.
+pub fn read_deviations(g: &QuantGraph, p: &TfheParams) -> Result<Vec<f64>, InterpError> {
+    let (norms, noise, removal) = (norms(g)?, Noise::of(p), Noise::of_removal(p));
+    let mut out = vec![0.0; g.nodes.len()];
+    // A unit is 2^-(bits + 1) of the torus.
+    let deviation = |v: chiffre_ir::graph::ValueId, added: f64| {
+        let of = norms[v.index()];
+        let variance = of.lookups * noise.lookup + of.removals * removal.lookup + of.fresh * noise.fresh + added;
+        2f64.powi(g.ty(v).bits as i32 + 1) * variance.sqrt()
+    };
+    if is_approximate(g) {
+        g.outputs.iter().for_each(|o| out[o.index()] = deviation(*o, 0.0));
+    }
+    for n in g.nodes.iter().filter(|n| matches!(n.op, QuantOp::Round { slack: Some(_) })) {
+        out[n.args[0].index()] = deviation(n.args[0], noise.keyswitch + noise.modulus_switch);
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -171,9 +208,22 @@ mod tests {
         assert_eq!((d.sites[0].of_fresh, d.sites[1].of_fresh, d.sites[1].of_removals), (102_400.0, 25_600.0, 256.0));
         assert_eq!((d.sites[2].margin, d.outputs[0].margin), (1.0 / 32.0, 1.0 / 64.0));
         // An approximate rounding takes no look-ups, adds no noise, and needs less precision.
-        let g = chiffre_ir::text::parse::<Quant>(&text.replace("round %1", "round %1 {approximate=true}")).unwrap();
+        let g = chiffre_ir::text::parse::<Quant>(&text.replace("round %1", "round %1 {slack=1}")).unwrap();
         assert_eq!(norms(&g).unwrap()[2], Norms { fresh: 100.0, ..Norms::default() });
         let d = demand(&g, 40.0).unwrap();
         assert_eq!((d.lookups(), d.sites[0].margin, d.sites[0].of_fresh), (1, 1.0 / 16.0, 100.0));
+        // Of 64 units of the torus as many as the whole noise is of it.
+        let p = TfheParams::toy();
+        let (noise, found) = (Noise::of(&p), read_deviations(&g, &p).unwrap());
+        let expected = 64.0 * (100.0 * noise.fresh + noise.keyswitch + noise.modulus_switch).sqrt();
+        assert!(
+            (found[1] / expected - 1.0).abs() < 1e-12 && found[4] > 0.0 && found.iter().filter(|d| **d > 0.0).count() == 2,
+            "{found:?}"
+        );
+        // Answers need no more than six bits.
+        let wide = chiffre_ir::text::parse::<Quant>(&text.replace("round %1", "round %1 {slack=1}").replace("bits=4", "bits=9")).unwrap();
+        let exact = chiffre_ir::text::parse::<Quant>(&text.replace("bits=4", "bits=9")).unwrap();
+        assert_eq!(demand(&wide, 40.0).unwrap().outputs[0].margin, lookup_margin(6));
+        assert_eq!(demand(&exact, 40.0).unwrap().outputs[0].margin, lookup_margin(9));
     }
 }

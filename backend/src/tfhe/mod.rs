@@ -3,11 +3,11 @@
 
 mod demand;
 
-pub use demand::{Norms, demand, lookups, norms};
+pub use demand::{Norms, demand, is_approximate, lookups, norms, read_deviations};
 
 use crate::cost::{CostModel, Counts, Work};
 use crate::facts::ParameterFacts;
-use crate::memory::{Outline, Value, constant_bytes};
+use crate::memory::{MemoryPlan, Outline, Value, constant_bytes};
 use crate::property::Property;
 use crate::target::{Executable, Lowered, ScheduleError, Target};
 use chiffre_ir::error::InterpError;
@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// The pipeline of the target.
 pub const PIPELINE: &str = "tensor(recognise-activation,lower-max-pool{form=rectified},fold-affine,compose-linear,remove-dead-channels),\
      quant(quantise,fit-accumulators,select-tfhe-params),schedule";
+
+/// What a process has besides keys and values.
+const PROCESS: usize = 40 << 20;
 
 /// The target.
 #[derive(Clone, Copy)]
@@ -58,6 +61,12 @@ impl Target for Tfhe {
     }
     fn takes(&self) -> &'static [Property] {
         &[Property::Quantised, Property::Selected]
+    }
+    fn memory(&self, program: &dyn Executable, images: usize) -> MemoryPlan {
+        let plan = program.outline(images).memory();
+        let seeded = program.downcast::<TfheProgram>().map_or(0, |p| p.params.seeded_key_bytes());
+        // Keys as they were read go one after the other while they are expanded.
+        MemoryPlan { keys: plan.keys + seeded, process: PROCESS, ..plan }
     }
     fn schedule(&self, network: &Lowered) -> Result<Arc<dyn Executable>, ScheduleError> {
         let mut graph = network.need(network.quant, Property::Quantised)?.clone();

@@ -10,7 +10,7 @@ use chiffre::memory::Task;
 use chiffre::memory::human_bytes;
 use chiffre_backend::cost::CostModel;
 use chiffre_ir::output::Output;
-use chiffre_runtime::journal::Journal;
+use chiffre_runtime::journal::{Journal, directory};
 use chiffre_runtime::server::{Checkpoints, Finished, Policy, Server};
 use chiffre_runtime::{Batch, Engine, INPUT_KIND, RuntimeError, ServerKeys};
 use chiffre_runtime::{Session, server::Run};
@@ -45,7 +45,7 @@ pub(super) fn begin(server: &Server, batch: &Arc<Batch>, output: &Path, checkpoi
         0 => Policy::EVERY_MOMENT,
         seconds => Policy { least: Duration::from_secs(seconds), ..Policy::default() },
     };
-    let checkpoints = Checkpoints::open(server.session(), batch, &Journal::directory(output))?;
+    let checkpoints = Checkpoints::open(server.session(), batch, &directory(output))?;
     if let Some(warning) = checkpoints.warning() {
         tracing::warn!("{warning}");
     }

@@ -1,6 +1,8 @@
 //! Programs of the target `tfhe`: compiled, inspected and run in the clear, and, with the engine,
 //! encrypted.
 
+#[cfg(all(feature = "tfhe", unix))]
+use crate::common::command;
 use crate::common::{ok, refused, shipped};
 use crate::end_to_end::npy;
 use std::path::Path;
@@ -24,6 +26,13 @@ fn a_network_on_integers() {
     assert!(json["lookups"].as_u64().unwrap() >= 32 && json["log2_failure"].as_f64().unwrap() <= -40.0, "{json}");
     for stage in ["tensor", "program"] {
         assert!(ok(tmp.path(), &["inspect", "p.chf", "--stage", stage]).contains("linear_map"));
+    }
+    // Its page has a row for each value, to which the drawing leads.
+    ok(tmp.path(), &["inspect", "p.chf", "--html", "p.html"]);
+    let page = std::fs::read_to_string(tmp.path().join("p.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n") && !page.contains("http:"), "{page}");
+    for i in 0..json["values"].as_array().unwrap().len() {
+        assert!(page.contains(&format!("id=\"layer-{i}\"")) && page.contains(&format!("href=\"#layer-{i}\"")), "{i}");
     }
     let (data, model) = (shipped("tiny1_test.npz"), shipped("tiny_mlp.onnx"));
     let (data, model) = (data.to_str().unwrap(), model.to_str().unwrap());
@@ -61,6 +70,22 @@ fn the_answer_may_be_an_index() {
     }
     let args = ["compile", model, "-o", "q.chf", "--answer", "argmax"];
     refused(tmp.path(), &args, "--target tfhe");
+}
+
+/// Bits stay where they are: one look-up for each activation, and `simulate` says what noise does.
+#[test]
+fn roundings_may_be_approximate() {
+    let tmp = tempfile::tempdir().unwrap();
+    compiled(tmp.path(), "tiny_mlp.onnx", "tiny1_test.npz", &["--rounding", "approximate"]);
+    let json: serde_json::Value = serde_json::from_str(&ok(tmp.path(), &["inspect", "p.chf", "--json"])).unwrap();
+    assert_eq!((json["lookups"].as_u64(), json["approximate"].as_bool()), (Some(32), Some(true)), "{json}");
+    let (data, model) = (shipped("tiny1_test.npz"), shipped("tiny_mlp.onnx"));
+    let said = ok(tmp.path(), &["simulate", "p.chf", "--input", data.to_str().unwrap(), "--model", model.to_str().unwrap()]);
+    let noisy = said.split("With noise as in an encrypted run: argmax the same on").nth(1).unwrap_or_else(|| panic!("{said}"));
+    let share: f64 = noisy.trim_start().split(' ').next().unwrap().parse().unwrap();
+    // Noise is there, and does little.
+    assert!((95.0..=100.0).contains(&share) && !noisy.contains("answers off by 0.00 %"), "{said}");
+    refused(tmp.path(), &["compile", model.to_str().unwrap(), "-o", "q.chf", "--rounding", "approximate"], "--target tfhe");
 }
 
 /// A network that was trained for tables of sixteen entries needs no bits removed: one look-up for
@@ -126,4 +151,40 @@ fn encrypted_answers_are_those_of_the_clear_run() {
     ok(folder, &args);
     refused(folder, &["run", "q.chf", "--eval", "e.key", "--input", "in.ct", "-o", "out2.ct"], "was made for another program");
     refused(folder, &["run", "p.chf", "--eval", "in.ct", "--input", "in.ct", "-o", "out2.ct"], "kind");
+}
+
+/// A run that is killed again and again goes on from its last layer, and its result has the bytes
+/// of one that nobody disturbed.
+#[cfg(all(feature = "tfhe", unix))]
+#[test]
+fn a_killed_run_goes_on() {
+    let tmp = tempfile::tempdir().unwrap();
+    let folder = tmp.path();
+    compiled(folder, "tiny_mlp.onnx", "tiny1_test.npz", &["--calibrate-count", "100"]);
+    let data = shipped("tiny1_test.npz");
+    ok(folder, &["keygen", "p.chf", "--secret", "s.key", "--eval", "e.key"]);
+    ok(folder, &["encrypt", "p.chf", "--secret", "s.key", "-o", "in.ct", "--input", data.to_str().unwrap(), "--count", "3"]);
+    let run = |output: &'static str| ["run", "p.chf", "--eval", "e.key", "--input", "in.ct", "-o", output, "--checkpoint-every", "0"];
+    ok(folder, &run("whole.ct"));
+    let journal = folder.join("out.ct.partial-run");
+    let manifest = || std::fs::read(journal.join("manifest.chf")).ok();
+    let mut kills = 0;
+    let ended = loop {
+        let before = manifest();
+        let mut child = command(folder, &run("out.ct")).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        // It is killed behind its first new checkpoint.
+        while manifest() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => child.kill().unwrap(),
+        }
+        child.wait().unwrap();
+        kills += 1;
+    };
+    assert!(ended.success() && kills >= 3, "{kills} kills");
+    assert_eq!(std::fs::read(folder.join("out.ct")).unwrap(), std::fs::read(folder.join("whole.ct")).unwrap());
+    assert!(!journal.exists());
+    ok(folder, &["decrypt", "p.chf", "--secret", "s.key", "--input", "out.ct", "-o", "answers.npy", "--no-receipt"]);
 }

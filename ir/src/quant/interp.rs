@@ -3,6 +3,7 @@
 use super::{QuantGraph, QuantOp, QuantType};
 use crate::consts::ConstId;
 use crate::error::InterpError;
+use crate::gauss::Gauss;
 use crate::graph::{Op, ValueId};
 use crate::tensor::{MapPart, Window, linear_map};
 use rayon::prelude::*;
@@ -33,6 +34,33 @@ pub fn real(ty: &QuantType, values: &[i64]) -> Vec<f32> {
 /// # Errors
 /// As [`interp`].
 pub fn run_integers(g: &QuantGraph, images: &[f32], n: usize) -> Result<Vec<Vec<i64>>, InterpError> {
+    run_with(g, images, n, |_, _, _| {})
+}
+
+/// As [`run_integers`], with normally distributed noise on what look-ups read: a look-up behind an
+/// approximate rounding then takes neighbours of the right entry as often as it does encrypted.
+/// `deviations` has for each value the standard deviation of its elements as they are read, in
+/// integers.
+///
+/// # Errors
+/// As [`interp`].
+pub fn run_noisy(g: &QuantGraph, images: &[f32], n: usize, deviations: &[f64], seed: u64) -> Result<Vec<Vec<i64>>, InterpError> {
+    run_with(g, images, n, |image, v, x| {
+        let deviation = deviations[v.index()];
+        if deviation > 0.0 {
+            let mut gauss = Gauss::new(seed).part(image as u64).part(v.index() as u64);
+            x.iter_mut().for_each(|x| *x = (*x + deviation * gauss.number()).round());
+        }
+    })
+}
+
+/// As [`run_integers`]; `change(image, value, elements)` may change what each node yields.
+fn run_with(
+    g: &QuantGraph,
+    images: &[f32],
+    n: usize,
+    change: impl Fn(usize, ValueId, &mut [f64]) + Sync,
+) -> Result<Vec<Vec<i64>>, InterpError> {
     let consts = prepare(g)?;
     let input = input(g)?;
     if Some(images.len()) != input.shape.len().checked_mul(n) {
@@ -40,9 +68,11 @@ pub fn run_integers(g: &QuantGraph, images: &[f32], n: usize) -> Result<Vec<Vec<
     }
     let each: Vec<Vec<Vec<i64>>> = images
         .par_chunks(input.shape.len())
-        .map(|image| {
+        .enumerate()
+        .map(|(i, image)| {
             let mut out = vec![vec![]; g.outputs.len()];
             run(g, &consts, &entry(input, image), |v, x| {
+                change(i, v, x);
                 for (slot, _) in out.iter_mut().zip(&g.outputs).filter(|(_, o)| **o == v) {
                     *slot = x.iter().map(|&x| x as i64).collect();
                 }
@@ -202,6 +232,28 @@ mod tests {
         let out = run_integers(&g, &[1.0, -1.2, 2.5], 3).unwrap();
         assert_eq!(out, [vec![200, -200, 500], vec![3, -3, -8], vec![1, 5 - 3, 5 + 1]]);
         assert_eq!(interp(&g, &[1.0], 1).unwrap(), [vec![1.0], vec![0.96], vec![1.0]]);
+    }
+
+    /// Noise of a third of a cell makes one in eight look-ups take a neighbour of its entry.
+    #[test]
+    fn noise_moves_entries_by_one() {
+        let text = "const @k : i64[1x1x1x1] = [1]
+            const @t : i64[1x8] = [0, 1, 2, 3, 4, 5, 6, 7]
+            %0 = input : int<bits=6 range=-32..31 scale=1.0> 1
+            %1 = linear_map %0 {kernels=[@k], strides=[[1, 1]], origins=[[0, 0]]} : int<bits=6 range=-32..31 scale=1.0> 1
+            %2 = round %1 {slack=1} : int<bits=3 range=-4..4 scale=8.0> 1
+            %3 = lookup %2 {table=@t, flip=0} : int<bits=3 range=-8..7 scale=1.0> 1
+            return %3";
+        let g = graph(text);
+        // In the middle of cell 2, and away from the ends.
+        let images = vec![16.0; 10_000];
+        let clear = run_integers(&g, &images, 10_000).unwrap();
+        assert_eq!(run_noisy(&g, &images, 10_000, &[0.0; 4], 1).unwrap(), clear);
+        let noisy = run_noisy(&g, &images, 10_000, &[0.0, 8.0 / 3.0, 0.0, 0.0], 1).unwrap();
+        assert_eq!(noisy, run_noisy(&g, &images, 10_000, &[0.0, 8.0 / 3.0, 0.0, 0.0], 1).unwrap());
+        let off = |d: i64| noisy[0].iter().zip(&clear[0]).filter(|(a, b)| (*a - *b).abs() == d).count();
+        // Beyond 1.5 deviations, rounded to integers: 13 % or so.
+        assert!((900..1800).contains(&off(1)) && off(2) < 10, "{} {}", off(1), off(2));
     }
 
     /// A result of fewer bits forgets the upper ones of its operand.

@@ -10,7 +10,7 @@ mod ty;
 mod verify;
 
 pub use header::QuantHeader;
-pub use interp::{Prepared, entry, interp, outside, prepare, real, run, run_integers};
+pub use interp::{Prepared, entry, interp, outside, prepare, real, run, run_integers, run_noisy};
 pub use terms::{Term, Terms};
 pub use ty::{MAX_BITS, QuantType};
 pub use verify::{Quantised, verify};
@@ -30,9 +30,10 @@ define_ops! {
         /// of the result's shape. No operand has fewer bits than the result.
         LinearMap = "linear_map" (1 +) { kernels: Vec<IntsId>, strides: Vec<[usize; 2]>, origins: Vec<[i64; 2]>, bias: Option<IntsId>, reads: Reads, groups: Option<Vec<usize>> },
         /// The nearest integer to `x/2^t`, halves upwards, where the operand has t bits more than
-        /// the result. An `approximate` one costs nothing, because its bits are not removed: what
-        /// looks it up, encrypted, may read the entry before or behind that of the interpreter.
-        Round = "round" (1) { approximate: bool },
+        /// the result. An approximate one, which has `slack`, costs nothing, because its bits are
+        /// not removed: what looks it up, encrypted, may read an entry that is so many before or
+        /// behind that of the interpreter.
+        Round = "round" (1) { slack: Option<u32> },
         /// An entry of the table of each channel, `[C, 2^p]` or `[1, 2^p]`, where p is the number
         /// of bits of the operand: with `i = x mod 2^(p+1)`, entry i below 2^p, and beyond
         /// `flip − entry(i − 2^p)`.

@@ -40,7 +40,7 @@ pub fn verify(g: QuantGraph) -> Result<Quantised, VerifyError> {
 }
 
 fn check(g: &QuantGraph, findings: &mut Vec<Finding>) {
-    if let Some(o) = g.outputs.iter().find(|o| matches!(g.node(**o).op, QuantOp::Round { approximate: true })) {
+    if let Some(o) = g.outputs.iter().find(|o| matches!(g.node(**o).op, QuantOp::Round { slack: Some(_) })) {
         findings.push(g.finding(*o, "round: an approximate rounding is put out".into()));
     }
     let inputs = g.nodes.iter().filter(|n| matches!(n.op, QuantOp::Input {})).count();
@@ -55,9 +55,12 @@ fn check(g: &QuantGraph, findings: &mut Vec<Finding>) {
         }
     }
     for (v, n) in g.iter() {
-        let inexact = |a: &&ValueId| matches!(g.node(**a).op, QuantOp::Round { approximate: true });
+        let inexact = |a: &&ValueId| matches!(g.node(**a).op, QuantOp::Round { slack: Some(_) });
         if !matches!(n.op, QuantOp::Lookup { .. }) && n.args.iter().any(|a| inexact(&a)) {
             findings.push(g.finding(v, format!("{}: reads an approximate rounding", n.op.info().mnemonic)));
+        }
+        if matches!(n.op, QuantOp::Round { slack: Some(s) } if s == 0 || s > 1 << n.ty.bits.min(MAX_BITS)) {
+            findings.push(g.finding(v, "round: a slack of no entry, or of more than the table has".into()));
         }
         let args: Vec<&QuantType> = n.args.iter().map(|a| g.ty(*a)).collect();
         if let Err(message) = check_type(&n.ty).and_then(|()| check_op(g, &n.op, &args, &n.ty)) {

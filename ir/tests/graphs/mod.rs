@@ -182,7 +182,7 @@ impl Rng {
         let mut g = self.graph(
             |r, c, _| match r.below(5) {
                 0 => QuantOp::Input {},
-                1 => QuantOp::Round { approximate: r.coin() },
+                1 => QuantOp::Round { slack: r.coin().then_some(1) },
                 2 => QuantOp::Lookup { table: IntsId(c), flip: r.int() },
                 _ => QuantOp::LinearMap {
                     kernels: r.list(3, |_| IntsId(c)),

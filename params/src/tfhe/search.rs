@@ -222,12 +222,38 @@ impl RemovalSearch<'_> {
     }
 }
 
+/// Bytes that the evaluation keys of a set should have at most, as files: a client sends them.
+/// With tables of more than 32 entries polynomials are so large that no set is small.
+fn small_keys(bits: u32) -> usize {
+    match bits {
+        0..=4 => 60 << 20,
+        5 => 200 << 20,
+        _ => usize::MAX,
+    }
+}
+
+/// What smaller keys may cost: the predicted time of a run over that with keys of any size.
+const SLOWER: f64 = 1.5;
+
 /// The set with the least predicted time of a run that keeps to the demand, with keys of their own
 /// for removing bits where these pay; a set without look-ups to do is the cheapest that decrypts.
+/// Keys are 60 MiB at most for tables of up to 16 entries and 200 MiB for 32, if a run then takes no
+/// more than half as long again.
 ///
 /// # Errors
 /// No set does.
 pub fn find(demand: &Demand) -> Result<Found, Unreachable> {
+    let fastest = search(demand, usize::MAX)?;
+    let small = small_keys(demand.sites.iter().map(|s| s.bits).max().unwrap_or(0));
+    if fastest.params.seeded_key_bytes() <= small {
+        return Ok(fastest);
+    }
+    let limit = SLOWER * demand.seconds(&fastest.params);
+    Ok(search(demand, small).ok().filter(|found| demand.seconds(&found.params) <= limit).unwrap_or(fastest))
+}
+
+/// The fastest set whose keys have so many bytes at most.
+fn search(demand: &Demand, most_bytes: usize) -> Result<Found, Unreachable> {
     let (limits, keyswitches) = (Limits::of(demand), decompositions(KEYSWITCH_BITS, 1..=12, 1..=10));
     let bits = demand.sites.iter().map(|s| s.bits).max().unwrap_or(0);
     let removals = demand.removals() as f64;
@@ -252,7 +278,10 @@ pub fn find(demand: &Demand) -> Result<Found, Unreachable> {
             if left(&limits.outputs, noise.lookup) >= 0.0 {
                 let room = left(&limits.tables, noise.lookup).min(left(&limits.removals, noise.lookup));
                 if let Some((more, keyswitch)) = keyswitch(&p, p.big(), room, &keyswitches, best.0 / (tables + removals) - seconds) {
-                    best = ((tables + removals) * (seconds + more), Some(TfheParams { keyswitch, ..p }));
+                    let set = TfheParams { keyswitch, ..p };
+                    if set.seeded_key_bytes() <= most_bytes {
+                        best = ((tables + removals) * (seconds + more), Some(set));
+                    }
                 }
             }
             if removals == 0.0 || left(&limits.tables, 0.0) <= 0.0 || left(&limits.removals, 0.0) <= 0.0 {
@@ -264,7 +293,9 @@ pub fn find(demand: &Demand) -> Result<Found, Unreachable> {
                 let limit = (best.0 - removals * each) / tables - seconds;
                 if let Some((more, keyswitch)) = keyswitch(&p, p.big(), left(&limits.tables, removal), &keyswitches, limit) {
                     let set = TfheParams { keyswitch, ..p }.with_removal(removing);
-                    best = (tables * (seconds + more) + removals * each, Some(set));
+                    if set.seeded_key_bytes() <= most_bytes {
+                        best = (tables * (seconds + more) + removals * each, Some(set));
+                    }
                 }
             }
         }
@@ -320,6 +351,25 @@ mod tests {
         let removal = found.params.removing().expect("keys for removing bits");
         assert!(removal.is_secure() && removal.big() <= found.params.big());
         assert!(found.params.removal_seconds() < 0.6 * found.params.lookup_seconds(), "{found:?}");
+    }
+
+    /// Precise results of tables of sixteen entries: the fastest set has three digits.
+    #[test]
+    fn keys_are_small_where_that_costs_little() {
+        let removes = |bits: u32| Site {
+            lookups: 384,
+            margin: MARGIN_OF_SIGN,
+            of_lookups: 60.0 * 60.0 * 4f64.powi(bits as i32),
+            of_fresh: 0.0,
+            of_removals: 7.0 * 4f64.powi(bits as i32),
+            bits: 1,
+            removes: true,
+        };
+        let demand = Demand { sites: vec![removes(11), removes(8), site(384, 4, 60.0)], outputs: vec![], failure_bits: 40.0 };
+        let (fastest, found) = (search(&demand, usize::MAX).unwrap(), find(&demand).unwrap());
+        let of = |f: &Found| (f.params.seeded_key_bytes() >> 20, demand.seconds(&f.params));
+        assert!(of(&found).0 <= 60 && of(&found).1 <= 1.5 * of(&fastest).1, "{:?} {:?}", of(&found), of(&fastest));
+        assert!(of(&fastest).0 > 60 && found.log2_failure <= -40.0, "a demand that needs a choice: {fastest:?}");
     }
 
     #[test]

@@ -3,11 +3,16 @@
 use crate::activation::degree::{Accuracy, compare};
 use crate::error::{PassError, Setting};
 use crate::options::{AccuracyTarget, CalibrationSet, CompileOptions};
+use chiffre_backend::tfhe::read_deviations;
 use chiffre_ir::quant::{self, QuantGraph};
 use chiffre_ir::tensor::{self, TensorGraph};
+use chiffre_params::tfhe::TfheParams;
 
 /// Most calibration images that a choice is judged by.
 const MOST_IMAGES: usize = 400;
+
+/// Noise on calibration images is the same in every compilation.
+const SEED: u64 = 7;
 
 /// Calibration images with the answers of the network before it was quantised.
 #[derive(Debug)]
@@ -47,6 +52,18 @@ impl<'a> Judge<'a> {
     pub fn accuracy(&self, pass: &str, g: &QuantGraph) -> Result<Accuracy, PassError> {
         let answers = quant::interp(g, self.images, self.n).map_err(|e| PassError::clear(pass, "", e))?;
         Ok(compare(&self.exact, &answers[0], self.n, self.labels))
+    }
+    /// As [`Self::accuracy`], with the noise that look-ups behind approximate roundings read under
+    /// these parameters.
+    ///
+    /// # Errors
+    /// Constants without data.
+    pub fn noisy_accuracy(&self, pass: &str, g: &QuantGraph, p: &TfheParams) -> Result<Accuracy, PassError> {
+        let clear = |e| PassError::clear(pass, "", e);
+        let deviations = read_deviations(g, p).map_err(clear)?;
+        let integers = quant::run_noisy(g, self.images, self.n, &deviations, SEED).map_err(clear)?;
+        let answers = quant::real(g.ty(g.outputs[0]), &integers[0]);
+        Ok(compare(&self.exact, &answers, self.n, self.labels))
     }
     /// Images and their number.
     pub fn images(&self) -> (&[f32], usize) {

@@ -54,7 +54,7 @@ pub fn argmax(g: &QuantGraph) -> Result<QuantGraph, PassError> {
     if removed > 0 {
         let range = [-width, width].map(|x| x >> removed);
         let ty = b.ty(table, range, pairs.len());
-        x = b.out.push(QuantOp::Round { approximate: false }, vec![x], ty, &b.source);
+        x = b.out.push(QuantOp::Round { slack: None }, vec![x], ty, &b.source);
     }
     let signs = b.lookup(x, vec![0; 1 << table], 1, [0, 1]);
     let won = |k: usize| {

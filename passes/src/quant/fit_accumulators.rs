@@ -20,6 +20,10 @@ const PASS: &str = "fit-accumulators";
 /// log2 of the sizes of tables that are tried.
 const SIZES: std::ops::RangeInclusive<u32> = 2..=7;
 
+/// How many entries a look-up behind an approximate rounding may be off: the more, the more noise
+/// may its operand have, and the cheaper is what makes the operand.
+const SLACKS: [Option<u32>; 3] = [Some(1), Some(2), Some(3)];
+
 /// The graph with small tables: of those that keep to the target of accuracy the one with the least
 /// predicted time, else the most accurate one.
 ///
@@ -32,18 +36,18 @@ pub fn fit_accumulators(g: &QuantGraph, original: &TensorGraph, cx: &Context) ->
     let sizes: Vec<u32> = cx.options.quant.table_bits.map_or(SIZES.collect(), |b| vec![b]);
     let mut made: Vec<(QuantGraph, Accuracy, f64)> = vec![];
     let failure = cx.options.bootstrap.log2_failure.unwrap_or(super::select_params::LOG2_FAILURE);
-    for &size in &sizes {
-        let fitted = fit(g, &reached, size, &cx.options.quant)?;
-        let accuracy = judge.accuracy(PASS, &fitted)?;
+    let slacks: &[Option<u32>] = if cx.options.quant.approximate { &SLACKS } else { &[None] };
+    for (&size, &slack) in sizes.iter().flat_map(|size| slacks.iter().map(move |slack| (size, slack))) {
+        let fitted = fit(g, &reached, size, slack, &cx.options.quant)?;
         let demand = demand(&fitted, -failure).map_err(|e| PassError::clear(PASS, "", e))?;
-        let seconds = match cx.facts().tfhe(&demand) {
-            None => demand.lookups() as f64,
-            Some(Ok(found)) => demand.seconds(&found.params),
+        let (seconds, accuracy) = match cx.facts().tfhe(&demand) {
+            None => (demand.lookups() as f64, judge.accuracy(PASS, &fitted)?),
+            Some(Ok(found)) => (demand.seconds(&found.params), judge.noisy_accuracy(PASS, &fitted, &found.params)?),
             // The last one says why, if none will do.
-            Some(Err(_)) if made.is_empty() && Some(&size) != sizes.last() => continue,
-            Some(Err(_)) => f64::INFINITY,
+            Some(Err(_)) if made.is_empty() && (Some(&size), Some(&slack)) != (sizes.last(), slacks.last()) => continue,
+            Some(Err(_)) => (f64::INFINITY, judge.accuracy(PASS, &fitted)?),
         };
-        tracing::debug!(size, %accuracy, lookups = demand.lookups(), seconds, "tables");
+        tracing::debug!(size, slack, %accuracy, lookups = demand.lookups(), seconds, "tables");
         made.push((fitted, accuracy, seconds));
     }
     let enough = |a: &Accuracy| meets(a, cx.options.activations.target, 1.0);
@@ -86,7 +90,7 @@ fn reached(g: &QuantGraph, judge: &Judge) -> Result<Vec<Vec<[i64; 2]>>, PassErro
 }
 
 /// Every look-up with a table of `2^size` entries, where it has more.
-fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, options: &QuantOptions) -> Result<QuantGraph, PassError> {
+fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, slack: Option<u32>, options: &QuantOptions) -> Result<QuantGraph, PassError> {
     let mut out = QuantGraph { nodes: vec![], outputs: vec![], ..g.clone() };
     let mut values: Vec<ValueId> = vec![];
     for (v, n) in g.iter() {
@@ -95,7 +99,7 @@ fn fit(g: &QuantGraph, reached: &[Vec<[i64; 2]>], size: u32, options: &QuantOpti
             QuantOp::Lookup { table, flip } if fits(g, v) && g.ty(n.args[0]).bits > size => {
                 let table = g.consts.ints(*table).map_err(|e| PassError::clear(PASS, &n.source, e))?;
                 let ranges = widened(&reached[n.args[0].index()], options.margin, table.shape[1] as i64);
-                let window = Window::find(table, *flip, &ranges, size, options.approximate);
+                let window = Window::find(table, *flip, &ranges, size, slack);
                 Some(replace(&mut out, args[0], &window, &n.ty, *flip, &n.source)?)
             }
             _ => None,
@@ -147,7 +151,7 @@ fn replace(out: &mut QuantGraph, sum: ValueId, w: &Window, ty: &QuantType, flip:
         let half = 1i64 << (w.removed - 1);
         let scale = from.scale.iter().map(|s| s * 2f64.powi(w.removed as i32)).collect();
         let ty = QuantType { bits: w.size, range: w.range.map(|x| (x + half) >> w.removed), scale, shape: from.shape.clone() };
-        operand = out.push(QuantOp::Round { approximate: w.approximate }, vec![sum], clipped(ty), source);
+        operand = out.push(QuantOp::Round { slack: w.slack }, vec![sum], clipped(ty), source);
     }
     let table = out.consts.add_ints("table", w.table.clone());
     Ok(out.push(QuantOp::Lookup { table, flip }, vec![operand], ty.clone(), source))
@@ -164,8 +168,8 @@ struct Window {
     size: u32,
     /// Bits that are removed.
     removed: u32,
-    /// True if they are not, and a look-up may read a neighbour of the right cell.
-    approximate: bool,
+    /// If they are not, how many cells a look-up may be off.
+    slack: Option<u32>,
     /// What is added to each channel before.
     shifts: Vec<i64>,
     /// What the shifted sums reach.
@@ -184,31 +188,31 @@ impl Large<'_> {
 
 impl Window {
     /// The window with the fewest removed bits in which every channel's range has a place.
-    fn find(table: &Array<i64>, flip: i64, ranges: &[[i64; 2]], size: u32, approximate: bool) -> Window {
+    fn find(table: &Array<i64>, flip: i64, ranges: &[[i64; 2]], size: u32, slack: Option<u32>) -> Window {
         let entries = table.shape[1];
         let rows: Vec<Large> = (0..ranges.len()).map(|c| Large(&table.data[c % table.shape[0] * entries..][..entries])).collect();
         let bits = entries.trailing_zeros();
-        // A neighbour of the first or the last cell has to be right as well.
-        let beyond = |removed: u32| i64::from(approximate && removed > 0);
-        let most = bits - size + u32::from(approximate);
+        // Cells beyond the first and the last one have to be right as well.
+        let beyond = |removed: u32| i64::from(if removed > 0 { slack.unwrap_or(0) } else { 0 });
+        let most = bits - size + u32::from(slack.is_some());
         for removed in 0..most {
             let shifts: Option<Vec<i64>> =
                 rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed))).collect();
             if let Some(shifts) = shifts {
-                return Window::new(&rows, ranges, shifts, [size, removed], approximate);
+                return Window::new(&rows, ranges, shifts, [size, removed], slack);
             }
         }
         // As many bits as there are too many: everything has a place.
         let removed = most;
         let shifts = rows.iter().zip(ranges).map(|(f, r)| place(f, flip, *r, size, removed, beyond(removed)).unwrap_or(0)).collect();
-        Window::new(&rows, ranges, shifts, [size, removed], approximate)
+        Window::new(&rows, ranges, shifts, [size, removed], slack)
     }
-    fn new(rows: &[Large], ranges: &[[i64; 2]], shifts: Vec<i64>, [size, removed]: [u32; 2], approximate: bool) -> Window {
+    fn new(rows: &[Large], ranges: &[[i64; 2]], shifts: Vec<i64>, [size, removed]: [u32; 2], slack: Option<u32>) -> Window {
         let table = rows.iter().zip(&shifts).flat_map(|(f, shift)| (0..1i64 << size).map(move |cell| f.at((cell << removed) - shift)));
         let table = Array::new(vec![rows.len(), 1 << size], table.collect());
         let [lo, hi] = ranges.iter().zip(&shifts).fold([i64::MAX, i64::MIN], |[lo, hi], (r, s)| [lo.min(r[0] + s), hi.max(r[1] + s)]);
         let hi = hi.min(lo + (2 << (size + removed)) - 1);
-        Window { size, removed, approximate, shifts, range: [lo, hi], table }
+        Window { size, removed, slack, shifts, range: [lo, hi], table }
     }
 }
 
@@ -273,13 +277,13 @@ mod tests {
     #[test]
     fn bits_are_removed_where_nothing_else_helps() {
         let line = Array::new(vec![1, 64], (0..64).collect());
-        let w = Window::find(&line, 63, &[[0, 63]], 3, false);
+        let w = Window::find(&line, 63, &[[0, 63]], 3, None);
         assert_eq!((w.removed, w.table.data.len()), (3, 8));
         for x in 0..64i64 {
             let cell = ((x + w.shifts[0] + 4) >> 3) as usize;
             assert!((w.table.data[cell] - x).abs() <= 4, "{x} becomes {}", w.table.data[cell]);
         }
-        let narrow = Window::find(&line, 63, &[[20, 27]], 3, false);
+        let narrow = Window::find(&line, 63, &[[20, 27]], 3, None);
         assert_eq!((narrow.removed, narrow.shifts[0]), (0, -20));
     }
 }

@@ -108,9 +108,9 @@ impl Checkpoints {
     /// Commits the values that are live before step `next`.
     pub(super) fn store(&mut self, next: usize, values: &Values) -> Result<(), RuntimeError> {
         let start = Instant::now();
-        let stored = self.journal.commit(next, values.iter().map(|(k, v)| (*k, v.as_slice())));
+        let stored = self.journal.commit(next, values.iter().map(|(k, v)| (*k, v)));
         self.pace.committed(start.elapsed());
-        stored
+        Ok(stored?)
     }
 
     /// The journal.

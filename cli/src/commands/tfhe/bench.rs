@@ -1,12 +1,12 @@
 //! `chiffre bench`: everything in one process, with times and the agreement with clear runs.
 
 use super::run::{OpTimes, watched};
-use super::{all_lookups, answers_index, failed, is_approximate, lower, params, predicted, right_indices, same_index, set};
+use super::{all_lookups, answers_index, failed, lower, params, predicted, right_indices, same_index, set};
 use crate::args::BenchArgs;
 use crate::commands::{data_options, print, request};
 use chiffre::memory::{self, human_bytes};
 use chiffre::{Error, data, logits};
-use chiffre_backend::tfhe::lookups;
+use chiffre_backend::tfhe::{is_approximate, lookups};
 use chiffre_frontend::Reference;
 use chiffre_ir::quant::{QuantOp, real, run_integers};
 use chiffre_params::tfhe::TfheParams;
@@ -133,7 +133,7 @@ pub(in crate::commands) fn bench(args: &BenchArgs, engine: &Arc<Engine>) -> Resu
     let batch = key.encrypt(&s, &images.pixels, images.n).map_err(failed)?;
     let encrypt_s = at.elapsed().as_secs_f64();
     let (at, cpu, mut times) = (Instant::now(), cpu_seconds(), OpTimes::new());
-    let result = watched(&server, &batch, args.progress.progress, |step| {
+    let result = watched(&server, &batch, None, args.progress.progress, |step| {
         *times.entry(step.op).or_default() += step.time;
         ControlFlow::Continue(())
     })?;

@@ -1,10 +1,11 @@
 //! `chiffre keygen`, `chiffre encrypt` and `chiffre decrypt`: the data owner's side.
 
-use super::{failed, images, is_approximate, session};
+use super::{failed, images, session};
 use crate::args::{DecryptArgs, EncryptArgs, KeygenArgs};
 use crate::commands::crypt::{receipt, receipt_path, write_answers};
 use crate::commands::print;
 use chiffre::{Error, memory};
+use chiffre_backend::tfhe::is_approximate;
 use chiffre_ir::output::Output;
 use chiffre_tfhe::Results;
 use chiffre_tfhe_client::{ClientKey, Receipt};

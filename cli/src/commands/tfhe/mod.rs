@@ -19,17 +19,18 @@ pub(super) use {
     run::run,
 };
 
-use crate::args::{Answer, CompileArgs, CompilerArgs, Format, InspectArgs, NormalisationArgs, SimulateArgs, Stage};
+use crate::args::{Answer, CompileArgs, CompilerArgs, Format, InspectArgs, NormalisationArgs, Rounding, SimulateArgs, Stage};
 use chiffre::memory::human_bytes;
 use chiffre::{Error, data, logits, outputs, pipeline};
 use chiffre_backend::target::Target;
-use chiffre_backend::tfhe::{Tfhe, TfheProgram, lookups};
+use chiffre_backend::tfhe::{Tfhe, TfheProgram, is_approximate, lookups, read_deviations};
 use chiffre_frontend::{ImportOptions, Model};
 use chiffre_ir::container::Reader;
 use chiffre_ir::interface::Interface;
+use chiffre_ir::output::Output;
 use chiffre_ir::program::file::INTERFACE;
 use chiffre_ir::quant::file::{self, KIND, QuantFile};
-use chiffre_ir::quant::{QuantGraph, QuantOp, QuantType, interp, outside};
+use chiffre_ir::quant::{QuantGraph, QuantOp, QuantType, interp, outside, real, run_noisy};
 use chiffre_ir::tail::TailKind;
 use chiffre_ir::{graph::Op, text};
 use chiffre_params::tfhe::TfheParams;
@@ -38,6 +39,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+
+/// Noise in the clear is the same in every run.
+const SEED: u64 = 11;
 
 /// True if a file is a program for TFHE, as far as its beginning tells.
 pub(super) fn is_program(path: &Path) -> bool {
@@ -50,6 +54,12 @@ pub(super) fn is_program(path: &Path) -> bool {
 /// # Errors
 /// A target that has none; a pipeline that is given in full.
 pub(super) fn answered(args: &CompilerArgs, options: &mut CompileOptions) -> Result<Option<String>, Error> {
+    if args.rounding == Rounding::Approximate {
+        if args.target != Tfhe.name() {
+            return Err(Error::input("--rounding approximate is for programs of the target tfhe (--target tfhe)"));
+        }
+        options.quant.approximate = true;
+    }
     if args.answer == Answer::Values {
         return Ok(None);
     }
@@ -133,7 +143,7 @@ fn failed(e: chiffre_tfhe::TfheError) -> Error {
         TfheError::Mismatch(_) => Error::mismatch(e),
         TfheError::Input(_) => Error::input(e),
         TfheError::Randomness(_) => Error::failed(e),
-        TfheError::Cancelled { .. } => Error::cancelled(e).advise("nothing of it is stored, and the same command begins anew"),
+        TfheError::Cancelled { .. } => Error::cancelled(e).advise("what is done is stored, and the same command goes on from there"),
     }
 }
 
@@ -163,11 +173,6 @@ fn images(
 /// Look-ups of a run on one image.
 fn all_lookups(g: &QuantGraph) -> usize {
     g.nodes.iter().map(|n| lookups(g, n)).sum()
-}
-
-/// True if look-ups of an encrypted run may read neighbours of the right entries.
-fn is_approximate(g: &QuantGraph) -> bool {
-    g.nodes.iter().any(|n| matches!(n.op, QuantOp::Round { approximate: true }))
 }
 
 /// Predicted time of a run on one image on two cores, seconds, and memory.
@@ -254,8 +259,8 @@ fn right_indices(indices: &[f32], labels: &[u32]) -> f64 {
 /// Prints a program's summary or one of its IRs.
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let program = file::load(&args.program)?;
-    if args.html.is_some() {
-        return Err(Error::input("there is a page of ckks programs only; without --html, all there is to know is printed"));
+    if let Some(path) = &args.html {
+        return Output::publish(path, chiffre::page::integers_html(&program)?).map_err(|e| Error::write(path, e));
     }
     match (args.stage, args.form()) {
         (None, Format::Text) => super::print(summary(&program)?),
@@ -305,7 +310,15 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<(), Error> {
             &format!("\n{count} images leave {lo}…{hi} at \"{node}\": what they read there may be wrong, in the clear and encrypted alike");
     }
     if is_approximate(g) {
-        out += "\nroundings are approximate: encrypted, look-ups may read the entry before or behind that of this run";
+        let deviations = read_deviations(g, &params(&program)?)?;
+        let noisy = run_noisy(g, &images.pixels, images.n, &deviations, SEED)?.swap_remove(0);
+        let c = logits::compare_outputs(&real(g.ty(g.outputs[0]), &noisy), &exact, classes, ports, &BTreeSet::new())?;
+        out += &format!(
+            "\nroundings are approximate: look-ups may read the entry before or behind that of this run. With noise as in an encrypted run: argmax the same on \
+             {:.2} %, answers off by {:.2} %",
+            100.0 * c.agreement,
+            100.0 * c.logit_error
+        );
     }
     if left.is_empty() {
         out += &format!("\nno image of {} leaves the range of a sum", images.n);

@@ -4,11 +4,12 @@
 use crate::session;
 use chiffre_ir::quant::run_integers;
 use chiffre_testing::Sealed;
-use chiffre_tfhe::{Batch, EvaluationKeys, Results, Server, Session, TfheError};
+use chiffre_tfhe::{Batch, Checkpoints, EvaluationKeys, Results, Server, Session, TfheError};
 use chiffre_tfhe_client::{ClientKey, Receipt};
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn program(flip: i64) -> Arc<Session> {
     session(&format!(
@@ -34,7 +35,7 @@ fn life() -> Life {
     let mut files = [const { Vec::new() }; 4];
     keys.write(&s, &mut files[1], "eval").unwrap();
     let batch = key.encrypt(&s, &images, 2).unwrap();
-    let result = Server::new(s.clone(), keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
+    let result = Server::new(s.clone(), keys).unwrap().run(&batch, None, |_| ControlFlow::Continue(())).unwrap();
     key.write(&s, &mut files[0], "secret").unwrap();
     batch.write(&s, &mut files[2], "batch").unwrap();
     result.write(&s, &mut files[3], "result").unwrap();
@@ -60,7 +61,7 @@ fn everything_goes_through_files() {
     let keys = EvaluationKeys::read(&s, Cursor::new(&files[1]), "eval").unwrap();
     let batch = Batch::read(&s, Cursor::new(&files[2]), "batch").unwrap();
     let result = Results::read(&s, Cursor::new(&files[3]), "result").unwrap();
-    let again = Server::new(s.clone(), keys).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap();
+    let again = Server::new(s.clone(), keys).unwrap().run(&batch, None, |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((&again.outputs, &again.input), (&result.outputs, &batch.digest));
     assert_eq!(key.decrypt_integers(&s, &result).unwrap(), clear);
     assert_eq!(key.decrypt(&s, &result).unwrap()[0][3], clear[0][3] as f32 * 4.0);
@@ -68,9 +69,51 @@ fn everything_goes_through_files() {
     let other = ClientKey::generate(&s).unwrap();
     assert!(matches!(other.decrypt_integers(&s, &result), Err(TfheError::Mismatch(_))));
     let stranger = Server::new(s.clone(), other.evaluation_keys(&s).unwrap()).unwrap();
-    assert!(matches!(stranger.run(&batch, |_| ControlFlow::Continue(())), Err(TfheError::Mismatch(_))));
-    let stopped = stranger.run(&other.encrypt(&s, &[0.0; 3], 1).unwrap(), |_| ControlFlow::Break(()));
+    assert!(matches!(stranger.run(&batch, None, |_| ControlFlow::Continue(())), Err(TfheError::Mismatch(_))));
+    let stopped = stranger.run(&other.encrypt(&s, &[0.0; 3], 1).unwrap(), None, |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(TfheError::Cancelled { left: 1, steps: 2 })), "{stopped:?}");
+}
+
+/// A run that is stopped behind every one of its steps goes on, and the result has the same words;
+/// what is in the way of that is said.
+#[test]
+fn an_interrupted_run_goes_on() {
+    let Life { s, files, .. } = life();
+    let keys = || EvaluationKeys::read(&s, Cursor::new(&files[1]), "eval").unwrap();
+    let batch = Batch::read(&s, Cursor::new(&files[2]), "batch").unwrap();
+    let whole = Results::read(&s, Cursor::new(&files[3]), "result").unwrap();
+    let server = Server::new(s.clone(), keys()).unwrap();
+    for every in [Duration::ZERO, Duration::from_secs(3600)] {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("run");
+        let mut done = 0;
+        let result = loop {
+            let mut checkpoints = Checkpoints::open(&s, &batch, &dir, every).unwrap();
+            assert_eq!((checkpoints.warning(), checkpoints.resumed().unwrap_or(0)), (None, done));
+            let ended = server.run(&batch, Some(&mut checkpoints), |step| {
+                assert!(step.warning.is_none());
+                done += 1;
+                ControlFlow::Break(())
+            });
+            match ended {
+                Ok(result) => {
+                    checkpoints.finish().unwrap();
+                    break result;
+                }
+                Err(e) => assert!(matches!(e, TfheError::Cancelled { .. }), "{e}"),
+            }
+        };
+        assert_eq!((done, &result.outputs, dir.exists()), (server.steps(2), &whole.outputs, false));
+    }
+    // A journal of another batch is refused and stays.
+    let tmp = tempfile::tempdir().unwrap();
+    let key = ClientKey::read(&s, Cursor::new(&files[0]), "secret").unwrap();
+    let other = key.encrypt(&s, &[0.0; 3], 1).unwrap();
+    let mut checkpoints = Checkpoints::open(&s, &other, tmp.path(), Duration::ZERO).unwrap();
+    server.run(&other, Some(&mut checkpoints), |_| ControlFlow::Break(())).unwrap_err();
+    drop(checkpoints);
+    assert!(matches!(Checkpoints::open(&s, &batch, tmp.path(), Duration::ZERO), Err(TfheError::Mismatch(_))));
+    assert_eq!(Checkpoints::open(&s, &other, tmp.path(), Duration::ZERO).unwrap().resumed(), Some(1));
 }
 
 #[test]

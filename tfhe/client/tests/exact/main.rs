@@ -63,7 +63,7 @@ fn encrypted(s: &Arc<Session>, images: &[f32], n: usize) -> Vec<Vec<i64>> {
     let server = Server::new(s.clone(), key.evaluation_keys(s).unwrap()).unwrap();
     let batch = key.encrypt(s, images, n).unwrap();
     let mut steps = 0;
-    let result = server.run(&batch, |_| {
+    let result = server.run(&batch, None, |_| {
         steps += 1;
         ControlFlow::Continue(())
     });

@@ -60,7 +60,7 @@ fn approximate_roundings_are_off_by_one_at_most() {
     let s = session(
         "const @t : i64[1x16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
         %0 = input : int<bits=8 range=0..511 scale=1.0> 1
-        %1 = round %0 {approximate=true} : int<bits=4 range=0..31 scale=16.0> 1
+        %1 = round %0 {slack=1} : int<bits=4 range=0..31 scale=16.0> 1
         %2 = lookup %1 {table=@t, flip=15} : int<bits=5 range=0..15 scale=16.0> 1
         return %2",
     );
@@ -157,7 +157,7 @@ fn threads_do_not_change_ciphertexts() {
     let batch = key.encrypt(&s, &images, 3).unwrap();
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Server::new(s.clone(), keys.clone()).unwrap().run(&batch, |_| ControlFlow::Continue(())).unwrap())
+        pool.install(|| Server::new(s.clone(), keys.clone()).unwrap().run(&batch, None, |_| ControlFlow::Continue(())).unwrap())
     };
     assert_eq!(on(1), on(3));
 }

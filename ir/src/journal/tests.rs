@@ -1,35 +1,65 @@
 use super::*;
-use chiffre_ckks::ring::primes::ntt_primes_below;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const STEPS: usize = 5;
 const N: usize = 64;
+/// Words of values are below this.
+const BOUND_OF_WORDS: u64 = 1 << 40;
 
-fn ring() -> Ring {
-    Ring::new(6, &ntt_primes_below(49, 6, 3, &[]).expect("primes"), &[]).expect("ring")
+/// Values are lists of tensors `[rows, N]` of words that are not too large.
+#[derive(Debug)]
+enum Words {}
+
+impl Codec for Words {
+    type Value = Vec<Vec<u64>>;
+    type Context = u64;
+    type Shape = [usize; 2];
+
+    fn tensors(value: &Vec<Vec<u64>>) -> Vec<Vec<usize>> {
+        value.iter().map(|t| vec![t.len() / N, N]).collect()
+    }
+    fn bytes(value: &Vec<Vec<u64>>, tensor: usize) -> Vec<u8> {
+        value[tensor].iter().flat_map(|w| w.to_le_bytes()).collect()
+    }
+    fn read(
+        r: &mut Reader,
+        bound: &u64,
+        [count, rows]: [usize; 2],
+        name: impl Fn(usize) -> String,
+    ) -> Result<Vec<Vec<u64>>, ContainerError> {
+        if r.tensors().len() != count {
+            return Err(r.error(format!("{} tensors, expected {count}", r.tensors().len())));
+        }
+        let mut tensors = vec![];
+        for i in 0..count {
+            let bytes = r.read(&name(i), Dtype::U64, &[rows, N])?;
+            let words: Vec<u64> = bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect();
+            if words.iter().any(|w| w >= bound) {
+                return Err(r.error("a word is too large"));
+            }
+            tensors.push(words);
+        }
+        Ok(tensors)
+    }
 }
 
-/// Value v appears at step v, in two blocks of one to three ciphertexts and one to three limbs, and
+type Values = BTreeMap<Key, Vec<Vec<u64>>>;
+
+/// Value v appears at step v, in two blocks of one to three tensors of one to three rows, and
 /// is live for two steps.
-fn live(step: usize) -> Option<Shapes> {
+fn live(step: usize) -> Option<Shapes<Words>> {
     let keys = (step.saturating_sub(2)..step).flat_map(|v| [(v, 0), (v, 1)]);
     (step <= STEPS).then(|| keys.map(|(v, b)| ((v, b), [1 + (v + b) % 3, 1 + v % 3])).collect())
 }
 
-fn value(key: Key) -> Vec<[RnsPoly; 2]> {
-    let [count, limbs] = live(key.0 + 1).expect("a step")[&key];
-    let poly = |i: usize| {
-        let mut p = RnsPoly::new_zero(N, limbs);
-        for row in 0..limbs {
-            p.row_mut(row).iter_mut().enumerate().for_each(|(k, w)| *w = (key.0 * 1000 + key.1 * 100 + i * 10 + row + k * 100_000) as u64);
-        }
-        p
-    };
-    (0..count).map(|i| [poly(2 * i), poly(2 * i + 1)]).collect()
+fn value(key: Key) -> Vec<Vec<u64>> {
+    let [count, rows] = live(key.0 + 1).expect("a step")[&key];
+    let word = |i: usize, k: usize| (key.0 * 1000 + key.1 * 100 + i * 10 + k * 100_000) as u64;
+    (0..count).map(|i| (0..rows * N).map(|k| word(i, k)).collect()).collect()
 }
 
-fn values(step: usize) -> BTreeMap<Key, Vec<[RnsPoly; 2]>> {
+fn values(step: usize) -> Values {
     live(step).expect("a step").into_keys().map(|k| (k, value(k))).collect()
 }
 
@@ -37,18 +67,18 @@ fn binding() -> BTreeMap<String, String> {
     ["program", "key-id", "input"].into_iter().map(|k| (k.to_string(), format!("{k} of this run"))).collect()
 }
 
-fn commit(j: &mut Journal, step: usize) -> Result<(), RuntimeError> {
+fn commit(j: &mut Journal<Words>, step: usize) -> Result<(), JournalError> {
     let v = values(step);
-    j.commit(step, v.iter().map(|(k, v)| (*k, v.as_slice())))
+    j.commit(step, v.iter().map(|(k, v)| (*k, v)))
 }
 
-fn open(dir: &Path) -> Result<Opened, RuntimeError> {
-    Journal::open(dir, &ring(), binding(), live)
+fn open(dir: &Path) -> Result<Opened<Words>, JournalError> {
+    Journal::open(dir, &BOUND_OF_WORDS, binding(), live)
 }
 
 /// Opens and checks that the state is that of one of these steps (0: from the beginning), with
 /// exact values and no other files.
-fn state(dir: &Path, allowed: &[usize]) -> Opened {
+fn state(dir: &Path, allowed: &[usize]) -> Opened<Words> {
     let o = open(dir).expect("opens");
     assert_eq!(o.warning, None);
     let step = o.resume.as_ref().map_or(0, |r| r.step);
@@ -85,7 +115,7 @@ fn gate(from: usize, kill: bool) -> (Gate, Arc<AtomicUsize>) {
 #[test]
 fn a_run_goes_on_where_it_was() {
     let tmp = tempfile::tempdir().expect("folder");
-    let dir = Journal::directory(&tmp.path().join("out.ct"));
+    let dir = directory(&tmp.path().join("out.ct"));
     assert!(dir.ends_with("out.ct.partial-run"));
     for step in 1..=STEPS {
         let mut j = state(&dir, &[step - 1]).journal;
@@ -105,7 +135,7 @@ fn a_kill_between_any_two_operations_leaves_the_old_or_the_new_state() {
         let (g, count) = gate(k, true);
         let mut done = 0;
         let mut finished = false;
-        if let Ok(o) = Journal::open_with(&dir, &ring(), binding(), live, g) {
+        if let Ok(o) = Journal::open_with(&dir, &BOUND_OF_WORDS, binding(), live, g) {
             let mut j = o.journal;
             while done < STEPS && commit(&mut j, done + 1).is_ok() {
                 done += 1;
@@ -184,7 +214,7 @@ fn a_power_cut_at_any_time_leaves_the_old_or_the_new_state() {
         }
         Ok(())
     };
-    let mut j = Journal::open_with(&dir, &ring(), binding(), live, Box::new(gate)).expect("opens").journal;
+    let mut j = Journal::open_with(&dir, &BOUND_OF_WORDS, binding(), live, Box::new(gate)).expect("opens").journal;
     for step in 1..=STEPS {
         commit(&mut j, step).expect("commits");
         disk.lock().expect("one thread").done = step;
@@ -220,7 +250,7 @@ fn a_failed_operation_leaves_the_state_and_the_run_may_go_on() {
         let dir = tmp.path().join("run");
         let (g, count) = gate(k, false);
         k += 1;
-        let mut j = match Journal::open_with(&dir, &ring(), binding(), live, g) {
+        let mut j = match Journal::open_with(&dir, &BOUND_OF_WORDS, binding(), live, g) {
             Ok(o) => o.journal,
             Err(_) => open(&dir).expect("opens the second time").journal,
         };
@@ -289,30 +319,30 @@ fn a_file_of_another_value_is_damage() {
 #[test]
 fn a_state_that_the_program_does_not_have_is_damage() {
     let none = |_| None;
-    let fewer = |s| live(s).map(|mut m: Shapes| m.split_off(&(2, 0)));
+    let fewer = |s| live(s).map(|mut m: Shapes<Words>| m.split_off(&(2, 0)));
     let limbs = |s| live(s).map(|m| m.into_iter().map(|(k, [c, l])| (k, [c, l + 1])).collect());
     let counts = |s| live(s).map(|m| m.into_iter().map(|(k, [c, l])| (k, [c + 1, l])).collect());
-    type Plan<'a> = &'a dyn Fn(usize) -> Option<Shapes>;
+    type Plan<'a> = &'a dyn Fn(usize) -> Option<Shapes<Words>>;
     let plans: [(Plan, &str); 4] =
-        [(&none, "does not have"), (&fewer, "other values"), (&limbs, "expected U64"), (&counts, "ciphertexts, expected")];
+        [(&none, "does not have"), (&fewer, "other values"), (&limbs, "expected U64"), (&counts, "tensors, expected")];
     for (plan, message) in plans {
         let tmp = tempfile::tempdir().expect("folder");
         let dir = interrupted(tmp.path());
-        let o = Journal::open(&dir, &ring(), binding(), plan).expect("opens");
+        let o = Journal::<Words>::open(&dir, &BOUND_OF_WORDS, binding(), plan).expect("opens");
         assert!(o.resume.is_none() && o.warning.as_ref().is_some_and(|w| w.contains(message)), "{:?}", o.warning);
     }
 }
 
 #[test]
-fn residues_out_of_range_are_damage() {
+fn words_out_of_range_are_damage() {
     let tmp = tempfile::tempdir().expect("folder");
     let dir = tmp.path().join("run");
     let mut j = open(&dir).expect("opens").journal;
     let mut v = values(1);
-    v.get_mut(&(0, 1)).expect("live")[0][1].row_mut(0)[5] = ring().moduli()[0].q();
-    j.commit(1, v.iter().map(|(k, v)| (*k, v.as_slice()))).expect("commits");
+    v.get_mut(&(0, 1)).expect("live")[0][5] = BOUND_OF_WORDS;
+    j.commit(1, v.iter().map(|(k, v)| (*k, v))).expect("commits");
     drop(j);
-    assert!(open(&dir).expect("opens").warning.expect("a warning").contains("not below its modulus"));
+    assert!(open(&dir).expect("opens").warning.expect("a warning").contains("too large"));
 }
 
 #[test]
@@ -322,8 +352,8 @@ fn the_journal_of_another_run_is_refused_and_kept() {
         let dir = interrupted(tmp.path());
         let mut b = binding();
         b.insert(other.into(), "of that run".into());
-        let e = Journal::open(&dir, &ring(), b, live).expect_err("foreign");
-        assert!(matches!(e, RuntimeError::Mismatch(_)) && e.is_user_error());
+        let e = Journal::<Words>::open(&dir, &BOUND_OF_WORDS, b, live).expect_err("foreign");
+        assert!(matches!(e, JournalError::Mismatch(_)));
         let text = e.to_string();
         assert!(text.contains(dir.to_str().expect("text")) && text.contains(other) && text.contains("remove the folder"), "{text}");
         state(&dir, &[3]);
