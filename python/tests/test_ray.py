@@ -246,21 +246,27 @@ def test_nodes_join_and_leave_during_a_run(cluster, folder, tmp_path):
         path = out / "manifest.jsonl"
         return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
-    def first() -> None:
-        demand.append(waiting())
-        came.append(cluster.add_node(**NODE))
+    # Ray starts nodes in the main thread only: the run goes on in another one.
+    reports: list[many.Report] = []
+    runner = threading.Thread(target=lambda: reports.append(folder.run(out)), daemon=True)
+    runner.start()
 
-    def leave() -> None:
-        cluster.remove_node(came[0], allow_graceful=True)
+    def until(condition) -> None:
+        end = time.monotonic() + 120
+        while not condition():
+            assert runner.is_alive() and time.monotonic() < end, "the run has ended, or nothing happens"
+            time.sleep(0.05)
 
-    acts = [
-        when(lambda: waiting() >= 2, first),
-        when(lambda: ended() >= 4, lambda: came.append(cluster.add_node(**NODE))),
-        when(lambda: ended() >= 12, leave),
-    ]
-    report = folder.run(out)
-    for act in acts:
-        act.join()
+    until(lambda: waiting() >= 2)
+    demand.append(waiting())
+    came.append(cluster.add_node(**NODE))
+    until(lambda: ended() >= 4)
+    came.append(cluster.add_node(**NODE))
+    until(lambda: ended() >= 12)
+    cluster.remove_node(came[0], allow_graceful=True)
+    runner.join(120)
+    assert reports, "the run does not end"
+    report = reports[0]
     cluster.workers = [came[1], cluster.add_node(**NODE), cluster.add_node(**NODE)]
     assert demand and demand[0] >= 2, "what waits is visible"
     assert (report.done + report.kept, report.failed) == (BATCHES, {})

@@ -237,8 +237,8 @@ const SLOWER: f64 = 1.5;
 
 /// The set with the least predicted time of a run that keeps to the demand, with keys of their own
 /// for removing bits where these pay; a set without look-ups to do is the cheapest that decrypts.
-/// Keys are 60 MiB at most for tables of up to 16 entries and 200 MiB for 32, if a run then takes no
-/// more than half as long again.
+/// Keys are 60 MiB at most for tables of up to 16 entries and 200 MiB for 32, if a run then takes
+/// no more than half as long again.
 ///
 /// # Errors
 /// No set does.

@@ -4,8 +4,8 @@
 //!     cargo bench -p chiffre-tfhe-client --features engine --bench lookups
 //!
 //! Milliseconds of one thread for a look-up in a table and for one that removes a bit, each with
-//! its keyswitch, and for the multiplication of a ciphertext by a weight; the median of some runs, with
-//! all threads at work.
+//! its keyswitch, and for the multiplication of a ciphertext by a weight; the median of some runs,
+//! with all threads at work.
 
 use chiffre_ir::quant::{Quant, file::QuantFile};
 use chiffre_params::tfhe::{Decomposition, TfheParams};
