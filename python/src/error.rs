@@ -2,8 +2,8 @@
 
 use chiffre::{Class, Error, Setting};
 use chiffre_frontend::FrontendError;
-use chiffre_passes::error::PassError;
 use chiffre_ir::journal::JournalError;
+use chiffre_passes::error::PassError;
 use chiffre_runtime::RuntimeError;
 use pyo3::exceptions::{PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
