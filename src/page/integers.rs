@@ -130,14 +130,11 @@ fn keys(p: &TfheParams) -> String {
     let digits = |d: Decomposition| format!("{} of {} bits", d.levels, d.base_log);
     let mut s = head(&["keys", "n#", "k#", "N#", "digits of the rotation#", "digits of the keyswitch#", "bytes as files#"]);
     let table = TfheParams { removal: None, ..*p };
-    let bytes = |of: &TfheParams, from: usize| {
-        8 * (of.n * of.rotation.levels as usize * (of.k + 1) * of.degree() + from * of.keyswitch.levels as usize)
-    };
-    let all = [("look-ups in tables", Some(table)), ("look-ups that remove a bit", p.removing())];
+    let tables = table.seeded_key_bytes();
+    let all = [("look-ups in tables", Some(table), tables), ("look-ups that remove a bit", p.removing(), p.seeded_key_bytes() - tables)];
     let mut rows = vec![];
     let largest = p.seeded_key_bytes() as f64;
-    for (name, of) in all.into_iter().filter_map(|(name, of)| Some((name, of?))) {
-        let size = bytes(&of, p.big());
+    for (name, of, size) in all.into_iter().filter_map(|(name, of, size)| Some((name, of?, size))) {
         rows.push(Bar {
             label: name.into(),
             note: String::new(),
